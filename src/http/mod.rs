@@ -1,0 +1,13 @@
+//! HTTP/1.1 without I/O: bytes and the awake time come in; requests, bytes and the next deadline come out.
+//!
+//! Nothing here reads a clock, knows a socket, or knows what a hook is. Input that is merely incomplete is told apart
+//! from input that is wrong: "need more" promises that some continuation would be valid.
+//!
+//! Strict where peers could disagree about where a message ends, because that is how requests are smuggled: CRLF only,
+//! no obsolete folding, one length and never beside a transfer coding, no coding but `chunked`.
+//! What is refused, and with which status, is one table each in the tests of [`head`] and [`chunked`].
+
+pub(crate) mod chunked;
+pub(crate) mod connection;
+pub(crate) mod encode;
+pub(crate) mod head;

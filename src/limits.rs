@@ -1,0 +1,249 @@
+//! Every limit, what it bounds and why it has this number.
+//!
+//! Everything that comes from a peer is bounded: bytes, headers, connections, time. What a limit means for the
+//! client (a status, a closed connection) is decided where the limit is checked; this file only holds numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What one instance accepts from its peers.
+///
+/// Times are *awake* time: a stretch in which the instance was frozen counts against none of them (C-CONN-3).
+///
+/// ```
+/// let mut limits = fc_hooks::Limits::default();
+/// limits.set("body_bytes_max", "1048576").unwrap();
+/// assert_eq!(limits.body_bytes_max, 1_048_576);
+/// assert!(limits.set("headers_max", "0").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Request line and headers together; beyond it 431. 32 KiB: the platform admits 8 KB of client headers and adds
+    /// its own 26 (a security token alone is about 1 KB), so its largest head fits four times over.
+    pub head_bytes_max: usize,
+    /// Headers of one request; beyond it 431. 128: a real call carries 26 of the platform's and few of its client.
+    pub headers_max: usize,
+    /// Path with query; beyond it 414. 8 KiB: twice what the platform lets through.
+    pub target_bytes_max: usize,
+    /// One request's body after decoding; beyond it 413. 32 MiB: the platform's own limit for synchronous calls.
+    pub body_bytes_max: usize,
+    /// Open connections; beyond it new ones wait in the kernel's queue. 1,024: the platform sends at most 200 calls
+    /// at once to an instance (C-INV-7), the rest is room for probes and for connections it keeps alive.
+    pub connections_max: usize,
+    /// From the first byte of a head to its end; beyond it 408. 30 s, as hyper.
+    pub head_time_max: Duration,
+    /// From the end of a head to the end of its body; beyond it 408. 120 s: 32 MiB at 280 kB/s.
+    pub body_time_max: Duration,
+    /// Without one byte of a reply being taken by its reader; beyond it the connection is cut. 60 s.
+    pub stall_time_max: Duration,
+    /// How long a refused client may go on sending before the connection is cut under it: without this lingering
+    /// read its unread bytes would turn the close into a reset, and it would never see the answer. 5 s, as nginx.
+    pub linger_time_max: Duration,
+    /// From a stop signal to the end of what was in hand. 8 s: less than the 10 s that `docker stop` grants.
+    pub drain_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes_max: 32 * KIB,
+            headers_max: 128,
+            target_bytes_max: 8 * KIB,
+            body_bytes_max: 32 * KIB * KIB,
+            connections_max: 1024,
+            head_time_max: Duration::from_secs(30),
+            body_time_max: Duration::from_secs(120),
+            stall_time_max: Duration::from_secs(60),
+            linger_time_max: Duration::from_secs(5),
+            drain_time_max: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Limits {
+    /// The names that [`Limits::set`] knows, with the smallest and the largest value of each. Bytes and counts are
+    /// plain numbers, times (`…_ms_max`) are milliseconds.
+    pub const NAMES: [(&'static str, u64, u64); 10] = [
+        ("head_bytes_max", 256, 1 << 20),
+        ("headers_max", 1, HEADERS_CAPACITY as u64),
+        ("target_bytes_max", 16, 1 << 20),
+        ("body_bytes_max", 0, 1 << 31),
+        ("connections_max", 1, 1 << 20),
+        ("head_ms_max", 1, DAY_MS),
+        ("body_ms_max", 1, DAY_MS),
+        ("stall_ms_max", 1, DAY_MS),
+        ("linger_ms_max", 0, DAY_MS),
+        ("drain_ms_max", 0, DAY_MS),
+    ];
+
+    /// Sets one limit from text.
+    ///
+    /// # Errors
+    /// No limit of that name; not a whole number; outside the range in [`Limits::NAMES`].
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
+        let failed = |reason| LimitError { name: name.to_owned(), value: value.to_owned(), reason };
+        let Some(&(_, min, max)) = Limits::NAMES.iter().find(|(known, ..)| *known == name) else {
+            return Err(failed(Reason::Unknown));
+        };
+        let number: u64 = value.parse().map_err(|_| failed(Reason::NotANumber))?;
+        if number < min || number > max {
+            return Err(failed(Reason::OutOfRange(min, max)));
+        }
+        // The ranges above keep every count within usize.
+        let (count, time) = (number as usize, Duration::from_millis(number));
+        match name {
+            "head_bytes_max" => self.head_bytes_max = count,
+            "headers_max" => self.headers_max = count,
+            "target_bytes_max" => self.target_bytes_max = count,
+            "body_bytes_max" => self.body_bytes_max = count,
+            "connections_max" => self.connections_max = count,
+            "head_ms_max" => self.head_time_max = time,
+            "body_ms_max" => self.body_time_max = time,
+            "stall_ms_max" => self.stall_time_max = time,
+            "linger_ms_max" => self.linger_time_max = time,
+            _ => self.drain_time_max = time,
+        }
+        Ok(())
+    }
+
+    /// Sets several limits from `name=value,name=value`, the form of `FC_HOOKS_LIMITS` and of `--limit`.
+    ///
+    /// # Errors
+    /// As [`Limits::set`], and an entry without `=`. The limits before it are set by then.
+    pub fn set_all(&mut self, list: &str) -> Result<(), LimitError> {
+        for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            self.set(name.trim(), value.trim())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a limit could not be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    name: String,
+    value: String,
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Unknown,
+    NotANumber,
+    OutOfRange(u64, u64),
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::Unknown => write!(f, "no limit is called '{}'", self.name),
+            Reason::NotANumber => write!(f, "limit {}: '{}' is not a whole number", self.name, self.value),
+            Reason::OutOfRange(min, max) => {
+                write!(f, "limit {}: {} is not between {min} and {max}", self.name, self.value)
+            }
+        }
+    }
+}
+
+impl std::error::Error for LimitError {}
+
+const KIB: usize = 1024;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Room on the stack for parsed headers, untouched until a head needs it; the most that `headers_max` can be set to.
+pub(crate) const HEADERS_CAPACITY: usize = 1024;
+
+/// One read from a socket, and the size of the buffer that is lent to a connection while it has bytes pending.
+/// 16 KiB: any usual request whole, and one page of the kernel's loopback segments.
+pub(crate) const READ_BYTES: usize = 16 * KIB;
+
+/// A reply's body up to this size is copied behind its head, so that both leave in one plain write.
+pub(crate) const COALESCE_BYTES_MAX: usize = 4 * KIB;
+
+/// What a streamed reply holds in memory at a time: one chunk.
+pub(crate) const STREAM_CHUNK_BYTES: usize = 16 * KIB;
+
+/// All headers of a reply together. 8 KiB: beyond it the platform answers 502 BadResponse to the client.
+pub(crate) const REPLY_HEAD_BYTES_MAX: usize = 8 * KIB;
+
+/// What a chunked body may carry beside its data: size lines, extensions and trailers, each chunk's
+/// own framing (its digits and line ends) not counted. 16 KiB, as hyper.
+pub(crate) const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * KIB;
+
+/// What a refused client may still send while we linger. Twice the body limit's default.
+pub(crate) const LINGER_BYTES_MAX: usize = 64 * KIB * KIB;
+
+/// Pipelined requests that one connection is served in a row before the others get their turn.
+pub(crate) const PIPELINE_RUN_MAX: usize = 16;
+
+/// Pieces of one streamed reply that are sent in a row before the others get their turn.
+pub(crate) const STREAM_RUN_MAX: usize = 4;
+
+/// How long a stopping instance lingers on a closed connection: its exit must not depend on clients.
+pub(crate) const DRAIN_LINGER_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Connections accepted in a row before those that are open get their turn.
+pub(crate) const ACCEPT_RUN_MAX: usize = 16;
+
+/// The most that one turn of the loop adds to the awake clock, and the longest wait while a deadline is pending.
+/// A freeze of any length therefore costs a deadline at most this much.
+pub(crate) const TURN_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// How much longer than asked a wait must last to count as evidence of a freeze. A busy machine delays a
+/// wake-up by milliseconds, a throttled one by a few hundred.
+pub(crate) const OVERSLEPT_MIN: Duration = Duration::from_secs(1);
+
+/// How far the two clocks must drift apart between two requests to count as evidence of a freeze. A clock
+/// being slewed drifts by less than 1 ms a second.
+pub(crate) const CLOCK_JUMP_MIN: Duration = Duration::from_secs(1);
+
+/// How long the listener rests when the kernel has no descriptor or memory for another connection and none of ours
+/// was closed meanwhile.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
+
+/// A request id longer than this is cut in log lines; the platform's are 36 characters.
+pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
+
+const _: () = assert!(CHUNK_OVERHEAD_BYTES_MAX <= LINGER_BYTES_MAX);
+const _: () = assert!(COALESCE_BYTES_MAX + REPLY_HEAD_BYTES_MAX <= READ_BYTES, "a coalesced reply fits a lent buffer");
+const _: () = assert!(OVERSLEPT_MIN.as_millis() > TURN_TIME_MAX.as_millis(), "a turn is no freeze");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_sets_a_field_of_its_own() {
+        for (name, min, max) in Limits::NAMES {
+            for value in [min, max] {
+                let mut limits = Limits::default();
+                limits.set(name, &value.to_string()).unwrap();
+                assert_ne!(limits, Limits::default(), "{name}={value} changed nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_limit_and_the_cause() {
+        let cases = [
+            ("nonsense=1", "no limit is called 'nonsense'"),
+            ("headers_max", "limit headers_max: '' is not a whole number"),
+            ("headers_max=many", "limit headers_max: 'many' is not a whole number"),
+            ("headers_max=-1", "limit headers_max: '-1' is not a whole number"),
+            ("headers_max=0", "limit headers_max: 0 is not between 1 and 1024"),
+            ("head_ms_max=86400001", "limit head_ms_max: 86400001 is not between 1 and 86400000"),
+        ];
+        for (list, expected) in cases {
+            assert_eq!(Limits::default().set_all(list).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_may_hold_blanks() {
+        let mut limits = Limits::default();
+        limits.set_all(" head_ms_max = 5 , ,headers_max=2,").unwrap();
+        assert_eq!((limits.head_time_max, limits.headers_max), (Duration::from_millis(5), 2));
+    }
+}
