@@ -1,0 +1,153 @@
+use super::*;
+use Admission::{Refuse, Replay, Run};
+use Phase::*;
+
+const PHASES: [Phase; 7] = [Created, Initializing, Ready, Freezing, Frozen, Stopping, Stopped];
+
+fn start() -> (Lifecycle, Moment) {
+    let now = Moment { instant: Instant::now(), wall: SystemTime::now() };
+    (Lifecycle::new(now), now)
+}
+
+fn later(moment: Moment, monotonic: Duration, wall: Duration) -> Moment {
+    Moment { instant: moment.instant + monotonic, wall: moment.wall + wall }
+}
+
+fn in_phase(phase: Phase, initialized: bool) -> Lifecycle {
+    let (mut life, _) = start();
+    life.phase = phase;
+    life.counts.initialized = u64::from(initialized);
+    life
+}
+
+#[test]
+fn no_transition_is_listed_twice() {
+    for (index, (phase, event, _)) in NEXT.iter().enumerate() {
+        assert!(!NEXT[..index].iter().any(|(p, e, _)| (p, e) == (phase, event)), "{phase} {event:?}");
+    }
+}
+
+/// Initialize until it succeeds once (C-INIT-2), pre-freeze once per freeze, pre-stop once (C-STOP-4).
+#[test]
+fn admission() {
+    let cases = [
+        // phase, initialized, initialize, pre-freeze, pre-stop
+        (Created, false, Run, Run, Run),
+        (Ready, false, Run, Run, Run),
+        (Ready, true, Replay, Run, Run),
+        (Frozen, true, Refuse, Replay, Refuse), // never asked: what is not pre-freeze thaws first
+        (Stopped, false, Refuse, Refuse, Replay),
+        (Stopped, true, Replay, Refuse, Replay),
+        (Initializing, false, Refuse, Refuse, Refuse),
+        (Freezing, false, Refuse, Refuse, Refuse),
+        (Stopping, false, Refuse, Refuse, Refuse),
+    ];
+    for (phase, initialized, initialize, pre_freeze, pre_stop) in cases {
+        let life = in_phase(phase, initialized);
+        let seen = [Hook::Initialize, Hook::PreFreeze, Hook::PreStop].map(|hook| life.admit(hook));
+        assert_eq!(seen, [initialize, pre_freeze, pre_stop], "{phase}, initialized: {initialized}");
+    }
+}
+
+/// Whatever is admitted has a transition; walked from every phase, so `happen` cannot meet an unlisted one.
+#[test]
+fn what_is_admitted_can_happen() {
+    let begins = |hook| match hook {
+        Hook::Initialize => Event::InitializeBegins,
+        Hook::PreFreeze => Event::FreezeBegins,
+        Hook::PreStop => Event::StopBegins,
+    };
+    for phase in PHASES {
+        for hook in [Hook::Initialize, Hook::PreFreeze, Hook::PreStop] {
+            if in_phase(phase, false).admit(hook) == Run {
+                assert!(next(phase, begins(hook)).is_some(), "{phase} {hook:?}");
+            }
+        }
+        let at_rest = !matches!(phase, Initializing | Freezing | Stopping);
+        assert_eq!(next(phase, Event::CallBegins).is_some(), at_rest && phase != Frozen, "a call in {phase}");
+        assert_eq!(next(phase, Event::Thaws).is_some(), at_rest, "a thaw in {phase}");
+    }
+}
+
+#[test]
+fn a_whole_life() {
+    use Event::*;
+    let (mut life, _) = start();
+    let steps = [
+        (InitializeBegins, Initializing),
+        (InitializeFails, Created),
+        (InitializeBegins, Initializing),
+        (InitializeSucceeds, Ready),
+        (CallBegins, Ready),
+        (FreezeBegins, Freezing),
+        (FreezeEnds, Frozen),
+        (Thaws, Ready),
+        (CallBegins, Ready),
+        (StopBegins, Stopping),
+        (StopEnds, Stopped),
+        (CallBegins, Stopped),
+    ];
+    for (event, phase) in steps {
+        life.happen(event);
+        assert_eq!(life.phase(), phase, "{event:?}");
+    }
+    let expected = Counts { calls: 3, initialized: 1, initialize_failed: 1, frozen: 1, thawed: 0, replayed: 0 };
+    assert_eq!(life.counts(), expected);
+}
+
+/// C-FRZ-6: each sign alone is enough; an idle gap is none, however long.
+#[test]
+fn evidence() {
+    let hour = Duration::from_secs(3600);
+    let second = Duration::from_secs(1);
+    let sigcont = Evidence { sigcont: true, ..Evidence::default() };
+    let interrupted = Evidence { interrupted: true, ..Evidence::default() };
+    let overslept = Evidence { overslept: Some(second), ..Evidence::default() };
+    let jumped = Evidence { clocks_disagree: Some(hour), ..Evidence::default() };
+    // noted, monotonic time passed, wall time passed, expected
+    let cases = [
+        (Evidence::default(), hour, hour, None),
+        (Evidence::default(), second, second * 2 - Duration::from_millis(1), None),
+        (Evidence::default(), hour, Duration::ZERO, None),
+        (sigcont, second, second, Some((sigcont, second))),
+        (interrupted, second, second, Some((interrupted, second))),
+        (overslept, second, second, Some((overslept, second))),
+        (Evidence::default(), second, hour + second, Some((jumped, hour + second))),
+    ];
+    for (noted, monotonic, wall, expected) in cases {
+        let (mut life, now) = start();
+        life.note(noted);
+        let thaw = life.thaw(later(now, monotonic, wall));
+        assert_eq!(thaw.map(|thaw| (thaw.evidence, thaw.gap)), expected);
+        life.rest(later(now, monotonic, wall));
+        assert_eq!(life.thaw(later(now, monotonic, wall)), None, "evidence is used once");
+        assert_eq!(life.counts().thawed, u64::from(expected.is_some()));
+    }
+}
+
+#[test]
+fn a_wall_clock_set_back_is_no_freeze_and_no_panic() {
+    let (mut life, now) = start();
+    let back = Moment { instant: now.instant + Duration::from_secs(5), wall: now.wall - Duration::from_secs(500) };
+    assert_eq!(life.thaw(back), None);
+}
+
+#[test]
+fn pre_freeze_is_evidence_once() {
+    let (mut life, now) = start();
+    life.happen(Event::FreezeBegins);
+    life.happen(Event::FreezeEnds);
+    let thaw = life.thaw(now).expect("the platform said so");
+    assert_eq!((thaw.evidence.to_string(), life.phase()), ("pre-freeze".to_owned(), Ready));
+    assert_eq!(life.thaw(now), None);
+}
+
+#[test]
+fn evidence_adds_up() {
+    let (mut life, now) = start();
+    life.note(Evidence { overslept: Some(Duration::from_secs(2)), ..Evidence::default() });
+    life.note(Evidence { overslept: Some(Duration::from_secs(1)), sigcont: true, ..Evidence::default() });
+    let thaw = life.thaw(now).unwrap();
+    assert_eq!(thaw.evidence.overslept, Some(Duration::from_secs(2)));
+    assert_eq!(thaw.evidence.to_string(), "sigcont+overslept");
+}
