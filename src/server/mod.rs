@@ -1,0 +1,93 @@
+//! The server: a listener, a loop, and the process around them.
+//!
+//! The only place with system calls. [`run`] holds the loop, over [`os`], so that tests drive it with sockets and clocks of
+//! their own; [`unix`] is the real thing. What calls mean is not known here.
+
+mod awake;
+mod listen;
+mod os;
+mod outbox;
+mod run;
+mod slots;
+pub(crate) mod sys;
+mod unix;
+
+use crate::app::App;
+use crate::config::{Config, Listen};
+use crate::context::Surroundings;
+use crate::dispatch::Service;
+use crate::error::StartError;
+use crate::lifecycle::Moment;
+use std::time::{Instant, SystemTime};
+
+/// A server that listens and does not serve yet.
+///
+/// [`run`](crate::run) does all of this by the environment; use it directly to listen somewhere else, or to know the
+/// address before the first call.
+///
+/// ```no_run
+/// # use fc_hooks::{App, Config, Route, Server};
+/// static APP: App<()> = App::new(&[Route::invoke(|_, _, _| Ok("done".into()))]);
+///
+/// let mut config = Config::default();
+/// config.listen = "127.0.0.1:0".parse()?;
+/// let server = Server::bind(config)?;
+/// println!("listening on {}", server.address());
+/// server.run(&APP, ());
+/// # Ok::<(), fc_hooks::StartError>(())
+/// ```
+pub struct Server {
+    os: unix::Unix,
+    address: Listen,
+    config: Config,
+}
+
+impl Server {
+    /// Listens. From here on the kernel completes connections, and calls wait for [`Server::run`].
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not permitted; the process has no descriptor left.
+    pub fn bind(config: Config) -> Result<Server, StartError> {
+        let listener = listen::listen(&config.listen)
+            .map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
+        let address = listen::actual_address(&config.listen, &listener)
+            .map_err(|error| StartError::io("read the listener's address", &error))?;
+        let os = unix::Unix::new(listener).map_err(|error| StartError::io("wait for connections", &error))?;
+        Ok(Server { os, address, config })
+    }
+
+    /// Where it listens; with port 0 in the configuration, the port that was free.
+    pub fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// Serves until SIGTERM or SIGINT, then finishes what is in hand, runs pre-stop if the platform did not call it, and
+    /// returns. A second signal ends the process at once, with 128 plus the signal's number.
+    ///
+    /// Everything happens on the calling thread, callbacks included.
+    pub fn run<S>(self, app: &'static App<S>, state: S) {
+        let Server { os, address, config } = self;
+        let mut service = Service::new(app, state, SURROUNDINGS);
+        if config.health_path.is_some() {
+            service.health_path = config.health_path;
+        }
+        service.control_path_required |= config.control_path_required;
+        run::Loop::new(os, service, config.limits, config.call_markers).run();
+        if let Listen::Unix(path) = address {
+            // It may be gone, or another's by now; either way there is nothing to do about it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// What the process lends to the pure core.
+pub(crate) const SURROUNDINGS: Surroundings = Surroundings { now, cancelled: sys::signals::stop_requested };
+
+fn now() -> Moment {
+    Moment { instant: Instant::now(), wall: SystemTime::now() }
+}
+
+/// Prints one whole line to standard output in one write; nothing is buffered, so a freeze loses nothing.
+pub(crate) fn print(line: &[u8]) {
+    unix::write_all(rustix::stdio::stdout(), line);
+}

@@ -1,0 +1,183 @@
+//! One connection's output: what is still to be written of the reply in hand.
+//!
+//! At most one reply at a time: the next request is not looked at before this one is gone. Memory is bounded by the
+//! reply's own bytes, or by one chunk of a streamed one. Must not know sockets.
+
+use crate::dispatch::{Answer, Marker};
+use crate::http::encode::{self, BodyEnd, ConnectionHeader, HeadFacts};
+use crate::http::head::Shape;
+use crate::limits::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
+use crate::reply::{Body, Source};
+use std::io;
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    head: Vec<u8>,
+    head_sent: usize,
+    body: Bytes,
+    body_sent: usize,
+    stream: Option<Stream>,
+}
+
+#[derive(Default)]
+enum Bytes {
+    #[default]
+    None,
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+/// A body that is still being pulled from the author's reader.
+pub(crate) struct Stream {
+    source: Source,
+    end: BodyEnd,
+    left: u64,
+    pub(crate) marker: Marker,
+    pub(crate) request_id: String,
+}
+
+/// What a pull brought.
+pub(crate) enum Pulled {
+    /// Bytes to send; more may follow.
+    More,
+    /// The last bytes to send, if any.
+    Last(Stream),
+    /// The author's reader failed: the reply cannot be completed.
+    Failed(Stream, io::Error),
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        let (head, body) = self.unsent();
+        head.is_empty() && body.is_empty() && self.stream.is_none()
+    }
+
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    pub(crate) fn unsent(&self) -> (&[u8], &[u8]) {
+        let body: &[u8] = match &self.body {
+            Bytes::None => &[],
+            Bytes::Static(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
+        };
+        (&self.head[self.head_sent..], &body[self.body_sent..])
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let of_head = bytes.min(self.head.len() - self.head_sent);
+        self.head_sent += of_head;
+        self.body_sent += bytes - of_head;
+        if self.unsent().0.is_empty() && self.unsent().1.is_empty() {
+            self.head.clear();
+            self.head_sent = 0;
+            self.body = Bytes::None;
+            self.body_sent = 0;
+        }
+    }
+
+    pub(crate) fn wants_buffer(&self) -> bool {
+        self.head.capacity() == 0
+    }
+
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+        debug_assert!(self.wants_buffer());
+        self.head = buffer;
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
+        if self.wants_buffer() || !self.is_empty() { None } else { Some(std::mem::take(&mut self.head)) }
+    }
+
+    /// Bytes that are no reply: `100 Continue`, a refusal.
+    pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
+        &mut self.head
+    }
+
+    /// Takes an answer. `keep` asks for the connection to stay open; says whether it can.
+    pub(crate) fn take(&mut self, answer: Answer, shape: &Shape, method: &str, request_id: &str, keep: bool) -> bool {
+        let Answer { reply, failed, unfinished, .. } = answer;
+        let end = body_end(&reply.body, reply.status, shape.http10);
+        let keep = keep && end != BodyEnd::Close;
+        let connection = match (keep, shape.http10) {
+            (false, _) => ConnectionHeader::Close,
+            (true, true) => ConnectionHeader::KeepAlive,
+            (true, false) => ConnectionHeader::Silent,
+        };
+        let facts = HeadFacts { status: reply.status, failed, end, connection };
+        encode::head(&mut self.head, &facts, reply.content_type, reply.header_lines());
+        if method == "HEAD" || end == BodyEnd::NoBody || reply.status == RESET_CONTENT {
+            return keep;
+        }
+        match reply.body {
+            Body::Stream(source, left) => {
+                let (left, marker) = (left.unwrap_or(u64::MAX), unfinished.unwrap_or(Marker::Invoke));
+                self.stream = Some(Stream { source, end, left, marker, request_id: request_id.to_owned() });
+            }
+            Body::Static(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(bytes),
+            Body::Owned(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(&bytes),
+            Body::Static(bytes) => self.body = Bytes::Static(bytes),
+            Body::Owned(bytes) => self.body = Bytes::Owned(bytes),
+        }
+        keep
+    }
+
+    /// Pulls the next piece of a streamed body, once everything before it is sent.
+    pub(crate) fn pull(&mut self) -> Pulled {
+        let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming outbox is pulled") };
+        let mut data = Vec::with_capacity(STREAM_CHUNK_BYTES);
+        let wanted = usize::try_from(stream.left).unwrap_or(usize::MAX).min(STREAM_CHUNK_BYTES);
+        data.resize(wanted, 0);
+        let bytes = match if wanted == 0 { Ok(0) } else { stream.source.read(&mut data) } {
+            Ok(0) if stream.left > 0 && matches!(stream.end, BodyEnd::Length(_)) => {
+                return Pulled::Failed(stream, io::Error::other("the stream ended before its length"));
+            }
+            Ok(0) => {
+                if stream.end == BodyEnd::Chunked {
+                    self.head.extend_from_slice(encode::LAST_CHUNK);
+                }
+                return Pulled::Last(stream);
+            }
+            Ok(bytes) => bytes,
+            Err(error) => return Pulled::Failed(stream, error),
+        };
+        if stream.end == BodyEnd::Chunked {
+            encode::chunk_size(&mut self.head, bytes);
+            data.truncate(bytes);
+            data.extend_from_slice(b"\r\n");
+        } else {
+            data.truncate(bytes);
+        }
+        self.body = Bytes::Owned(data);
+        if stream.end != BodyEnd::Chunked && stream.left != u64::MAX {
+            stream.left -= bytes as u64;
+            if stream.left == 0 {
+                return Pulled::Last(stream);
+            }
+        }
+        self.stream = Some(stream);
+        Pulled::More
+    }
+
+    /// Gives the rest of a reply up.
+    pub(crate) fn abandon(&mut self) -> Option<Stream> {
+        *self = Outbox { stream: self.stream.take(), ..Outbox::default() };
+        self.stream.take()
+    }
+}
+
+/// 205: the client clears its form; RFC 9110 §15.3.6 allows no content.
+const RESET_CONTENT: u16 = 205;
+
+fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
+    match (status, body) {
+        (204 | 304, _) => BodyEnd::NoBody,
+        (RESET_CONTENT, _) => BodyEnd::Length(0),
+        (_, Body::Static(bytes)) => BodyEnd::Length(bytes.len() as u64),
+        (_, Body::Owned(bytes)) => BodyEnd::Length(bytes.len() as u64),
+        (_, Body::Stream(_, Some(bytes))) => BodyEnd::Length(*bytes),
+        (_, Body::Stream(_, None)) if http10 => BodyEnd::Close,
+        (_, Body::Stream(_, None)) => BodyEnd::Chunked,
+    }
+}

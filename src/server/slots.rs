@@ -1,0 +1,216 @@
+//! Open connections, in a fixed number of slots.
+//!
+//! A slot's index and generation name a connection, never its descriptor: the kernel hands descriptors out again at
+//! once. Slots are made on first use and then reused, so an instance that serves one connection pays for one.
+
+use crate::http::connection::Connection;
+use crate::request::Peer;
+use crate::server::os::{Interest, Token};
+use crate::server::outbox::Outbox;
+use std::fmt;
+use std::time::Duration;
+
+/// One connection. Times are readings of the awake clock.
+pub(crate) struct Slot<K> {
+    pub(crate) socket: K,
+    pub(crate) peer: Peer,
+    pub(crate) input: Connection,
+    pub(crate) outbox: Outbox,
+    pub(crate) mode: Mode,
+    /// What the poller was last told.
+    pub(crate) watched: Interest,
+    /// A reply in flight has made no progress since; set while one is blocked.
+    pub(crate) stalled_at: Option<Duration>,
+    /// There is more to do without waiting for the peer: the others were to have their turn first.
+    pub(crate) yielding: bool,
+    timed: bool,
+}
+
+/// How a connection is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Requests and replies in turn.
+    Serving,
+    /// The reply in flight is the last one.
+    Closing { linger: bool },
+    /// Everything is sent; what the peer still sends is read and dropped, so that the close is no reset under its
+    /// unread answer.
+    Lingering { until: Duration, bytes_left: usize },
+}
+
+impl<K> Slot<K> {
+    pub(crate) fn new(socket: K, peer: Peer) -> Slot<K> {
+        Slot {
+            socket,
+            peer,
+            input: Connection::new(),
+            outbox: Outbox::default(),
+            mode: Mode::Serving,
+            watched: Interest::Read,
+            stalled_at: None,
+            yielding: false,
+            timed: false,
+        }
+    }
+
+    /// Follows from the state, afresh each time.
+    pub(crate) fn interest(&self) -> Interest {
+        if self.yielding || !self.outbox.is_empty() { Interest::Write } else { Interest::Read }
+    }
+
+    /// When the peer has used up its time; none while it owes us nothing.
+    pub(crate) fn deadline(&self, stall_time_max: Duration) -> Option<Duration> {
+        match self.mode {
+            Mode::Lingering { until, .. } => Some(until),
+            Mode::Serving | Mode::Closing { .. } if !self.outbox.is_empty() => {
+                self.stalled_at.map(|since| since + stall_time_max)
+            }
+            Mode::Serving | Mode::Closing { .. } => self.input.deadline(),
+        }
+    }
+
+    /// Nothing is in progress: closing now loses nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_idle()
+    }
+}
+
+/// Why a connection was closed by us or by its peer; logged once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// Both sides were done with it.
+    Done,
+    /// The peer left between requests, as probes do (C-START-3).
+    PeerLeft,
+    /// The peer left in the middle of a request.
+    PeerLeftEarly,
+    /// Reading or writing failed.
+    Broken,
+    /// The peer did not take its reply in time.
+    Stalled,
+    /// The author's reader failed.
+    StreamFailed,
+    /// The instance is stopping.
+    Stopping,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::Done => "both sides were done",
+            CloseReason::PeerLeft => "the peer left",
+            CloseReason::PeerLeftEarly => "the peer left in the middle of a request",
+            CloseReason::Broken => "the connection broke",
+            CloseReason::Stalled => "the peer took no byte of its reply in time",
+            CloseReason::StreamFailed => "the reply's stream failed",
+            CloseReason::Stopping => "the instance is stopping",
+        })
+    }
+}
+
+pub(crate) struct Slots<K> {
+    entries: Vec<Entry<K>>,
+    free: Vec<usize>,
+    max: usize,
+    timed: usize,
+}
+
+struct Entry<K> {
+    generation: u32,
+    slot: Option<Slot<K>>,
+}
+
+impl<K> Slots<K> {
+    pub(crate) fn new(max: usize) -> Slots<K> {
+        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0 }
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.open() >= self.max
+    }
+
+    pub(crate) fn insert(&mut self, slot: Slot<K>) -> Token {
+        debug_assert!(!self.is_full(), "the listener is not watched while the slots are full");
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry { generation: 0, slot: None });
+            self.entries.len() - 1
+        });
+        let entry = &mut self.entries[index];
+        entry.slot = Some(slot);
+        Token::of_slot(index, entry.generation)
+    }
+
+    /// The connection of this name, if it is still open.
+    pub(crate) fn get(&mut self, token: Token) -> Option<&mut Slot<K>> {
+        let entry = self.entries.get_mut(token.index())?;
+        if entry.generation == token.generation() { entry.slot.as_mut() } else { None }
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Slot<K>> {
+        let entry = self.entries.get_mut(token.index())?;
+        if entry.generation != token.generation() {
+            return None;
+        }
+        let slot = entry.slot.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(token.index());
+        self.timed -= usize::from(slot.timed);
+        Some(slot)
+    }
+
+    /// Keeps count of connections with a deadline, so that a turn without any need not look for one.
+    pub(crate) fn settle(&mut self, token: Token, timed: bool) {
+        let Some(slot) = self.get(token) else { return };
+        let before = std::mem::replace(&mut slot.timed, timed);
+        self.timed = self.timed + usize::from(timed) - usize::from(before);
+    }
+
+    pub(crate) fn any_timed(&self) -> bool {
+        self.timed > 0
+    }
+
+    /// The names of the open connections that `wanted` picks.
+    pub(crate) fn pick(&self, wanted: impl Fn(&Slot<K>) -> bool) -> Vec<Token> {
+        let named = |(index, entry): (usize, &Entry<K>)| {
+            entry.slot.as_ref().filter(|slot| wanted(slot)).map(|_| Token::of_slot(index, entry.generation))
+        };
+        self.entries.iter().enumerate().filter_map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_name_reaches_nobody() {
+        let mut slots = Slots::new(2);
+        let first = slots.insert(Slot::new('a', Peer::Unix));
+        assert!(slots.remove(first).is_some());
+        let second = slots.insert(Slot::new('b', Peer::Unix));
+        assert_eq!(first.index(), second.index());
+        assert!(slots.get(first).is_none() && slots.remove(first).is_none());
+        assert_eq!(slots.get(second).map(|slot| slot.socket), Some('b'));
+        assert!(slots.get(Token::LISTENER).is_none() && slots.get(Token::WAKE).is_none());
+    }
+
+    #[test]
+    fn slots_are_reused_and_bounded() {
+        let mut slots = Slots::new(2);
+        for _ in 0..10 {
+            let tokens = [slots.insert(Slot::new((), Peer::Unix)), slots.insert(Slot::new((), Peer::Unix))];
+            assert!(slots.is_full());
+            slots.settle(tokens[0], true);
+            assert!(slots.any_timed());
+            for token in tokens {
+                assert!(slots.remove(token).is_some());
+            }
+            assert_eq!((slots.open(), slots.any_timed()), (0, false));
+        }
+        assert_eq!(slots.entries.len(), 2);
+    }
+}

@@ -1,0 +1,71 @@
+//! Readiness by epoll(7), level-triggered.
+
+use crate::server::os::{Interest, Ready, Token};
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+/// Events taken from the kernel in one wait; what is left comes with the next.
+const EVENTS_PER_WAIT: usize = 64;
+
+impl Poller {
+    pub(crate) fn new() -> Result<Poller, Errno> {
+        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS_PER_WAIT) })
+    }
+
+    pub(crate) fn add(&mut self, source: BorrowedFd<'_>, token: Token, interest: Interest) -> Result<(), Errno> {
+        epoll::add(&self.epoll, source, EventData::new_u64(token.0), flags(interest))
+    }
+
+    pub(crate) fn change(&mut self, source: BorrowedFd<'_>, token: Token, interest: Interest) {
+        // Fails only for a source that was never added: ours always are.
+        let changed = epoll::modify(&self.epoll, source, EventData::new_u64(token.0), flags(interest));
+        debug_assert!(changed.is_ok(), "epoll_ctl: {changed:?}");
+    }
+
+    pub(crate) fn remove(&mut self, source: BorrowedFd<'_>) {
+        let removed = epoll::delete(&self.epoll, source);
+        debug_assert!(removed.is_ok(), "epoll_ctl: {removed:?}");
+    }
+
+    /// Closing removes by itself: nobody else holds a copy of the descriptor.
+    pub(crate) fn forget_before_close(&mut self, _: BorrowedFd<'_>) {}
+
+    /// Adds to `ready` what became ready.
+    pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<(), Errno> {
+        let limit = limit.map(whole_milliseconds);
+        self.events.clear();
+        epoll::wait(&self.epoll, spare_capacity(&mut self.events), limit.as_ref())?;
+        for event in &self.events {
+            let (flags, data) = (event.flags, event.data);
+            let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            ready.push(Ready {
+                token: Token(data.u64()),
+                readable: broken || flags.contains(EventFlags::IN),
+                writable: broken || flags.contains(EventFlags::OUT),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn flags(interest: Interest) -> EventFlags {
+    match interest {
+        Interest::Read => EventFlags::IN,
+        Interest::Write => EventFlags::OUT,
+    }
+}
+
+/// Rounded up: never wake before a deadline. Whole milliseconds keep to `epoll_pwait`, which every seccomp profile knows.
+fn whole_milliseconds(limit: Duration) -> Timespec {
+    let milliseconds = limit.as_nanos().div_ceil(1_000_000) as i64;
+    Timespec { tv_sec: milliseconds / 1000, tv_nsec: (milliseconds % 1000 * 1_000_000) as _ }
+}

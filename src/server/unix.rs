@@ -1,0 +1,157 @@
+//! The real operating system, as the loop sees it.
+
+use crate::lifecycle::Moment;
+use crate::request::Peer;
+use crate::server::os::{Interest, Os, Ready, Signals, Token};
+use crate::server::sys::{Poller, signals};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{self, Shutdown, sockopt};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) struct Unix {
+    poller: Poller,
+    listener: Option<OwnedFd>,
+    listener_watched: bool,
+    wake: signals::WakePipe,
+    signals_seen: u32,
+}
+
+impl Unix {
+    /// Takes over a listener, and SIGTERM, SIGINT and SIGCONT.
+    pub(crate) fn new(listener: OwnedFd) -> io::Result<Unix> {
+        let mut poller = Poller::new()?;
+        let wake = signals::install_with_wake()?;
+        poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
+        poller.add(listener.as_fd(), Token::LISTENER, Interest::Read)?;
+        Ok(Unix { poller, listener: Some(listener), listener_watched: true, wake, signals_seen: 0 })
+    }
+}
+
+impl Os for Unix {
+    type Socket = OwnedFd;
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+        ready.clear();
+        match self.poller.wait(ready, limit) {
+            Ok(()) => false,
+            Err(Errno::INTR) => true,
+            // epoll_wait(2) and poll(2) fail for no other reason unless our own bookkeeping is wrong.
+            Err(error) => panic!("cannot wait: {error}"),
+        }
+    }
+
+    fn now(&mut self) -> Moment {
+        Moment { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn signals(&mut self) -> Signals {
+        let seen = signals::count();
+        let any = seen != self.signals_seen;
+        if any {
+            self.signals_seen = seen;
+            self.wake.drain();
+        }
+        Signals { stop: signals::stop_requested(), continued: any && signals::take_continued(), any }
+    }
+
+    fn watch_listener(&mut self, wanted: bool) {
+        let Some(listener) = &self.listener else { return };
+        if wanted == self.listener_watched {
+            return;
+        }
+        self.listener_watched = wanted;
+        if !wanted {
+            self.poller.remove(listener.as_fd());
+        } else if let Err(error) = self.poller.add(listener.as_fd(), Token::LISTENER, Interest::Read) {
+            // Out of kernel memory: asked again in the next turn.
+            log::warn!("cannot watch the listener: {error}");
+            self.listener_watched = false;
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn accept(&mut self) -> Result<(OwnedFd, Peer), Errno> {
+        let Some(listener) = &self.listener else { return Err(Errno::AGAIN) };
+        let (socket, address) = accept(listener)?;
+        let peer = match address.map(SocketAddr::try_from) {
+            Some(Ok(address)) => Peer::Ip(address),
+            _ => Peer::Unix,
+        };
+        Ok((socket, peer))
+    }
+
+    fn watch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) -> Result<(), Errno> {
+        self.poller.add(socket.as_fd(), token, interest)
+    }
+
+    fn rewatch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) {
+        self.poller.change(socket.as_fd(), token, interest);
+    }
+
+    fn unwatch(&mut self, socket: &OwnedFd) {
+        self.poller.forget_before_close(socket.as_fd());
+    }
+
+    fn read(&mut self, socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        rustix::io::read(socket, spare_capacity(buffer))
+    }
+
+    fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
+        match (head.is_empty(), body.is_empty()) {
+            (_, true) => rustix::io::write(socket, head),
+            (true, false) => rustix::io::write(socket, body),
+            (false, false) => rustix::io::writev(socket, &[IoSlice::new(head), IoSlice::new(body)]),
+        }
+    }
+
+    fn end_writing(&mut self, socket: &OwnedFd) {
+        // The peer may be gone already; the next read says so.
+        let _ = net::shutdown(socket, Shutdown::Write);
+    }
+
+    fn spoil(&mut self, socket: &OwnedFd) {
+        let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    }
+
+    fn send_at_once(&mut self, socket: &OwnedFd) {
+        // Not possible, and not needed, on Unix sockets.
+        let _ = sockopt::set_tcp_nodelay(socket, true);
+    }
+
+    fn print(&mut self, line: &[u8]) {
+        write_all(rustix::stdio::stdout(), line);
+    }
+}
+
+/// Writes all of it, in one call where the kernel takes it whole. Standard output that is closed or full beyond
+/// waiting loses the line: no call may fail because its log cannot be written.
+pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::write(output, bytes) {
+            Ok(0) => return,
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
+    use rustix::net::SocketFlags;
+    net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
+    let (socket, address) = net::acceptfrom(listener)?;
+    super::sys::prepare(&socket)?;
+    Ok((socket, address))
+}
