@@ -1,0 +1,141 @@
+//! The inspector: the function that the binary serves when nobody gave it another.
+//!
+//! Hooks answer OK, `/invoke` echoes its event, and every other call answers a JSON document of what the platform really
+//! sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real platform.
+//! Secrets are withheld.
+
+use crate::app::{App, Observed, Route};
+use crate::context::Context;
+use crate::hook::Result;
+use crate::json::Json;
+use crate::lifecycle::{Hook, Moment, Thaw};
+use crate::reply::Reply;
+use crate::request::{Headers, Request, WITHHELD};
+use std::collections::VecDeque;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Hook calls that are remembered.
+const HOOK_CALLS_KEPT: usize = 16;
+
+/// The inspector as a function, to serve it from a program of one's own.
+pub static APP: App<Inspector> = App::new(&[
+    Route::initialize(|_, _| Ok("OK".into())),
+    Route::pre_freeze(|_, _| Ok("OK".into())),
+    Route::pre_stop(|_, _| Ok("OK".into())),
+    Route::invoke(|_, _, request| Ok(request.body().to_vec().into())),
+    Route::fallback(document),
+])
+.observe_hooks(remember);
+
+/// What the inspector remembers between calls.
+#[derive(Debug, Default)]
+pub struct Inspector {
+    /// As JSON.
+    hook_calls: VecDeque<String>,
+}
+
+fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<'_>, observed: Observed) {
+    if inspector.hook_calls.len() == HOOK_CALLS_KEPT {
+        inspector.hook_calls.pop_front();
+    }
+    let entry = Json::object()
+        .text("hook", hook_name(observed.hook))
+        .raw("ran", observed.ran)
+        .raw("failed", observed.failed)
+        .raw("atMs", unix_ms(context.received()))
+        .text("phaseAfter", context.lifecycle().phase().name())
+        .raw("request", call(request));
+    inspector.hook_calls.push_back(entry.end());
+}
+
+fn document(inspector: &mut Inspector, context: &Context<'_>, request: &Request<'_>) -> Result {
+    let hook_calls = inspector.hook_calls.iter().fold(Json::array().in_lines(), |calls, call| calls.element(call));
+    let document = Json::object()
+        .in_lines()
+        .raw("request", call(request))
+        .raw("context", facts(context))
+        .raw("lifecycle", lifecycle(context))
+        .raw("hookCalls", hook_calls.end());
+    let mut text = document.end();
+    text.push('\n');
+    Ok(Reply::from(text).with_header("content-type", "application/json")?)
+}
+
+fn call(request: &Request<'_>) -> String {
+    Json::object()
+        .text("method", request.method())
+        .text("path", request.path())
+        .maybe_text("query", request.query())
+        .raw("headers", headers(request.headers()))
+        .raw("bodyBytes", request.body().len())
+        .raw("peer", format_args!("\"{}\"", request.peer()))
+        .end()
+}
+
+/// As sent, a name that occurs more than once as often as it does.
+fn headers(headers: Headers<'_>) -> String {
+    let shown = |json: Json, (name, value): (&str, &[u8])| {
+        let secret = Headers::is_secret(name) && !value.is_empty();
+        json.text(name, &if secret { WITHHELD.into() } else { String::from_utf8_lossy(value) })
+    };
+    headers.iter().fold(Json::object(), shown).end()
+}
+
+fn facts(context: &Context<'_>) -> String {
+    Json::object()
+        .maybe_text("requestId", context.request_id())
+        .maybe_text("controlPath", context.control_path())
+        .raw("timeLeftMs", maybe_ms(context.time_left()))
+        .maybe_text("credentials", context.credentials().map(|_| WITHHELD))
+        .end()
+}
+
+fn lifecycle(context: &Context<'_>) -> String {
+    let life = context.lifecycle();
+    let (counts, now) = (life.counts(), context.now());
+    let last_thaw = life.last_thaw().map_or("null".to_owned(), thaw);
+    Json::object()
+        .text("phase", life.phase().name())
+        .raw("calls", counts.calls)
+        .raw("initialized", counts.initialized)
+        .raw("initializeFailed", counts.initialize_failed)
+        .raw("frozen", counts.frozen)
+        .raw("thawed", counts.thawed)
+        .raw("replayed", counts.replayed)
+        .raw("lastThaw", last_thaw)
+        .raw("uptimeMs", ms(now.instant.saturating_duration_since(life.started().instant)))
+        .raw("startedAtMs", unix_ms(life.started()))
+        .raw("idleMs", ms(context.received().instant.saturating_duration_since(life.last_active().instant)))
+        .end()
+}
+
+fn thaw(thaw: &Thaw) -> String {
+    let evidence = &thaw.evidence;
+    let signs = Json::object()
+        .raw("preFreeze", evidence.pre_freeze)
+        .raw("sigcont", evidence.sigcont)
+        .raw("clocksDisagreeMs", maybe_ms(evidence.clocks_disagree))
+        .raw("oversleptMs", maybe_ms(evidence.overslept))
+        .raw("interrupted", evidence.interrupted);
+    Json::object().raw("evidence", signs.end()).raw("gapMs", ms(thaw.gap)).end()
+}
+
+fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Initialize => "initialize",
+        Hook::PreFreeze => "pre-freeze",
+        Hook::PreStop => "pre-stop",
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+fn maybe_ms(duration: Option<Duration>) -> String {
+    duration.map_or("null".to_owned(), |duration| ms(duration).to_string())
+}
+
+fn unix_ms(moment: Moment) -> u64 {
+    ms(moment.wall.duration_since(UNIX_EPOCH).unwrap_or_default())
+}

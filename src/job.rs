@@ -1,0 +1,80 @@
+//! Web server mode off (FC 2.0): the event comes from the environment, the result is the exit code (C-JOB-1, C-JOB-2).
+//!
+//! No HTTP and no hooks: the invoke callback runs once. What it may ask of its [`Context`](crate::Context) is
+//! filled from the environment, which carries some of what the headers carry otherwise.
+
+use crate::app::{App, INVOKE_PATH};
+use crate::dispatch::{Journal, Marker, Service};
+use crate::request::{Headers, Peer, Request};
+use crate::server::sys::signals;
+use crate::server::{SURROUNDINGS, print};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+/// Holds the event, and says that there is no server to be.
+pub(crate) const EVENT_VARIABLE: &str = "FC_CUSTOM_CONTAINER_EVENT";
+
+/// 128 + SIGTERM, as a shell would report it: the client has cancelled the request (C-JOB-3).
+const CANCELLED: u8 = 143;
+
+/// Which header each variable stands for.
+const HEADERS: [(&str, &str); 12] = [
+    ("x-fc-request-id", "FC_REQUEST_ID"),
+    ("x-fc-access-key-id", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
+    ("x-fc-access-key-secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+    ("x-fc-security-token", "ALIBABA_CLOUD_SECURITY_TOKEN"),
+    ("x-fc-function-name", "FC_FUNCTION_NAME"),
+    ("x-fc-function-handler", "FC_FUNCTION_HANDLER"),
+    ("x-fc-function-memory", "FC_FUNCTION_MEMORY_SIZE"),
+    ("x-fc-region", "FC_REGION"),
+    ("x-fc-account-id", "FC_ACCOUNT_ID"),
+    ("x-fc-qualifier", "FC_QUALIFIER"),
+    ("x-fc-service-name", "FC_SERVICE_NAME"),
+    ("x-fc-control-path", ""),
+];
+
+/// Runs the invoke callback on the event; its reply's body goes to standard output, a failure's JSON to standard error.
+pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCode {
+    if let Err(error) = signals::install() {
+        // The event can be handled all the same; only a cancellation ends it the hard way.
+        log::warn!("cannot take signals over: {error}");
+    }
+    let values = HEADERS.map(|(_, variable)| std::env::var_os(variable).map(OsString::into_vec).unwrap_or_default());
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS.len()];
+    for ((header, (name, variable)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
+        let value: &[u8] = if variable.is_empty() { INVOKE_PATH.as_bytes() } else { value };
+        *header = httparse::Header { name, value };
+    }
+    let event = event.into_vec();
+    let request = Request {
+        method: "POST",
+        path_and_query: INVOKE_PATH,
+        headers: Headers(&headers),
+        body: &event,
+        peer: Peer::None,
+    };
+    let mut service = Service::new(app, state, SURROUNDINGS);
+    let answer = service.handle(&request, (SURROUNDINGS.now)(), &mut Silent);
+    // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
+    let body = answer.reply.body.bytes().unwrap_or_default();
+    if answer.failed {
+        eprintln!("{}", String::from_utf8_lossy(body));
+    } else {
+        print(body);
+    }
+    match (signals::stop_requested(), answer.failed) {
+        (true, _) => ExitCode::from(CANCELLED),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+/// Log markers belong to web server mode; here standard output is the result.
+struct Silent;
+
+impl Journal for Silent {
+    fn start(&mut self, _: Marker, _: &str) {}
+
+    fn end(&mut self, _: Marker, _: &str, _: bool) {}
+}

@@ -1,0 +1,175 @@
+//! Lifecycle hooks for serverless containers, in one thread and half a megabyte.
+//!
+//! `fc_hooks` is the HTTP server inside a custom container on Alibaba Cloud Function Compute (FC), in web server mode. The
+//! platform calls `POST /initialize`, `GET /pre-freeze` and `GET /pre-stop`; your callbacks answer, with 200 or 404 and
+//! their return value as the body. Beside the hooks it serves events (`POST /invoke`) and HTTP calls.
+//!
+//! ```no_run
+//! use fc_hooks::{App, Route};
+//!
+//! static APP: App<u64> = App::new(&[
+//!     Route::initialize(|_, _| Ok("ready".into())),
+//!     Route::invoke(|served, _, request| {
+//!         *served += 1;
+//!         Ok(request.body().to_vec().into())
+//!     }),
+//!     Route::pre_stop(|served, _| Ok(format!("served {served}").into())),
+//! ]);
+//!
+//! fn main() -> std::process::ExitCode {
+//!     fc_hooks::run(&APP, 0)
+//! }
+//! ```
+//!
+//! # What it is
+//! - **One thread.** Everything runs on the thread that calls [`run`]: the loop, the callbacks, signals. So callbacks get
+//!   `&mut State`, and need neither `Send` nor locks.
+//! - **A static table.** [`App::new`] is a `const fn`: the table is checked when it is compiled and costs nothing at start.
+//! - **Safe to freeze at any instant.** Asleep when idle, nothing buffered after a reply, and no deadline that time
+//!   spent frozen counts against. [`Route::on_thaw`] runs before the first request after a freeze.
+//! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once per freeze, pre-stop once,
+//!   and never for an outside caller who asks for their paths ([`Context::control_path`]).
+//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance lives.
+//! - **Everything from a peer is bounded**: see [`Limits`].
+//!
+//! # What it is not
+//! - A web framework: no path parameters, no middleware, no sessions, nothing decoded.
+//! - An asynchronous runtime: a callback that blocks delays every other call of its instance. On a platform that gives an
+//!   instance one call at a time (C-INV-7, the default) that delays nobody.
+//! - A front for the open internet: no TLS, no HTTP/2, no WebSocket, no compression, no files. It speaks HTTP/1.1 to the
+//!   platform's gateway.
+//! - It sends no `date` and no `server` header: the platform replaces both (C-INV-4), and a date would be one more
+//!   thing to go stale in a freeze.
+//!
+//! # A walk through one life
+//! ```no_run
+//! use fc_hooks::{App, Context, Request, Result, Route, Thaw};
+//!
+//! #[derive(Default)]
+//! struct Shop {
+//!     stock: Vec<String>,
+//! }
+//!
+//! static APP: App<Shop> = App::new(&[
+//!     Route::initialize(load),
+//!     Route::on_thaw(reconnect),
+//!     Route::get("/stock", list),
+//!     Route::pre_freeze(|_, _| Ok(().into())),
+//!     Route::pre_stop(|shop, _| Ok(format!("{} left", shop.stock.len()).into())),
+//! ]);
+//!
+//! // Slow work belongs here, not before `run`: the platform waits for the port first (C-START-2).
+//! fn load(shop: &mut Shop, context: &Context) -> Result {
+//!     let text = std::fs::read_to_string("stock.txt")?; // an error is answered with 404 and its text
+//!     shop.stock = text.lines().map(str::to_owned).collect();
+//!     Ok(format!("{} items with {:?} left", shop.stock.len(), context.time_left()).into())
+//! }
+//!
+//! // The platform announces no thaw (C-FRZ-5). Connections opened before `gap` may be dead.
+//! fn reconnect(_: &mut Shop, context: &Context, thaw: &Thaw) -> Result<()> {
+//!     let _fresh = context.credentials();
+//!     log::info!("frozen for at most {:?}: {}", thaw.gap, thaw.evidence);
+//!     Ok(())
+//! }
+//!
+//! fn list(shop: &mut Shop, _: &Context, request: &Request) -> Result {
+//!     match request.query() {
+//!         Some(name) if !shop.stock.iter().any(|item| item == name) => Ok(fc_hooks::Reply::from("none").with_status(404)?),
+//!         _ => Ok(serde_json::json!(shop.stock).into()),
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     fc_hooks::run(&APP, Shop::default())
+//! }
+//! ```
+//!
+//! # Rules
+//! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; ARCHITECTURE.md lists them.
+//!
+//! # Features
+//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.
+//! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
+
+mod app;
+mod config;
+mod context;
+mod dispatch;
+mod error;
+mod hook;
+mod http;
+#[cfg(feature = "inspector")]
+pub mod inspect;
+mod job;
+mod json;
+mod lifecycle;
+mod limits;
+mod reply;
+mod request;
+mod server;
+
+pub use app::{App, ObserveFn, Observed, Route};
+pub use config::{Config, Listen};
+pub use context::{Context, Credentials, Secret};
+pub use error::{Error, StartError};
+pub use hook::{CallFn, HookFn, Result, ThawFn};
+pub use lifecycle::{Counts, Evidence, Hook, Lifecycle, Moment, Phase, Thaw};
+pub use limits::{LimitError, Limits};
+pub use reply::{Reply, ReplyError};
+pub use request::{Headers, Peer, Request};
+pub use server::Server;
+
+use std::process::ExitCode;
+
+/// Does what the environment asks for, and returns the exit code.
+///
+/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that event, its
+/// reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
+///
+/// Otherwise it serves as [`Config::from_env`] says until SIGTERM or SIGINT: 0 after an orderly stop, 1 if it cannot
+/// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
+/// once with 128 plus its number.
+pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
+    if let Some(event) = std::env::var_os(job::EVENT_VARIABLE) {
+        init_logging();
+        return job::run(app, state, event);
+    }
+    match Config::from_env() {
+        Ok(config) => serve(app, state, config),
+        Err(error) => complain(&error, MISUSED),
+    }
+}
+
+/// Serves with this configuration, whatever the environment says; exit codes as [`run`].
+pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
+    init_logging();
+    let server = match Server::bind(config) {
+        Ok(server) => server,
+        Err(error) => return complain(&error, FAILED),
+    };
+    server::print(format!("fc-hooks: listening on {}\n", server.address()).as_bytes());
+    if std::env::var_os("FC_FUNCTION_NAME").is_some() {
+        // The platform's mark of a cold start's end (C-LOG-4).
+        server::print(b"FunctionCompute fc-hooks runtime inited.\n");
+    }
+    server.run(app, state);
+    ExitCode::SUCCESS
+}
+
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+
+fn complain(error: &StartError, code: u8) -> ExitCode {
+    eprintln!("fc-hooks: {error}");
+    ExitCode::from(code)
+}
+
+#[cfg(feature = "env_logger")]
+fn init_logging() {
+    // An author's own logger, set up before, stays.
+    let environment = env_logger::Env::default().default_filter_or("warn");
+    let _ = env_logger::Builder::from_env(environment).try_init();
+}
+
+#[cfg(not(feature = "env_logger"))]
+fn init_logging() {}
