@@ -41,6 +41,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What [`Config::set`] knows, each with the variable that sets it.
+    pub const SETTINGS: [(&'static str, &'static str); 5] = [
+        ("listen", "FC_HOOKS_LISTEN"),
+        ("limit", "FC_HOOKS_LIMITS"),
+        ("health-path", "FC_HOOKS_HEALTH_PATH"),
+        ("require-control-path", "FC_HOOKS_REQUIRE_CONTROL_PATH"),
+        ("log-markers", "FC_HOOKS_LOG_MARKERS"),
+    ];
+
     /// Reads the environment.
     ///
     /// | variable | meaning |
@@ -57,57 +66,66 @@ impl Config {
     /// # Errors
     /// A variable with a value that makes no sense, by name.
     pub fn from_env() -> Result<Config, StartError> {
-        Config::from_lookup(|name| std::env::var_os(name))
+        Config::from_lookup(&|name| std::env::var_os(name))
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
-        let get = |name: &str| match lookup(name).filter(|value| !value.is_empty()).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(StartError::new(format!("{name}: not UTF-8"))),
-        };
+    fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
         let mut config = Config::default();
-        for name in ["FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT"] {
-            if let Some(value) = get(name)? {
-                let port = value.parse().map_err(|_| StartError::new(format!("{name}: '{value}' is not a port")))?;
-                config.listen = Listen::Tcp(SocketAddr::new(ANY_ADDRESS, port));
+        let ports = ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"].map(|variable| ("port", variable));
+        let mut port_known = false;
+        for (setting, variable) in ports.into_iter().chain(Config::SETTINGS) {
+            let Some(value) = lookup(variable).filter(|value| !value.is_empty()) else { continue };
+            if setting == "port" && std::mem::replace(&mut port_known, true) {
+                continue; // the older name counts only where the newer is absent
             }
+            let value = value.to_str().ok_or_else(|| StartError::about(variable, &"not UTF-8"))?;
+            config.set(setting, value).map_err(|error| StartError::about(variable, &error))?;
         }
-        if let Some(value) = get("FC_HOOKS_LISTEN")? {
-            config.listen = value.parse().map_err(|error| StartError::new(format!("FC_HOOKS_LISTEN: {error}")))?;
-        }
-        if let Some(value) = get("FC_HOOKS_LIMITS")? {
-            config.limits.set_all(&value).map_err(|error| StartError::new(format!("FC_HOOKS_LIMITS: {error}")))?;
-        }
-        if let Some(value) = get("FC_HOOKS_HEALTH_PATH")? {
-            config
-                .set_health_path(&value)
-                .map_err(|error| StartError::new(format!("FC_HOOKS_HEALTH_PATH: {error}")))?;
-        }
-        let switch = |name: &str, default: bool| match get(name)?.as_deref() {
-            None => Ok(default),
-            Some("on") => Ok(true),
-            Some("off") => Ok(false),
-            Some(other) => Err(StartError::new(format!("{name}: '{other}' is neither on nor off"))),
-        };
-        config.call_markers = switch("FC_HOOKS_LOG_MARKERS", true)?;
-        config.control_path_required = switch("FC_HOOKS_REQUIRE_CONTROL_PATH", false)?;
         Ok(config)
     }
 
-    /// Sets the path of the health check.
+    /// Sets one thing from text, as variables and options do.
+    ///
+    /// ```
+    /// let mut config = fc_hooks::Config::default();
+    /// config.set("listen", "127.0.0.1:0")?;
+    /// config.set("limit", "body_bytes_max=1048576,headers_max=64")?;
+    /// config.set("log-markers", "off")?;
+    /// # Ok::<(), fc_hooks::StartError>(())
+    /// ```
     ///
     /// # Errors
-    /// A path that does not begin with `/`, or is one that the platform calls.
-    pub fn set_health_path(&mut self, path: &str) -> Result<(), StartError> {
-        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-            return Err(StartError::new(format!("'{path}' is not a path")));
+    /// Nothing of that name in [`Config::SETTINGS`]; a value that makes no sense for it.
+    pub fn set(&mut self, setting: &str, value: &str) -> Result<(), StartError> {
+        match setting {
+            "port" => {
+                let port = value.parse().map_err(|_| StartError::quoting(value, "is not a port"))?;
+                self.listen = Listen::Tcp(SocketAddr::new(ANY_ADDRESS, port));
+            }
+            "listen" => self.listen = value.parse()?,
+            "limit" => self.limits.set_all(value).map_err(|error| StartError::new(error.to_string()))?,
+            "health-path" => {
+                if !value.starts_with('/') || value.contains(['?', '#', ' ']) {
+                    return Err(StartError::quoting(value, "is not a path"));
+                }
+                if crate::app::RESERVED_PATHS.contains(&value) {
+                    return Err(StartError::quoting(value, "is a path of the platform's own calls"));
+                }
+                self.health_path = Some(value.to_owned());
+            }
+            "require-control-path" => self.control_path_required = switch(value)?,
+            "log-markers" => self.call_markers = switch(value)?,
+            unknown => return Err(StartError::quoting(unknown, "is no setting")),
         }
-        if crate::app::RESERVED_PATHS.contains(&path) {
-            return Err(StartError::new(format!("'{path}' is a path of the platform's own calls")));
-        }
-        self.health_path = Some(path.to_owned());
         Ok(())
+    }
+}
+
+fn switch(value: &str) -> Result<bool, StartError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(StartError::quoting(other, "is neither on nor off")),
     }
 }
 
@@ -139,11 +157,12 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, StartError> {
         match text.strip_prefix("unix:") {
-            Some("") => Err(StartError::new("'unix:' without a path")),
+            Some("") => Err(StartError::quoting(text, "has no path")),
             Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| {
-                StartError::new(format!("'{text}' is neither ADDR:PORT (such as 0.0.0.0:9000) nor unix:PATH"))
-            }),
+            None => text
+                .parse()
+                .map(Listen::Tcp)
+                .map_err(|_| StartError::quoting(text, "is neither ADDR:PORT (such as 0.0.0.0:9000) nor unix:PATH")),
         }
     }
 }
@@ -163,17 +182,18 @@ mod tests {
 
     fn from(pairs: &[(&str, &str)]) -> Result<Config, String> {
         let lookup = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        Config::from_lookup(lookup).map_err(|error| error.to_string())
+        Config::from_lookup(&lookup).map_err(|error| error.to_string())
     }
 
     /// C-START-1: the documented name, else the older one, else 9000.
     #[test]
     fn where_to_listen() {
-        let cases: [(&[(&str, &str)], &str); 6] = [
+        let cases: [(&[(&str, &str)], &str); 7] = [
             (&[], "0.0.0.0:9000"),
             (&[("FC_SERVER_PORT", "8080")], "0.0.0.0:8080"),
             (&[("FC_CUSTOM_LISTEN_PORT", "8081"), ("FC_SERVER_PORT", "8080")], "0.0.0.0:8081"),
             (&[("FC_CUSTOM_LISTEN_PORT", ""), ("FC_SERVER_PORT", "8080")], "0.0.0.0:8080"),
+            (&[("FC_CUSTOM_LISTEN_PORT", "8081"), ("FC_SERVER_PORT", "old")], "0.0.0.0:8081"),
             (&[("FC_HOOKS_LISTEN", "[::1]:0"), ("FC_SERVER_PORT", "8080")], "[::1]:0"),
             (&[("FC_HOOKS_LISTEN", "unix:/a")], "unix:/a"),
         ];
@@ -192,7 +212,7 @@ mod tests {
                 "9000",
                 "FC_HOOKS_LISTEN: '9000' is neither ADDR:PORT (such as 0.0.0.0:9000) nor unix:PATH",
             ),
-            ("FC_HOOKS_LISTEN", "unix:", "FC_HOOKS_LISTEN: 'unix:' without a path"),
+            ("FC_HOOKS_LISTEN", "unix:", "FC_HOOKS_LISTEN: 'unix:' has no path"),
             ("FC_HOOKS_LIMITS", "x=1", "FC_HOOKS_LIMITS: no limit is called 'x'"),
             ("FC_HOOKS_LOG_MARKERS", "no", "FC_HOOKS_LOG_MARKERS: 'no' is neither on nor off"),
             ("FC_HOOKS_HEALTH_PATH", "healthz", "FC_HOOKS_HEALTH_PATH: 'healthz' is not a path"),

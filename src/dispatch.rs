@@ -8,7 +8,8 @@
 
 use crate::app::{App, Found, INITIALIZE_PATH, INVOKE_PATH, Observed, PRE_FREEZE_PATH, PRE_STOP_PATH};
 use crate::context::{Context, Surroundings, TimeLimit};
-use crate::hook::{self, Failure};
+use crate::error::Error;
+use crate::hook::{self, Failure, HookFn};
 use crate::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
 use crate::reply::{Body, Reply};
 use crate::request::{Headers, Request};
@@ -76,7 +77,7 @@ enum Call {
     /// A hook's or the event's own path with another method: the right one.
     WrongMethod(&'static str),
     /// A hook without the header that this instance insists on.
-    Unauthorised,
+    Unauthorised(Hook),
 }
 
 impl<S> Service<S> {
@@ -102,9 +103,9 @@ impl<S> Service<S> {
         let call = self.classify(request);
         let marker = match call {
             Call::Health => return Answer::done("ok".into(), false),
-            Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook),
+            Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook, request, received),
             Call::Hook(hook) => Marker::Hook(hook),
-            Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised => Marker::Invoke,
+            Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => Marker::Invoke,
         };
         let request_id = request.headers.get("x-fc-request-id").filter(|id| !id.is_empty()).unwrap_or(NO_ID);
         journal.start(marker, request_id);
@@ -114,7 +115,10 @@ impl<S> Service<S> {
             Call::Event => self.run_event(request, received, request_id),
             Call::Http => self.run_http(request, received, request_id),
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
-            Call::Unauthorised => Answer::failed(404, &failure("HookRefused", "x-fc-control-path is absent")),
+            Call::Unauthorised(hook) => {
+                self.observe(hook, false, true, request, received, request_id);
+                Answer::failed(404, &failure("HookRefused", "x-fc-control-path is absent"))
+            }
             Call::Health => unreachable!("answered above"),
         };
         if matches!(answer.reply.body, Body::Stream(..)) && request.method != "HEAD" {
@@ -157,14 +161,12 @@ impl<S> Service<S> {
         if self.health_path.as_deref() == Some(path) && matches!(request.method, "GET" | "HEAD") {
             return Call::Health;
         }
-        match request.headers.get_bytes("x-fc-control-path").filter(|value| !value.is_empty()) {
-            Some(value) => match std::str::from_utf8(value) {
-                Ok(INITIALIZE_PATH) => Call::Hook(Hook::Initialize),
-                Ok(PRE_FREEZE_PATH) => Call::Hook(Hook::PreFreeze),
-                Ok(PRE_STOP_PATH) => Call::Hook(Hook::PreStop),
-                Ok(INVOKE_PATH) => Call::Event,
-                _ => Call::Http,
-            },
+        match control_path(request.headers) {
+            Some(INITIALIZE_PATH) => Call::Hook(Hook::Initialize),
+            Some(PRE_FREEZE_PATH) => Call::Hook(Hook::PreFreeze),
+            Some(PRE_STOP_PATH) => Call::Hook(Hook::PreStop),
+            Some(INVOKE_PATH) => Call::Event,
+            Some(_) => Call::Http,
             None => {
                 let hook = match (path, request.method) {
                     (INITIALIZE_PATH, "POST") => Hook::Initialize,
@@ -175,7 +177,7 @@ impl<S> Service<S> {
                     (PRE_FREEZE_PATH | PRE_STOP_PATH, _) => return Call::WrongMethod("GET"),
                     _ => return Call::Http,
                 };
-                if self.control_path_required { Call::Unauthorised } else { Call::Hook(hook) }
+                if self.control_path_required { Call::Unauthorised(hook) } else { Call::Hook(hook) }
             }
         }
     }
@@ -194,15 +196,21 @@ impl<S> Service<S> {
         }
     }
 
-    fn not_implemented(&self, hook: Hook) -> Answer {
+    fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: Moment) -> Answer {
+        if hook == Hook::PreFreeze {
+            // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
+            self.lifecycle.note(Evidence { pre_freeze: true, ..Evidence::default() });
+        }
+        self.observe(hook, false, true, request, received, NO_ID);
         let path = hook_path(hook);
         Answer::failed(404, &failure("HookNotImplemented", &format!("{path} is not implemented by this function")))
     }
 
     fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+        let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook, request, received) };
         let admission = self.lifecycle.admit(hook);
         let answer = match (admission, &self.stored[hook as usize]) {
-            (Admission::Run, _) => self.run_hook_now(hook, request.headers, received, request_id),
+            (Admission::Run, _) => self.run_hook_now(hook, callback, request.headers, received, request_id),
             (Admission::Replay, Some(stored)) => {
                 self.lifecycle.replayed();
                 Answer::done(stored.reply.duplicate(), stored.failed)
@@ -212,19 +220,35 @@ impl<S> Service<S> {
                 Answer::failed(404, &failure("HookRefused", &message))
             }
         };
-        if let Some(observer) = self.app.observer {
-            let observed = Observed { hook, ran: admission == Admission::Run, failed: answer.failed };
-            let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.surroundings);
-            let state = &mut self.state;
-            if let Err(failure) = hook::isolated(|| observer(state, &context, request, observed)) {
-                log_failure("the observer of hooks", &failure, request_id);
-            }
-        }
+        self.observe(hook, admission == Admission::Run, answer.failed, request, received, request_id);
         answer
     }
 
-    fn run_hook_now(&mut self, hook: Hook, headers: Headers<'_>, received: Moment, request_id: &str) -> Answer {
-        let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook) };
+    fn observe(
+        &mut self,
+        hook: Hook,
+        ran: bool,
+        failed: bool,
+        request: &Request<'_>,
+        received: Moment,
+        request_id: &str,
+    ) {
+        let Some(observer) = self.app.observer else { return };
+        let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.surroundings);
+        let state = &mut self.state;
+        if let Err(failure) = hook::isolated(|| observer(state, &context, request, Observed { hook, ran, failed })) {
+            log_failure("the observer of hooks", &failure, request_id);
+        }
+    }
+
+    fn run_hook_now(
+        &mut self,
+        hook: Hook,
+        callback: HookFn<S>,
+        headers: Headers<'_>,
+        received: Moment,
+        request_id: &str,
+    ) -> Answer {
         self.lifecycle.happen(match hook {
             Hook::Initialize => Event::InitializeBegins,
             Hook::PreFreeze => Event::FreezeBegins,
@@ -235,7 +259,7 @@ impl<S> Service<S> {
         let state = &mut self.state;
         let outcome = hook::run(|| {
             let mut reply = callback(state, &context)?;
-            reply.read_whole()?;
+            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
         self.lifecycle.happen(match hook {
@@ -259,7 +283,7 @@ impl<S> Service<S> {
         let outcome = hook::run(|| {
             let mut reply = callback(state, &context, request)?;
             // Streaming is for HTTP calls only (C-INV-6).
-            reply.read_whole()?;
+            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
         Answer { close, ..conclude(INVOKE_PATH, outcome, request_id) }
@@ -282,7 +306,7 @@ impl<S> Service<S> {
                 }
             }
             Found::WrongMethod(allow) => wrong_method(allow),
-            Found::Nothing => Answer::failed(404, &failure("NotFound", "no route has this path")),
+            Found::Nothing => Answer::mistaken(404, &failure("NotFound", "no route has this path")),
         };
         Answer { close, ..answer }
     }
@@ -308,6 +332,21 @@ fn context<'a>(
 const NO_LIMIT: TimeLimit = |_| None;
 const INITIALIZER_LIMIT: TimeLimit = |context| context.initialization_timeout();
 const FUNCTION_LIMIT: TimeLimit = |context| context.function_timeout();
+
+/// What the platform says a call is; none where it says nothing. Contradictions are not the platform's (C-DISP-3): such a
+/// call is an outside caller's.
+fn control_path<'a>(headers: Headers<'a>) -> Option<&'a str> {
+    let mut said = None;
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case("x-fc-control-path") && !value.is_empty() {
+            let value = std::str::from_utf8(value).unwrap_or("?");
+            if said.replace(value).is_some() {
+                return Some("?");
+            }
+        }
+    }
+    said
+}
 
 fn hook_path(hook: Hook) -> &'static str {
     match hook {
@@ -336,7 +375,7 @@ fn failure(error_type: &str, message: &str) -> Failure {
 }
 
 fn wrong_method(allow: String) -> Answer {
-    let mut answer = Answer::failed(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
+    let mut answer = Answer::mistaken(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
     answer.reply.headers.push(("allow".into(), allow.into()));
     answer
 }
@@ -348,6 +387,11 @@ fn log_failure(what: &str, failure: &Failure, request_id: &str) {
 impl Answer {
     fn done(reply: Reply, failed: bool) -> Answer {
         Answer { reply, failed, close: false, unfinished: None }
+    }
+
+    /// The client's mistake, not the function's: a failed call would count against the function.
+    fn mistaken(status: u16, failure: &Failure) -> Answer {
+        Answer { failed: false, ..Answer::failed(status, failure) }
     }
 
     fn failed(status: u16, failure: &Failure) -> Answer {

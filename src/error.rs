@@ -29,6 +29,7 @@ pub(crate) enum ProtocolError {
     Trailer,
     HeadTimeout,
     BodyTimeout,
+    NoMemory,
 }
 
 impl ProtocolError {
@@ -43,6 +44,7 @@ impl ProtocolError {
             UnknownCoding => 501,
             Version => 505,
             HeadTimeout | BodyTimeout => 408,
+            NoMemory => 503,
             BareLineFeed | MalformedHead | TargetForm | Host | ContentLength | TransferEncoding | LengthAndCoding
             | ChunkSize | ChunkEnd | ChunkOverhead | Trailer => 400,
         }
@@ -72,6 +74,7 @@ impl ProtocolError {
             Trailer => "a trailer line is malformed",
             HeadTimeout => "the head took too long to arrive",
             BodyTimeout => "the body took too long to arrive",
+            NoMemory => "there is no memory for the request",
         }
     }
 }
@@ -110,6 +113,11 @@ impl Error {
     pub fn typed(error_type: &'static str, message: impl Into<String>) -> Error {
         let message: String = message.into();
         Error { kind: error_type, source: message.into() }
+    }
+
+    /// An error that is boxed already, as of a library that returns `Box<dyn Error>`: `?` does not take those.
+    pub fn from_boxed(error: Box<dyn std::error::Error>) -> Error {
+        Error { kind: "Error", source: error }
     }
 
     /// What the answer gives as `errorType`.
@@ -156,6 +164,16 @@ pub struct StartError {
 impl StartError {
     pub(crate) fn new(message: impl Into<String>) -> StartError {
         StartError { message: message.into() }
+    }
+
+    /// `'<value>' <what is wrong with it>`.
+    pub(crate) fn quoting(value: &str, wrong: &str) -> StartError {
+        StartError { message: format!("'{value}' {wrong}") }
+    }
+
+    /// `<name>: <cause>`.
+    pub(crate) fn about(name: &str, cause: &dyn fmt::Display) -> StartError {
+        StartError { message: format!("{name}: {cause}") }
     }
 
     /// `cannot <action>: <cause>`.

@@ -7,7 +7,7 @@ use crate::app::{App, INVOKE_PATH};
 use crate::dispatch::{Journal, Marker, Service};
 use crate::request::{Headers, Peer, Request};
 use crate::server::sys::signals;
-use crate::server::{SURROUNDINGS, print};
+use crate::server::{SURROUNDINGS, complain, print};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -58,12 +58,16 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     let answer = service.handle(&request, (SURROUNDINGS.now)(), &mut Silent);
     // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
     let body = answer.reply.body.bytes().unwrap_or_default();
-    if answer.failed {
-        eprintln!("{}", String::from_utf8_lossy(body));
-    } else {
-        print(body);
+    let mut failed = answer.failed;
+    if failed {
+        complain(format_args!("{}", String::from_utf8_lossy(body)));
+    } else if let Err(error) = print(body) {
+        // A result that nobody got is no success.
+        complain(format_args!("fc-hooks: cannot write the result: {error}"));
+        failed = true;
     }
-    match (signals::stop_requested(), answer.failed) {
+    crate::hook::discard(Box::new(service));
+    match (signals::stop_requested(), failed) {
         (true, _) => ExitCode::from(CANCELLED),
         (false, true) => ExitCode::FAILURE,
         (false, false) => ExitCode::SUCCESS,

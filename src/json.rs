@@ -18,17 +18,20 @@ impl Json {
         Json { text: "{".to_owned(), close: '}', separator: "" }
     }
 
+    #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn array() -> Json {
         Json { text: "[".to_owned(), close: ']', separator: "" }
     }
 
     /// One field on each line.
+    #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn in_lines(mut self) -> Json {
         self.separator = "\n";
         self
     }
 
     /// A field whose value is JSON as it is: a number, a boolean, another object.
+    #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn raw(self, name: &str, value: impl Display) -> Json {
         self.put(name, &value)
     }
@@ -38,6 +41,7 @@ impl Json {
     }
 
     /// `null` where there is none.
+    #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn maybe_text(self, name: &str, value: Option<&str>) -> Json {
         match value {
             Some(value) => self.text(name, value),
@@ -46,6 +50,7 @@ impl Json {
     }
 
     /// An element of an array.
+    #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn element(mut self, value: &str) -> Json {
         self.separate();
         self.text.push_str(value);

@@ -29,7 +29,8 @@
 //!   spent frozen counts against. [`Route::on_thaw`] runs before the first request after a freeze.
 //! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once per freeze, pre-stop once,
 //!   and never for an outside caller who asks for their paths ([`Context::control_path`]).
-//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance lives.
+//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance lives
+//!   (with `panic = "unwind"`, Rust's default; under `"abort"` a panic ends the process as it does anywhere).
 //! - **Everything from a peer is bounded**: see [`Limits`].
 //!
 //! # What it is not
@@ -84,6 +85,11 @@
 //! }
 //! ```
 //!
+//! # Output
+//! Standard output carries one line at start and the log markers that the platform's console cuts by (C-LOG-1), each in one
+//! write. They are written before the reply, so whoever holds the other end of a pipe must read it: a full pipe stops the
+//! instance, as it stops any program that prints. Everything else goes through `log`, to standard error with [`run`].
+//!
 //! # Rules
 //! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; ARCHITECTURE.md lists them.
 //!
@@ -136,7 +142,7 @@ pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
     }
     match Config::from_env() {
         Ok(config) => serve(app, state, config),
-        Err(error) => complain(&error, MISUSED),
+        Err(error) => fail(&error, MISUSED),
     }
 }
 
@@ -145,12 +151,13 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     init_logging();
     let server = match Server::bind(config) {
         Ok(server) => server,
-        Err(error) => return complain(&error, FAILED),
+        Err(error) => return fail(&error, FAILED),
     };
-    server::print(format!("fc-hooks: listening on {}\n", server.address()).as_bytes());
+    // Serving does not depend on somebody reading this.
+    let _ = server::print(format!("fc-hooks: listening on {}\n", server.address()).as_bytes());
     if std::env::var_os("FC_FUNCTION_NAME").is_some() {
         // The platform's mark of a cold start's end (C-LOG-4).
-        server::print(b"FunctionCompute fc-hooks runtime inited.\n");
+        let _ = server::print(b"FunctionCompute fc-hooks runtime inited.\n");
     }
     server.run(app, state);
     ExitCode::SUCCESS
@@ -159,8 +166,8 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
 const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
-fn complain(error: &StartError, code: u8) -> ExitCode {
-    eprintln!("fc-hooks: {error}");
+fn fail(error: &StartError, code: u8) -> ExitCode {
+    server::complain(format_args!("fc-hooks: {error}"));
     ExitCode::from(code)
 }
 

@@ -226,7 +226,7 @@ impl Lifecycle {
         self.counts
     }
 
-    /// When the server began to listen.
+    /// When serving began.
     pub fn started(&self) -> Moment {
         self.started
     }
@@ -271,7 +271,7 @@ impl Lifecycle {
     /// probes, nor for a repeated pre-freeze call: neither means that the instance is wanted awake.
     pub(crate) fn thaw(&mut self, now: Moment) -> Option<Thaw> {
         let mut evidence = std::mem::take(&mut self.evidence);
-        evidence.pre_freeze = self.phase == Phase::Frozen;
+        evidence.pre_freeze |= self.phase == Phase::Frozen;
         let monotonic = now.instant.saturating_duration_since(self.last_active.instant);
         let wall = now.wall.duration_since(self.last_active.wall).unwrap_or_default();
         evidence.clocks_disagree = wall.checked_sub(monotonic).filter(|jump| *jump >= CLOCK_JUMP_MIN);

@@ -35,12 +35,13 @@ pub struct Limits {
     pub head_time_max: Duration,
     /// From the end of a head to the end of its body; beyond it 408. 120 s: 32 MiB at 280 kB/s.
     pub body_time_max: Duration,
-    /// Without one byte of a reply being taken by its reader; beyond it the connection is cut. 60 s.
+    /// Without one byte of a reply being taken by its reader's kernel; beyond it the connection is cut. 60 s.
     pub stall_time_max: Duration,
     /// How long a refused client may go on sending before the connection is cut under it: without this lingering
     /// read its unread bytes would turn the close into a reset, and it would never see the answer. 5 s, as nginx.
     pub linger_time_max: Duration,
-    /// From a stop signal to the end of what was in hand. 8 s: less than the 10 s that `docker stop` grants.
+    /// From a stop signal to the end of what was in hand; no callback is begun beyond it but pre-stop. Unlike the others it
+    /// counts time in callbacks too. 8 s: less than the 10 s that `docker stop` grants.
     pub drain_time_max: Duration,
 }
 
@@ -107,6 +108,34 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether every limit is within its range; the fields are public, and [`Limits::set`] need not have set them.
+    pub(crate) fn check(&self) -> Result<(), LimitError> {
+        for (name, min, max) in Limits::NAMES {
+            let value = self.get(name);
+            if value < min || value > max {
+                let reason = Reason::OutOfRange(min, max);
+                return Err(LimitError { name: name.to_owned(), value: value.to_string(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> u64 {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match name {
+            "head_bytes_max" => self.head_bytes_max as u64,
+            "headers_max" => self.headers_max as u64,
+            "target_bytes_max" => self.target_bytes_max as u64,
+            "body_bytes_max" => self.body_bytes_max as u64,
+            "connections_max" => self.connections_max as u64,
+            "head_ms_max" => ms(self.head_time_max),
+            "body_ms_max" => ms(self.body_time_max),
+            "stall_ms_max" => ms(self.stall_time_max),
+            "linger_ms_max" => ms(self.linger_time_max),
+            _ => ms(self.drain_time_max),
+        }
+    }
+
     /// Sets several limits from `name=value,name=value`, the form of `FC_HOOKS_LIMITS` and of `--limit`.
     ///
     /// # Errors
@@ -152,8 +181,9 @@ impl std::error::Error for LimitError {}
 const KIB: usize = 1024;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Room on the stack for parsed headers, untouched until a head needs it; the most that `headers_max` can be set to.
-pub(crate) const HEADERS_CAPACITY: usize = 1024;
+/// Room on the stack for parsed headers; the most that `headers_max` can be set to. 256: two pages. A larger array would be
+/// touched page by page on every call, by the stack's overflow probes, however few headers come.
+pub(crate) const HEADERS_CAPACITY: usize = 256;
 
 /// One read from a socket, and the size of the buffer that is lent to a connection while it has bytes pending.
 /// 16 KiB: any usual request whole, and one page of the kernel's loopback segments.
@@ -221,6 +251,7 @@ mod tests {
                 let mut limits = Limits::default();
                 limits.set(name, &value.to_string()).unwrap();
                 assert_ne!(limits, Limits::default(), "{name}={value} changed nothing");
+                assert_eq!((limits.get(name), limits.check()), (value, Ok(())));
             }
         }
     }
@@ -232,12 +263,21 @@ mod tests {
             ("headers_max", "limit headers_max: '' is not a whole number"),
             ("headers_max=many", "limit headers_max: 'many' is not a whole number"),
             ("headers_max=-1", "limit headers_max: '-1' is not a whole number"),
-            ("headers_max=0", "limit headers_max: 0 is not between 1 and 1024"),
+            ("headers_max=0", "limit headers_max: 0 is not between 1 and 256"),
             ("head_ms_max=86400001", "limit head_ms_max: 86400001 is not between 1 and 86400000"),
         ];
         for (list, expected) in cases {
             assert_eq!(Limits::default().set_all(list).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn fields_are_checked_too() {
+        let unbounded = Limits { head_time_max: Duration::MAX, ..Limits::default() };
+        let none = Limits { connections_max: 0, ..Limits::default() };
+        let many = Limits { headers_max: HEADERS_CAPACITY + 1, ..Limits::default() };
+        assert!(unbounded.check().is_err() && none.check().is_err());
+        assert_eq!(many.check().unwrap_err().to_string(), "limit headers_max: 257 is not between 1 and 256");
     }
 
     #[test]

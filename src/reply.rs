@@ -182,6 +182,21 @@ impl From<&'static [u8]> for Reply {
     }
 }
 
+impl<const N: usize> From<&'static [u8; N]> for Reply {
+    fn from(bytes: &'static [u8; N]) -> Reply {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<Cow<'static, str>> for Reply {
+    fn from(text: Cow<'static, str>) -> Reply {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
 impl From<Vec<u8>> for Reply {
     fn from(bytes: Vec<u8>) -> Reply {
         Reply { body: Body::Owned(bytes), ..Reply::new().of_type(OCTETS) }
@@ -317,12 +332,14 @@ mod tests {
 
     #[test]
     fn conversions_know_their_type() {
-        let cases: [(Reply, &[u8], Option<&str>); 6] = [
+        let cases: [(Reply, &[u8], Option<&str>); 8] = [
             (().into(), b"", None),
             ("a".into(), b"a", Some(TEXT)),
             (String::from("b").into(), b"b", Some(TEXT)),
             (b"c".as_slice().into(), b"c", Some(OCTETS)),
             (vec![b'd'].into(), b"d", Some(OCTETS)),
+            (b"array".into(), b"array", Some(OCTETS)),
+            (Cow::Borrowed("cow").into(), b"cow", Some(TEXT)),
             (serde_json::json!({"e": [1, null]}).into(), br#"{"e":[1,null]}"#, Some(JSON)),
         ];
         for (reply, body, content_type) in cases {

@@ -148,6 +148,30 @@ fn who_is_calling() {
     }
 }
 
+/// Nobody but the platform can set the header (C-DISP-3). Where it contradicts itself somebody did.
+#[test]
+fn a_doubled_header_runs_no_hook() {
+    for values in
+        [["", "/http-invoke"], ["/http-invoke", ""], ["/pre-stop", "/http-invoke"], ["/pre-stop", "/pre-stop"]]
+    {
+        let mut bench = Bench::new(&APP);
+        bench.call("GET /pre-stop", &values.map(|value| ("x-fc-control-path", value)));
+        assert_eq!(bench.ran(), ["fallback /pre-stop"], "{values:?}");
+    }
+}
+
+/// C-FRZ-4: a freeze that was announced comes, whether or not there is a hook for it.
+#[test]
+fn an_announced_freeze_is_evidence_without_a_hook() {
+    static HOOKLESS: App<Script> =
+        App::new(&[Route::on_thaw(on_thaw), Route::get("/a", |script, _, _| script.play("a"))]);
+    let mut bench = Bench::new(&HOOKLESS);
+    assert!(bench.platform("/pre-freeze", "GET /pre-freeze").starts_with("404 404 "));
+    bench.platform("/http-invoke", "GET /a");
+    bench.platform("/http-invoke", "GET /a");
+    assert_eq!(bench.ran(), ["thaw by pre-freeze", "a", "a"]);
+}
+
 #[test]
 fn hooks_without_the_header_can_be_refused() {
     static STRICT: App<Script> = App::<Script>::new(&[
@@ -192,7 +216,7 @@ fn call_answers() {
     assert_eq!(bench.platform("/invoke", "POST /invoke"), "200 200 invoke event done");
     assert_eq!(bench.platform("/http-invoke", "GET /a"), "200 200 a done");
     assert_eq!(bench.platform("/http-invoke", "GET /503"), "503 404 ");
-    assert!(bench.platform("/http-invoke", "POST /a").starts_with("405 404 "));
+    assert!(bench.platform("/http-invoke", "POST /a").starts_with("405 200 "), "the client's mistake");
     bench.service.state.fail = true;
     assert_eq!(bench.platform("/invoke", "POST /invoke"), format!("404 404 {FAILED}"));
     assert_eq!(bench.platform("/http-invoke", "GET /a"), format!("500 404 {FAILED}"));
@@ -200,7 +224,7 @@ fn call_answers() {
     assert!(bench.platform("/invoke", "POST /invoke").starts_with("404 404 "));
     assert!(bench.platform("/http-invoke", "GET /a").starts_with("500 404 "));
     let mut bare = Bench::new(&BARE);
-    assert!(bare.platform("/http-invoke", "GET /pre-stop").starts_with("404 404 {\"errorMessage\":\"no route"));
+    assert!(bare.platform("/http-invoke", "GET /pre-stop").starts_with("404 200 {\"errorMessage\":\"no route"));
     assert!(bare.platform("/invoke", "POST /invoke").starts_with("404 404 "));
     assert_eq!(bare.service.lifecycle.phase(), Phase::Ready);
 }

@@ -68,8 +68,8 @@ impl Connection {
         self.deadline
     }
 
-    /// The buffer to append a read to, with room for at least one more byte.
-    pub(crate) fn buffer_for_reading(&mut self) -> &mut Vec<u8> {
+    /// The buffer to append a read to, with room for at least one more byte; an error if there is no memory for it.
+    pub(crate) fn buffer_for_reading(&mut self) -> Result<&mut Vec<u8>, ProtocolError> {
         if self.start > 0 && self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
@@ -82,9 +82,10 @@ impl Connection {
         }
         if self.room() < wanted {
             // Doubling, but never past what the body still needs: a 32 MiB body costs 32 MiB, not 64.
-            self.buffer.reserve_exact(missing.clamp(1, self.buffer.len().max(READ_BYTES)));
+            let growth = missing.clamp(1, self.buffer.len().max(READ_BYTES));
+            self.buffer.try_reserve_exact(growth).map_err(|_| ProtocolError::NoMemory)?;
         }
-        &mut self.buffer
+        Ok(&mut self.buffer)
     }
 
     /// Whether a buffer is in place; if not, `lend` one before reading.
@@ -234,6 +235,7 @@ impl Connection {
         self.state = State::Finished;
         self.deadline = None;
         self.buffer.clear();
+        self.buffer.shrink_to(READ_BYTES);
         self.start = 0;
     }
 

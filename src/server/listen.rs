@@ -1,64 +1,104 @@
-//! Opening a listener.
+//! Opening a listener, and leaving no socket file behind.
 
 use crate::config::Listen;
+use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// Connections that the kernel completes before we accept them. 1,024: as many as there are slots by default.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket, closed on exec and never blocking.
-pub(crate) fn listen(address: &Listen) -> io::Result<OwnedFd> {
-    let socket = match address {
-        Listen::Tcp(address) => {
-            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            let socket = stream_socket(family)?;
-            // A restarted instance must not wait for the last one's connections to be forgotten.
-            sockopt::set_socket_reuseaddr(&socket, true)?;
-            net::bind(&socket, address)?;
-            socket
-        }
-        Listen::Unix(path) => {
-            let socket = stream_socket(AddressFamily::UNIX)?;
-            bind_unix(&socket, path)?;
-            socket
-        }
-    };
-    net::listen(&socket, BACKLOG)?;
-    Ok(socket)
+/// A listening socket, closed on exec and never blocking. The file of a Unix socket goes with it.
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    file: Option<SocketFile>,
 }
 
-/// The address with the port that the kernel chose, where it had to.
-pub(crate) fn actual_address(asked: &Listen, listener: &OwnedFd) -> io::Result<Listen> {
-    match asked {
-        Listen::Tcp(address) if address.port() == 0 => {
-            let actual = net::getsockname(listener)?;
-            Ok(Listen::Tcp(SocketAddr::try_from(actual)?))
+/// Which file it was that we made: its path may be another server's by the time we stop.
+struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Listener {
+    pub(crate) fn open(address: &Listen) -> io::Result<Listener> {
+        let listener = match address {
+            Listen::Tcp(address) => {
+                let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                let socket = stream_socket(family)?;
+                // A restarted instance must not wait for the last one's connections to be forgotten.
+                sockopt::set_socket_reuseaddr(&socket, true)?;
+                // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word,
+                // as happens in a long freeze. Accepted sockets inherit this; it wakes nobody while the peer lives.
+                sockopt::set_socket_keepalive(&socket, true)?;
+                net::bind(&socket, address)?;
+                Listener { socket, file: None }
+            }
+            Listen::Unix(path) => {
+                let socket = stream_socket(AddressFamily::UNIX)?;
+                bind_unix(&socket, path)?;
+                let file = SocketFile { path: path.clone(), identity: identity(path) };
+                Listener { socket, file: Some(file) }
+            }
+        };
+        net::listen(&listener.socket, BACKLOG)?;
+        Ok(listener)
+    }
+
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// The address with the port that the kernel chose, where it had to.
+    pub(crate) fn address(&self, asked: &Listen) -> io::Result<Listen> {
+        match asked {
+            Listen::Tcp(address) if address.port() == 0 => {
+                let actual = net::getsockname(&self.socket)?;
+                Ok(Listen::Tcp(SocketAddr::try_from(actual)?))
+            }
+            asked => Ok(asked.clone()),
         }
-        asked => Ok(asked.clone()),
     }
 }
 
+impl Drop for Listener {
+    /// Before the socket is closed: afterwards a successor could take the path for abandoned, and we would take its file.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file
+            && file.identity.is_some()
+            && identity(&file.path) == file.identity
+        {
+            // It is ours; if it cannot be removed, the next server finds it abandoned.
+            let _ = std::fs::remove_file(&file.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// A socket file outlives its process. One that nobody listens on is replaced, any other file is left alone.
-fn bind_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
+fn bind_unix(socket: &OwnedFd, path: &Path) -> io::Result<()> {
     let address = SocketAddrUnix::new(path)?;
-    match net::bind(&socket, &address) {
-        Err(error) if error == rustix::io::Errno::ADDRINUSE && is_abandoned(path) => {
+    match net::bind(socket, &address) {
+        Err(Errno::ADDRINUSE) if is_abandoned(path, &address)? => {
             std::fs::remove_file(path)?;
-            Ok(net::bind(&socket, &address)?)
+            Ok(net::bind(socket, &address)?)
         }
         outcome => Ok(outcome?),
     }
 }
 
-fn is_abandoned(path: &Path) -> bool {
-    let is_socket = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// A listener with a full queue refuses too, but with another error; the socket does not block on it.
+fn is_abandoned(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    Ok(is_socket && net::connect(stream_socket(AddressFamily::UNIX)?, address) == Err(Errno::CONNREFUSED))
 }
 
 #[cfg(not(target_vendor = "apple"))]

@@ -18,9 +18,13 @@ use crate::context::Surroundings;
 use crate::dispatch::Service;
 use crate::error::StartError;
 use crate::lifecycle::Moment;
+use rustix::io::Errno;
+use std::io::{self, Write};
 use std::time::{Instant, SystemTime};
 
 /// A server that listens and does not serve yet.
+///
+/// It takes SIGTERM, SIGINT and SIGCONT over for the whole process, so a process has one server at a time.
 ///
 /// [`run`](crate::run) does all of this by the environment; use it directly to listen somewhere else, or to know the
 /// address before the first call.
@@ -46,12 +50,14 @@ impl Server {
     /// Listens. From here on the kernel completes connections, and calls wait for [`Server::run`].
     ///
     /// # Errors
-    /// The address is in use, not ours, or not permitted; the process has no descriptor left.
+    /// The address is in use, not ours, or not permitted; the process has no descriptor left; a limit is outside the range
+    /// that [`Limits::NAMES`](crate::Limits::NAMES) gives.
     pub fn bind(config: Config) -> Result<Server, StartError> {
-        let listener = listen::listen(&config.listen)
+        config.limits.check().map_err(|error| StartError::new(error.to_string()))?;
+        let listener = listen::Listener::open(&config.listen)
             .map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
-        let address = listen::actual_address(&config.listen, &listener)
-            .map_err(|error| StartError::io("read the listener's address", &error))?;
+        let address =
+            listener.address(&config.listen).map_err(|error| StartError::io("read the listener's address", &error))?;
         let os = unix::Unix::new(listener).map_err(|error| StartError::io("wait for connections", &error))?;
         Ok(Server { os, address, config })
     }
@@ -66,17 +72,16 @@ impl Server {
     ///
     /// Everything happens on the calling thread, callbacks included.
     pub fn run<S>(self, app: &'static App<S>, state: S) {
-        let Server { os, address, config } = self;
+        let Server { os, config, .. } = self;
         let mut service = Service::new(app, state, SURROUNDINGS);
         if config.health_path.is_some() {
             service.health_path = config.health_path;
         }
         service.control_path_required |= config.control_path_required;
-        run::Loop::new(os, service, config.limits, config.call_markers).run();
-        if let Listen::Unix(path) = address {
-            // It may be gone, or another's by now; either way there is nothing to do about it.
-            let _ = std::fs::remove_file(path);
-        }
+        let mut server = Box::new(run::Loop::new(os, service, config.limits, config.call_markers));
+        server.run();
+        // The state's destructor is the author's code too.
+        crate::hook::discard(server);
     }
 }
 
@@ -87,7 +92,13 @@ fn now() -> Moment {
     Moment { instant: Instant::now(), wall: SystemTime::now() }
 }
 
-/// Prints one whole line to standard output in one write; nothing is buffered, so a freeze loses nothing.
-pub(crate) fn print(line: &[u8]) {
-    unix::write_all(rustix::stdio::stdout(), line);
+/// Prints to standard output in one write, behind what callbacks have printed; nothing stays buffered.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Errno> {
+    io::stdout().flush().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    unix::write_all(rustix::stdio::stdout(), bytes)
+}
+
+/// Prints to standard error in one write. If it cannot be written there is nobody left to tell.
+pub(crate) fn complain(message: std::fmt::Arguments<'_>) {
+    let _ = unix::write_all(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
 }

@@ -47,13 +47,16 @@ pub(crate) struct Ready {
 /// What signals came since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
-    /// SIGTERM or SIGINT, at any time so far.
-    pub(crate) stop: bool,
+    /// How long ago the first SIGTERM or SIGINT came, if one did.
+    pub(crate) stop_age: Option<Duration>,
     /// SIGCONT.
     pub(crate) continued: bool,
     /// Either of them since the last look: explains an interrupted wait.
     pub(crate) any: bool,
 }
+
+/// Events that one wait reports at most; what is left comes with the next.
+pub(crate) const EVENTS_PER_WAIT: usize = 64;
 
 /// The system calls of the loop. `AGAIN` means what it says; every other error of a socket ends its connection. Errors are
 /// bare numbers: `std::io::Error` would bring 3 kB of names along that nobody reads.
@@ -66,7 +69,7 @@ pub(crate) trait Os {
     fn signals(&mut self) -> Signals;
 
     /// Whether the listener takes part in the next wait.
-    fn watch_listener(&mut self, wanted: bool);
+    fn watch_listener(&mut self, wanted: bool) -> Result<(), Errno>;
     /// Refuses connections from now on.
     fn stop_listening(&mut self);
     fn accept(&mut self) -> Result<(Self::Socket, Peer), Errno>;
@@ -86,7 +89,11 @@ pub(crate) trait Os {
     fn spoil(&mut self, socket: &Self::Socket);
     /// Sends every piece at once from now on.
     fn send_at_once(&mut self, socket: &Self::Socket);
+    /// Bytes written that the peer's kernel has not taken yet, where ours can tell.
+    fn queued(&mut self, socket: &Self::Socket) -> Option<usize>;
 
     /// One line, line feed included, in one write to standard output.
     fn print(&mut self, line: &[u8]);
+    /// Sends on what callbacks have printed without a line feed.
+    fn flush_output(&mut self);
 }

@@ -160,9 +160,10 @@ impl Outbox {
         Pulled::More
     }
 
-    /// Gives the rest of a reply up.
+    /// Gives the rest of a reply up; the buffer stays.
     pub(crate) fn abandon(&mut self) -> Option<Stream> {
-        *self = Outbox { stream: self.stream.take(), ..Outbox::default() };
+        self.head.clear();
+        *self = Outbox { stream: self.stream.take(), head: std::mem::take(&mut self.head), ..Outbox::default() };
         self.stream.take()
     }
 }

@@ -14,7 +14,7 @@ use crate::lifecycle::{Evidence, Moment};
 use crate::limits::{self, Limits};
 use crate::request::{Headers, Peer, Request};
 use crate::server::awake::AwakeClock;
-use crate::server::os::{Interest, Os, Ready, Signals, Token};
+use crate::server::os::{EVENTS_PER_WAIT, Interest, Os, Ready, Signals, Token};
 use crate::server::outbox::Pulled;
 use crate::server::slots::{CloseReason, Mode, Slot, Slots};
 use rustix::io::Errno;
@@ -34,6 +34,8 @@ pub(crate) struct Loop<S: 'static, O: Os> {
     console: Console,
     /// The kernel has no room for another connection: leave the listener alone until then, or until one closes.
     resting_until: Option<Duration>,
+    /// That was said in the log; once is enough until a connection comes through.
+    exhaustion_logged: bool,
     draining: Option<Drain>,
 }
 
@@ -45,10 +47,12 @@ struct Spare {
 
 #[derive(Clone, Copy)]
 struct Drain {
-    until: Duration,
-    /// Turns since the stop. A connection may hold a request that was not seen yet, so every one gets a whole turn
-    /// before those with nothing to say are closed.
-    turns: u32,
+    /// Time since the signal, callbacks included, freezes not.
+    spent: Duration,
+    /// Up to here it was counted.
+    counted: Instant,
+    /// Every connection was looked at since the stop: those with nothing to say can be closed.
+    looked: bool,
 }
 
 /// What became of a step.
@@ -67,6 +71,7 @@ impl<S, O: Os> Loop<S, O> {
             spare: Spare::default(),
             console: Console { line: Vec::new(), call_markers },
             resting_until: None,
+            exhaustion_logged: false,
             draining: None,
         }
     }
@@ -76,23 +81,48 @@ impl<S, O: Os> Loop<S, O> {
         let mut ready = Vec::new();
         while !self.is_done() {
             let limit = self.wait_limit();
-            self.os.watch_listener(self.wants_connections());
-            self.wait(&mut ready, limit);
+            self.watch_listener();
+            let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
                 match event.token {
                     Token::LISTENER => self.accept(),
                     Token::WAKE => {}
                     token => self.step(token, event.readable, event.writable),
                 }
+                if self.draining.is_some() {
+                    self.count_drain(false);
+                    if self.is_done() {
+                        break;
+                    }
+                }
             }
             self.expire();
-            self.sweep();
+            self.sweep(!interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT);
+        }
+        for token in self.slots.pick(|_| true) {
+            self.close(token, CloseReason::Stopping);
         }
         self.service.stop(&mut Printer { os: &mut self.os, console: &mut self.console });
+        self.os.flush_output();
     }
 
     fn is_done(&self) -> bool {
-        self.draining.is_some_and(|drain| self.slots.open() == 0 || drain.until <= self.clock.reading())
+        self.draining.is_some_and(|drain| self.slots.open() == 0 || drain.spent >= self.limits.drain_time_max)
+    }
+
+    fn watch_listener(&mut self) {
+        let wanted = self.wants_connections();
+        if let Err(error) = self.os.watch_listener(wanted) {
+            self.rest(error);
+        }
+    }
+
+    /// Leaves the listener alone for a moment.
+    fn rest(&mut self, error: Errno) {
+        if !std::mem::replace(&mut self.exhaustion_logged, true) {
+            log::warn!("cannot accept connections for now: {error}; {} are open", self.slots.open());
+        }
+        self.resting_until = Some(self.clock.reading() + limits::ACCEPT_RETRY);
     }
 
     fn wants_connections(&self) -> bool {
@@ -101,18 +131,18 @@ impl<S, O: Os> Loop<S, O> {
 
     /// None means for ever: nobody owes us anything.
     fn wait_limit(&self) -> Option<Duration> {
-        if self.draining.is_some_and(|drain| drain.turns < DRAIN_LOOK_TURNS) {
+        if self.draining.is_some_and(|drain| !drain.looked) {
             return Some(Duration::ZERO);
         }
         let now = self.clock.reading();
-        let drain = self.draining.map(|drain| drain.until);
+        let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
         let peers = if self.slots.any_timed() { Some(now + limits::TURN_TIME_MAX) } else { None };
         let next = [drain, self.resting_until, peers].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).min(limits::TURN_TIME_MAX))
     }
 
-    /// One wait, and what it tells about freezes.
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) {
+    /// One wait, and what it tells about freezes. True if it was interrupted.
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
         let before: Option<Instant> = limit.map(|_| self.os.now().instant);
         let interrupted = self.os.wait(ready, limit);
         self.now = self.os.now();
@@ -122,14 +152,18 @@ impl<S, O: Os> Loop<S, O> {
             .zip(limit)
             .and_then(|(before, limit)| self.now.instant.saturating_duration_since(before).checked_sub(limit))
             .filter(|excess| *excess >= limits::OVERSLEPT_MIN);
-        let Signals { stop, continued, any } = signals;
-        if continued || overslept.is_some() || (interrupted && !any) {
-            let interrupted = interrupted && !any;
-            self.service.note(Evidence { sigcont: continued, overslept, interrupted, ..Evidence::default() });
+        let Signals { stop_age, continued, any } = signals;
+        let unexplained = interrupted && !any;
+        let evidence = Evidence { sigcont: continued, overslept, interrupted: unexplained, ..Evidence::default() };
+        if evidence.any() {
+            self.service.note(evidence);
         }
-        if stop && self.draining.is_none() {
-            self.drain();
+        match stop_age {
+            Some(_) if self.draining.is_some() => self.count_drain(evidence.any()),
+            Some(age) => self.drain(age),
+            None => {}
         }
+        interrupted
     }
 
     fn accept(&mut self) {
@@ -141,16 +175,13 @@ impl<S, O: Os> Loop<S, O> {
                 Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if is_about_the_peer(error) => {}
                 Err(Errno::AGAIN) => return,
-                Err(error) => {
-                    log::warn!("cannot accept connections for now: {error}; {} are open", self.slots.open());
-                    self.resting_until = Some(self.clock.reading() + limits::ACCEPT_RETRY);
-                    return;
-                }
+                Err(error) => return self.rest(error),
             }
         }
     }
 
     fn admit(&mut self, socket: O::Socket, peer: Peer) {
+        self.exhaustion_logged = false;
         let token = self.slots.insert(Slot::new(socket, peer));
         let Some(slot) = self.slots.get(token) else { return };
         if let Err(error) = self.os.watch(&slot.socket, token, slot.watched) {
@@ -177,7 +208,13 @@ impl<S, O: Os> Loop<S, O> {
         if slot.input.wants_buffer() {
             slot.input.lend(take_spare(&mut self.spare.input));
         }
-        let buffer = slot.input.buffer_for_reading();
+        let buffer = match slot.input.buffer_for_reading() {
+            Ok(buffer) => buffer,
+            Err(error) => {
+                refuse(slot, error);
+                return self.drive(token);
+            }
+        };
         let bytes = match self.os.read(&slot.socket, buffer) {
             Err(Errno::AGAIN) => return Ok(()),
             Err(_) if slot.is_idle() => return Err(CloseReason::PeerLeft),
@@ -230,11 +267,18 @@ impl<S, O: Os> Loop<S, O> {
                     let shape = head.shape;
                     let wanted = shape.keep_alive && !answer.close && self.draining.is_none();
                     let request_id = request.headers.get("x-fc-request-id").unwrap_or(NO_ID);
-                    if answer.unfinished.is_some() {
+                    let unfinished = answer.unfinished;
+                    let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
+                    if let Some(marker) = unfinished.filter(|_| !slot.outbox.is_streaming()) {
+                        // A status or a method without content: there is nothing to stream.
+                        self.service.finish(marker, request_id, false, &mut printer);
+                    }
+                    slot.input.consume();
+                    let pieces = slot.outbox.is_streaming() || !slot.input.is_idle();
+                    if pieces && !std::mem::replace(&mut slot.at_once, true) {
+                        // Several small writes in a row would each wait for the peer's delayed acknowledgement.
                         self.os.send_at_once(&slot.socket);
                     }
-                    let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
-                    slot.input.consume();
                     if !kept {
                         // A client that announced the close sends nothing more; any other may be about to.
                         slot.mode = Mode::Closing { linger: shape.keep_alive || !slot.input.is_idle() };
@@ -242,8 +286,11 @@ impl<S, O: Os> Loop<S, O> {
                 }
             }
         }
-        let Some(slot) = self.slots.get(token) else { return Ok(()) };
-        slot.yielding = true;
+        if self.flush(token)?
+            && let Some(slot) = self.slots.get(token)
+        {
+            slot.yielding = true;
+        }
         Ok(())
     }
 
@@ -263,6 +310,7 @@ impl<S, O: Os> Loop<S, O> {
                         slot.stalled_at = Some(now);
                         slot.outbox.sent(bytes);
                         if bytes < whole {
+                            slot.queued = self.os.queued(&slot.socket);
                             return Ok(false);
                         }
                     }
@@ -374,17 +422,25 @@ impl<S, O: Os> Loop<S, O> {
                     refuse(slot, error);
                     self.drive(token)
                 }
-                Mode::Serving | Mode::Closing { .. } => {
-                    self.os.spoil(&slot.socket);
-                    Err(CloseReason::Stalled)
-                }
+                Mode::Serving | Mode::Closing { .. } => match self.os.queued(&slot.socket) {
+                    // The peer is slow, not stuck: it has taken some since.
+                    Some(queued) if slot.queued.is_none_or(|before| queued < before) => {
+                        slot.queued = Some(queued);
+                        slot.stalled_at = Some(now);
+                        Ok(())
+                    }
+                    _ => {
+                        self.os.spoil(&slot.socket);
+                        Err(CloseReason::Stalled)
+                    }
+                },
             };
             self.settle(token, outcome);
         }
     }
 
     /// Stops accepting; what is in hand has until the drain's end.
-    fn drain(&mut self) {
+    fn drain(&mut self, age: Duration) {
         // Connections that the kernel has accepted for us would be reset with the listener.
         while !self.slots.is_full() && self.resting_until.is_none() {
             let before = self.slots.open();
@@ -393,18 +449,27 @@ impl<S, O: Os> Loop<S, O> {
                 break;
             }
         }
-        self.os.watch_listener(false);
+        // Closing removes it from the poller as well, so there is nothing to fail.
+        let _ = self.os.watch_listener(false);
         self.os.stop_listening();
-        let until = self.clock.reading() + self.limits.drain_time_max;
-        self.draining = Some(Drain { until, turns: 0 });
+        self.draining = Some(Drain { spent: age, counted: self.now.instant, looked: false });
         log::info!("stopping: {} connections are open", self.slots.open());
     }
 
-    /// Closes what has nothing to say any more, once a stopping instance has looked at every connection.
-    fn sweep(&mut self) {
+    /// Counts what has passed since the last count; of a stretch with a freeze in it only a turn's worth.
+    fn count_drain(&mut self, frozen: bool) {
+        self.now = self.os.now();
         let Some(drain) = &mut self.draining else { return };
-        drain.turns += 1;
-        if drain.turns < DRAIN_LOOK_TURNS {
+        let passed = self.now.instant.saturating_duration_since(drain.counted);
+        drain.spent += if frozen { passed.min(limits::TURN_TIME_MAX) } else { passed };
+        drain.counted = self.now.instant;
+    }
+
+    /// Closes what has nothing to say any more, once a stopping instance has looked at every connection.
+    fn sweep(&mut self, saw_all: bool) {
+        let Some(drain) = &mut self.draining else { return };
+        drain.looked |= saw_all;
+        if !drain.looked {
             return;
         }
         for token in self.slots.pick(Slot::is_idle) {
@@ -418,9 +483,6 @@ impl<S, O: Os> Loop<S, O> {
         }
     }
 }
-
-/// The turn that saw the signal, and one that has seen every connection since.
-const DRAIN_LOOK_TURNS: u32 = 2;
 
 /// Answers a request that broke a rule; nothing more is read as HTTP from this peer.
 fn refuse<K>(slot: &mut Slot<K>, error: ProtocolError) {
@@ -464,7 +526,11 @@ impl<O: Os> Printer<'_, O> {
         if marker == Marker::Invoke && !self.console.call_markers {
             return;
         }
-        let id = request_id.get(..limits::LOGGED_ID_BYTES_MAX).unwrap_or(request_id);
+        let mut cut = request_id.len().min(limits::LOGGED_ID_BYTES_MAX);
+        while !request_id.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let id = &request_id[..cut];
         let line = &mut self.console.line;
         line.clear();
         for part in ["FC ", marker.word(), edge, " RequestId: ", id, tail, "\n"] {
@@ -480,6 +546,7 @@ impl<O: Os> Journal for Printer<'_, O> {
     }
 
     fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
+        self.os.flush_output();
         self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
     }
 }

@@ -21,6 +21,10 @@ pub(crate) struct Slot<K> {
     pub(crate) watched: Interest,
     /// A reply in flight has made no progress since; set while one is blocked.
     pub(crate) stalled_at: Option<Duration>,
+    /// What the kernel held of it at that time: it goes on sending long after it stopped taking more from us.
+    pub(crate) queued: Option<usize>,
+    /// The peer is sent every piece at once.
+    pub(crate) at_once: bool,
     /// There is more to do without waiting for the peer: the others were to have their turn first.
     pub(crate) yielding: bool,
     timed: bool,
@@ -48,6 +52,8 @@ impl<K> Slot<K> {
             mode: Mode::Serving,
             watched: Interest::Read,
             stalled_at: None,
+            queued: None,
+            at_once: false,
             yielding: false,
             timed: false,
         }

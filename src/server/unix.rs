@@ -2,19 +2,20 @@
 
 use crate::lifecycle::Moment;
 use crate::request::Peer;
+use crate::server::listen::Listener;
 use crate::server::os::{Interest, Os, Ready, Signals, Token};
 use crate::server::sys::{Poller, signals};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, sockopt};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) struct Unix {
     poller: Poller,
-    listener: Option<OwnedFd>,
+    listener: Option<Listener>,
     listener_watched: bool,
     wake: signals::WakePipe,
     signals_seen: u32,
@@ -22,11 +23,11 @@ pub(crate) struct Unix {
 
 impl Unix {
     /// Takes over a listener, and SIGTERM, SIGINT and SIGCONT.
-    pub(crate) fn new(listener: OwnedFd) -> io::Result<Unix> {
+    pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
         let mut poller = Poller::new()?;
         let wake = signals::install_with_wake()?;
         poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
-        poller.add(listener.as_fd(), Token::LISTENER, Interest::Read)?;
+        poller.add(listener.socket().as_fd(), Token::LISTENER, Interest::Read)?;
         Ok(Unix { poller, listener: Some(listener), listener_watched: true, wake, signals_seen: 0 })
     }
 }
@@ -37,7 +38,12 @@ impl Os for Unix {
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
         ready.clear();
         match self.poller.wait(ready, limit) {
-            Ok(()) => false,
+            Ok(()) => {
+                if ready.iter().any(|event| event.token == Token::WAKE) {
+                    self.wake.drain();
+                }
+                false
+            }
             Err(Errno::INTR) => true,
             // epoll_wait(2) and poll(2) fail for no other reason unless our own bookkeeping is wrong.
             Err(error) => panic!("cannot wait: {error}"),
@@ -51,26 +57,19 @@ impl Os for Unix {
     fn signals(&mut self) -> Signals {
         let seen = signals::count();
         let any = seen != self.signals_seen;
-        if any {
-            self.signals_seen = seen;
-            self.wake.drain();
-        }
-        Signals { stop: signals::stop_requested(), continued: any && signals::take_continued(), any }
+        self.signals_seen = seen;
+        Signals { stop_age: signals::stop_age(), continued: signals::take_continued(), any }
     }
 
-    fn watch_listener(&mut self, wanted: bool) {
-        let Some(listener) = &self.listener else { return };
-        if wanted == self.listener_watched {
-            return;
+    fn watch_listener(&mut self, wanted: bool) -> Result<(), Errno> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        match (self.listener_watched, wanted) {
+            (true, false) => self.poller.remove(listener.socket().as_fd()),
+            (false, true) => self.poller.add(listener.socket().as_fd(), Token::LISTENER, Interest::Read)?,
+            _ => {}
         }
         self.listener_watched = wanted;
-        if !wanted {
-            self.poller.remove(listener.as_fd());
-        } else if let Err(error) = self.poller.add(listener.as_fd(), Token::LISTENER, Interest::Read) {
-            // Out of kernel memory: asked again in the next turn.
-            log::warn!("cannot watch the listener: {error}");
-            self.listener_watched = false;
-        }
+        Ok(())
     }
 
     fn stop_listening(&mut self) {
@@ -79,7 +78,7 @@ impl Os for Unix {
 
     fn accept(&mut self) -> Result<(OwnedFd, Peer), Errno> {
         let Some(listener) = &self.listener else { return Err(Errno::AGAIN) };
-        let (socket, address) = accept(listener)?;
+        let (socket, address) = accept(listener.socket())?;
         let peer = match address.map(SocketAddr::try_from) {
             Some(Ok(address)) => Peer::Ip(address),
             _ => Peer::Unix,
@@ -125,22 +124,31 @@ impl Os for Unix {
         let _ = sockopt::set_tcp_nodelay(socket, true);
     }
 
+    fn queued(&mut self, socket: &OwnedFd) -> Option<usize> {
+        super::sys::queued(socket.as_fd())
+    }
+
     fn print(&mut self, line: &[u8]) {
-        write_all(rustix::stdio::stdout(), line);
+        // No call may fail because its log cannot be written.
+        let _ = write_all(rustix::stdio::stdout(), line);
+    }
+
+    fn flush_output(&mut self) {
+        let _ = io::stdout().flush();
     }
 }
 
-/// Writes all of it, in one call where the kernel takes it whole. Standard output that is closed or full beyond
-/// waiting loses the line: no call may fail because its log cannot be written.
-pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) {
+/// Writes all of it, in one call where the kernel takes it whole.
+pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(output, bytes) {
-            Ok(0) => return,
+            Ok(0) => return Err(Errno::IO),
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
-            Err(_) => return,
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 #[cfg(not(target_vendor = "apple"))]

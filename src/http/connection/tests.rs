@@ -5,7 +5,7 @@ const NOW: Duration = Duration::from_secs(100);
 
 /// What came out of a connection, as text.
 fn feed(connection: &mut Connection, bytes: &[u8], limits: &Limits, seen: &mut Vec<String>) {
-    connection.buffer_for_reading().extend_from_slice(bytes);
+    connection.buffer_for_reading().unwrap().extend_from_slice(bytes);
     loop {
         let mut room = header_room();
         match connection.advance(NOW, limits, &mut room) {
@@ -160,7 +160,7 @@ fn memory() {
     let mut connection = Connection::new();
     feed(&mut connection, head.as_bytes(), &limits, &mut seen);
     for _ in 0..body_bytes / 4096 {
-        let buffer = connection.buffer_for_reading();
+        let buffer = connection.buffer_for_reading().unwrap();
         assert!(buffer.capacity() > buffer.len());
         feed(&mut connection, &[b'x'; 4096], &limits, &mut seen);
     }

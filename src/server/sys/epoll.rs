@@ -1,6 +1,6 @@
 //! Readiness by epoll(7), level-triggered.
 
-use crate::server::os::{Interest, Ready, Token};
+use crate::server::os::{EVENTS_PER_WAIT, Interest, Ready, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -12,9 +12,6 @@ pub(crate) struct Poller {
     epoll: OwnedFd,
     events: Vec<Event>,
 }
-
-/// Events taken from the kernel in one wait; what is left comes with the next.
-const EVENTS_PER_WAIT: usize = 64;
 
 impl Poller {
     pub(crate) fn new() -> Result<Poller, Errno> {

@@ -14,6 +14,22 @@ pub(crate) use epoll::Poller;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 pub(crate) use poll::Poller;
 
+/// Bytes in a socket's send queue that its peer has not acknowledged.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub(crate) fn queued(socket: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
+    use std::os::fd::AsRawFd;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and TIOCOUTQ writes one int to the address given.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    if outcome == 0 { usize::try_from(bytes).ok() } else { None }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn queued(_: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
+    None
+}
+
 /// Closed on exec, never blocking: what other kernels do in the call that makes the descriptor.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn prepare(socket: impl std::os::fd::AsFd) -> Result<(), rustix::io::Errno> {

@@ -10,12 +10,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Signals of any kind so far.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Stop signals so far.
 static STOPS: AtomicU32 = AtomicU32::new(0);
+/// When the first of them came, on the monotonic clock.
+static STOPPED_AT_MS: AtomicU64 = AtomicU64::new(0);
 static CONTINUED: AtomicBool = AtomicBool::new(false);
 /// The pipe's writing end, or -1.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -25,14 +28,20 @@ pub(crate) fn stop_requested() -> bool {
     STOPS.load(Ordering::Relaxed) > 0
 }
 
+/// How long ago the first of them came: a callback may have kept the loop from seeing it.
+pub(crate) fn stop_age() -> Option<Duration> {
+    let age = monotonic_ms().saturating_sub(STOPPED_AT_MS.load(Ordering::Relaxed));
+    stop_requested().then(|| Duration::from_millis(age))
+}
+
 /// Changes with every signal.
 pub(crate) fn count() -> u32 {
-    COUNT.load(Ordering::Relaxed)
+    COUNT.load(Ordering::Acquire)
 }
 
 /// Whether SIGCONT has come since the last call.
 pub(crate) fn take_continued() -> bool {
-    CONTINUED.swap(false, Ordering::Relaxed)
+    CONTINUED.load(Ordering::Relaxed) && CONTINUED.swap(false, Ordering::Relaxed)
 }
 
 /// Ends a wait when a signal comes, also one that comes just before it.
@@ -46,9 +55,10 @@ impl WakePipe {
         self.reader.as_fd()
     }
 
-    /// Empties the pipe. It never blocks; what remains is seen in the next turn.
+    /// Empties the pipe; it never blocks. Whatever is left would end every wait from now on.
     pub(crate) fn drain(&self) {
-        let _ = rustix::io::read(&self.reader, &mut [0; 16]);
+        let mut bytes = [0; 64];
+        while rustix::io::read(&self.reader, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
     }
 }
 
@@ -62,6 +72,8 @@ impl Drop for WakePipe {
 /// Takes the three signals over, and makes them end waits on the pipe.
 pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     let (reader, writer) = pipe()?;
+    // What an earlier server of this process was told does not concern this one.
+    STOPS.store(0, Ordering::Relaxed);
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
     install()?;
     Ok(WakePipe { reader, _writer: writer })
@@ -84,13 +96,16 @@ pub(crate) fn install() -> io::Result<()> {
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
-    COUNT.fetch_add(1, Ordering::Relaxed);
     if signal == libc::SIGCONT {
         CONTINUED.store(true, Ordering::Relaxed);
-    } else if STOPS.fetch_add(1, Ordering::Relaxed) > 0 {
+    } else if STOPS.fetch_add(1, Ordering::Relaxed) == 0 {
+        STOPPED_AT_MS.store(monotonic_ms(), Ordering::Relaxed);
+    } else {
         // SAFETY: _exit is async-signal-safe and never returns.
         unsafe { libc::_exit(128 + signal) }
     }
+    // Last: whoever sees the count changed must see the rest.
+    COUNT.fetch_add(1, Ordering::Release);
     let wake = WAKE.load(Ordering::Relaxed);
     if wake >= 0 {
         // SAFETY: errno is the thread's own; it is put back because the interrupted code may be about to read it.
@@ -101,6 +116,16 @@ extern "C" fn on_signal(signal: libc::c_int) {
             *self::errno() = errno;
         }
     }
+}
+
+fn monotonic_ms() -> u64 {
+    // SAFETY: all zeroes is a valid timespec; clock_gettime is async-signal-safe and only writes to it.
+    let now = unsafe {
+        let mut now: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now);
+        now
+    };
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
 #[cfg(target_os = "linux")]
@@ -127,4 +152,21 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     super::prepare(&reader)?;
     super::prepare(&writer)?;
     Ok((reader, writer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is left in the pipe would end every wait: a loop that never sleeps again.
+    #[test]
+    fn any_number_of_signals_is_drained() {
+        for count in [0, 1, 63, 64, 65, 1000] {
+            let (reader, writer) = pipe().unwrap();
+            rustix::io::write(&writer, &vec![0; count]).unwrap();
+            let pipe = WakePipe { reader, _writer: writer };
+            pipe.drain();
+            assert_eq!(rustix::io::read(&pipe.reader, &mut [0; 1]), Err(rustix::io::Errno::AGAIN), "{count}");
+        }
+    }
 }

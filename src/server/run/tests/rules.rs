@@ -108,6 +108,22 @@ fn a_client_that_takes_nothing_is_cut_and_its_reply_spoiled() {
     }
 }
 
+/// The stall limit also strikes a client that pipelines more than one turn serves and takes none of the replies.
+#[test]
+fn a_deaf_pipeline_is_cut() {
+    let world = live(vec![Client { deaf: true, window: 1, ..Client::new(HELLO.repeat(1_000)) }]);
+    assert!(world.clients[0].server_closed && world.elapsed >= Limits::default().stall_time_max);
+}
+
+/// A status without content ends its call, and its log, though the handler gave a stream.
+#[test]
+fn every_call_that_starts_ends() {
+    let requests = ["/nothing", "/stream", "/hello"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let world = live(vec![Client::new(requests.concat()), Client { deaf: true, ..Client::new(requests[1].clone()) }]);
+    let count = |what: &str| world.lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count("Invoke Start"), count("Invoke End")), (4, 4), "{:?}", world.lines);
+}
+
 #[test]
 fn a_refused_client_is_read_out_before_the_close() {
     let body_bytes = Limits::default().body_bytes_max + 1;
@@ -157,7 +173,8 @@ fn a_stop_is_bounded() {
 /// A request that had arrived when the signal came is served, though the loop had not seen its connection yet.
 #[test]
 fn a_stop_serves_what_had_arrived() {
-    let mut world = World::new(0, (0..40).map(|_| Client::new(HELLO)).collect());
+    // More than one wait reports.
+    let mut world = World::new(0, (0..300).map(|_| Client::new(HELLO)).collect());
     world.let_everything_arrive();
     world.stop_now();
     let world = world.run(Limits::default());

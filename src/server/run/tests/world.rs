@@ -8,7 +8,7 @@ use crate::dispatch::Service;
 use crate::lifecycle::Moment;
 use crate::limits::Limits;
 use crate::request::Peer;
-use crate::server::os::{Interest, Os, Ready, Signals, Token};
+use crate::server::os::{EVENTS_PER_WAIT, Interest, Os, Ready, Signals, Token};
 use crate::server::run::Loop;
 use crate::{App, Reply, Route};
 use rustix::io::Errno;
@@ -26,6 +26,7 @@ static APP: App<Vec<String>> = App::new(&[
     Route::get("/hello", |_, _, _| Ok("hello".into())),
     Route::get("/big", |_, _, _| Ok(BIG_BODY.as_slice().into())),
     Route::get("/stream", |_, _, _| Ok(Reply::stream(Cursor::new(&BIG_BODY)))),
+    Route::get("/nothing", |_, _, _| Ok(Reply::stream(Cursor::new(&BIG_BODY)).with_status(204)?)),
     Route::get("/panic", |_, _, _| panic!("simulated")),
     Route::pre_stop(|_, _| Ok(().into())),
     Route::on_thaw(|seen, _, thaw| {
@@ -266,6 +267,7 @@ impl Os for Kernel {
                 world.act();
             }
             world.collect(ready, false);
+            ready.truncate(EVENTS_PER_WAIT);
             if !ready.is_empty() || limit == Some(Duration::ZERO) {
                 return false;
             }
@@ -273,6 +275,7 @@ impl Os for Kernel {
                 continue;
             }
             world.collect(ready, true);
+            ready.truncate(EVENTS_PER_WAIT);
             if !ready.is_empty() {
                 return false;
             }
@@ -304,11 +307,12 @@ impl Os for Kernel {
         let mut world = self.world.borrow_mut();
         let any = world.stop && !world.stop_seen;
         world.stop_seen = world.stop;
-        Signals { stop: world.stop, continued: false, any }
+        Signals { stop_age: world.stop.then_some(Duration::ZERO), continued: false, any }
     }
 
-    fn watch_listener(&mut self, wanted: bool) {
+    fn watch_listener(&mut self, wanted: bool) -> Result<(), Errno> {
         self.world.borrow_mut().listener_watched = wanted;
+        Ok(())
     }
 
     fn stop_listening(&mut self) {
@@ -322,7 +326,7 @@ impl Os for Kernel {
         }
         if world.accept_failures > 0 {
             world.accept_failures -= 1;
-            return Err(if world.accept_failures % 2 == 0 { Errno::MFILE } else { Errno::CONNABORTED });
+            return Err(if world.accept_failures.is_multiple_of(2) { Errno::MFILE } else { Errno::CONNABORTED });
         }
         if world.descriptors_max > 0 && world.open_descriptors() >= world.descriptors_max {
             return Err(Errno::MFILE);
@@ -387,6 +391,12 @@ impl Os for Kernel {
     }
 
     fn send_at_once(&mut self, _: &Socket) {}
+
+    fn queued(&mut self, socket: &Socket) -> Option<usize> {
+        Some(self.world.borrow().clients[socket.index].in_flight.len())
+    }
+
+    fn flush_output(&mut self) {}
 
     fn print(&mut self, line: &[u8]) {
         assert!(line.ends_with(b"\n") && !line[..line.len() - 1].contains(&b'\n'), "one line in one write");
