@@ -98,6 +98,11 @@ impl<S> Service<S> {
         self.lifecycle.note(evidence);
     }
 
+    /// Whether the process was told to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        (self.surroundings.cancelled)()
+    }
+
     /// Serves one request.
     pub(crate) fn handle(&mut self, request: &Request<'_>, received: Moment, journal: &mut impl Journal) -> Answer {
         let call = self.classify(request);

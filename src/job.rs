@@ -7,7 +7,7 @@ use crate::app::{App, INVOKE_PATH};
 use crate::dispatch::{Journal, Marker, Service};
 use crate::request::{Headers, Peer, Request};
 use crate::server::sys::signals;
-use crate::server::{SURROUNDINGS, complain, print};
+use crate::server::{SURROUNDINGS, complain, flush_output, print};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -61,7 +61,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     let mut failed = answer.failed;
     if failed {
         complain(format_args!("{}", String::from_utf8_lossy(body)));
-    } else if let Err(error) = print(body) {
+    } else if let Err(error) = flush_output().and_then(|()| print(body)) {
         // A result that nobody got is no success.
         complain(format_args!("fc-hooks: cannot write the result: {error}"));
         failed = true;

@@ -134,8 +134,8 @@ pub struct Evidence {
     pub clocks_disagree: Option<Duration>,
     /// A wait with a time limit lasted this much longer than asked.
     pub overslept: Option<Duration>,
-    /// A wait was interrupted though no signal had come, as the kernel does when it thaws a control group. The weakest
-    /// sign: attaching a debugger looks the same.
+    /// A wait was interrupted though no signal had come, as Linux does to `epoll_wait` when it thaws a control group; other
+    /// kernels' `poll` is restarted instead and shows nothing. The weakest sign: attaching a debugger looks the same.
     pub interrupted: bool,
 }
 

@@ -32,9 +32,6 @@ impl Listener {
                 let socket = stream_socket(family)?;
                 // A restarted instance must not wait for the last one's connections to be forgotten.
                 sockopt::set_socket_reuseaddr(&socket, true)?;
-                // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word,
-                // as happens in a long freeze. Accepted sockets inherit this; it wakes nobody while the peer lives.
-                sockopt::set_socket_keepalive(&socket, true)?;
                 net::bind(&socket, address)?;
                 Listener { socket, file: None }
             }

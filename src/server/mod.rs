@@ -78,10 +78,10 @@ impl Server {
             service.health_path = config.health_path;
         }
         service.control_path_required |= config.control_path_required;
-        let mut server = Box::new(run::Loop::new(os, service, config.limits, config.call_markers));
+        let mut server = run::Loop::new(os, service, config.limits, config.call_markers);
         server.run();
-        // The state's destructor is the author's code too.
-        crate::hook::discard(server);
+        // The state's destructor is the author's code too; what it panics with is said by the panic itself.
+        let _ = crate::hook::isolated(|| drop(server));
     }
 }
 
@@ -92,10 +92,14 @@ fn now() -> Moment {
     Moment { instant: Instant::now(), wall: SystemTime::now() }
 }
 
-/// Prints to standard output in one write, behind what callbacks have printed; nothing stays buffered.
+/// Prints to standard output in one write; nothing stays buffered.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Errno> {
-    io::stdout().flush().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     unix::write_all(rustix::stdio::stdout(), bytes)
+}
+
+/// Sends on what callbacks have printed, so that what we print comes behind it.
+pub(crate) fn flush_output() -> Result<(), Errno> {
+    io::stdout().flush().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
 /// Prints to standard error in one write. If it cannot be written there is nobody left to tell.

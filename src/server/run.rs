@@ -265,7 +265,9 @@ impl<S, O: Os> Loop<S, O> {
                     let mut printer = Printer { os: &mut self.os, console: &mut self.console };
                     let answer = self.service.handle(&request, self.now, &mut printer);
                     let shape = head.shape;
-                    let wanted = shape.keep_alive && !answer.close && self.draining.is_none();
+                    // A stop may have been asked for while the callback ran, before the loop could see it.
+                    let stopping = self.draining.is_some() || self.service.is_cancelled();
+                    let wanted = shape.keep_alive && !answer.close && !stopping;
                     let request_id = request.headers.get("x-fc-request-id").unwrap_or(NO_ID);
                     let unfinished = answer.unfinished;
                     let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);

@@ -8,7 +8,7 @@ use crate::server::sys::{Poller, signals};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, sockopt};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
@@ -79,11 +79,11 @@ impl Os for Unix {
     fn accept(&mut self) -> Result<(OwnedFd, Peer), Errno> {
         let Some(listener) = &self.listener else { return Err(Errno::AGAIN) };
         let (socket, address) = accept(listener.socket())?;
-        let peer = match address.map(SocketAddr::try_from) {
-            Some(Ok(address)) => Peer::Ip(address),
-            _ => Peer::Unix,
-        };
-        Ok((socket, peer))
+        let Some(Ok(address)) = address.map(SocketAddr::try_from) else { return Ok((socket, Peer::Unix)) };
+        // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word, as
+        // happens in a long freeze. It wakes nobody while the peer lives, and a connection can do without.
+        let _ = sockopt::set_socket_keepalive(&socket, true);
+        Ok((socket, Peer::Ip(address)))
     }
 
     fn watch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) -> Result<(), Errno> {
@@ -134,7 +134,7 @@ impl Os for Unix {
     }
 
     fn flush_output(&mut self) {
-        let _ = io::stdout().flush();
+        let _ = super::flush_output();
     }
 }
 
