@@ -1,0 +1,331 @@
+//! The contract's hooks, on the real binary over real sockets: how they answer, how often they run, who may call them.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::client::{Client, Reply};
+use support::process::{Server, Setup};
+use support::{state_of, users};
+
+const HOOKS: [(&str, &str); 3] = [("POST", "/initialize"), ("GET", "/pre-freeze"), ("GET", "/pre-stop")];
+
+/// Tells the subject's callback what to do.
+fn told(directive: &str) -> [(&str, &str); 2] {
+    [("x-fc-request-id", "told"), ("x-fc-function-handler", directive)]
+}
+
+/// Has a hook do something and gives what it answered.
+fn hook(server: &Server, path: &str, directive: Option<&str>) -> Reply {
+    let (method, _) = HOOKS.iter().find(|(_, known)| *known == path).expect("a hook");
+    let headers = directive.map(told);
+    server.connect().call(method, path, headers.as_ref().map_or(&[], |headers| headers), b"")
+}
+
+/// The callbacks that have run, in order. To ask for them ends a freeze: thaws are left out.
+fn events(server: &Server) -> Value {
+    let mut events = state_of(server)["events"].clone();
+    events.as_array_mut().expect("a list").retain(|event| !event.as_str().is_some_and(|it| it.starts_with("thaw")));
+    events
+}
+
+/// C-STAT-1, C-STAT-2, C-INV-3: what a hook returns is the body, the status is 200 whatever the reply said.
+#[test]
+fn hooks_that_succeed_answer_200_and_their_value() {
+    let cases: [(&str, &[u8]); 8] = [
+        ("static", b"static"),
+        ("empty", b""),
+        ("json", br#"{"a":[1,null]}"#),
+        ("bytes", b"\0\xff\r\n"),
+        ("header", b"x"),
+        ("status-500", b"body"),
+        ("stream", b""),
+        ("sized", b""),
+    ];
+    for user in users() {
+        for (_, path) in HOOKS {
+            for (directive, body) in cases {
+                let server = Setup::subject("full").user(user).start();
+                let reply = hook(&server, path, Some(directive));
+                assert_eq!((reply.status, &*reply.body), (200, body), "{path} {directive}: {reply:?}");
+                assert_eq!(reply.header("x-fc-status"), Some("200"), "{path} {directive}");
+                assert_eq!(reply.header("a"), (directive == "header").then_some("b"), "{path} {directive}");
+                assert_eq!(reply.header("transfer-encoding"), None, "{path} {directive}");
+                assert_eq!(events(&server), json!([&path[1..]]), "{path} {directive}");
+                server.finish();
+            }
+        }
+    }
+}
+
+/// C-STAT-1, C-FRZ-4, C-INV-5: whatever a hook's code does, the answer is 404 with the error as JSON, never 500, and
+/// the process lives.
+#[test]
+fn hooks_that_fail_answer_404_and_the_process_lives() {
+    let cases = [
+        ("error", "NoStock", "sold out"),
+        ("parse", "ParseIntError", "invalid digit found in string"),
+        ("panic", "Panic", "pulled the plug"),
+        ("panic-any", "Panic", "panicked with a value that is not text"),
+        ("split", "ReplyError", "a reply's header value holds a control character"),
+        ("broken", "StreamFailed", "the well is dry"),
+        ("panicking", "StreamFailed", "the well has collapsed"),
+    ];
+    for user in users() {
+        for (_, path) in HOOKS {
+            for (directive, error_type, message) in cases {
+                let server = Setup::subject("full").user(user).expect_stderr().start();
+                let reply = hook(&server, path, Some(directive));
+                assert_eq!((reply.status, reply.header("x-fc-status")), (404, Some("404")), "{path} {directive}");
+                assert_eq!(reply.error(), (error_type.to_owned(), message.to_owned()), "{path} {directive}");
+                assert_eq!(events(&server), json!([&path[1..]]), "{path} {directive}");
+                let logged = format!("{path} failed: {error_type}: {message}, request told");
+                server.process.stderr.wait_for(&logged, |text| text.contains(&logged));
+                server.finish();
+            }
+        }
+    }
+}
+
+/// A hook that the table does not have is 404, and says so; an event without a callback too.
+#[test]
+fn what_is_not_implemented_answers_404() {
+    let server = Setup::subject("bare").start();
+    for (method, path) in HOOKS {
+        let reply = server.connect().call(method, path, &[], b"");
+        let message = format!("{path} is not implemented by this function");
+        assert_eq!((reply.status, reply.header("x-fc-status")), (404, Some("404")), "{path}");
+        assert_eq!(reply.error(), ("HookNotImplemented".to_owned(), message));
+    }
+    let reply = server.connect().call("POST", "/invoke", &[], b"event");
+    assert_eq!((reply.status, reply.header("x-fc-status")), (404, Some("404")));
+    assert_eq!(reply.error().0, "NotImplemented");
+    server.finish();
+}
+
+/// RFC 9110 §15.5.6: a known path with another method answers 405 and which methods there are.
+#[test]
+fn another_method_answers_405_with_allow() {
+    let cases = [
+        ("GET", "/initialize", "POST"),
+        ("POST", "/pre-freeze", "GET"),
+        ("PUT", "/pre-stop", "GET"),
+        ("HEAD", "/pre-stop", "GET"),
+        ("get", "/pre-stop", "GET"),
+        ("GET", "/invoke", "POST"),
+        ("DELETE", "/thing", "GET, POST, HEAD"),
+    ];
+    for table in ["full", "fallback", "bare"] {
+        let server = Setup::subject(table).start();
+        for (method, path, allow) in cases.into_iter().filter(|case| table == "full" || case.1 != "/thing") {
+            let reply = server.connect().call(method, path, &[], b"");
+            assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{table}: {method} {path}");
+            assert_eq!(reply.header("x-fc-status"), Some("200"), "the client's mistake; {table}: {method} {path}");
+        }
+        assert_eq!(events(&server), json!([]), "{table}");
+        server.finish();
+    }
+}
+
+/// One case of who is calling: headers, method, target; the body of the answer where the table has a fallback route,
+/// and what ran.
+type Caller = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str, &'static str);
+
+/// C-DISP-2: an outside client asks for a hook's path; the platform's header says so, whatever its case.
+const OUTSIDE: [Caller; 10] = [
+    (&[("x-fc-control-path", "/http-invoke")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+    (&[("x-fc-control-path", "/http-invoke")], "GET", "/pre-freeze?x", "fallback GET /pre-freeze", "fallback"),
+    (&[("x-fc-control-path", "/http-invoke")], "POST", "/initialize", "fallback POST /initialize", "fallback"),
+    (&[("x-fc-control-path", "/http-invoke")], "POST", "/invoke", "fallback POST /invoke", "fallback"),
+    (&[("X-Fc-Control-Path", "/http-invoke")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+    (&[("x-fc-control-path", "/http-invoke")], "GET", "http://a/pre-stop", "fallback GET /pre-stop", "fallback"),
+    // Not a value that anybody knows: no hook either.
+    (&[("x-fc-control-path", "/Pre-Stop")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+    (&[("x-fc-control-path", "pre-stop")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+    // Two of them, in either order: the platform does not contradict itself (C-DISP-3).
+    (&TWICE, "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+    (&[TWICE[1], TWICE[0]], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
+];
+const TWICE: [(&str, &str); 2] = [("x-fc-control-path", "/http-invoke"), ("x-fc-control-path", "/pre-stop")];
+
+/// C-DISP-1, C-DISP-4: the header decides where it is; method and path only where it is absent or empty.
+const PLATFORM: [Caller; 9] = [
+    (&[("x-fc-control-path", "/initialize")], "POST", "/initialize", "initialize, run 1", "initialize"),
+    (&[("x-fc-control-path", "/initialize")], "GET", "/", "initialize, run 1", "initialize"),
+    (&[("x-fc-control-path", "/pre-freeze")], "GET", "/pre-stop", "pre-freeze, run 1", "pre-freeze"),
+    (&[("x-fc-control-path", "/pre-stop")], "GET", "/pre-stop", "pre-stop, run 1", "pre-stop"),
+    (&[("x-fc-control-path", "/invoke")], "POST", "/any/path", "", "event"),
+    (&[("x-fc-control-path", "")], "GET", "/pre-stop", "pre-stop, run 1", "pre-stop"),
+    (&[], "GET", "/pre-stop?query", "pre-stop, run 1", "pre-stop"),
+    (&[], "POST", "/initialize", "initialize, run 1", "initialize"),
+    (&[], "POST", "/invoke", "", "event"),
+];
+
+#[test]
+fn an_outside_client_never_runs_a_hook() {
+    for (headers, method, target, body, ran) in OUTSIDE {
+        let server = Setup::subject("fallback").start();
+        let reply = server.connect().call(method, target, headers, b"");
+        assert_eq!(reply.summary(), (200, Some("200"), body.to_owned()), "{headers:?} {method} {target}");
+        assert_eq!(events(&server), json!([ran]), "{headers:?} {method} {target}");
+        server.finish();
+        // Where nobody else serves the path, nobody does.
+        let server = Setup::subject("full").start();
+        let reply = server.connect().call(method, target, headers, b"");
+        assert_eq!((reply.status, reply.error().0.as_str()), (404, "NotFound"), "{headers:?} {method} {target}");
+        assert_eq!(events(&server), json!([]), "{headers:?} {method} {target}");
+        server.finish();
+    }
+}
+
+#[test]
+fn the_control_path_decides_and_method_and_path_only_without_it() {
+    for table in ["fallback", "full"] {
+        for (headers, method, target, body, ran) in PLATFORM {
+            let server = Setup::subject(table).start();
+            let reply = server.connect().call(method, target, headers, b"");
+            assert_eq!(reply.summary(), (200, Some("200"), body.to_owned()), "{headers:?} {method} {target}");
+            assert_eq!(events(&server), json!([ran]), "{headers:?} {method} {target}");
+            server.finish();
+        }
+    }
+}
+
+/// A control path that is no text is no hook.
+#[test]
+fn a_control_path_of_other_bytes_runs_no_hook() {
+    let server = Setup::subject("full").start();
+    let mut client = server.connect();
+    client.send(b"GET /pre-stop HTTP/1.1\r\nhost: a\r\nx-fc-control-path: /pre-stop\xff\r\n\r\n");
+    assert_eq!(client.reply().status, 404);
+    assert_eq!(events(&server), json!([]));
+    server.finish();
+}
+
+/// With the option, however it is set, no hook runs without the header; everything else does.
+#[test]
+fn hooks_can_be_refused_without_the_header() {
+    let setups: [fn() -> Setup; 3] = [
+        || Setup::subject("required"),
+        || Setup::subject("full").env("FC_HOOKS_REQUIRE_CONTROL_PATH", "on"),
+        || Setup::inspector().arg("--require-control-path"),
+    ];
+    for setup in setups {
+        let server = setup().start();
+        for (method, path) in HOOKS {
+            let refused = server.connect().call(method, path, &[], b"");
+            assert_eq!((refused.status, refused.header("x-fc-status")), (404, Some("404")), "{path}");
+            assert_eq!(refused.error(), ("HookRefused".to_owned(), "x-fc-control-path is absent".to_owned()));
+            let served = server.connect().call(method, path, &[("x-fc-control-path", path)], b"");
+            assert_eq!(served.status, 200, "{path}: {}", served.text());
+        }
+        assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
+        server.finish();
+    }
+}
+
+/// What a hook is called with, whether that works, and the body of the answer or its `errorMessage`.
+type Turn = (&'static str, Option<&'static str>, u16, &'static str);
+
+/// Has hooks run one after the other; `call` is a call in between.
+fn live(turns: &[Turn]) -> Server {
+    let server = Setup::subject("full").expect_stderr().start();
+    for (number, (path, directive, status, expected)) in turns.iter().enumerate() {
+        if *path == "call" {
+            assert_eq!(server.connect().get("/thing").text(), "GET thing");
+            continue;
+        }
+        let reply = hook(&server, path, *directive);
+        let text = if reply.status == 200 { reply.text() } else { reply.error().1 };
+        assert_eq!((reply.status, &*text), (*status, *expected), "turn {number}, {path}");
+        assert_eq!(reply.header("x-fc-status"), Some(if *status == 200 { "200" } else { "404" }));
+    }
+    server
+}
+
+/// C-INIT-2: again after a failure until it succeeds, then the stored answer.
+#[test]
+fn initialize_runs_until_it_succeeds_once() {
+    let server = live(&[
+        ("/initialize", Some("error"), 404, "sold out"),
+        ("/initialize", Some("panic"), 404, "pulled the plug"),
+        ("call", None, 200, ""),
+        ("/initialize", None, 200, "initialize, run 3"),
+        ("/initialize", None, 200, "initialize, run 3"),
+        ("call", None, 200, ""),
+        ("/initialize", Some("error"), 200, "initialize, run 3"),
+    ]);
+    let state = state_of(&server);
+    assert_eq!(state["events"], json!(["initialize", "initialize", "initialize"]));
+    let counts = ["initialized", "initializeFailed", "replayed"].map(|name| state[name].as_u64());
+    assert_eq!(counts, [Some(1), Some(2), Some(2)]);
+    server.finish();
+}
+
+/// C-FRZ-2, C-STOP-4: once for each freeze, whatever it answered; a repeat gets the stored answer.
+#[test]
+fn pre_freeze_runs_once_for_each_freeze() {
+    let server = live(&[
+        ("/pre-freeze", None, 200, "pre-freeze, run 1"),
+        ("/pre-freeze", None, 200, "pre-freeze, run 1"),
+        ("/pre-freeze", Some("error"), 200, "pre-freeze, run 1"),
+        ("call", None, 200, ""),
+        ("/pre-freeze", Some("error"), 404, "sold out"),
+        ("/pre-freeze", None, 404, "sold out"),
+        ("call", None, 200, ""),
+        ("/pre-freeze", None, 200, "pre-freeze, run 3"),
+    ]);
+    let state = state_of(&server);
+    let expected = ["pre-freeze", "thaw pre-freeze", "pre-freeze", "thaw pre-freeze", "pre-freeze", "thaw pre-freeze"];
+    assert_eq!(state["events"], json!(expected));
+    let counts = ["frozen", "thawed", "replayed"].map(|name| state[name].as_u64());
+    assert_eq!(counts, [Some(3), Some(3), Some(3)]);
+    server.finish();
+}
+
+/// C-STOP-1, C-STOP-4: once; what comes later gets the stored answer, is refused, or is served for the last time.
+#[test]
+fn pre_stop_runs_once_and_calls_are_still_answered() {
+    let refused = "/pre-freeze refused: the instance is stopped";
+    let server = live(&[
+        ("/initialize", None, 200, "initialize, run 1"),
+        ("/pre-stop", Some("error"), 404, "sold out"),
+        ("/pre-stop", None, 404, "sold out"),
+        ("/pre-freeze", None, 404, refused),
+        ("/initialize", None, 200, "initialize, run 1"),
+        ("call", None, 200, ""),
+    ]);
+    let mut client = server.connect();
+    let reply = client.call("POST", "/invoke", &[], b"late");
+    assert_eq!((reply.summary(), reply.header("connection")), ((200, Some("200"), "late".to_owned()), Some("close")));
+    client.half_close();
+    client.is_closed();
+    let state = state_of(&server);
+    assert_eq!(state["events"], json!(["initialize", "pre-stop", "event"]));
+    assert_eq!(state["phase"], "stopped");
+    let printed = server.finish();
+    assert_eq!(printed.matches("FC PreStop Start").count(), 2, "not again at SIGTERM: {printed}");
+}
+
+/// An initializer that never ran does not begin after the stop.
+#[test]
+fn initialize_after_pre_stop_is_refused() {
+    live(&[
+        ("/pre-stop", None, 200, "pre-stop, run 1"),
+        ("/initialize", None, 404, "/initialize refused: the instance is stopped"),
+    ])
+    .finish();
+}
+
+/// C-FRZ-3: a request that arrives while pre-freeze runs is served after it, and ends the freeze.
+#[test]
+fn a_request_behind_pre_freeze_is_served() {
+    let server = Setup::subject("full").start();
+    let mut client: Client = server.connect();
+    let both =
+        [support::client::request("GET", "/pre-freeze", &[], b""), support::client::request("GET", "/thing", &[], b"")];
+    client.send(both.concat());
+    assert_eq!(client.reply().text(), "pre-freeze, run 1");
+    assert_eq!(client.reply().text(), "GET thing");
+    assert_eq!(state_of(&server)["phase"], "ready");
+    server.finish();
+}

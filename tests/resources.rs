@@ -1,0 +1,369 @@
+//! What an instance takes of its machine: one thread, no wake-up while idle, bounded memory, few system calls; and what
+//! it does where there is no more of something.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::client::{Client, request};
+use support::process::{Server, Setup};
+use support::{TempDir, is_linux, pattern, proc_fs, say, wait_until};
+
+/// What ships. Budgets in bytes and calls are those of this build; it is not built by the tests.
+fn release_build(check: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/x86_64-unknown-linux-musl/release/fc-hooks");
+    if !path.exists() {
+        say(&format!("SKIPPED (no {}; make build): {check}", path.display()));
+    }
+    path.exists().then_some(path)
+}
+
+/// One thread, at any moment: at the start, under load, in a callback, while stopping.
+#[test]
+fn one_thread_at_any_moment() {
+    if !is_linux("the number of threads") {
+        return;
+    }
+    let server = Setup::subject("full").env("FC_HOOKS_LOG_MARKERS", "off").limits("drain_ms_max=86400000").start();
+    let threads = |when: &str| assert_eq!(proc_fs::status(server.pid(), "Threads"), "1", "{when}");
+    threads("at the start");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for number in 0..300 {
+                        let mut client = server.connect();
+                        assert_eq!(client.get("/thing").status, 200);
+                        assert_eq!(client.get(&format!("/do/stream?{}", number * 300)).status, 200);
+                        assert_eq!(client.call("POST", "/invoke", &[], &pattern(number * 100)).status, 200);
+                    }
+                })
+            })
+            .collect();
+        let sampler = scope.spawn(|| {
+            let mut samples = 0;
+            while !over.load(Ordering::Relaxed) {
+                threads("under load");
+                samples += 1;
+            }
+            samples
+        });
+        let outcomes: Vec<_> = load.into_iter().map(|thread| thread.join()).collect();
+        over.store(true, Ordering::Relaxed);
+        outcomes.into_iter().for_each(|outcome| outcome.expect("right answers"));
+        say(&format!("threads: 1 in each of {} samples under load", sampler.join().expect("one thread")));
+    });
+    let mut client = server.connect();
+    client.send("POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n");
+    let mut spinning = server.connect();
+    spinning.send(request("GET", "/do/spin", &[], b""));
+    server.process.stdout.wait_for("the callback", |text| text.contains("subject: spinning"));
+    threads("in a callback");
+    server.process.signal(libc::SIGTERM);
+    server.has_stopped_listening();
+    threads("while stopping");
+    client.send("x");
+    assert_eq!(client.reply().status, 200);
+    spinning.half_close();
+    client.half_close();
+    server.ended();
+}
+
+/// Asleep when idle: not one context switch in five seconds with 50 open connections, half of which were used.
+#[test]
+fn no_wake_up_while_idle() {
+    if !is_linux("context switches") {
+        return;
+    }
+    let server = Setup::inspector().start();
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    for client in clients.iter_mut().step_by(2) {
+        assert_eq!(client.get("/").status, 200);
+    }
+    server.has_accepted(50);
+    let switches = || {
+        ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(|name| proc_fs::status_number(server.pid(), name))
+    };
+    let before = switches();
+    // Not to synchronise: the time that passes is what is tested.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(switches(), before, "[voluntary, involuntary] context switches");
+    say("context switches in 5 idle seconds with 50 open connections: 0");
+    server.finish();
+}
+
+/// 100 calls of all kinds, on a few connections.
+fn hundred_requests(server: &Server) {
+    let mut clients = [server.connect(), server.connect()];
+    clients[0].call("POST", "/initialize", &[], b"");
+    for number in 0..99 {
+        let client = &mut clients[number % 2];
+        let reply = match number % 3 {
+            0 => client.call("POST", "/invoke", &[("x-fc-request-id", "r")], &pattern(1000)),
+            1 => client.get("/some/path?query"),
+            _ => client.call("GET", "/pre-freeze", &[], b""),
+        };
+        assert_eq!(reply.status, 200);
+    }
+}
+
+#[test]
+fn resident_memory_after_100_requests() {
+    if !is_linux("resident memory") {
+        return;
+    }
+    let Some(binary) = release_build("600 kB of resident memory after 100 requests") else { return };
+    let server = Setup::program(binary).start();
+    hundred_requests(&server);
+    let (resident, estimate) = (proc_fs::resident_kb(server.pid()), proc_fs::status(server.pid(), "VmRSS"));
+    say(&format!("resident after 100 requests, release build: {resident} kB (VmRSS {estimate})"));
+    assert!(resident <= 600, "{resident} kB");
+    server.finish();
+}
+
+/// A reply of any length takes one chunk of memory at a time, even to a reader that does not read.
+#[test]
+fn a_streamed_reply_in_flight_is_bounded() {
+    if !is_linux("resident memory") {
+        return;
+    }
+    for name in ["stream", "sized"] {
+        let server = Setup::subject("full").start();
+        assert_eq!(server.connect().get(&format!("/do/{name}?1000000")).body.len(), 1_000_000);
+        let before = proc_fs::resident_kb(server.pid());
+        let clients: Vec<Client> = (0..8)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send(request("GET", &format!("/do/{name}?1000000000000"), &[], b""));
+                server.is_stuck_on(&client);
+                client
+            })
+            .collect();
+        let grown = proc_fs::resident_kb(server.pid()).saturating_sub(before);
+        say(&format!("8 endless replies in flight ({name}): {grown} kB more"));
+        assert!(grown <= 1024, "{grown} kB for {} replies", clients.len());
+        drop(clients);
+        assert_eq!(server.connect().get("/thing").status, 200);
+        server.finish();
+    }
+}
+
+/// A client that sends requests and reads no reply is not read from: its requests wait in the kernel.
+#[test]
+fn a_client_that_does_not_read_is_not_read_from() {
+    if !is_linux("resident memory") {
+        return;
+    }
+    let server = Setup::subject("full").start();
+    let mut client = server.connect();
+    client.send(request("GET", "/do/big?8000000", &[], b""));
+    server.is_stuck_on(&client);
+    let before = proc_fs::resident_kb(server.pid());
+    let (mut reader, count) = (server.connect(), 20_000);
+    reader.send(request("GET", "/thing", &[], b""));
+    assert_eq!(reader.reply().status, 200);
+    std::thread::scope(|scope| {
+        // More than one read holds; the kernel takes what we cannot send at once.
+        client.send(request("GET", "/thing", &[], b"").repeat(count / 10));
+        let grown = proc_fs::resident_kb(server.pid()).saturating_sub(before);
+        assert!(grown <= 256, "{grown} kB");
+        let whole = scope.spawn(|| {
+            assert!(client.reply().body == pattern(8_000_000));
+            (0..count / 10).for_each(|_| assert_eq!(client.reply().text(), "GET thing"));
+        });
+        whole.join().expect("every answer, in order");
+    });
+    server.finish();
+}
+
+/// Out of descriptors: those that are open are served, the others wait, and are served as soon as one closes.
+#[test]
+fn out_of_descriptors() {
+    if !is_linux("descriptors") {
+        return;
+    }
+    let server = Setup::subject("full").descriptors(16).expect_stderr().start();
+    let room = proc_fs::free_descriptors(server.pid(), 16).len();
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    let warning = "cannot accept connections for now";
+    server.process.stderr.wait_for(warning, |text| text.contains(warning));
+    clients.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
+    let waiting = clients.split_off(room);
+    for client in &mut clients {
+        assert_eq!(client.reply().text(), "GET thing");
+        assert_eq!(client.get("/thing").text(), "GET thing", "and goes on being served");
+    }
+    assert!(waiting.iter().all(Client::has_nothing), "nobody had a descriptor for the others");
+    for mut client in waiting {
+        // One leaves, the next one comes.
+        drop(clients.pop());
+        assert_eq!(client.reply().text(), "GET thing");
+        clients.insert(0, client);
+    }
+    server.process.signal(libc::SIGTERM);
+    let ended = server.process.ended();
+    assert_eq!(ended.code, 0);
+    assert!(ended.stderr.lines().all(|line| line.contains(warning)), "{}", ended.stderr);
+    say(&format!("out of descriptors: {} warnings", ended.stderr.lines().count()));
+}
+
+/// Not even one connection possible: it waits, asleep, and stops in order.
+#[test]
+fn no_descriptor_for_any_connection() {
+    if !is_linux("descriptors") {
+        return;
+    }
+    let server = Setup::inspector().start();
+    let first_free = proc_fs::free_descriptors(server.pid(), 1000)[0];
+    server.finish();
+    let server = Setup::inspector().descriptors(first_free).expect_stderr().start();
+    let client = server.connect();
+    let warning = "cannot accept connections for now";
+    server.process.stderr.wait_for(warning, |text| text.contains(warning));
+    proc_fs::wait_for_state(server.pid(), 'S');
+    assert!(client.has_nothing());
+    server.finish();
+}
+
+/// All slots taken: the others wait in the kernel and are served when one becomes free.
+#[test]
+fn out_of_slots() {
+    for slots in [1, 3] {
+        let server = Setup::subject("full").limits(&format!("connections_max={slots}")).start();
+        let mut open: Vec<_> = (0..slots).map(|_| server.connect()).collect();
+        open.iter_mut().for_each(|client| assert_eq!(client.get("/thing").status, 200));
+        let mut waiting: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        waiting.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
+        for client in &mut open {
+            assert_eq!(client.get("/thing").text(), "GET thing", "those that are open are served");
+        }
+        assert!(waiting.iter().all(Client::has_nothing), "nobody else is");
+        for mut client in waiting {
+            drop(open.pop());
+            assert_eq!(client.reply().text(), "GET thing");
+            open.insert(0, client);
+        }
+        server.finish();
+    }
+}
+
+/// Slow readers and slow senders hold up nobody: another connection's calls are served while theirs are not complete.
+#[test]
+fn slow_clients_delay_nobody() {
+    if !is_linux("when a reader is stuck") {
+        return;
+    }
+    let server = Setup::subject("full").start();
+    let slow = ["/do/big", "/do/stream", "/do/sized"].map(|path| {
+        let mut client = server.connect();
+        client.send(request("GET", &format!("{path}?8000000"), &[], b""));
+        server.is_stuck_on(&client);
+        client
+    });
+    let whole = request("POST", "/do/echo", &[], b"hello");
+    let mut senders: Vec<_> = (1..whole.len()).map(|cut| (cut, server.connect())).collect();
+    for (cut, client) in &mut senders {
+        client.send(&whole[..*cut]);
+    }
+    let mut other = server.connect();
+    for _ in 0..100 {
+        assert_eq!(other.get("/thing").text(), "GET thing");
+    }
+    assert!(other.get("/do/stream?8000000").body == pattern(8_000_000), "large replies too");
+    for (cut, client) in &mut senders {
+        assert!(client.has_nothing());
+        client.send(&whole[*cut..]);
+        assert_eq!(client.reply().text(), "hello");
+    }
+    for mut client in slow {
+        assert!(client.reply().body == pattern(8_000_000));
+    }
+    server.finish();
+}
+
+/// Where strace is, if it is.
+fn strace(check: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join("strace")).find(|path| path.exists());
+    if found.is_none() {
+        say(&format!("SKIPPED (no strace): {check}"));
+    }
+    found
+}
+
+/// The system calls of one life of the binary, one a line.
+fn traced(strace: &Path, binary: &Path, markers: &str, live: impl FnOnce(&Server)) -> Vec<String> {
+    let directory = TempDir::new();
+    let log = directory.path().join("calls");
+    // -D: the tracer is the child's child, so that the id we know is that of the server.
+    let setup = Setup::program(strace).arg("-D").arg("-f").arg("-o").arg(&log).arg(binary);
+    let server = setup.env("FC_HOOKS_LOG_MARKERS", markers).start();
+    live(&server);
+    server.finish();
+    let calls = std::fs::read_to_string(&log).expect("strace has written");
+    calls.lines().filter(|line| !line.contains("+++ exited") && !line.contains("--- SIG")).map(str::to_owned).collect()
+}
+
+/// One wait, one read, one write; and one write for each marker (C-LOG-1).
+#[test]
+fn system_calls_per_event() {
+    let check = "system calls per event";
+    let (true, Some(strace)) = (is_linux(check), strace(check)) else { return };
+    let release = release_build("system calls of the release build: those of this build are counted instead");
+    let binary = release.unwrap_or_else(|| env!("CARGO_BIN_EXE_fc-hooks").into());
+    const REQUESTS: usize = 1000;
+    for (markers, per_request) in [("off", 3), ("on", 5)] {
+        let calls = traced(&strace, &binary, markers, |server| {
+            let mut client = server.connect();
+            let mut event = |target: &str| {
+                let headers = [("x-fc-control-path", "/invoke"), ("x-fc-request-id", "r")];
+                assert_eq!(client.call("POST", target, &headers, b"event").text(), "event");
+            };
+            (0..10).for_each(|_| event("/warm-up"));
+            event("/begin");
+            (1..REQUESTS).for_each(|_| event("/more"));
+            event("/end");
+        });
+        let at = |mark: &str| calls.iter().position(|call| call.contains(mark)).expect("the mark");
+        let between = &calls[at("\"POST /begin")..at("\"POST /end")];
+        say(&format!("system calls per event, markers {markers}: {}", between.len() as f64 / REQUESTS as f64));
+        let usual = ["poll(", "wait(", "read(", "write("];
+        let unusual: Vec<_> = between.iter().filter(|call| !usual.iter().any(|usual| call.contains(usual))).collect();
+        assert!(between.len() <= per_request * REQUESTS, "{} calls, among them {unusual:#?}", between.len());
+        // A marker is one write, whole.
+        let lines = between.iter().filter(|call| call.contains("write(1, \"FC Invoke "));
+        assert_eq!(lines.count(), if markers == "on" { 2 * REQUESTS } else { 0 });
+    }
+}
+
+/// What stands between exec and the first call that can be answered.
+#[test]
+fn system_calls_up_to_the_first_wait() {
+    let check = "system calls up to the first wait";
+    let (true, Some(strace)) = (is_linux(check), strace(check)) else { return };
+    let Some(binary) = release_build("30 system calls up to the first wait") else { return };
+    let calls = traced(&strace, &binary, "on", |_| ());
+    // The standard library polls its three descriptors when it starts; that is no wait.
+    let is_wait = |call: &String| {
+        ["epoll_pwait(", "epoll_wait(", "poll("].iter().any(|wait| call.contains(wait)) && !call.contains("{fd=0,")
+    };
+    let first_wait = calls.iter().position(is_wait).expect("a wait");
+    // Only a test asks for port 0, and only then the port has to be asked for. The exec itself counts.
+    let before: Vec<_> = calls[..first_wait].iter().filter(|call| !call.contains(" getsockname(")).collect();
+    say(&format!("system calls from exec to the first wait: {}", before.len()));
+    assert!(before.len() <= 30, "{}: {before:#?}", before.len());
+}
+
+/// Many connections that come at once are all served, however few are accepted in a row.
+#[test]
+fn a_crowd_is_served() {
+    let server = Setup::subject("full").start();
+    let mut clients: Vec<_> = (0..300).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
+    clients.iter_mut().for_each(|client| assert_eq!(client.reply().text(), "GET thing"));
+    drop(clients);
+    wait_until("every connection is closed", || !cfg!(target_os = "linux") || proc_fs::sockets(server.pid()) == 1);
+    server.finish();
+}

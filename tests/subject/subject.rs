@@ -1,0 +1,243 @@
+//! The function under test: it does whatever a call tells it to, with every table that a test needs.
+//!
+//! `SUBJECT` picks the table. Hooks and events are told what to do by `x-fc-function-handler` (the only free text that
+//! reaches a hook), HTTP calls by their path behind `/do/` and their query. What has run is remembered and shown by
+//! `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header does. Not named
+//! `main.rs`: Cargo would take it for a test as well.
+
+use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
+use serde_json::json;
+use std::io::Read;
+use std::process::ExitCode;
+
+/// Every callback that has run, in order.
+#[derive(Default)]
+struct State {
+    events: Vec<String>,
+}
+
+const INITIALIZE: Route<State> = Route::initialize(|state, context| hook(state, context, "initialize"));
+const PRE_FREEZE: Route<State> = Route::pre_freeze(|state, context| hook(state, context, "pre-freeze"));
+const PRE_STOP: Route<State> = Route::pre_stop(|state, context| hook(state, context, "pre-stop"));
+const DO: Route<State> = Route::prefix("/do/", act);
+
+/// Everything but a fallback.
+static FULL: App<State> = App::new(&[
+    INITIALIZE,
+    PRE_FREEZE,
+    PRE_STOP,
+    Route::on_thaw(thawed),
+    Route::invoke(event),
+    DO,
+    Route::get("/thing", |_, _, request| Ok(format!("{} thing", request.method()).into())),
+    Route::post("/thing", |_, _, request| Ok(format!("{} thing", request.method()).into())),
+    Route::any("/any", |_, _, request| Ok(format!("{} any", request.method()).into())),
+]);
+/// Every path is served by somebody.
+static FALLBACK: App<State> = App::new(&[
+    INITIALIZE,
+    PRE_FREEZE,
+    PRE_STOP,
+    Route::invoke(event),
+    DO,
+    Route::fallback(|state, _, request| {
+        state.events.push("fallback".to_owned());
+        Ok(format!("fallback {} {}", request.method(), request.path()).into())
+    }),
+]);
+/// No hooks and no events.
+static BARE: App<State> = App::new(&[DO]);
+/// Hooks need the header.
+static REQUIRED: App<State> =
+    App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, Route::invoke(event), DO]).require_control_path();
+/// Wants to know of freezes, not before them.
+static THAW: App<State> = App::new(&[Route::on_thaw(thawed), DO]);
+/// A health check in the table.
+static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).health_path("/healthz");
+
+fn main() -> ExitCode {
+    let app = match std::env::var("SUBJECT").unwrap_or_default().as_str() {
+        "full" => &FULL,
+        "fallback" => &FALLBACK,
+        "bare" => &BARE,
+        "required" => &REQUIRED,
+        "thaw" => &THAW,
+        "health" => &HEALTH,
+        unknown => panic!("no table is called '{unknown}'"),
+    };
+    fc_hooks::run(app, State::default())
+}
+
+fn hook(state: &mut State, context: &Context<'_>, name: &str) -> Result {
+    state.events.push(name.to_owned());
+    let runs = state.events.iter().filter(|event| *event == name).count();
+    let always = std::env::var("SUBJECT_HOOKS").ok();
+    match context.function_handler().or(always.as_deref()) {
+        Some(directive) if directive.contains("thaw") => Ok(().into()),
+        Some(directive) => perform(context, directive, 0),
+        None => Ok(format!("{name}, run {runs}").into()),
+    }
+}
+
+fn thawed(state: &mut State, context: &Context<'_>, thaw: &Thaw) -> Result<()> {
+    state.events.push(format!("thaw {}", thaw.evidence));
+    match context.function_handler() {
+        Some("thaw-error") => Err(Error::typed("ThawError", "still cold")),
+        Some("thaw-panic") => panic!("ice age"),
+        _ => Ok(()),
+    }
+}
+
+fn event(state: &mut State, context: &Context<'_>, request: &Request<'_>) -> Result {
+    state.events.push("event".to_owned());
+    match context.function_handler() {
+        Some(directive) if directive.contains("thaw") => Ok(().into()),
+        Some(directive) => perform(context, directive, 100_000),
+        None => Ok(request.body().to_vec().into()),
+    }
+}
+
+fn act(state: &mut State, context: &Context<'_>, request: &Request<'_>) -> Result {
+    let number = request.query().and_then(|query| query.parse().ok()).unwrap_or(0);
+    match request.path().trim_start_matches("/do/") {
+        "state" => Ok(remembered(state, context)),
+        "echo" => Ok(request.body().to_vec().into()),
+        "context" => Ok(fields(context)),
+        "print" => print_everything(context, request),
+        directive => {
+            state.events.push(format!("call {directive}"));
+            perform(context, directive, number)
+        }
+    }
+}
+
+/// What hooks, events and calls alike can be told to do.
+fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
+    match directive {
+        "static" => Ok("static".into()),
+        "empty" => Ok(().into()),
+        "json" => Ok(json!({"a": [1, null]}).into()),
+        "bytes" => Ok(vec![0, 255, b'\r', b'\n'].into()),
+        "header" => Ok(Reply::from("x").with_header("a", "b")?),
+        "split" => Ok(Reply::from("x").with_header("a", "b\r\nc: d")?),
+        "status" => Ok(Reply::from("body").with_status(number.try_into().unwrap_or(500))?),
+        "status-500" => Ok(Reply::from("body").with_status(500)?),
+        "time-left" => {
+            Ok(context.time_left().map_or("none".to_owned(), |left| format!("{:.0}", left.as_secs_f64())).into())
+        }
+        "error" => Err(Error::typed("NoStock", "sold out")),
+        "parse" => Ok("x".parse::<u8>().map(drop)?.into()),
+        "panic" => panic!("pulled the plug"),
+        "panic-any" => std::panic::panic_any(7),
+        "big" => Ok(Pattern::new(number).read_whole().into()),
+        "stream" => Ok(Reply::stream(Pattern::new(number))),
+        "sized" => Ok(Reply::stream_sized(Pattern::new(number), number)),
+        "short" => Ok(Reply::stream_sized(Pattern::new(number / 2), number)),
+        "broken" => Ok(Reply::stream(Pattern { then: Then::Fail, ..Pattern::new(number) })),
+        "panicking" => Ok(Reply::stream(Pattern { then: Then::Panic, ..Pattern::new(number) })),
+        "spin" => {
+            println!("subject: spinning");
+            while !context.cancelled() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Ok("cancelled".into())
+        }
+        "stuck" => {
+            println!("subject: stuck");
+            loop {
+                std::thread::park();
+            }
+        }
+        unknown => Err(Error::msg(format!("cannot do '{unknown}'"))),
+    }
+}
+
+fn remembered(state: &State, context: &Context<'_>) -> Reply {
+    let (life, counts) = (context.lifecycle(), context.lifecycle().counts());
+    let thaw =
+        life.last_thaw().map(|thaw| json!({"why": thaw.evidence.to_string(), "ms": thaw.gap.as_millis() as u64}));
+    json!({
+        "events": state.events, "phase": life.phase().name(), "thaw": thaw, "calls": counts.calls,
+        "initialized": counts.initialized, "initializeFailed": counts.initialize_failed, "frozen": counts.frozen,
+        "thawed": counts.thawed, "replayed": counts.replayed,
+    })
+    .into()
+}
+
+fn fields(context: &Context<'_>) -> Reply {
+    let secret = |secret: Option<fc_hooks::Secret<'_>>| secret.map(|secret| secret.reveal().len());
+    let credentials = context.credentials();
+    json!({
+        "requestId": context.request_id(), "controlPath": context.control_path(), "name": context.function_name(),
+        "handler": context.function_handler(), "initializer": context.function_initializer(),
+        "preStop": context.pre_stop_handler(), "preFreeze": context.pre_freeze_handler(), "region": context.region(),
+        "account": context.account_id(), "qualifier": context.qualifier(), "version": context.version_id(),
+        "service": context.service_name(), "logProject": context.service_log_project(),
+        "logStore": context.service_log_store(), "basePath": context.base_path(), "clientIp": context.client_ip(),
+        "apiServerIp": context.api_server_ip(), "spanContext": context.span_context(),
+        "spanBaggages": context.span_baggages(), "memoryMb": context.function_memory_mb(),
+        "timeoutS": context.function_timeout().map(|limit| limit.as_secs()),
+        "initializationTimeoutS": context.initialization_timeout().map(|limit| limit.as_secs()),
+        "retries": context.retry_count(), "eagleeye": context.eagleeye().collect::<Vec<_>>(),
+        "timeLeft": context.time_left().map(|left| left.as_secs_f64()), "cancelled": context.cancelled(),
+        "secretBytes": [
+            secret(credentials.map(|credentials| credentials.access_key_id)),
+            secret(credentials.map(|credentials| credentials.access_key_secret)),
+            secret(credentials.and_then(|credentials| credentials.security_token)),
+            secret(context.jaeger_endpoint()),
+        ],
+    })
+    .into()
+}
+
+/// Everything that can be printed of a call, in every way, to every place.
+fn print_everything(context: &Context<'_>, request: &Request<'_>) -> Result {
+    let (credentials, jaeger) = (context.credentials(), context.jaeger_endpoint());
+    let mut text = format!("{context:?} {request:?} {:?} {credentials:?} {jaeger:?}", request.headers());
+    if let (Some(credentials), Some(jaeger)) = (credentials, jaeger) {
+        text += &format!(" {credentials} {:#?} {} {jaeger}", credentials, credentials.access_key_secret);
+    }
+    log::error!("{text}");
+    println!("{text}");
+    Ok(text.into())
+}
+
+/// Bytes that a client can check, and what comes behind them.
+struct Pattern {
+    position: u64,
+    bytes: u64,
+    then: Then,
+}
+
+enum Then {
+    End,
+    Fail,
+    Panic,
+}
+
+impl Pattern {
+    fn new(bytes: u64) -> Pattern {
+        Pattern { position: 0, bytes, then: Then::End }
+    }
+
+    fn read_whole(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes).expect("a pattern that ends");
+        bytes
+    }
+}
+
+impl Read for Pattern {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = (self.bytes - self.position).min(buffer.len() as u64) as usize;
+        for byte in &mut buffer[..left] {
+            *byte = (self.position % 251) as u8;
+            self.position += 1;
+        }
+        match self.then {
+            Then::Fail if left == 0 => Err(std::io::Error::other("the well is dry")),
+            Then::Panic if left == 0 => panic!("the well has collapsed"),
+            _ => Ok(left),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Programs under test, and servers among them.
+
+use super::client::Client;
+use super::{PATIENCE, proc_fs, subject, sys, wait_until};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+/// How a program is to be started. Its environment holds nothing but what is said here.
+pub struct Setup {
+    command: Command,
+    stderr_expected: bool,
+}
+
+impl Setup {
+    /// The binary as it is: the inspector.
+    pub fn inspector() -> Setup {
+        Setup::program(env!("CARGO_BIN_EXE_fc-hooks"))
+    }
+
+    /// The helper program with one of its tables, see `tests/subject/subject.rs`.
+    pub fn subject(table: &str) -> Setup {
+        Setup::program(subject::path()).env("SUBJECT", table)
+    }
+
+    pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Setup {
+        let mut command = Command::new(path);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Setup { command, stderr_expected: false }
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn limits(self, limits: &str) -> Setup {
+        self.env("FC_HOOKS_LIMITS", limits)
+    }
+
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Setup {
+        self.command.arg(argument);
+        self
+    }
+
+    pub fn user(mut self, user: Option<u32>) -> Setup {
+        if let Some(id) = user {
+            self.command.uid(id).gid(id);
+        }
+        self
+    }
+
+    pub fn descriptors(mut self, count: u64) -> Setup {
+        sys::limit_descriptors(&mut self.command, count);
+        self
+    }
+
+    /// The test provokes errors and looks at standard error itself.
+    pub fn expect_stderr(mut self) -> Setup {
+        self.stderr_expected = true;
+        self
+    }
+
+    pub fn run(self) -> Process {
+        let name = format!("{:?}", self.command.get_program());
+        self.try_run().unwrap_or_else(|error| panic!("cannot run {name}: {error}"))
+    }
+
+    pub fn try_run(mut self) -> std::io::Result<Process> {
+        let mut child = self.command.spawn()?;
+        let stdout = Output::collect(child.stdout.take().expect("a pipe"));
+        let stderr = Output::collect(child.stderr.take().expect("a pipe"));
+        Ok(Process { child, stdout, stderr, stderr_expected: self.stderr_expected, exit: None })
+    }
+
+    /// Serves on a free port, unless told otherwise.
+    pub fn start(self) -> Server {
+        self.env("FC_HOOKS_LISTEN", "127.0.0.1:0").start_as_configured()
+    }
+
+    pub fn start_as_configured(self) -> Server {
+        let process = self.run();
+        let ready = |text: &str| text.contains('\n');
+        let line = process.stdout.wait_for("the ready line", ready).lines().next().expect("a line").to_owned();
+        let address = line.strip_prefix("fc-hooks: listening on ").unwrap_or_else(|| panic!("not ready: {line}"));
+        let read_before = if cfg!(target_os = "linux") { proc_fs::traffic(process.pid()).0 } else { 0 };
+        Server { address: address.to_owned(), process, read_before, sent: Arc::default() }
+    }
+}
+
+/// What a program prints, collected as it comes.
+pub struct Output(Arc<(Mutex<Collected>, Condvar)>);
+
+#[derive(Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Output {
+    fn collect(mut pipe: impl Read + Send + 'static) -> Output {
+        let shared = Arc::new((Mutex::new(Collected::default()), Condvar::new()));
+        let output = Output(shared.clone());
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            loop {
+                let bytes = pipe.read(&mut piece).unwrap_or(0);
+                let mut collected = shared.0.lock().expect("nobody panics with it");
+                collected.bytes.extend_from_slice(&piece[..bytes]);
+                collected.ended = bytes == 0;
+                shared.1.notify_all();
+                if bytes == 0 {
+                    return;
+                }
+            }
+        });
+        output
+    }
+
+    pub fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.0.lock().expect("nobody panics with it").bytes.clone()
+    }
+
+    /// Waits until what was printed satisfies `enough`.
+    pub fn wait_for(&self, what: &str, enough: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |text, _| enough(text))
+    }
+
+    /// Everything, once the program has closed it.
+    pub fn whole(&self) -> String {
+        self.wait("the end of the output", |_, ended| ended)
+    }
+
+    fn wait(&self, what: &str, enough: impl Fn(&str, bool) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut collected = self.0.0.lock().expect("nobody panics with it");
+        loop {
+            let text = String::from_utf8_lossy(&collected.bytes).into_owned();
+            if enough(&text, collected.ended) {
+                return text;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if collected.ended || left.is_zero() {
+                let state = if collected.ended { "ended" } else { "so far" };
+                drop(collected);
+                panic!("no {what}; output {state}: {text:?}");
+            }
+            collected = self.0.1.wait_timeout(collected, left).expect("nobody panics with it").0;
+        }
+    }
+}
+
+/// A running program. Dropped, it is killed; its standard error must be empty then.
+pub struct Process {
+    child: Child,
+    pub stdout: Output,
+    pub stderr: Output,
+    stderr_expected: bool,
+    exit: Option<ExitStatus>,
+}
+
+/// How a program ended.
+pub struct Ended {
+    /// The exit code, or 128 and the number of the signal that killed it, negative.
+    pub code: i32,
+    pub stdout: String,
+    pub stdout_bytes: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Process {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        sys::kill(self.pid(), signal);
+    }
+
+    /// Sends a signal and waits until it has reached the process.
+    pub fn deliver(&self, signal: i32) {
+        self.signal(signal);
+        wait_until("the delivery of a signal", || proc_fs::pending_signals(self.pid()) == 0);
+    }
+
+    /// Waits for the end that something else brought about.
+    pub fn ended(mut self) -> Ended {
+        wait_until("the end of the process", || {
+            self.exit = self.child.try_wait().expect("our child");
+            self.exit.is_some()
+        });
+        let status = self.exit.expect("waited for");
+        let code = status.code().unwrap_or_else(|| -128 - status.signal().unwrap_or(0));
+        let (stdout, stderr) = (self.stdout.whole(), self.stderr.whole());
+        Ended { code, stdout, stdout_bytes: self.stdout.bytes(), stderr }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("standard output: {}\nstandard error: {}", self.stdout.so_far(), self.stderr.so_far());
+        } else if !self.stderr_expected {
+            assert_eq!(self.stderr.whole(), "", "standard error is not empty");
+        }
+    }
+}
+
+/// A server that has said that it listens.
+pub struct Server {
+    pub address: String,
+    pub process: Process,
+    /// Bytes that it had read when it was ready.
+    read_before: u64,
+    /// Bytes that its clients have sent.
+    sent: Arc<AtomicU64>,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn tcp(&self) -> SocketAddr {
+        self.address.parse().expect("a TCP address")
+    }
+
+    pub fn connect(&self) -> Client {
+        let sent = self.sent.clone();
+        match self.address.strip_prefix("unix:") {
+            Some(path) => Client::unix(UnixStream::connect(PathBuf::from(path)).expect("a connection"), sent),
+            None => Client::tcp(TcpStream::connect(self.tcp()).expect("a connection"), sent),
+        }
+    }
+
+    /// Waits until the server has read everything that its clients sent, and sleeps again.
+    pub fn has_read_everything(&self) {
+        if !super::is_linux("waiting until the server has read what was sent") {
+            return;
+        }
+        wait_until("the server reads what was sent", || {
+            let read = proc_fs::traffic(self.pid()).0 - self.read_before;
+            read >= self.sent.load(Ordering::Relaxed) && proc_fs::state(self.pid()) == 'S'
+        });
+    }
+
+    /// Waits until the server can send no more because this client, who awaits a large reply, does not read.
+    pub fn is_stuck_on(&self, client: &Client) {
+        self.has_read_everything();
+        let mut before = None;
+        wait_until("the server waits for a reader", || {
+            let now = Some(proc_fs::traffic(self.pid())).filter(|_| proc_fs::state(self.pid()) == 'S');
+            let stuck = now.is_some() && before == now && !client.has_nothing();
+            before = now;
+            stuck
+        });
+    }
+
+    /// Waits until this many connections are accepted and nothing is left to do.
+    pub fn has_accepted(&self, connections: usize) {
+        wait_until(&format!("{connections} accepted connections"), || {
+            proc_fs::sockets(self.pid()) == connections + 1 && proc_fs::state(self.pid()) == 'S'
+        });
+    }
+
+    /// Waits until nobody can connect any more: the server has seen the signal to stop.
+    pub fn has_stopped_listening(&self) {
+        wait_until("the listener is closed", || match self.address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).is_err(),
+            None => TcpStream::connect(self.tcp()).is_err(),
+        });
+    }
+
+    /// Stops in order: exit code 0. Gives what was printed to standard output behind the ready line.
+    pub fn finish(self) -> String {
+        self.process.signal(libc::SIGTERM);
+        self.ended()
+    }
+
+    /// As `finish`, where the signal was sent before.
+    pub fn ended(self) -> String {
+        let ended = self.process.ended();
+        assert_eq!(ended.code, 0, "exit code; standard error: {}", ended.stderr);
+        ended.stdout.split_once('\n').expect("the ready line").1.to_owned()
+    }
+}

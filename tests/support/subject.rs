@@ -1,0 +1,54 @@
+//! Where the helper program is: the example `subject`, a function that does whatever a test needs done.
+//!
+//! `cargo test` builds examples, `cargo test --test NAME` does not: what is missing or older than its sources is
+//! built here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The built program.
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let test = std::env::current_exe().expect("the path of this test");
+        let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+        let subject = profile.join("examples/subject");
+        let sources = ["src", "tests/subject", "Cargo.toml"].map(|source| newest(&Path::new(ROOT).join(source)));
+        let is_fresh = |built: SystemTime| sources.iter().flatten().all(|source| *source < built);
+        if !modified(&subject).is_some_and(is_fresh) {
+            build(profile);
+        }
+        subject
+    })
+}
+
+fn build(profile: &Path) {
+    // Cargo marks the target directory; between the mark and us there may be a target triple.
+    let target = profile.ancestors().find(|path| path.join("CACHEDIR.TAG").exists()).expect("a target directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(ROOT).args(["build", "--quiet", "--offline", "--package", "fc-hooks", "--example", "subject"]);
+    cargo.arg("--target-dir").arg(target);
+    match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => {}
+        Some(name) => _ = cargo.args(["--profile", name]),
+        None => unreachable!("a profile's directory has a name"),
+    }
+    if profile.parent() != Some(target) {
+        cargo.arg("--target").arg(profile.parent().and_then(Path::file_name).expect("a target triple"));
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "cannot build the subject: {cargo:?}");
+}
+
+fn newest(path: &Path) -> Option<SystemTime> {
+    let Ok(entries) = fs::read_dir(path) else { return modified(path) };
+    entries.flatten().filter_map(|entry| newest(&entry.path())).max()
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
