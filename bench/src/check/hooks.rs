@@ -1,0 +1,80 @@
+//! STATUS: what hooks answer, whatever they are called with.
+
+use super::invoke::own_check;
+use super::stage::Stage;
+use super::{Check, Severity, Verdict, blocked, fail};
+use crate::instance::Instance;
+use crate::platform::{Caller, Hook, Request};
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "hook-never-500",
+        rule: "C-FRZ-4",
+        severity: Severity::Must,
+        needs: &[],
+        sent: "every hook as the platform calls it, then without any common header, then with nonsense in them",
+        expected: "never 500 or above",
+        mend: "catch every error and panic in a hook and answer 404: on 500 the platform restarts the instance",
+        run: hook_never_500,
+    },
+    Check {
+        id: "hook-status-exact",
+        rule: "C-STAT-1",
+        severity: Severity::Should,
+        needs: &["hook-never-500"],
+        sent: "every hook",
+        expected: "exactly 200 or exactly 404",
+        mend: "answer 200 where a hook succeeds and 404 where it fails: older pages know nothing else",
+        run: hook_status_exact,
+    },
+];
+
+/// Makes one call of a hook.
+type MakeCall = fn(&Instance, Hook) -> Request;
+
+fn hook_never_500(stage: &Stage<'_>) -> Verdict {
+    let instance = stage.start()?;
+    let variants: [(&str, MakeCall); 3] = [
+        ("as the platform calls it", |instance, hook| instance.platform.hook(hook)),
+        ("without common headers", |instance, hook| {
+            instance.platform.request(Caller::Stranger, hook.method(), hook.path(), &[], Vec::new())
+        }),
+        ("with nonsense in the headers", |instance, hook| {
+            let nonsense = [
+                ("X-Fc-Request-Id", ""),
+                ("X-Fc-Function-Memory", "much"),
+                ("X-Fc-Initialization-Timeout", "-1"),
+                ("X-Fc-Tracing-Opentracing-Span-Baggages", "%%% no base64 %%%"),
+            ];
+            instance.platform.request(Caller::Stranger, hook.method(), hook.path(), &nonsense, Vec::new())
+        }),
+    ];
+    let mut count = 0;
+    for (name, make) in variants {
+        for hook in stage.hooks(&instance) {
+            let request = make(&instance, hook);
+            // No answer at all is another check's finding.
+            let Ok(response) = instance.send(&request) else { continue };
+            if response.status >= 500 {
+                return fail(format!("{} {name}: {} `{}`", request.line, response.status, response.body_text(80)));
+            }
+            count += 1;
+        }
+    }
+    Ok(format!("{count} answers below 500"))
+}
+
+fn hook_status_exact(stage: &Stage<'_>) -> Verdict {
+    let instance = stage.start()?;
+    let mut came = Vec::new();
+    for hook in stage.hooks(&instance) {
+        match instance.hook(hook) {
+            Ok(response) if matches!(response.status, 200 | 404) => {
+                came.push(format!("{} {}", hook.path(), response.status));
+            }
+            Ok(response) => return fail(format!("{}: {}", hook.path(), response.status)),
+            Err(why) => return blocked(own_check(hook), format!("{}: {why}", hook.path())),
+        }
+    }
+    if came.is_empty() { super::skip("no hook is called under these options") } else { Ok(came.join(", ")) }
+}

@@ -1,0 +1,176 @@
+//! The project's own binary and examples keep every rule, as processes and as containers.
+//!
+//! They are built here, by `cargo build` in the workspace. Containers are tested only where a
+//! Docker engine answers and the static target is installed; else that is said, and skipped.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{Report, check};
+use serde_json::Value;
+
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// What containers need is longer in coming than what processes need.
+const CONTAINER: &[&str] = &["--ready-secs=30", "--pre-stop-secs=10", "--pre-freeze-secs=10", "--call-secs=20"];
+
+/// Builds and gives name and path of every program that came of it.
+fn build(what: &[&str]) -> Vec<(String, PathBuf)> {
+    let target_dir = concat!(env!("CARGO_TARGET_TMPDIR"), "/own");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(WORKSPACE).args(["build", "--quiet", "--package=fc-hooks", "--message-format=json"]);
+    // Flags and target of the outer build are for the outer build.
+    cargo.args(["--target-dir", target_dir]).args(what).env_remove("CARGO_BUILD_TARGET");
+    let built = cargo.stderr(Stdio::inherit()).output().expect("cargo can be started");
+    assert!(built.status.success(), "the build of {what:?} failed");
+    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let program = |line: &str| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let path = PathBuf::from(message["executable"].as_str()?);
+        // A helper of the tests may be built as an example too, and is none.
+        let helper = message["target"]["src_path"].as_str()?.contains("/tests/");
+        if helper {
+            return None;
+        }
+        Some((message["target"]["name"].as_str()?.to_owned(), path))
+    };
+    messages.lines().filter_map(program).collect()
+}
+
+fn assert_passes(name: &str, report: &Report) {
+    for outcome in ["failed", "untested", "blocked"] {
+        assert_eq!(report.told(outcome), Vec::<String>::new(), "{name}: {outcome}");
+    }
+    assert_eq!(report.code, Some(0), "{name}: {}", report.stderr);
+}
+
+/// Which hooks a program has: an example need not have all three.
+fn hooks(subject: &[&str]) -> String {
+    let report = check(&["--only=initialize,pre-freeze,pre-stop"], subject);
+    let passed: Vec<_> = report.ids("passed").into_iter().collect();
+    if passed.is_empty() { "none".to_owned() } else { passed.join(",") }
+}
+
+#[test]
+fn the_binary_as_a_process() {
+    for (name, path) in build(&["--bin=fc-hooks"]) {
+        let report = check(&["--job", "--concurrency=8", "--jobs=8"], &["--", path.to_str().unwrap()]);
+        assert_passes(&name, &report);
+    }
+}
+
+#[test]
+fn the_examples_as_processes() {
+    if !Path::new(WORKSPACE).join("examples").exists() {
+        eprintln!("skipped: there are no examples");
+        return;
+    }
+    for (name, path) in build(&["--examples"]) {
+        let subject = ["--", path.to_str().unwrap()];
+        let report = check(&["--jobs=8", "--hooks", &hooks(&subject)], &subject);
+        assert_passes(&name, &report);
+    }
+}
+
+#[test]
+fn the_binary_as_a_container() {
+    let Some(image) = own_image() else { return };
+    let report = check(&[CONTAINER, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--image", &image.0]);
+    assert_passes("container", &report);
+    assert!(report.came("thaw-call").starts_with("docker pause"), "{}", report.came("thaw-call"));
+}
+
+#[test]
+fn a_faulty_image_is_found() {
+    let Some(image) = own_image() else { return };
+    relabel(&image.0);
+    let report = check(&[CONTAINER, &["--only=image-platform"]].concat(), &["--image", &image.0]);
+    assert_eq!(report.told("failed"), [r#""image-platform": "linux/arm64""#]);
+    assert_eq!(report.code, Some(1));
+}
+
+#[test]
+fn a_container_that_listens_on_loopback_is_told_so() {
+    let Some(image) = own_image() else { return };
+    let words = ["--image", &image.0, "--", "--listen", "127.0.0.1:9000"];
+    let report = check(&["--ready-secs=2", "--only=ready"], &words);
+    assert_eq!(report.code, Some(1));
+    assert!(report.came("ready").contains("127.0.0.1"), "{}", report.came("ready"));
+}
+
+#[test]
+fn an_image_that_is_not_there_cannot_be_tested() {
+    if !engine_answers() {
+        return;
+    }
+    let output = common::fc_bench(&["run", "--image", "fc-bench.invalid/nowhere:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed to run `docker run"));
+}
+
+/// An image that is removed with this value.
+struct Image(String);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "--force", &self.0]).output();
+    }
+}
+
+/// The static binary and nothing else as an image.
+fn own_image() -> Option<Image> {
+    if !engine_answers() || !has_static_target() {
+        return None;
+    }
+    let (_, path) = build(&["--bin=fc-hooks", "--target", STATIC_TARGET]).pop().expect("there is a binary");
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("fc-bench-test-{}:{count}", std::process::id());
+    let archive = format!("{}/{}.tar", env!("CARGO_TARGET_TMPDIR"), name.replace(':', "-"));
+    let packed = Command::new("tar").arg("-C").arg(path.parent()?).args(["-cf", &archive, "fc-hooks"]).status();
+    assert!(packed.expect("tar can be started").success());
+    let mut import = Command::new("docker");
+    import.arg("import").args(["--change", r#"ENTRYPOINT ["/fc-hooks"]"#, &archive, &name]);
+    let imported = import.output().expect("docker can be started");
+    std::fs::remove_file(&archive).expect("the archive is ours");
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    Some(Image(name))
+}
+
+/// Makes the image say that it is for another processor, as one built on such a machine does.
+fn relabel(image: &str) {
+    const SCRIPT: &str = r#"set -e
+        cd "$(mktemp -d)"
+        trap 'rm -rf "$PWD"' EXIT
+        old=$(docker image inspect --format '{{.Id}}' "$0")
+        docker save "$0" | tar -x
+        config=$(grep -o '"Config":"[^"]*"' manifest.json | cut -d'"' -f4)
+        sed -i 's/"architecture":"amd64"/"architecture":"arm64"/' "$config"
+        tar -c . | docker load
+        docker rmi "$old"
+    "#;
+    let ran = Command::new("sh").args(["-c", SCRIPT, image]).output().expect("sh can be started");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+fn engine_answers() -> bool {
+    let answers = fc_bench::subject::engine_answers();
+    if let Err(why) = &answers {
+        eprintln!("skipped: no Docker engine answers: {why}");
+    }
+    answers.is_ok()
+}
+
+fn has_static_target() -> bool {
+    let root = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc can be started");
+    let root = String::from_utf8_lossy(&root.stdout).trim().to_owned();
+    let there = Path::new(&root).join("lib/rustlib").join(STATIC_TARGET).exists();
+    if !there {
+        eprintln!("skipped: the target {STATIC_TARGET} is not installed");
+    }
+    there
+}
