@@ -156,10 +156,10 @@ impl<S> App<S> {
     /// A function from its table.
     ///
     /// # Panics
-    /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw callback
-    /// or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty, does not
-    /// begin with `/`, or holds `?`, `#` or a blank and so could never match; a method that is not a token; a route on a
-    /// hook's own path.
+    /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw
+    /// callback or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty,
+    /// does not begin with `/`, or holds `?`, `#` or a blank and so could never match; a method that is not a token;
+    /// a route on a hook's own path.
     pub const fn new(routes: &'static [Route<S>]) -> App<S> {
         let mut app = App {
             routes,

@@ -1,7 +1,7 @@
 //! How an instance is configured: where it listens, its limits, its log markers.
 //!
-//! Values come from the environment, because that is what a platform can set on an image it does not know; the binary puts
-//! its arguments over them. Must not open anything.
+//! Values come from the environment, because that is what a platform can set on an image it does not know; the binary
+//! puts its arguments over them. Must not open anything.
 
 use crate::error::StartError;
 use crate::limits::Limits;

@@ -1,7 +1,7 @@
 //! From a request to an answer: which call it is, what the lifecycle says to it, which callback runs.
 //!
-//! Pure but for the author's callbacks: log lines go to a [`Journal`], clocks come from the surroundings. Must not know how
-//! requests arrive or replies leave.
+//! Pure but for the author's callbacks: log lines go to a [`Journal`], clocks come from the surroundings. Must not
+//! know how requests arrive or replies leave.
 //!
 //! Who is calling is decided by `x-fc-control-path` alone wherever it is present, because with an HTTP trigger anyone
 //! can ask for `GET /pre-stop`, and nobody outside can set that header (C-DISP-2, C-DISP-3).
@@ -338,8 +338,8 @@ const NO_LIMIT: TimeLimit = |_| None;
 const INITIALIZER_LIMIT: TimeLimit = |context| context.initialization_timeout();
 const FUNCTION_LIMIT: TimeLimit = |context| context.function_timeout();
 
-/// What the platform says a call is; none where it says nothing. Contradictions are not the platform's (C-DISP-3): such a
-/// call is an outside caller's.
+/// What the platform says a call is; none where it says nothing. Contradictions are not the platform's (C-DISP-3):
+/// such a call is an outside caller's.
 fn control_path<'a>(headers: Headers<'a>) -> Option<&'a str> {
     let mut said = None;
     for (name, value) in headers.iter() {

@@ -15,8 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What callbacks return: a body, or why there is none.
 pub type Result<T = Reply> = std::result::Result<T, Error>;
 
-/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. `Ok` is answered with 200 and the value as body, `Err` and a
-/// panic with 404 (C-STAT-1).
+/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. `Ok` is answered with 200 and the value as body, `Err`
+/// and a panic with 404 (C-STAT-1).
 pub type HookFn<S> = fn(&mut S, &Context<'_>) -> Result;
 
 /// An event or an HTTP call.
@@ -40,7 +40,8 @@ impl Failure {
     }
 }
 
-/// Runs a callback. Its error is rendered under the same protection: an author's `Display` can panic like anything else.
+/// Runs a callback. Its error is rendered under the same protection: an author's `Display` can panic like anything
+/// else.
 ///
 /// The state may be half changed after a panic. That is the author's to mind, as with a poisoned lock that is used on.
 pub(crate) fn run<T>(callback: impl FnOnce() -> Result<T>) -> std::result::Result<T, Failure> {

@@ -1,8 +1,8 @@
 //! The inspector: the function that the binary serves when nobody gave it another.
 //!
-//! Hooks answer OK, `/invoke` echoes its event, and every other call answers a JSON document of what the platform really
-//! sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real platform.
-//! Secrets are withheld.
+//! Hooks answer OK, `/invoke` echoes its event, and every other call answers a JSON document of what the platform
+//! really sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real
+//! platform. Secrets are withheld.
 
 use crate::app::{App, Observed, Route};
 use crate::context::Context;

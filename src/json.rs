@@ -1,7 +1,8 @@
 //! Writing JSON objects field by field.
 //!
 //! `serde_json` knows how text is escaped. Its `Value` would do the rest as well, with a tree, an allocation for each
-//! name, and 14 kB for the tree and for numbers with fractions, neither of which is needed to write a few fields in order.
+//! name, and 14 kB for the tree and for numbers with fractions, neither of which is needed to write a few fields in
+//! order.
 
 use std::fmt::{Display, Write};
 
@@ -104,7 +105,8 @@ mod tests {
             .raw("empty", Json::object().end())
             .end();
         let expected = json!({
-            "number": -7, "flag": true, "text": "a \"quote\" \\ \u{7f}\u{2028}", "noText": null, "someText": "", "a \"name\"": "", "inner": [1, "\"\n\u{1}ä"], "empty": {},
+            "number": -7, "flag": true, "text": "a \"quote\" \\ \u{7f}\u{2028}", "noText": null,
+            "someText": "", "a \"name\"": "", "inner": [1, "\"\n\u{1}ä"], "empty": {},
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }

@@ -1,8 +1,8 @@
 //! Lifecycle hooks for serverless containers, in one thread and half a megabyte.
 //!
-//! `fc_hooks` is the HTTP server inside a custom container on Alibaba Cloud Function Compute (FC), in web server mode. The
-//! platform calls `POST /initialize`, `GET /pre-freeze` and `GET /pre-stop`; your callbacks answer, with 200 or 404 and
-//! their return value as the body. Beside the hooks it serves events (`POST /invoke`) and HTTP calls.
+//! `fc_hooks` is the HTTP server inside a custom container on Alibaba Cloud Function Compute (FC), in web server
+//! mode. The platform calls `POST /initialize`, `GET /pre-freeze` and `GET /pre-stop`; your callbacks answer, with
+//! 200 or 404 and their return value as the body. Beside the hooks it serves events (`POST /invoke`) and HTTP calls.
 //!
 //! ```no_run
 //! use fc_hooks::{App, Route};
@@ -22,29 +22,30 @@
 //! ```
 //!
 //! # What it is
-//! - **One thread.** Everything runs on the thread that calls [`run`]: the loop, the callbacks, signals. So callbacks get
-//!   `&mut State`, and need neither `Send` nor locks.
-//! - **A static table.** [`App::new`] is a `const fn`: the table is checked when it is compiled and costs nothing at start.
+//! - **One thread.** Everything runs on the thread that calls [`run`]: the loop, the callbacks, signals. So callbacks
+//!   get `&mut State`, and need neither `Send` nor locks.
+//! - **A static table.** [`App::new`] is a `const fn`: the table is checked when it is compiled and costs nothing at
+//!   start.
 //! - **Safe to freeze at any instant.** Asleep when idle, nothing buffered after a reply, and no deadline that time
 //!   spent frozen counts against. [`Route::on_thaw`] runs before the first request after a freeze.
-//! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once per freeze, pre-stop once,
-//!   and never for an outside caller who asks for their paths ([`Context::control_path`]).
-//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance lives
-//!   (with `panic = "unwind"`, Rust's default; under `"abort"` a panic ends the process as it does anywhere).
+//! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once per freeze, pre-stop
+//!   once, and never for an outside caller who asks for their paths ([`Context::control_path`]).
+//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance
+//!   lives (with `panic = "unwind"`, Rust's default; under `"abort"` a panic ends the process as it does anywhere).
 //! - **Everything from a peer is bounded**: see [`Limits`].
 //!
 //! # What it is not
 //! - A web framework: no path parameters, no middleware, no sessions, nothing decoded.
-//! - An asynchronous runtime: a callback that blocks delays every other call of its instance. On a platform that gives an
-//!   instance one call at a time (C-INV-7, the default) that delays nobody.
-//! - A front for the open internet: no TLS, no HTTP/2, no WebSocket, no compression, no files. It speaks HTTP/1.1 to the
-//!   platform's gateway.
+//! - An asynchronous runtime: a callback that blocks delays every other call of its instance. On a platform that
+//!   gives an instance one call at a time (C-INV-7, the default) that delays nobody.
+//! - A front for the open internet: no TLS, no HTTP/2, no WebSocket, no compression, no files. It speaks HTTP/1.1 to
+//!   the platform's gateway.
 //! - It sends no `date` and no `server` header: the platform replaces both (C-INV-4), and a date would be one more
 //!   thing to go stale in a freeze.
 //!
 //! # A walk through one life
 //! ```no_run
-//! use fc_hooks::{App, Context, Request, Result, Route, Thaw};
+//! use fc_hooks::{App, Context, Reply, Request, Result, Route, Thaw};
 //!
 //! #[derive(Default)]
 //! struct Shop {
@@ -75,7 +76,7 @@
 //!
 //! fn list(shop: &mut Shop, _: &Context, request: &Request) -> Result {
 //!     match request.query() {
-//!         Some(name) if !shop.stock.iter().any(|item| item == name) => Ok(fc_hooks::Reply::from("none").with_status(404)?),
+//!         Some(name) if !shop.stock.iter().any(|item| item == name) => Ok(Reply::from("none").with_status(404)?),
 //!         _ => Ok(serde_json::json!(shop.stock).into()),
 //!     }
 //! }
@@ -86,9 +87,10 @@
 //! ```
 //!
 //! # Output
-//! Standard output carries one line at start and the log markers that the platform's console cuts by (C-LOG-1), each in one
-//! write. They are written before the reply, so whoever holds the other end of a pipe must read it: a full pipe stops the
-//! instance, as it stops any program that prints. Everything else goes through `log`, to standard error with [`run`].
+//! Standard output carries one line at start and the log markers that the platform's console cuts by (C-LOG-1), each
+//! in one write. They are written before the reply, so whoever holds the other end of a pipe must read it: a full
+//! pipe stops the instance, as it stops any program that prints. Everything else goes through `log`, to standard
+//! error with [`run`].
 //!
 //! # Rules
 //! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; ARCHITECTURE.md lists them.
@@ -129,8 +131,8 @@ use std::process::ExitCode;
 
 /// Does what the environment asks for, and returns the exit code.
 ///
-/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that event, its
-/// reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
+/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that
+/// event, its reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
 ///
 /// Otherwise it serves as [`Config::from_env`] says until SIGTERM or SIGINT: 0 after an orderly stop, 1 if it cannot
 /// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at

@@ -1,12 +1,13 @@
 //! What an instance lives through, as a state machine: phases, what may happen in each, and freezes.
 //!
-//! All transitions are in [`NEXT`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are handed
-//! in. Must not know HTTP, the table of routes, or what callbacks do.
+//! All transitions are in [`NEXT`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are
+//! handed in. Must not know HTTP, the table of routes, or what callbacks do.
 //!
-//! The tricky part is the freeze. It is never announced on FC 3.0 (C-FRZ-2), never followed by a call on thaw (C-FRZ-5), and
-//! no single clock shows it (C-FRZ-6). So evidence is collected from wherever it shows, and the next request is taken
-//! for the first after a freeze as soon as there is any. A thaw too many costs the author one callback; a thaw missed
-//! costs a dead connection. An idle gap alone is no evidence: waiting looks the same from inside.
+//! The tricky part is the freeze. It is never announced on FC 3.0 (C-FRZ-2), never followed by a call on thaw
+//! (C-FRZ-5), and no single clock shows it (C-FRZ-6). So evidence is collected from wherever it shows, and the next
+//! request is taken for the first after a freeze as soon as there is any. A thaw too many costs the author one
+//! callback; a thaw missed costs a dead connection. An idle gap alone is no evidence: waiting looks the same from
+//! inside.
 
 use crate::limits::CLOCK_JUMP_MIN;
 use std::fmt;
@@ -134,8 +135,9 @@ pub struct Evidence {
     pub clocks_disagree: Option<Duration>,
     /// A wait with a time limit lasted this much longer than asked.
     pub overslept: Option<Duration>,
-    /// A wait was interrupted though no signal had come, as Linux does to `epoll_wait` when it thaws a control group; other
-    /// kernels' `poll` is restarted instead and shows nothing. The weakest sign: attaching a debugger looks the same.
+    /// A wait was interrupted though no signal had come, as Linux does to `epoll_wait` when it thaws a control group;
+    /// other kernels' `poll` is restarted instead and shows nothing. The weakest sign: attaching a debugger looks the
+    /// same.
     pub interrupted: bool,
 }
 

@@ -40,8 +40,8 @@ pub struct Limits {
     /// How long a refused client may go on sending before the connection is cut under it: without this lingering
     /// read its unread bytes would turn the close into a reset, and it would never see the answer. 5 s, as nginx.
     pub linger_time_max: Duration,
-    /// From a stop signal to the end of what was in hand; no callback is begun beyond it but pre-stop. Unlike the others it
-    /// counts time in callbacks too. 8 s: less than the 10 s that `docker stop` grants.
+    /// From a stop signal to the end of what was in hand; no callback is begun beyond it but pre-stop. Unlike the
+    /// others it counts time in callbacks too. 8 s: less than the 10 s that `docker stop` grants.
     pub drain_time_max: Duration,
 }
 
@@ -181,8 +181,8 @@ impl std::error::Error for LimitError {}
 const KIB: usize = 1024;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Room on the stack for parsed headers; the most that `headers_max` can be set to. 256: two pages. A larger array would be
-/// touched page by page on every call, by the stack's overflow probes, however few headers come.
+/// Room on the stack for parsed headers; the most that `headers_max` can be set to. 256: two pages. A larger array
+/// would be touched page by page on every call, by the stack's overflow probes, however few headers come.
 pub(crate) const HEADERS_CAPACITY: usize = 256;
 
 /// One read from a socket, and the size of the buffer that is lent to a connection while it has bytes pending.

@@ -1,8 +1,8 @@
 //! One connection's input: from bytes to whole requests.
 //!
 //! Owns the unread bytes and the time limits of head and body. A buffer is lent only while bytes are pending, so an
-//! idle connection holds none. Must not know sockets, replies or callbacks: the server asks [`Connection::advance`] what
-//! to do and answers every [`Step::Request`] before it asks again.
+//! idle connection holds none. Must not know sockets, replies or callbacks: the server asks [`Connection::advance`]
+//! what to do and answers every [`Step::Request`] before it asks again.
 //!
 //! Buffer layout, all offsets from `start`: `[head][decoded body][spent framing][raw bytes]`. A request is handed out
 //! borrowed from it, whole, and dropped by [`Connection::consume`]; what follows is the next pipelined request.

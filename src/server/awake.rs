@@ -1,9 +1,9 @@
 //! A clock that stands still while the process does.
 //!
-//! Deadlines of peers are readings of this clock (C-CONN-3). No clock of the kernel serves: under SIGSTOP or a cgroup freezer
-//! the monotonic one runs on (C-FRZ-6). So each turn of the loop adds what it took, but never more than
-//! `TURN_TIME_MAX`; and as long as a deadline is pending no wait is longer than that. A freeze of any length then costs a
-//! deadline at most one turn. A long callback counts no more either: meanwhile we were not reading, which is
+//! Deadlines of peers are readings of this clock (C-CONN-3). No clock of the kernel serves: under SIGSTOP or a cgroup
+//! freezer the monotonic one runs on (C-FRZ-6). So each turn of the loop adds what it took, but never more than
+//! `TURN_TIME_MAX`; and as long as a deadline is pending no wait is longer than that. A freeze of any length then
+//! costs a deadline at most one turn. A long callback counts no more either: meanwhile we were not reading, which is
 //! no fault of the peers'.
 
 use crate::limits::TURN_TIME_MAX;

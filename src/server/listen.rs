@@ -63,7 +63,8 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Before the socket is closed: afterwards a successor could take the path for abandoned, and we would take its file.
+    /// Before the socket is closed: afterwards a successor could take the path for abandoned, and we would take its
+    /// file.
     fn drop(&mut self) {
         if let Some(file) = &self.file
             && file.identity.is_some()

@@ -1,9 +1,10 @@
 //! The server: a listener, a loop, and the process around them.
 //!
-//! The only place with system calls. [`run`] holds the loop, over [`os`], so that tests drive it with sockets and clocks of
-//! their own; [`unix`] is the real thing. What calls mean is not known here.
+//! The only place with system calls. [`run`] holds the loop, over [`os`], so that tests drive it with sockets and
+//! clocks of their own; [`unix`] is the real thing. What calls mean is not known here.
 
 mod awake;
+mod console;
 mod listen;
 mod os;
 mod outbox;
@@ -50,8 +51,8 @@ impl Server {
     /// Listens. From here on the kernel completes connections, and calls wait for [`Server::run`].
     ///
     /// # Errors
-    /// The address is in use, not ours, or not permitted; the process has no descriptor left; a limit is outside the range
-    /// that [`Limits::NAMES`](crate::Limits::NAMES) gives.
+    /// The address is in use, not ours, or not permitted; the process has no descriptor left; a limit is outside the
+    /// range that [`Limits::NAMES`](crate::Limits::NAMES) gives.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.limits.check().map_err(|error| StartError::new(error.to_string()))?;
         let listener = listen::Listener::open(&config.listen)
@@ -67,8 +68,8 @@ impl Server {
         &self.address
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in hand, runs pre-stop if the platform did not call it, and
-    /// returns. A second signal ends the process at once, with 128 plus the signal's number.
+    /// Serves until SIGTERM or SIGINT, then finishes what is in hand, runs pre-stop if the platform did not call it,
+    /// and returns. A second signal ends the process at once, with 128 plus the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
     pub fn run<S>(self, app: &'static App<S>, state: S) {

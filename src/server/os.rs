@@ -58,12 +58,13 @@ pub(crate) struct Signals {
 /// Events that one wait reports at most; what is left comes with the next.
 pub(crate) const EVENTS_PER_WAIT: usize = 64;
 
-/// The system calls of the loop. `AGAIN` means what it says; every other error of a socket ends its connection. Errors are
-/// bare numbers: `std::io::Error` would bring 3 kB of names along that nobody reads.
+/// The system calls of the loop. `AGAIN` means what it says; every other error of a socket ends its connection.
+/// Errors are bare numbers: `std::io::Error` would bring 3 kB of names along that nobody reads.
 pub(crate) trait Os {
     type Socket;
 
-    /// Waits until something is ready, no longer than `limit`, and puts it in `ready`. True if the wait was interrupted.
+    /// Waits until something is ready, no longer than `limit`, and puts it in `ready`. True if the wait was
+    /// interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
     fn now(&mut self) -> Moment;
     fn signals(&mut self) -> Signals;

@@ -1,22 +1,21 @@
 //! The loop: wait, clock, signals, accept, step each, expire.
 //!
-//! One thread, level-triggered readiness. Every turn asks the kernel what is ready and does one bounded step for each; what
-//! is not finished is seen again in the next turn. While no request is in progress the wait has no limit, so an idle
-//! instance never wakes. All system calls go through [`Os`], all decisions about calls through
+//! One thread, level-triggered readiness. Every turn asks the kernel what is ready and does one bounded step for
+//! each; what is not finished is seen again in the next turn. While no request is in progress the wait has no limit,
+//! so an idle instance never wakes. All system calls go through [`Os`], all decisions about calls through
 //! [`Service`]; this file decides only whose turn it is and when a connection ends.
 
-use crate::dispatch::{Journal, Marker, NO_ID, Service};
-use crate::error::ProtocolError;
-use crate::http::connection::Step;
-use crate::http::encode;
-use crate::http::head::header_room;
+mod exchange;
+
+use crate::dispatch::Service;
 use crate::lifecycle::{Evidence, Moment};
 use crate::limits::{self, Limits};
-use crate::request::{Headers, Peer, Request};
+use crate::request::Peer;
 use crate::server::awake::AwakeClock;
-use crate::server::os::{EVENTS_PER_WAIT, Interest, Os, Ready, Signals, Token};
-use crate::server::outbox::Pulled;
+use crate::server::console::{Console, Printer};
+use crate::server::os::{EVENTS_PER_WAIT, Os, Ready, Signals, Token};
 use crate::server::slots::{CloseReason, Mode, Slot, Slots};
+use exchange::refuse;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
@@ -69,7 +68,7 @@ impl<S, O: Os> Loop<S, O> {
             clock: AwakeClock::new(now.instant),
             now,
             spare: Spare::default(),
-            console: Console { line: Vec::new(), call_markers },
+            console: Console::new(call_markers),
             resting_until: None,
             exhaustion_logged: false,
             draining: None,
@@ -102,7 +101,7 @@ impl<S, O: Os> Loop<S, O> {
         for token in self.slots.pick(|_| true) {
             self.close(token, CloseReason::Stopping);
         }
-        self.service.stop(&mut Printer { os: &mut self.os, console: &mut self.console });
+        self.service.stop(&mut Printer::new(&mut self.os, &mut self.console));
         self.os.flush_output();
     }
 
@@ -190,221 +189,6 @@ impl<S, O: Os> Loop<S, O> {
         }
     }
 
-    /// One bounded step for one connection.
-    fn step(&mut self, token: Token, readable: bool, writable: bool) {
-        // Closed earlier in this turn.
-        let Some(slot) = self.slots.get(token) else { return };
-        let outcome = match slot.watched {
-            Interest::Read if readable => self.receive(token),
-            Interest::Write if writable => self.drive(token),
-            _ => return,
-        };
-        self.settle(token, outcome);
-    }
-
-    /// One read, and what follows from it.
-    fn receive(&mut self, token: Token) -> Outcome {
-        let Some(slot) = self.slots.get(token) else { return Ok(()) };
-        if slot.input.wants_buffer() {
-            slot.input.lend(take_spare(&mut self.spare.input));
-        }
-        let buffer = match slot.input.buffer_for_reading() {
-            Ok(buffer) => buffer,
-            Err(error) => {
-                refuse(slot, error);
-                return self.drive(token);
-            }
-        };
-        let bytes = match self.os.read(&slot.socket, buffer) {
-            Err(Errno::AGAIN) => return Ok(()),
-            Err(_) if slot.is_idle() => return Err(CloseReason::PeerLeft),
-            Err(_) => return Err(CloseReason::Broken),
-            Ok(bytes) => bytes,
-        };
-        match &mut slot.mode {
-            Mode::Lingering { bytes_left, .. } => {
-                slot.input.finish();
-                *bytes_left = bytes_left.saturating_sub(bytes);
-                if bytes == 0 || *bytes_left == 0 { Err(CloseReason::Done) } else { Ok(()) }
-            }
-            Mode::Serving | Mode::Closing { .. } if bytes > 0 => self.drive(token),
-            Mode::Serving | Mode::Closing { .. } if slot.input.is_idle() => Err(CloseReason::PeerLeft),
-            Mode::Serving | Mode::Closing { .. } => Err(CloseReason::PeerLeftEarly),
-        }
-    }
-
-    /// Writes what is to be written, then serves what was read, until one of the two has to wait for the peer.
-    fn drive(&mut self, token: Token) -> Outcome {
-        for _ in 0..limits::PIPELINE_RUN_MAX {
-            if !self.flush(token)? {
-                return Ok(());
-            }
-            let now = self.clock.reading();
-            let Some(slot) = self.slots.get(token) else { return Ok(()) };
-            slot.yielding = false;
-            if let Mode::Closing { linger } = slot.mode {
-                return self.close_or_linger(token, linger);
-            }
-            if slot.outbox.wants_buffer() {
-                slot.outbox.lend(take_spare(&mut self.spare.output));
-            }
-            let mut room = header_room();
-            match slot.input.advance(now, &self.limits, &mut room) {
-                Step::NeedMore => return Ok(()),
-                Step::HeadDone { send_continue: true } => slot.outbox.raw().extend_from_slice(encode::CONTINUE),
-                Step::HeadDone { send_continue: false } => {}
-                Step::Refuse(error) => refuse(slot, error),
-                Step::Request(head, body) => {
-                    let request = Request {
-                        method: head.method,
-                        path_and_query: head.path_and_query,
-                        headers: Headers(head.headers),
-                        body,
-                        peer: slot.peer,
-                    };
-                    let mut printer = Printer { os: &mut self.os, console: &mut self.console };
-                    let answer = self.service.handle(&request, self.now, &mut printer);
-                    let shape = head.shape;
-                    // A stop may have been asked for while the callback ran, before the loop could see it.
-                    let stopping = self.draining.is_some() || self.service.is_cancelled();
-                    let wanted = shape.keep_alive && !answer.close && !stopping;
-                    let request_id = request.headers.get("x-fc-request-id").unwrap_or(NO_ID);
-                    let unfinished = answer.unfinished;
-                    let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
-                    if let Some(marker) = unfinished.filter(|_| !slot.outbox.is_streaming()) {
-                        // A status or a method without content: there is nothing to stream.
-                        self.service.finish(marker, request_id, false, &mut printer);
-                    }
-                    slot.input.consume();
-                    let pieces = slot.outbox.is_streaming() || !slot.input.is_idle();
-                    if pieces && !std::mem::replace(&mut slot.at_once, true) {
-                        // Several small writes in a row would each wait for the peer's delayed acknowledgement.
-                        self.os.send_at_once(&slot.socket);
-                    }
-                    if !kept {
-                        // A client that announced the close sends nothing more; any other may be about to.
-                        slot.mode = Mode::Closing { linger: shape.keep_alive || !slot.input.is_idle() };
-                    }
-                }
-            }
-        }
-        if self.flush(token)?
-            && let Some(slot) = self.slots.get(token)
-        {
-            slot.yielding = true;
-        }
-        Ok(())
-    }
-
-    /// Whether everything is sent. A streamed reply is pulled piece by piece as the peer takes it.
-    fn flush(&mut self, token: Token) -> Result<bool, CloseReason> {
-        let now = self.clock.reading();
-        let Some(slot) = self.slots.get(token) else { return Ok(true) };
-        for _ in 0..limits::STREAM_RUN_MAX {
-            loop {
-                let (head, body) = slot.outbox.unsent();
-                if head.is_empty() && body.is_empty() {
-                    break;
-                }
-                let whole = head.len() + body.len();
-                match self.os.write(&slot.socket, head, body) {
-                    Ok(bytes) => {
-                        slot.stalled_at = Some(now);
-                        slot.outbox.sent(bytes);
-                        if bytes < whole {
-                            slot.queued = self.os.queued(&slot.socket);
-                            return Ok(false);
-                        }
-                    }
-                    Err(Errno::AGAIN) => {
-                        slot.stalled_at.get_or_insert(now);
-                        return Ok(false);
-                    }
-                    Err(_) => return Err(CloseReason::Broken),
-                }
-            }
-            if !slot.outbox.is_streaming() {
-                slot.stalled_at = None;
-                return Ok(true);
-            }
-            match slot.outbox.pull() {
-                Pulled::More => {}
-                Pulled::Last(stream) => self.service.finish(
-                    stream.marker,
-                    &stream.request_id,
-                    false,
-                    &mut Printer { os: &mut self.os, console: &mut self.console },
-                ),
-                Pulled::Failed(stream, error) => {
-                    log::error!("the reply's stream failed: {error}, request {}", stream.request_id);
-                    let printer = &mut Printer { os: &mut self.os, console: &mut self.console };
-                    self.service.finish(stream.marker, &stream.request_id, true, printer);
-                    self.os.spoil(&slot.socket);
-                    return Err(CloseReason::StreamFailed);
-                }
-            }
-        }
-        slot.yielding = true;
-        Ok(false)
-    }
-
-    fn close_or_linger(&mut self, token: Token, linger: bool) -> Outcome {
-        let until = self.clock.reading() + self.linger_time();
-        let Some(slot) = self.slots.get(token) else { return Ok(()) };
-        if !linger || self.limits.linger_time_max.is_zero() {
-            return Err(CloseReason::Done);
-        }
-        self.os.end_writing(&slot.socket);
-        slot.input.finish();
-        slot.mode = Mode::Lingering { until, bytes_left: limits::LINGER_BYTES_MAX };
-        Ok(())
-    }
-
-    /// A stop does not wait for clients as long as a refusal does.
-    fn linger_time(&self) -> Duration {
-        let max = if self.draining.is_some() { limits::DRAIN_LINGER_TIME_MAX } else { Duration::MAX };
-        self.limits.linger_time_max.min(max)
-    }
-
-    /// Brings everything around a connection in line with its state.
-    fn settle(&mut self, token: Token, outcome: Outcome) {
-        if let Err(reason) = outcome {
-            return self.close(token, reason);
-        }
-        let stall_time_max = self.limits.stall_time_max;
-        let Some(slot) = self.slots.get(token) else { return };
-        give_spare(&mut self.spare.input, slot.input.reclaim());
-        give_spare(&mut self.spare.output, slot.outbox.reclaim());
-        let interest = slot.interest();
-        if interest != slot.watched {
-            slot.watched = interest;
-            self.os.rewatch(&slot.socket, token, interest);
-        }
-        let timed = slot.deadline(stall_time_max).is_some();
-        self.slots.settle(token, timed);
-    }
-
-    fn close(&mut self, token: Token, reason: CloseReason) {
-        let Some(mut slot) = self.slots.remove(token) else { return };
-        if matches!(reason, CloseReason::Done | CloseReason::PeerLeft) {
-            log::trace!("closed {}: {reason}", slot.peer);
-        } else {
-            log::debug!("closed {}: {reason}", slot.peer);
-        }
-        if let Some(stream) = slot.outbox.abandon() {
-            // The author's code did nothing wrong: its reader was merely not read to the end.
-            let printer = &mut Printer { os: &mut self.os, console: &mut self.console };
-            self.service.finish(stream.marker, &stream.request_id, false, printer);
-            self.os.spoil(&slot.socket);
-        }
-        slot.input.finish();
-        give_spare(&mut self.spare.input, slot.input.reclaim());
-        give_spare(&mut self.spare.output, slot.outbox.reclaim());
-        self.os.unwatch(&slot.socket);
-        // A descriptor is free again.
-        self.resting_until = None;
-    }
-
     /// Ends what has used up its time.
     fn expire(&mut self) {
         let now = self.clock.reading();
@@ -486,71 +270,11 @@ impl<S, O: Os> Loop<S, O> {
     }
 }
 
-/// Answers a request that broke a rule; nothing more is read as HTTP from this peer.
-fn refuse<K>(slot: &mut Slot<K>, error: ProtocolError) {
-    log::debug!("refused {}: {error}", slot.peer);
-    slot.input.finish();
-    encode::refusal(slot.outbox.raw(), error);
-    slot.mode = Mode::Closing { linger: true };
-}
-
 /// Errors of `accept` that concern the connection that was to be accepted, not us (accept(2)).
 fn is_about_the_peer(error: Errno) -> bool {
     const PEER: [Errno; 6] =
         [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN, Errno::HOSTUNREACH];
     PEER.contains(&error)
-}
-
-fn take_spare(spare: &mut Vec<u8>) -> Vec<u8> {
-    if spare.capacity() == 0 { Vec::with_capacity(limits::READ_BYTES) } else { std::mem::take(spare) }
-}
-
-/// Keeps a buffer of the usual size; what had to grow goes back to the allocator.
-fn give_spare(spare: &mut Vec<u8>, buffer: Option<Vec<u8>>) {
-    if let Some(buffer) = buffer.filter(|buffer| buffer.capacity() <= 2 * limits::READ_BYTES) {
-        *spare = buffer;
-    }
-}
-
-/// Formats log markers; keeps its line buffer.
-struct Console {
-    line: Vec<u8>,
-    call_markers: bool,
-}
-
-struct Printer<'a, O> {
-    os: &'a mut O,
-    console: &'a mut Console,
-}
-
-impl<O: Os> Printer<'_, O> {
-    fn print(&mut self, marker: Marker, edge: &str, request_id: &str, tail: &str) {
-        if marker == Marker::Invoke && !self.console.call_markers {
-            return;
-        }
-        let mut cut = request_id.len().min(limits::LOGGED_ID_BYTES_MAX);
-        while !request_id.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        let id = &request_id[..cut];
-        let line = &mut self.console.line;
-        line.clear();
-        for part in ["FC ", marker.word(), edge, " RequestId: ", id, tail, "\n"] {
-            line.extend_from_slice(part.as_bytes());
-        }
-        self.os.print(line);
-    }
-}
-
-impl<O: Os> Journal for Printer<'_, O> {
-    fn start(&mut self, marker: Marker, request_id: &str) {
-        self.print(marker, " Start", request_id, "");
-    }
-
-    fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
-        self.os.flush_output();
-        self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
-    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ fn flags(interest: Interest) -> EventFlags {
     }
 }
 
-/// Rounded up: never wake before a deadline. Whole milliseconds keep to `epoll_pwait`, which every seccomp profile knows.
+/// Rounded up: never wake before a deadline. Whole milliseconds keep to `epoll_pwait`, which every seccomp profile
+/// knows.
 fn whole_milliseconds(limit: Duration) -> Timespec {
     let milliseconds = limit.as_nanos().div_ceil(1_000_000) as i64;
     Timespec { tv_sec: milliseconds / 1000, tv_nsec: (milliseconds % 1000 * 1_000_000) as _ }

@@ -1,11 +1,11 @@
 //! SIGTERM, SIGINT and SIGCONT, without a thread.
 //!
-//! The handlers count, and write a byte into a pipe that the loop waits on. The first SIGTERM or SIGINT asks for a stop;
-//! the second ends the process from inside the handler, so that it works while a callback is stuck. As PID 1 the
-//! kernel ignores signals that have no handler: these are why a container stops when it is told to.
+//! The handlers count, and write a byte into a pipe that the loop waits on. The first SIGTERM or SIGINT asks for a
+//! stop; the second ends the process from inside the handler, so that it works while a callback is stuck. As PID 1
+//! the kernel ignores signals that have no handler: these are why a container stops when it is told to.
 //!
-//! `signal-hook` would do the same safely, for two `sigaction` calls a signal instead of one and a registry on the heap:
-//! both on the way to the first reply. The handlers below are what it would run.
+//! `signal-hook` would do the same safely, for two `sigaction` calls a signal instead of one and a registry on the
+//! heap: both on the way to the first reply. The handlers below are what it would run.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,7 +1,8 @@
 //! Whole worlds from a seed: short reads and writes, clients that stall or vanish, failing accepts, freezes.
 //!
-//! One promise is checked whatever happens: every client that stays gets exactly its replies, in order, and the server comes
-//! to rest with every connection closed. `FC_HOOKS_SEED=n` replays one world, `FC_HOOKS_WORLDS=n` runs more.
+//! One promise is checked whatever happens: every client that stays gets exactly its replies, in order, and the
+//! server comes to rest with every connection closed. `FC_HOOKS_SEED=n` replays one world, `FC_HOOKS_WORLDS=n` runs
+//! more.
 
 use super::world::{BIG, Client, World};
 use crate::http::chunked::Decoder;

@@ -1,8 +1,8 @@
 //! A kernel for one server and some clients, in memory and deterministic.
 //!
-//! Clients are scripts of bytes to send. Whenever the server waits, the kernel lets clients act until something is ready
-//! for the server; if nobody has anything to do, time passes, and if nothing is due either, the stop signal comes. So
-//! `Loop::run` returns by itself, and everything can be checked afterwards.
+//! Clients are scripts of bytes to send. Whenever the server waits, the kernel lets clients act until something is
+//! ready for the server; if nobody has anything to do, time passes, and if nothing is due either, the stop signal
+//! comes. So `Loop::run` returns by itself, and everything can be checked afterwards.
 
 use crate::dispatch::Service;
 use crate::lifecycle::Moment;
