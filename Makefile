@@ -1,0 +1,130 @@
+# One command per intent, the same by hand and in CI. `make` alone lists them.
+
+ARCH    ?= x86_64
+# What a panic does in `make tiny`: abort, or unwind to keep a panicking callback from ending the instance.
+PANIC   ?= abort
+NIGHTLY ?= nightly
+IMAGE   ?= fc-hooks:latest
+# For `build`, `tiny` and `image`: an example instead of the inspector.
+EXAMPLE ?=
+# For `image`: a binary of one's own, below target/<triple>/release/.
+BIN     ?=
+# For `make run`: arguments of the binary. For `make test`: arguments of `cargo test`.
+ARGS    ?=
+
+TRIPLE   := $(ARCH)-unknown-linux-musl
+WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks)
+OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
+BUILT    := target/$(OUTPUT)
+TINY     := target/tiny/$(OUTPUT)
+PLATFORM := linux/$(if $(filter aarch64,$(ARCH)),arm64,amd64)
+MACS     := x86_64-apple-darwin aarch64-apple-darwin
+
+# RUSTFLAGS of the environment would replace those of .cargo/config.toml, which the static targets cannot link without.
+STATIC_CARGO := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS cargo
+
+# Panic messages hold the paths of the sources. Those of this machine are nobody's business, and they cost bytes. Put
+# together in the recipe's shell, because the registry's folders are there only after a fetch.
+remap = flags="'--remap-path-prefix=$(CURDIR)/='"; \
+	for folder in "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*/ $(1); do \
+	  flags="$$flags,'--remap-path-prefix=$$folder='"; \
+	done
+
+# $(1): name of a thing, $(2): how to say that there is none.
+need = command -v $(1) >/dev/null 2>&1 || { echo "make $@: $(2)" >&2; exit 1; }
+
+show = printf '%s bytes  %s\n' "$$(wc -c < $(1) | tr -d ' ')" "$(1)"
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
+	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run and test"
+
+.PHONY: build
+build: target-$(TRIPLE) ## the static binary, on stable Rust
+	@$(STATIC_CARGO) fetch --quiet --target $(TRIPLE)
+	@$(call remap); $(STATIC_CARGO) build --release $(WHAT) --target $(TRIPLE) --target-dir target \
+	  --config "target.$(TRIPLE).rustflags=[$$flags]"
+	@$(call show,$(BUILT))
+
+# The standard library rebuilt for size, without its symbolizer for backtraces, and optimised together with the rest.
+# Panics no longer say in which line. What each flag saves is in ARCHITECTURE.md. With PANIC=abort nothing unwinds, so
+# the tables for it go, and the unwinder goes with them: only backtraces still name it, and these have no frames now.
+TINY_FLAGS_abort := ,'-Cforce-unwind-tables=no','-Clink-arg=--no-eh-frame-hdr'\
+,'-Clink-arg=--defsym=_Unwind_Backtrace=getpid','-Clink-arg=--defsym=_Unwind_GetIP=getpid'
+TINY_FLAGS_unwind :=
+
+.PHONY: tiny
+tiny: tiny-toolchain ## the smallest binary: std rebuilt for size, on nightly Rust
+	@$(STATIC_CARGO) +$(NIGHTLY) fetch --quiet --target $(TRIPLE)
+	@$(call remap,"$$(rustc +$(NIGHTLY) --print sysroot)/lib/rustlib/src/rust/"); \
+	$(STATIC_CARGO) +$(NIGHTLY) build --release $(WHAT) --target $(TRIPLE) --target-dir target/tiny \
+	  -Zbuild-std=std,panic_$(PANIC) -Zbuild-std-features=optimize_for_size \
+	  --config "profile.release.panic='$(PANIC)'" --config "profile.release.package.std.opt-level='s'" \
+	  --config "target.$(TRIPLE).rustflags=[$$flags,'-Zlocation-detail=none'$(TINY_FLAGS_$(PANIC))]"
+	@$(call show,$(TINY))
+
+.PHONY: tiny-toolchain
+tiny-toolchain:
+	@$(call need,rustup,needs a nightly toolchain and so rustup (https://rustup.rs))
+	@rustup run $(NIGHTLY) rustc --version >/dev/null 2>&1 \
+	  || rustup toolchain install $(NIGHTLY) --profile minimal --no-self-update \
+	  || { echo "make tiny: no nightly toolchain here, and none to be had" >&2; exit 1; }
+	@[ -d "$$(rustc +$(NIGHTLY) --print sysroot)/lib/rustlib/src/rust/library" ] \
+	  || rustup component add --toolchain $(NIGHTLY) rust-src
+	@[ -d "$$(rustc +$(NIGHTLY) --print target-libdir --target $(TRIPLE))" ] \
+	  || rustup target add --toolchain $(NIGHTLY) $(TRIPLE)
+
+# Adds a target to the toolchain in use. One that came without rustup may have it all the same.
+.PHONY: target-%
+target-%:
+	@$(call need,rustc,no Rust here: install it by rustup (https://rustup.rs))
+	@[ -d "$$(rustc --print target-libdir --target $*)" ] || { \
+	  $(call need,rustup,this Rust has no target $* and there is no rustup to add it (https://rustup.rs)); \
+	  rustup target add $*; }
+
+.PHONY: run
+run: ## build for this machine and serve
+	@cargo run --bin fc-hooks -- $(ARGS)
+
+.PHONY: test
+test: ## every test; those that need a Docker engine say so where there is none
+	@cargo test --workspace $(ARGS)
+
+.PHONY: test-poll
+test-poll: ## the tests of the library and the binary on poll(2), which other kernels get
+	@RUSTFLAGS='--cfg fc_hooks_poll' cargo test -p fc-hooks --target-dir target/poll $(ARGS)
+
+.PHONY: image
+image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
+	@$(call need,docker,needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "make $@: the Docker engine does not answer" >&2; exit 1; }
+	@set -- --platform $(PLATFORM) -f Dockerfile.scratch -t $(IMAGE) --build-arg BIN=$(or $(BIN),$(BUILT)) .; \
+	if docker buildx version >/dev/null 2>&1; then \
+	  docker buildx build --provenance=false --sbom=false --load "$$@"; \
+	else \
+	  DOCKER_BUILDKIT=0 docker build "$$@"; \
+	fi
+	@docker image inspect --format '{{.Size}} bytes  $(IMAGE)' $(IMAGE)
+
+.PHONY: lint
+lint: ## formatting, clippy and documentation, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy -p fc-hooks --lib --examples --no-default-features -- -D warnings
+	cargo clippy -p fc-hooks --lib --bins --no-default-features --features inspector -- -D warnings
+	cargo clippy -p fc-hooks --lib --examples --no-default-features --features env_logger -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+.PHONY: check-mac
+check-mac: $(MACS:%=target-%) ## that the library and the binary compile for macOS
+	set -e; for target in $(MACS); do \
+	  cargo check -p fc-hooks --target $$target; \
+	  cargo check -p fc-hooks --lib --no-default-features --target $$target; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built
+	@cargo clean

@@ -1,0 +1,156 @@
+//! Mistakes in a table are compile errors with a readable message, and what is no mistake compiles.
+//!
+//! Each case is a binary of one generated package, checked by one run of cargo, so that dependencies are built once.
+
+#![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// Name of the case, the type of the state, the table, and what the compiler has to say; empty if it compiles.
+type Case = (&'static str, &'static str, &'static str, &'static str);
+
+const SAME_CALL: &str = "fc-hooks: two routes for the same method and path";
+const HOOKS_PATH: &str = "fc-hooks: a route on a hook's own path";
+const NO_PATH: &str = "fc-hooks: a route's path holds a character that no request path holds";
+const NO_METHOD: &str = "fc-hooks: a route's method is no token";
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // Every kind of row, and every pair that is allowed: without these the harness could pass for another reason.
+    ("good_every_row", "()", "[
+        Route::initialize(hook), Route::pre_freeze(hook), Route::pre_stop(hook), Route::on_thaw(|_, _, _| Ok(())),
+        Route::invoke(call), Route::get(\"/a\", call), Route::post(\"/a\", call), Route::on(\"BREW-IT\", \"/a\", call),
+        Route::any(\"/b\", call), Route::prefix(\"/a\", call), Route::prefix(\"/\", call), Route::fallback(call)
+    ]", ""),
+    ("good_health_path", "()", "[Route::get(\"/a\", call)]).health_path(\"/health\"", ""),
+    ("good_state_is_not_send", "std::rc::Rc<std::cell::Cell<u8>>", "[Route::invoke(call)]", ""),
+    ("good_closure", "()", "[Route::initialize(|_, _| Ok(().into()))]", ""),
+
+    ("initialize_twice", "()", "[Route::initialize(hook), Route::initialize(hook)]",
+        "fc-hooks: the table has the same hook twice"),
+    ("pre_freeze_twice", "()", "[Route::pre_freeze(hook), Route::invoke(call), Route::pre_freeze(hook)]",
+        "fc-hooks: the table has the same hook twice"),
+    ("pre_stop_twice", "()", "[Route::pre_stop(hook), Route::pre_stop(hook)]",
+        "fc-hooks: the table has the same hook twice"),
+    ("on_thaw_twice", "()", "[Route::on_thaw(|_, _, _| Ok(())), Route::on_thaw(|_, _, _| Ok(()))]",
+        "fc-hooks: the table has on_thaw twice"),
+    ("invoke_twice", "()", "[Route::invoke(call), Route::invoke(call)]", "fc-hooks: the table has invoke twice"),
+    ("two_fallbacks", "()", "[Route::fallback(call), Route::fallback(call)]", "fc-hooks: the table has two fallbacks"),
+    ("two_prefixes", "()", "[Route::prefix(\"/a/\", call), Route::get(\"/a\", call), Route::prefix(\"/a/\", call)]",
+        "fc-hooks: two routes for the same prefix"),
+
+    ("same_call_twice", "()", "[Route::get(\"/a\", call), Route::get(\"/a\", call)]", SAME_CALL),
+    ("same_call_far_apart", "()",
+        "[Route::put(\"/a\", call), Route::get(\"/b\", call), Route::on(\"PUT\", \"/a\", call)]", SAME_CALL),
+    ("any_over_a_method", "()", "[Route::delete(\"/a\", call), Route::any(\"/a\", call)]", SAME_CALL),
+
+    ("path_without_slash", "()", "[Route::get(\"orders\", call)]", "fc-hooks: a route's path does not begin with '/'"),
+    ("prefix_without_slash", "()", "[Route::prefix(\"orders/\", call)]",
+        "fc-hooks: a route's path does not begin with '/'"),
+    ("empty_path", "()", "[Route::get(\"\", call)]", "fc-hooks: a route's path is empty"),
+    ("query_in_path", "()", "[Route::get(\"/a?b\", call)]", NO_PATH),
+    ("fragment_in_path", "()", "[Route::get(\"/a#b\", call)]", NO_PATH),
+    ("blank_in_path", "()", "[Route::get(\"/a b\", call)]", NO_PATH),
+    ("letter_in_path", "()", "[Route::get(\"/ä\", call)]", NO_PATH),
+
+    ("on_initialize", "()", "[Route::post(\"/initialize\", call)]", HOOKS_PATH),
+    ("on_pre_freeze", "()", "[Route::any(\"/pre-freeze\", call)]", HOOKS_PATH),
+    ("on_pre_stop", "()", "[Route::get(\"/pre-stop\", call)]", HOOKS_PATH),
+    ("on_invoke", "()", "[Route::post(\"/invoke\", call)]", "fc-hooks: a route on the path of events"),
+
+    ("blank_in_method", "()", "[Route::on(\"GET IT\", \"/a\", call)]", NO_METHOD),
+    ("line_in_method", "()", "[Route::on(\"GET\\r\\n\", \"/a\", call)]", NO_METHOD),
+
+    ("health_on_a_route", "()", "[Route::get(\"/a\", call)]).health_path(\"/a\"",
+        "fc-hooks: a route has the health check's path"),
+    ("health_on_a_hook", "()", "[Route::get(\"/a\", call)]).health_path(\"/pre-stop\"", HOOKS_PATH),
+    ("health_without_slash", "()", "[Route::get(\"/a\", call)]).health_path(\"health\"",
+        "fc-hooks: a route's path does not begin with '/'"),
+
+    ("hook_captures", "()", "[Route::initialize({ let seen = 1; move |_, _| Ok(seen.to_string().into()) })]",
+        "closures can only be coerced to `fn` types if they do not capture any variables"),
+    ("call_captures", "()", "[Route::invoke({ let seen = [1]; move |_, _, _| Ok(seen[..].to_vec().into()) })]",
+        "closures can only be coerced to `fn` types if they do not capture any variables"),
+];
+
+/// `hook` and `call` are generic, so that a case can have any state.
+fn source((_, state, table, _): &Case) -> String {
+    format!(
+        "#![allow(dead_code)]\n\
+         use fc_hooks::{{App, Context, Request, Result, Route}};\n\
+         fn hook<S>(_: &mut S, _: &Context<'_>) -> Result {{ Ok(().into()) }}\n\
+         fn call<S>(_: &mut S, _: &Context<'_>, _: &Request<'_>) -> Result {{ Ok(().into()) }}\n\
+         static APP: App<{state}> = App::new(&{table});\n\
+         fn main() {{ let _ = &APP; }}\n"
+    )
+}
+
+#[test]
+fn tables() {
+    let package = generate();
+    let said = check(&package);
+    for (name, _, _, expected) in CASES {
+        let errors = said.get(*name).map(Vec::as_slice).unwrap_or_default();
+        if expected.is_empty() {
+            assert!(errors.is_empty(), "{name} has to compile:\n{}", errors.concat());
+        } else {
+            let all = errors.concat();
+            assert!(all.contains(expected), "{name} has to fail with '{expected}', said:\n{all}");
+            assert_eq!(errors.len(), 1, "{name} fails for another reason too:\n{all}");
+        }
+    }
+}
+
+/// Writes the package, and returns its folder.
+fn generate() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile_fail");
+    let source_folder = folder.join("src");
+    // A case that was renamed must not linger.
+    let _ = fs::remove_dir_all(&source_folder);
+    fs::create_dir_all(&source_folder).unwrap();
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut manifest = format!(
+        "[package]\nname = \"compile-fail\"\nedition = \"2024\"\n[workspace]\n\
+         [dependencies]\nfc-hooks = {{ path = {checkout:?}, default-features = false }}\n"
+    );
+    for case in CASES {
+        let file = source_folder.join(case.0).with_extension("rs");
+        fs::write(&file, source(case)).unwrap();
+        writeln!(manifest, "[[bin]]\nname = \"{}\"\npath = {file:?}", case.0).unwrap();
+    }
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    // The versions that the library itself is tested with; they are on this machine already.
+    fs::copy(checkout.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    folder
+}
+
+/// Checks every binary, and returns the errors of each. A binary that is missing was never looked at: that fails.
+fn check(package: &Path) -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["check", "--offline", "--keep-going", "--bins", "--message-format=json", "--quiet"])
+        .current_dir(package)
+        .env("CARGO_TARGET_DIR", package.join("target"))
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("cargo");
+    let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let message: Value = serde_json::from_str(line).unwrap();
+        let Some(name) = message["target"]["name"].as_str() else { continue };
+        let errors = said.entry(name.to_owned()).or_default();
+        // Of what rustc says: errors with a place, not the sum at the end.
+        let rustc = &message["message"];
+        if rustc["level"] == "error" && rustc["spans"].as_array().is_some_and(|spans| !spans.is_empty()) {
+            errors.push(rustc["rendered"].as_str().unwrap().to_owned());
+        }
+    }
+    for (name, ..) in CASES {
+        assert!(said.contains_key(*name), "{name}: no word of it: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    said
+}

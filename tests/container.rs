@@ -1,0 +1,289 @@
+//! The real image in a real engine: every hook, a pause in the middle of a call, and `docker stop`.
+//!
+//! Needs a Docker engine; where there is none each test says so and passes. `make image` builds what is tested, so the
+//! recipe is under test as well. Containers and images are removed by `Drop`, so a failing test leaves none behind.
+
+#![cfg(all(target_os = "linux", not(fc_hooks_poll)))] // the image does not depend on the poller of this build
+
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The whole promise: half a megabyte, on the wire and on the disk.
+const IMAGE_BYTES_MAX: u64 = 512 * 1024;
+
+/// How long anything may take before a test is given up. Nothing waits this long when it works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_image_is_the_binary_for_nobody_on_one_platform() {
+    let Some(image) = Image::build("facts") else { return };
+    let facts: Value = serde_json::from_str(&docker(&["image", "inspect", &image.name])).unwrap();
+    let facts = &facts[0];
+    assert_eq!((facts["Os"].as_str(), facts["Architecture"].as_str()), (Some("linux"), Some("amd64")), "C-IMG-1");
+    assert_eq!(facts["Config"]["User"], "65534:65534");
+    assert_eq!(facts["Config"]["Entrypoint"], serde_json::json!(["/function"]));
+    assert_eq!(facts["Config"]["ExposedPorts"], serde_json::json!({ "9000/tcp": {} }));
+    assert_eq!(facts["RootFS"]["Layers"].as_array().map(Vec::len), Some(1), "the binary and nothing else");
+    let bytes = facts["Size"].as_u64().unwrap();
+    say(&format!("image: {bytes} bytes of at most {IMAGE_BYTES_MAX}"));
+    assert!(bytes <= IMAGE_BYTES_MAX);
+}
+
+#[test]
+fn a_whole_life() {
+    let Some(image) = Image::build("life") else { return };
+    let container = Container::run(&image);
+    let mut peer = container.connect();
+    assert_eq!(peer.call("POST /initialize", "/initialize", ""), (200, "OK".to_owned()));
+    assert_eq!(peer.call("POST /invoke", "/invoke", "an event"), (200, "an event".to_owned()));
+    assert_eq!(peer.call("GET /pre-freeze", "/pre-freeze", ""), (200, "OK".to_owned()));
+    assert_eq!(peer.lifecycle("phase"), "ready", "a call after pre-freeze thaws");
+    assert_eq!(peer.call("GET /pre-stop", "/pre-stop", ""), (200, "OK".to_owned()));
+    assert_eq!(container.stop(), 0);
+    let log = container.log();
+    for hook in ["Initialize", "Invoke", "PreFreeze", "PreStop"] {
+        for edge in ["Start", "End"] {
+            let marker = format!("FC {hook} {edge} RequestId: test-id\n");
+            assert_eq!(log.matches(&marker).count(), 1, "{marker} in:\n{log}");
+        }
+    }
+}
+
+/// SIGTERM reaches the function as PID 1, which runs pre-stop because the platform did not (C-STOP-3).
+#[test]
+fn stop_without_pre_stop() {
+    let Some(image) = Image::build("stop") else { return };
+    let container = Container::run(&image);
+    assert_eq!(container.connect().call("POST /invoke", "/invoke", "x"), (200, "x".to_owned()));
+    assert_eq!(container.stop(), 0);
+    let log = container.log();
+    assert!(log.contains("FC PreStop Start RequestId: ") && log.contains("FC PreStop End RequestId: "), "{log}");
+}
+
+/// FC 2.0: the platform announces the freeze.
+#[test]
+fn a_pause_after_pre_freeze() {
+    let Some(image) = Image::build("announced") else { return };
+    let container = Container::run(&image);
+    let mut peer = container.connect();
+    assert_eq!(peer.call("GET /pre-freeze", "/pre-freeze", ""), (200, "OK".to_owned()));
+    let (thaw, paused) = call_across_a_pause(&container, &mut peer);
+    assert_eq!(thaw["evidence"]["preFreeze"], true, "{thaw}");
+    assert_gap(&thaw, paused);
+}
+
+/// FC 3.0: nobody announces it (C-FRZ-2). The interrupted wait shows that the control group was frozen.
+#[test]
+fn a_pause_that_nobody_announced() {
+    let Some(image) = Image::build("unannounced") else { return };
+    let container = Container::run(&image);
+    let mut peer = container.connect();
+    assert_eq!(peer.lifecycle("lastThaw"), Value::Null);
+    let (thaw, paused) = call_across_a_pause(&container, &mut peer);
+    assert_eq!(thaw["evidence"]["preFreeze"], false, "{thaw}");
+    assert_eq!(thaw["evidence"]["interrupted"], true, "{thaw}");
+    assert_gap(&thaw, paused);
+    let again = peer.lifecycle("thawed");
+    assert_eq!(again, 1, "one freeze, one thaw");
+}
+
+/// Pauses the container, calls it on a connection it had before, lets it go on, and returns the thaw it saw and for how
+/// long it surely was paused.
+fn call_across_a_pause(container: &Container, peer: &mut Connection) -> (Value, Duration) {
+    docker(&["pause", &container.id]);
+    let paused_at = Instant::now();
+    peer.send("GET /", "/http-invoke", "");
+    // Paused before the request was sent and still paused after this look: so nothing can have been answered.
+    assert!(!peer.has_answer_within(Duration::from_millis(100)), "answered while paused");
+    assert_eq!(container.state("Paused"), "true");
+    let paused = paused_at.elapsed();
+    docker(&["unpause", &container.id]);
+    let (status, body) = peer.receive();
+    assert_eq!(status, 200, "{body}");
+    let document: Value = serde_json::from_str(&body).unwrap();
+    (document["lifecycle"]["lastThaw"].clone(), paused)
+}
+
+fn assert_gap(thaw: &Value, paused: Duration) {
+    let gap_ms = thaw["gapMs"].as_u64().unwrap();
+    assert!(u128::from(gap_ms) >= paused.as_millis(), "a gap of {gap_ms} ms, but it was paused for {paused:?}");
+}
+
+/// An image of this test run alone, gone when dropped; and the engine, because one test's removal takes the layers
+/// away that another's build has just found in the cache.
+struct Image {
+    name: String,
+    _engine: MutexGuard<'static, ()>,
+}
+
+static ENGINE: Mutex<()> = Mutex::new(());
+
+impl Image {
+    /// None, after saying so, where no engine answers.
+    fn build(what: &str) -> Option<Image> {
+        let engine = Command::new("docker").args(["info", "--format", "{{.ServerVersion}}"]).output();
+        if !engine.as_ref().is_ok_and(|output| output.status.success()) {
+            let why = match engine {
+                Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                Err(error) => format!("docker: {error}"),
+            };
+            say(&format!("SKIPPED container test '{what}', no Docker engine answers: {why}"));
+            return None;
+        }
+        // A test that failed has cleaned up like any other.
+        let guard = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let image = Image { name: format!("fc-hooks-test:{what}-{}", std::process::id()), _engine: guard };
+        let make = Command::new("make")
+            .args(["image", &format!("IMAGE={}", image.name)])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("make");
+        assert!(make.status.success(), "make image: {}", String::from_utf8_lossy(&make.stderr));
+        Some(image)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["image", "rm", "--force", &self.name]).output();
+    }
+}
+
+/// A running container, with no more rights than the platform may leave it.
+struct Container {
+    id: String,
+}
+
+impl Container {
+    fn run(image: &Image) -> Container {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("fc-hooks-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // Known by name before it exists, so that it is removed even if `docker run` fails half way.
+        let container = Container { id: name };
+        #[rustfmt::skip]
+        docker(&[
+            "run", "--detach", "--name", &container.id, "--publish", "127.0.0.1::9000", "--read-only",
+            "--cap-drop", "ALL", "--security-opt", "no-new-privileges", &image.name,
+        ]);
+        container
+    }
+
+    /// A connection that the function itself has answered on: the engine's own proxy accepts before it listens.
+    fn connect(&self) -> Connection {
+        let address = docker(&["port", &self.id, "9000/tcp"]);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains("fc-hooks: listening on ") {
+            assert_eq!(self.state("Running"), "true", "{}", self.log());
+            assert!(Instant::now() < deadline, "does not listen:\n{}", self.log());
+        }
+        let stream = TcpStream::connect(address.lines().next().unwrap()).expect("connect to the published port");
+        Connection { stream, received: Vec::new() }
+    }
+
+    fn state(&self, field: &str) -> String {
+        docker(&["inspect", "--format", &format!("{{{{.State.{field}}}}}"), &self.id])
+    }
+
+    /// SIGTERM, and the exit code; a container that has to be killed shows 137.
+    fn stop(&self) -> i32 {
+        docker(&["stop", "-t", "20", &self.id]);
+        self.state("ExitCode").parse().unwrap()
+    }
+
+    /// Standard output and standard error so far.
+    fn log(&self) -> String {
+        let output = Command::new("docker").args(["logs", &self.id]).output().expect("docker");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.id]).output();
+    }
+}
+
+/// A keep-alive connection, as the platform holds one.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    fn call(&mut self, line: &str, control_path: &str, body: &str) -> (u16, String) {
+        self.send(line, control_path, body);
+        self.receive()
+    }
+
+    /// A field of the lifecycle in the inspector's document.
+    fn lifecycle(&mut self, field: &str) -> Value {
+        let (status, body) = self.call("GET /", "/http-invoke", "");
+        assert_eq!(status, 200, "{body}");
+        let document: Value = serde_json::from_str(&body).unwrap();
+        document["lifecycle"][field].clone()
+    }
+
+    fn send(&mut self, line: &str, control_path: &str, body: &str) {
+        // Looks at the document are no part of the life that a test counts the markers of.
+        let id = if control_path == "/http-invoke" { "http-id" } else { "test-id" };
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: test\r\nx-fc-request-id: {id}\r\nx-fc-control-path: {control_path}\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        self.stream.write_all(request.as_bytes()).unwrap();
+    }
+
+    fn has_answer_within(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        match self.stream.peek(&mut [0]) {
+            Ok(_) => true,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => false,
+            Err(error) => panic!("the connection did not outlive the pause: {error}"),
+        }
+    }
+
+    /// Status and body of the next reply; the inspector's replies all have a length.
+    fn receive(&mut self) -> (u16, String) {
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        loop {
+            if let Some((status, head_bytes, body_bytes)) = frame(&self.received)
+                && self.received.len() >= head_bytes + body_bytes
+            {
+                let reply: Vec<u8> = self.received.drain(..head_bytes + body_bytes).collect();
+                return (status, String::from_utf8(reply[head_bytes..].to_vec()).unwrap());
+            }
+            let mut bytes = [0; 4096];
+            let count = self.stream.read(&mut bytes).expect("a reply");
+            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.received));
+            self.received.extend_from_slice(&bytes[..count]);
+        }
+    }
+}
+
+/// Status, bytes of the head and of the body, once the head is there.
+fn frame(received: &[u8]) -> Option<(u16, usize, usize)> {
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&received[..end]).unwrap().to_ascii_lowercase();
+    let status = head.split(' ').nth(1)?.parse().unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    Some((status, end, length.parse().unwrap()))
+}
+
+/// Runs the client; its standard output without the last line feed.
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("docker");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {}: {error}", arguments.join(" "));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Past the test runner, which swallows what a passing test prints.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,127 @@
+//! The static binaries keep their budgets, and are what they claim to be.
+//!
+//! Builds by `make`, as authors do, so that the recipe is under test as well.
+
+#![cfg(not(fc_hooks_poll))] // the shipped binary does not depend on the flags of this build
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+const TRIPLE: &str = "x86_64-unknown-linux-musl";
+
+/// The promise in the first line of the documentation: half a megabyte.
+const STABLE_BYTES_MAX: u64 = 512 * 1024;
+const TINY_BYTES_MAX: u64 = 200_000;
+
+#[test]
+fn the_stable_binary() {
+    let target = make(&format!("target-{TRIPLE}"));
+    if !target.status.success() {
+        say(&format!("SKIPPED size of the stable binary, no {TRIPLE}: {}", text(&target.stderr)));
+        return;
+    }
+    assert_success("make build", &make("build"));
+    let binary = fs::read(checkout().join("target").join(TRIPLE).join("release/fc-hooks")).unwrap();
+    let (bytes, floor_bytes) = (binary.len() as u64, hello_world_bytes());
+    say(&format!(
+        "stable: {bytes} bytes of at most {STABLE_BYTES_MAX}, {} more than a hello world built alike",
+        bytes.saturating_sub(floor_bytes)
+    ));
+    assert!(bytes <= STABLE_BYTES_MAX);
+    assert_static_and_stripped(&binary);
+    assert_no_paths_of_this_machine(&binary);
+}
+
+#[test]
+fn the_tiny_binary() {
+    let nightly = Command::new("rustup").args(["run", "nightly", "rustc", "--version"]).output();
+    if !nightly.is_ok_and(|output| output.status.success()) {
+        // Not fetched for a test's sake: `make tiny` would.
+        say("SKIPPED size of the tiny binary: no nightly toolchain is installed");
+        return;
+    }
+    assert_success("make tiny", &make("tiny"));
+    let binary = fs::read(checkout().join("target/tiny").join(TRIPLE).join("release/fc-hooks")).unwrap();
+    let bytes = binary.len() as u64;
+    say(&format!("tiny: {bytes} bytes of at most {TINY_BYTES_MAX}"));
+    assert!(bytes <= TINY_BYTES_MAX);
+    assert_static_and_stripped(&binary);
+    assert_no_paths_of_this_machine(&binary);
+}
+
+/// What a program that does nothing takes, with our profile and our linker settings: mostly the standard library.
+fn hello_world_bytes() -> u64 {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello");
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
+    let profile = manifest.split("\n[").find(|section| section.starts_with("profile.release]")).expect("a profile");
+    let manifest = format!("[package]\nname = \"hello\"\nedition = \"2024\"\n[workspace]\n[{profile}\n");
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("src/main.rs"), "fn main() {\n    println!(\"hello\");\n}\n").unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--offline", "--target", TRIPLE, "--target-dir", "target", "--config"])
+        .arg(checkout().join(".cargo/config.toml"))
+        .current_dir(&folder)
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("cargo");
+    assert_success("hello world", &output);
+    fs::metadata(folder.join("target").join(TRIPLE).join("release/hello")).unwrap().len()
+}
+
+/// By the program and section headers (elf(5)): no interpreter, nothing to link at start, no symbol table.
+fn assert_static_and_stripped(binary: &[u8]) {
+    const INTERPRETER: u32 = 3;
+    const DYNAMIC: u32 = 2;
+    const SYMBOL_TABLE: u32 = 2;
+    let number = |at: usize, bytes: usize| {
+        let mut number = [0; 8];
+        number[..bytes].copy_from_slice(&binary[at..at + bytes]);
+        u64::from_le_bytes(number) as usize
+    };
+    assert_eq!(binary[..6], *b"\x7fELF\x02\x01", "ELF, 64 bits, little endian");
+    let (segments, segment_bytes, segment_count) = (number(0x20, 8), number(0x36, 2), number(0x38, 2));
+    for index in 0..segment_count {
+        let kind = number(segments + index * segment_bytes, 4) as u32;
+        assert!(kind != INTERPRETER && kind != DYNAMIC, "not static: a segment of type {kind}");
+    }
+    let (sections, section_bytes, section_count) = (number(0x28, 8), number(0x3a, 2), number(0x3c, 2));
+    for index in 0..section_count {
+        let kind = number(sections + index * section_bytes + 4, 4) as u32;
+        assert_ne!(kind, SYMBOL_TABLE, "not stripped");
+    }
+}
+
+/// Panic messages hold paths of sources. Where a machine keeps them is nobody's business.
+fn assert_no_paths_of_this_machine(binary: &[u8]) {
+    let folders = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| env::var(name).unwrap_or_default());
+    let checkout = checkout().to_str().unwrap().to_owned();
+    for folder in folders.iter().chain([&checkout]).filter(|folder| folder.len() > 1) {
+        let folder = format!("{}/", folder.trim_end_matches('/'));
+        let found = binary.windows(folder.len()).any(|window| window == folder.as_bytes());
+        assert!(!found, "the binary names {folder}");
+    }
+}
+
+fn make(goal: &str) -> Output {
+    Command::new("make").arg(goal).current_dir(checkout()).output().expect("make")
+}
+
+fn checkout() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn assert_success(what: &str, output: &Output) {
+    assert!(output.status.success(), "{what}: {}", text(&output.stderr));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+/// Past the test runner, which swallows what a passing test prints.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

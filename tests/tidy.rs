@@ -1,0 +1,275 @@
+//! The repository tests itself: what reviewers would otherwise have to look for, each rule with its reason.
+
+#![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+const LINE_CHARS_MAX: usize = 120;
+const FUNCTION_LINES_MAX: usize = 70;
+const FILE_LINES_MAX: usize = 500;
+
+/// What the default build links, apart from ourselves. A dependency has to earn its bytes: one more is a decision, and
+/// ARCHITECTURE.md says what it costs.
+const DEPENDENCIES: [&str; 14] = [
+    "bitflags",
+    "env_filter",
+    "env_logger",
+    "httparse",
+    "itoa",
+    "lexopt",
+    "libc",
+    "linux-raw-sys",
+    "log",
+    "memchr",
+    "rustix",
+    "serde_core",
+    "serde_json",
+    "zmij",
+];
+
+#[test]
+fn formatting() {
+    let output = Command::new(env!("CARGO")).args(["fmt", "--all", "--check"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "run `cargo fmt --all`:\n{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn lines_functions_and_files_stay_short() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        for (index, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE_CHARS_MAX {
+                faults.push(format!("{path}:{}: over {LINE_CHARS_MAX} characters", index + 1));
+            }
+        }
+        if path.ends_with(".rs") {
+            if text.lines().count() > FILE_LINES_MAX {
+                faults.push(format!("{path}: over {FILE_LINES_MAX} lines"));
+            }
+            faults.extend(long_functions(&path, &text));
+        }
+    }
+    assert_none(&faults);
+}
+
+/// rustfmt puts a function's last brace below its first word, so indentation is all that has to be understood.
+fn long_functions(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut open: Option<(usize, usize)> = None;
+    for (index, line) in text.lines().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        match open {
+            None if is_function(line) && !line.trim_end().ends_with(['}', ';']) => open = Some((index, indent)),
+            Some((start, of_start)) if line.trim_start().starts_with('}') && indent == of_start => {
+                if index - start + 1 > FUNCTION_LINES_MAX {
+                    faults.push(format!("{path}:{}: a function of {} lines", start + 1, index - start + 1));
+                }
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn is_function(line: &str) -> bool {
+    let before = line.trim_start().split("fn ").next().unwrap_or_default();
+    let qualifiers = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern", "\"C\""];
+    line.contains("fn ") && before.split_whitespace().all(|word| qualifiers.contains(&word))
+}
+
+#[test]
+fn nothing_is_left_over() {
+    // Spelled in two halves, so that this file does not find itself.
+    let leftovers = [
+        ["to", "do!("],
+        ["unimple", "mented!("],
+        ["db", "g!("],
+        ["FIX", "ME"],
+        ["TO", "DO"],
+        ["XX", "X"],
+        ["/ro", "ot/"],
+        ["/ho", "me/"],
+    ];
+    let leftovers = leftovers.map(|halves| halves.concat());
+    let mut faults = Vec::new();
+    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| (name.to_owned(), read(name)));
+    for (path, text) in sources().into_iter().chain(documents) {
+        for (index, line) in text.lines().enumerate() {
+            faults.extend(
+                leftovers
+                    .iter()
+                    .filter(|word| line.contains(*word))
+                    .map(|word| format!("{path}:{}: {word}", index + 1)),
+            );
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn the_changelog_has_this_version_once() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = read("CHANGELOG.md");
+    let is_heading = |line: &&str| {
+        line.starts_with('#') && line.split(|c: char| !(c.is_alphanumeric() || ".-".contains(c))).any(|w| w == version)
+    };
+    assert_eq!(changelog.lines().filter(is_heading).count(), 1, "headings of {version} in CHANGELOG.md");
+}
+
+/// What the README shows is code that compiles: each of its Rust blocks stands in an example as it is.
+#[test]
+fn the_readme_shows_the_examples() {
+    let examples: Vec<String> =
+        sources().into_iter().filter(|(path, _)| path.starts_with("examples/")).map(|(_, text)| text).collect();
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!blocks.is_empty(), "the README shows no Rust");
+    for block in blocks {
+        assert!(examples.iter().any(|text| text.contains(block.trim())), "in no example:\n{block}");
+    }
+}
+
+#[test]
+fn the_default_build_has_these_dependencies() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "-p", "fc-hooks", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"])
+        .args(["--target", "x86_64-unknown-linux-musl"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let mut names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| *name != "fc-hooks" && !name.is_empty());
+    assert_eq!(names, DEPENDENCIES);
+}
+
+/// `unsafe` is in one place, and says each time why it is sound.
+#[test]
+fn unsafe_is_in_one_place_and_justified() {
+    // In two halves, so that this file does not find itself. A function that is declared so only hands its promise on.
+    let kinds = [["unsa", "fe {"], ["unsa", "fe impl"]].map(|halves| halves.concat());
+    let mut faults = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.ends_with(".rs")) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let code = without_comment(line);
+            if !kinds.iter().any(|kind| code.contains(kind)) {
+                continue;
+            }
+            if path.starts_with("src/") && !path.starts_with("src/server/sys/") {
+                faults.push(format!("{path}:{}: unsafe outside src/server/sys/", index + 1));
+            }
+            let above = lines[..index].iter().rev().take_while(|line| line.trim_start().starts_with("//"));
+            if !above.into_iter().any(|line| line.contains("SAFETY: ")) {
+                faults.push(format!("{path}:{}: unsafe without a SAFETY comment right above", index + 1));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+/// The core takes bytes and times and gives bytes back; only so can it be tested whole (design: decision 5). The
+/// outside is the server's, the job's and the binary's business.
+#[test]
+fn only_the_edge_touches_the_outside() {
+    // lib.rs holds `run` and `serve`, which complain on standard error and ask what environment they are in.
+    const EDGE: [&str; 3] = ["src/job.rs", "src/main.rs", "src/lib.rs"];
+    const OUTSIDE: [&str; 17] = [
+        "fs::",
+        "TcpListener",
+        "TcpStream",
+        "UdpSocket",
+        "UnixListener",
+        "UnixStream",
+        "print!(",
+        "println!(",
+        "stdin()",
+        "stdout()",
+        "stderr()",
+        "Instant::now",
+        "SystemTime::now",
+        "rustix::",
+        "libc::",
+        "process::",
+        "thread::",
+    ];
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let core = path.starts_with("src/") && !path.starts_with("src/server/") && !EDGE.contains(&path.as_str());
+        if !core || path.ends_with("/tests.rs") {
+            continue;
+        }
+        let untested = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
+        for (index, line) in untested.lines().enumerate() {
+            let code = without_comment(line);
+            faults.extend(
+                OUTSIDE.iter().filter(|name| code.contains(*name)).map(|name| format!("{path}:{}: {name}", index + 1)),
+            );
+        }
+    }
+    assert_none(&faults);
+}
+
+/// One thread, always.
+#[test]
+fn no_thread_is_started() {
+    let starts = |(path, text): &(String, String)| {
+        path.starts_with("src/") && text.lines().map(without_comment).any(|code| code.contains("thread::"))
+    };
+    let faults: Vec<String> = sources().into_iter().filter(starts).map(|(path, _)| path).collect();
+    assert_none(&faults);
+}
+
+fn without_comment(line: &str) -> &str {
+    match line.find("//") {
+        Some(at) if line.trim_start().starts_with("//") || line[..at].ends_with(' ') => &line[..at],
+        _ => line,
+    }
+}
+
+/// Every text that people write code in: its path in the checkout and itself.
+fn sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "examples", "bench", ".ci", ".cargo"] {
+        collect(&root().join(folder), &mut files);
+    }
+    files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch"].map(|name| root().join(name)));
+    let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Files that are text by their name; recorded data and pictures are not ours to format.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().map(|extension| extension.to_str().unwrap());
+        if path.is_dir() {
+            collect(&path, files);
+        } else if matches!(extension, None | Some("rs" | "toml" | "sh" | "py")) {
+            files.push(path);
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
