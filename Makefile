@@ -89,9 +89,19 @@ target-%:
 run: ## build for this machine and serve
 	@cargo run --bin fc-hooks -- $(ARGS)
 
+# The debug build of the double, because the tests need it too.
+.PHONY: demo
+demo: build ## one whole life of the inspector, with a real freeze, in the terminal
+	@cargo build --quiet -p fc-bench
+	@target/debug/fc-bench run -- $(BUILT)
+
 .PHONY: test
 test: ## every test; those that need a Docker engine say so where there is none
 	@cargo test --workspace $(ARGS)
+
+.PHONY: resources
+resources: build ## the figures of threads, wake-ups, memory, system calls and allocations
+	@cargo test --quiet -p fc-hooks --test resources --test allocations
 
 .PHONY: test-poll
 test-poll: ## the tests of the library and the binary on poll(2), which other kernels get
