@@ -89,6 +89,10 @@ target-%:
 run: ## build for this machine and serve
 	@cargo run --bin fc-hooks -- $(ARGS)
 
+.PHONY: test-all
+test-all: ## the tests that take longer, too: the tiny binary, a whole check of the image, minutes of freezes
+	@cargo test --workspace $(ARGS) -- --include-ignored
+
 # The debug build of the double, because the tests need it too.
 .PHONY: demo
 demo: build ## one whole life of the inspector, with a real freeze, in the terminal

@@ -336,7 +336,7 @@ fn freezes_at_random_instants() {
 
 /// The same for longer: `cargo test --test freeze -- --ignored`.
 #[test]
-#[ignore = "takes two minutes"]
+#[ignore = "two minutes: make test-all"]
 fn freezes_at_random_instants_for_long() {
     random_freezes("freezes_at_random_instants_for_long", Duration::from_secs(120));
 }
