@@ -155,6 +155,9 @@ pub(crate) enum Found<S: 'static> {
 impl<S> App<S> {
     /// A function from its table.
     ///
+    /// With options behind it, such as [`App::health_path`], name the state so that closures know it:
+    /// `App::<Shop>::new(&[…]).health_path("/health")`.
+    ///
     /// # Panics
     /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw
     /// callback or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty,

@@ -112,7 +112,7 @@ impl<S> Service<S> {
             Call::Hook(hook) => Marker::Hook(hook),
             Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => Marker::Invoke,
         };
-        let request_id = request.headers.get("x-fc-request-id").filter(|id| !id.is_empty()).unwrap_or(NO_ID);
+        let request_id = request.id().unwrap_or(NO_ID);
         journal.start(marker, request_id);
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {

@@ -29,6 +29,10 @@ impl<'a> Request<'a> {
         self.path_and_query.split_once('?').map(|(_, query)| query)
     }
 
+    pub(crate) fn id(&self) -> Option<&'a str> {
+        self.headers.get("x-fc-request-id").filter(|id| !id.is_empty())
+    }
+
     /// Every header, the platform's included.
     pub fn headers(&self) -> Headers<'a> {
         self.headers

@@ -96,7 +96,7 @@ impl<S, O: Os> Loop<S, O> {
                     // A stop may have been asked for while the callback ran, before the loop could see it.
                     let stopping = self.draining.is_some() || self.service.is_cancelled();
                     let wanted = shape.keep_alive && !answer.close && !stopping;
-                    let request_id = request.headers.get("x-fc-request-id").unwrap_or(NO_ID);
+                    let request_id = request.id().unwrap_or(NO_ID);
                     let unfinished = answer.unfinished;
                     let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
                     if let Some(marker) = unfinished.filter(|_| !slot.outbox.is_streaming()) {
