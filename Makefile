@@ -89,10 +89,6 @@ target-%:
 run: ## build for this machine and serve
 	@cargo run --bin fc-hooks -- $(ARGS)
 
-.PHONY: test-all
-test-all: ## the tests that take longer, too: the tiny binary, a whole check of the image, minutes of freezes
-	@cargo test --workspace $(ARGS) -- --include-ignored
-
 # The debug build of the double, because the tests need it too.
 .PHONY: demo
 demo: build ## one whole life of the inspector, with a real freeze, in the terminal
@@ -100,8 +96,12 @@ demo: build ## one whole life of the inspector, with a real freeze, in the termi
 	@target/debug/fc-bench run -- $(BUILT)
 
 .PHONY: test
-test: ## every test; those that need a Docker engine say so where there is none
+test: ## the tests; those that need a Docker engine say so where there is none
 	@cargo test --workspace $(ARGS)
+
+.PHONY: test-all
+test-all: ## the tests that take longer, too
+	@cargo test --workspace $(ARGS) -- --include-ignored
 
 .PHONY: resources
 resources: build ## the figures of threads, wake-ups, memory, system calls and allocations

@@ -64,6 +64,7 @@ fn the_binary_as_a_process() {
 }
 
 #[test]
+#[ignore = "a quarter of a minute: make test-all"]
 fn the_examples_as_processes() {
     if !Path::new(WORKSPACE).join("examples").exists() {
         eprintln!("skipped: there are no examples");

@@ -19,6 +19,7 @@ fn has_python() -> bool {
 }
 
 #[test]
+#[ignore = "a quarter of a minute: make test-all"]
 fn the_mended_sample_passes() {
     if !has_python() {
         return;
@@ -32,6 +33,7 @@ fn the_mended_sample_passes() {
 }
 
 #[test]
+#[ignore = "a quarter of a minute: make test-all"]
 fn the_sample_as_deployed_has_known_faults() {
     if !has_python() {
         return;
