@@ -86,14 +86,14 @@ pub struct SubjectArgs {
     event: Option<PathBuf>,
 
     /// Calls at once that the function is configured for
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = parse_concurrency)]
     concurrency: usize,
 
     /// Time limit from start to an open port
     #[arg(long, default_value = "120", value_name = "SECS", value_parser = parse_secs)]
     ready_secs: Duration,
 
-    /// Time limit of the initializer
+    /// Time limit of the initializer; the platform allows 300
     #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
     initialize_secs: Duration,
 
@@ -105,7 +105,7 @@ pub struct SubjectArgs {
     #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
     pre_freeze_secs: Duration,
 
-    /// Time limit of pre-stop
+    /// Time limit of pre-stop; the platform allows 90
     #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
     pre_stop_secs: Duration,
 
@@ -172,11 +172,11 @@ pub struct CheckArgs {
     pub list: bool,
 
     /// Length of a freeze: longer than any time limit that the subject has
-    #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
+    #[arg(long, default_value = "7", value_name = "SECS", value_parser = parse_secs)]
     freeze_secs: Duration,
 
     /// How long a connection is left idle
-    #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
+    #[arg(long, default_value = "7", value_name = "SECS", value_parser = parse_secs)]
     idle_secs: Duration,
 
     /// Size of the largest event
@@ -204,7 +204,7 @@ pub struct CheckArgs {
     job: bool,
 
     /// Checks at once
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value = "4", value_name = "N", value_parser = parse_jobs)]
     jobs: usize,
 }
 
@@ -337,8 +337,25 @@ fn parse_secs(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+/// What the platform allows (C-INV-7).
+fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
+    parse_count(text, 200)
+}
+
+fn parse_jobs(text: &str) -> std::result::Result<usize, String> {
+    parse_count(text, 64)
+}
+
+fn parse_count(text: &str, max: usize) -> std::result::Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=max).contains(count));
+    count.ok_or_else(|| format!("it must be a whole number from 1 to {max}"))
+}
+
 fn parse_http(text: &str) -> std::result::Result<(String, String), String> {
     let (method, path) = text.split_once(' ').unwrap_or(("GET", text));
+    if method.eq_ignore_ascii_case("HEAD") {
+        return Err("an answer to HEAD has no body to tell by; use GET".to_owned());
+    }
     let good = !method.is_empty()
         && method.bytes().all(|b| b.is_ascii_alphabetic())
         && path.starts_with('/')

@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     match done.and_then(|(text, code)| print(&text).map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("fc-bench: {error}");
+            // The status says it too, if nobody can read this.
+            let _ = writeln!(std::io::stderr(), "fc-bench: {error}");
             ExitCode::from(COULD_NOT_TEST)
         }
     }

@@ -75,7 +75,7 @@ const TABLE: &[(&str, &str)] = &[
     ("sigterm-default", "pid-1"),
     ("sigterm-after-pre-stop-hangs", "pre-stop-then-sigterm"),
     ("hook-500", "hook-never-500"),
-    ("hook-500-without-headers", "hook-never-500"),
+    ("hook-500-without-headers", "hook-odd-headers"),
     ("hook-204", "hook-status-exact"),
     ("job-serves", "job"),
 ];

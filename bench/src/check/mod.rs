@@ -263,6 +263,10 @@ impl Findings {
         if self.findings.iter().any(violates) {
             return 1;
         }
+        // What the outcome hangs on and could not be tried is no conformity.
+        if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && f.severity >= least) {
+            return 2;
+        }
         let nothing = self.findings.iter().all(|f| matches!(f.outcome, Outcome::Skipped | Outcome::Blocked));
         if nothing || self.count(Outcome::Untested, None) > 0 { 2 } else { 0 }
     }
@@ -331,6 +335,8 @@ mod tests {
             (vec![(Failed, Must), (Untested, Must)], 1, 1),
             (vec![(Passed, Must), (Untested, Note)], 2, 2),
             (vec![(Skipped, Must)], 2, 2),
+            (vec![(Passed, Must), (Failed, Should), (Blocked, Must)], 2, 1),
+            (vec![(Passed, Must), (Failed, Note), (Blocked, Should)], 0, 2),
         ] {
             let findings = list.iter().map(|(outcome, severity)| finding(*outcome, *severity)).collect();
             let all = Findings { subject: String::new(), circumstances: vec![], findings, ms: 0 };

@@ -78,7 +78,23 @@ pub fn parse(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Respo
     Ok(parsed)
 }
 
+/// Interim answers (1xx) that are skipped before the answer itself. A subject may send one or two, never a stream of them.
+const INTERIM_MAX: usize = 100;
+
 fn parse_open(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {
+    let mut at = 0;
+    for _ in 0..=INTERIM_MAX {
+        match parse_one(&bytes[at..], closed, bodiless)? {
+            None => return Ok(None),
+            Some((response, used)) if (100..200).contains(&response.status) && response.status != 101 => at += used,
+            Some((response, used)) => return Ok(Some((response, at + used))),
+        }
+    }
+    Err(format!("more than {INTERIM_MAX} interim answers (1xx) and no other"))
+}
+
+/// One answer, interim ones included.
+fn parse_one(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {
     if !b"HTTP/1."[..].starts_with(&bytes[..bytes.len().min(7)]) {
         let shown = cut(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]), 40);
         return Err(format!("what came is no HTTP/1 answer: `{shown}`"));
@@ -87,8 +103,7 @@ fn parse_open(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Resp
     let mut response = parse_head(&bytes[..head_bytes - 4])?;
     response.head_bytes = head_bytes;
     if (100..200).contains(&response.status) && response.status != 101 {
-        let rest = parse_open(&bytes[head_bytes..], closed, bodiless)?;
-        return Ok(rest.map(|(response, used)| (response, used + head_bytes)));
+        return Ok(Some((response, head_bytes)));
     }
     let rest = &bytes[head_bytes..];
     let body = match framing(&response, bodiless)? {
@@ -197,6 +212,17 @@ mod tests {
             let (response, used) = parse(longer.as_bytes(), false, false).unwrap().unwrap();
             assert_eq!((response.status, response.body.as_slice(), used), (*status, body.as_bytes(), text.len()));
         }
+    }
+
+    /// However many come, the stack and the patience are bounded.
+    #[test]
+    fn interim_answers_without_end() {
+        let interim = "HTTP/1.1 100 C\r\n\r\n";
+        let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let some = interim.repeat(INTERIM_MAX) + last;
+        assert_eq!(parse(some.as_bytes(), false, false).unwrap().unwrap().1, some.len());
+        let many = interim.repeat(1_000_000);
+        assert!(parse(many.as_bytes(), false, false).unwrap_err().contains("interim"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ type Timed = (Result<Response, String>, f64);
 
 /// Makes `count` calls, `at_once` side by side on kept connections.
 pub fn many(plan: &Plan, instance: &Instance, count: usize, at_once: usize) -> Step {
+    let at_once = at_once.min(count.max(1));
     let share = |worker: usize| count / at_once + usize::from(worker < count % at_once);
     let (addr, platform, limit) = (instance.subject.addr(), &instance.platform, instance.limits.call);
     let mut all: Vec<Timed> = std::thread::scope(|scope| {

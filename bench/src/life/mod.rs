@@ -122,13 +122,27 @@ impl Teller<'_> {
         if initialized {
             self.calls();
             for _ in 0..self.plan.freezes {
+                if self.has_died() {
+                    return Ok(());
+                }
                 self.freeze()?;
+            }
+            if self.has_died() {
+                return Ok(());
             }
             if self.instance.platform.calls(Hook::PreStop) {
                 self.hook(Hook::PreStop);
             }
         }
         self.stop()
+    }
+
+    /// Whether the subject has ended by itself, which no step of a life asks of it before SIGTERM.
+    fn has_died(&mut self) -> bool {
+        let Some(exit) = self.instance.subject.try_exit() else { return false };
+        let note = format!("{exit} by itself");
+        self.record(Instant::now(), Step { name: "end".into(), note, ok: false, ..Step::default() });
+        true
     }
 
     /// The start-up check.
@@ -170,6 +184,7 @@ impl Teller<'_> {
             }
             return;
         }
+        let at_once = at_once.min(count.max(1));
         let name = format!("{count} calls, {at_once} at once");
         self.watcher.begins(&name);
         let started = Instant::now();
@@ -223,6 +238,7 @@ impl Teller<'_> {
                 subject::wait_exit(&mut *self.instance.subject, deadline)
             }
         };
+        let took = ms(started.elapsed());
         if let Some(output) = self.instance.subject.output() {
             output.wait_end(Deadline::after(QUIET_WAIT));
         }
@@ -230,7 +246,7 @@ impl Teller<'_> {
             Some(exit) => (exit.to_string(), matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15))),
             None => (format!("still running after {}", seconds(self.instance.limits.term)), false),
         };
-        self.record(started, Step { name: "SIGTERM".into(), note, ok, ..Step::default() });
+        self.record(started, Step { name: "SIGTERM".into(), note, ok, ms: took, ..Step::default() });
         Ok(())
     }
 

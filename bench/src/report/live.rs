@@ -2,7 +2,7 @@
 //!
 //! All of it goes to standard error, so that standard output holds the result alone.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -41,7 +41,8 @@ impl Watcher for LifeWatcher {
         match (&self.spinner, self.quiet) {
             (_, true) => {}
             (Some(spinner), false) => spinner.println(line),
-            (None, false) => eprintln!("{line}"),
+            // Nobody need watch: the result goes to standard output.
+            (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
         }
     }
 }

@@ -24,7 +24,8 @@ pub fn table(story: &Story) -> String {
         1 => "1 step did not go as the contract says".to_owned(),
         count => format!("{count} steps did not go as the contract says"),
     };
-    text + &format!("\n{} steps in {:.1} s: {verdict}\n", story.steps.len(), story.ms / 1000.0)
+    let count = story.steps.len();
+    text + &format!("\n{count} step{} in {:.1} s: {verdict}\n", if count == 1 { "" } else { "s" }, story.ms / 1000.0)
 }
 
 /// A step: its own line, and one for each further line of the log.
