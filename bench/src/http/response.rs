@@ -78,7 +78,8 @@ pub fn parse(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Respo
     Ok(parsed)
 }
 
-/// Interim answers (1xx) that are skipped before the answer itself. A subject may send one or two, never a stream of them.
+/// Interim answers (1xx) that are skipped before the answer itself. A subject may send one or two, never a stream of
+/// them.
 const INTERIM_MAX: usize = 100;
 
 fn parse_open(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {

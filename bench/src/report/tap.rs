@@ -4,7 +4,8 @@ use crate::check::{Finding, Findings, Outcome, Severity};
 
 /// The whole stream.
 ///
-/// What fails below a "must" is marked `TODO`, so that readers of TAP come to the verdict of the exit code without `--strict`.
+/// What fails below a "must" is marked `todo`, so that readers of TAP come to the verdict of the exit code without
+/// `--strict`.
 pub fn findings(all: &Findings) -> String {
     let mut text = format!("TAP version 13\n1..{}\n", all.findings.len());
     for (number, finding) in (1..).zip(&all.findings) {
@@ -23,7 +24,7 @@ fn point(number: usize, finding: &Finding) -> String {
             let pairs = [("sent", *sent), ("expected", *expected), ("came", came), ("mend", *mend)];
             // A JSON string is a YAML string.
             let line = |(key, value): &(&str, &str)| format!("  {key}: {}\n", serde_json::Value::from(*value));
-            let todo = if *outcome == Outcome::Failed && *severity < Severity::Must { " # TODO" } else { "" };
+            let todo = if *outcome == Outcome::Failed && *severity < Severity::Must { " # todo" } else { "" };
             format!("not ok {name}{todo}\n  ---\n{}  ...\n", pairs.iter().map(line).collect::<String>())
         }
     }
