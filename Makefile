@@ -13,7 +13,9 @@ BIN     ?=
 ARGS    ?=
 
 TRIPLE   := $(ARCH)-unknown-linux-musl
-WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks)
+# What panics print of the way there is of no use in a stripped binary, and two fifths of its bytes.
+FEATURES := no_backtrace
+WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks) --features '$(FEATURES)'
 OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
 BUILT    := target/$(OUTPUT)
 TINY     := target/tiny/$(OUTPUT)

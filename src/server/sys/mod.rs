@@ -5,6 +5,9 @@
 
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
+#[cfg(all(feature = "no_backtrace", target_env = "musl"))]
+#[allow(unsafe_code)]
+mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
 pub(crate) mod signals;
