@@ -64,7 +64,8 @@ tiny: tiny-toolchain ## the smallest binary: std rebuilt for size, on nightly Ru
 	@$(call remap,"$$(rustc +$(NIGHTLY) --print sysroot)/lib/rustlib/src/rust/"); \
 	$(STATIC_CARGO) +$(NIGHTLY) build --release $(WHAT) --target $(TRIPLE) --target-dir target/tiny \
 	  -Zbuild-std=std,panic_$(PANIC) -Zbuild-std-features=optimize_for_size \
-	  --config "profile.release.panic='$(PANIC)'" --config "profile.release.package.std.opt-level='s'" \
+	  --config "profile.release.opt-level='z'" --config "profile.release.panic='$(PANIC)'" \
+	  --config "profile.release.package.std.opt-level='s'" \
 	  --config "target.$(TRIPLE).rustflags=[$$flags,'-Zlocation-detail=none'$(TINY_FLAGS_$(PANIC))]"
 	@$(call show,$(TINY))
 

@@ -11,8 +11,8 @@ use std::{env, fs};
 
 const TRIPLE: &str = "x86_64-unknown-linux-musl";
 
-/// The promise in the first line of the documentation: half a megabyte.
-const STABLE_BYTES_MAX: u64 = 512 * 1024;
+/// Well below the promise in the first line of the documentation, so that whoever adds to it notices.
+const STABLE_BYTES_MAX: u64 = 400_000;
 const TINY_BYTES_MAX: u64 = 200_000;
 
 #[test]
@@ -56,6 +56,8 @@ fn the_tiny_binary() {
 fn hello_world_bytes() -> u64 {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello");
     fs::create_dir_all(folder.join("src")).unwrap();
+    fs::create_dir_all(folder.join(".cargo")).unwrap();
+    fs::copy(checkout().join(".cargo/startup-order.txt"), folder.join(".cargo/startup-order.txt")).unwrap();
     let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
     let profile = manifest.split("\n[").find(|section| section.starts_with("profile.release]")).expect("a profile");
     let manifest = format!("[package]\nname = \"hello\"\nedition = \"2024\"\n[workspace]\n[{profile}\n");
