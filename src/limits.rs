@@ -181,13 +181,25 @@ impl std::error::Error for LimitError {}
 const KIB: usize = 1024;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Room on the stack for parsed headers; the most that `headers_max` can be set to. 256: two pages. A larger array
-/// would be touched page by page on every call, by the stack's overflow probes, however few headers come.
+/// Room on the stack for the headers of a usual request. A larger array would be touched page by page on every call, by
+/// the stack's overflow probes, however few headers come.
+pub(crate) const HEADERS_USUAL: usize = 48;
+
+/// Room for headers where that is too little; the most that `headers_max` can be set to.
 pub(crate) const HEADERS_CAPACITY: usize = 256;
 
-/// One read from a socket, and the size of the buffer that is lent to a connection while it has bytes pending.
-/// 16 KiB: any usual request whole, and one page of the kernel's loopback segments.
+/// The buffer that is lent to a connection while it has bytes pending, as it begins. With what the allocator adds it
+/// fills one page, so the first request costs one, not five and a mapping of their own; most requests fit whole.
+pub(crate) const FIRST_READ_BYTES: usize = 4 * KIB - 32;
+
+/// What a buffer grows by where that is too little. 16 KiB: any usual head whole.
 pub(crate) const READ_BYTES: usize = 16 * KIB;
+
+/// The buffer for a reply's head and a small body, as it begins.
+pub(crate) const FIRST_WRITE_BYTES: usize = KIB;
+
+/// Buffers up to this size are kept for the next connection; larger ones go back to the allocator.
+pub(crate) const SPARE_BYTES_MAX: usize = 32 * KIB;
 
 /// A reply's body up to this size is copied behind its head, so that both leave in one plain write.
 pub(crate) const COALESCE_BYTES_MAX: usize = 4 * KIB;
@@ -237,7 +249,7 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
 
 const _: () = assert!(CHUNK_OVERHEAD_BYTES_MAX <= LINGER_BYTES_MAX);
-const _: () = assert!(COALESCE_BYTES_MAX + REPLY_HEAD_BYTES_MAX <= READ_BYTES, "a coalesced reply fits a lent buffer");
+const _: () = assert!(COALESCE_BYTES_MAX + REPLY_HEAD_BYTES_MAX <= SPARE_BYTES_MAX / 2, "its buffer is kept");
 const _: () = assert!(OVERSLEPT_MIN.as_millis() > TURN_TIME_MAX.as_millis(), "a turn is no freeze");
 
 #[cfg(test)]

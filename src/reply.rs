@@ -117,6 +117,12 @@ impl Reply {
 
     /// Replaces a streamed body by its bytes.
     pub(crate) fn read_whole(&mut self) -> io::Result<()> {
+        if matches!(self.body, Body::Stream(..)) { self.read_stream() } else { Ok(()) }
+    }
+
+    /// On its own, because reading takes two pages of the stack.
+    #[inline(never)]
+    fn read_stream(&mut self) -> io::Result<()> {
         if let Body::Stream(source, length) = &mut self.body {
             let mut bytes = Vec::new();
             source.read_to_end(*length, &mut bytes)?;

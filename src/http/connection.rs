@@ -10,7 +10,7 @@
 use crate::error::ProtocolError;
 use crate::http::chunked::{Decoder, Progress};
 use crate::http::head::{self, EndScan, Framing, Head, HeaderRoom};
-use crate::limits::{Limits, READ_BYTES};
+use crate::limits::{FIRST_READ_BYTES, Limits, READ_BYTES};
 use std::time::Duration;
 
 /// The input side of one connection. Times are readings of the awake clock.
@@ -75,7 +75,7 @@ impl Connection {
             self.start = 0;
         }
         let missing = self.body_bytes_missing().unwrap_or(usize::MAX);
-        let wanted = missing.clamp(1, READ_BYTES / 4);
+        let wanted = missing.clamp(1, FIRST_READ_BYTES / 4);
         if self.room() < wanted && self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -108,7 +108,8 @@ impl Connection {
         Some(std::mem::take(&mut self.buffer))
     }
 
-    /// Decides on the bytes read so far. Call until it says `NeedMore` or `Refuse`.
+    /// Decides on the bytes read so far. Call until it says `NeedMore` or `Refuse`. After `TooManyHeaders` it may be
+    /// asked again with more room.
     pub(crate) fn advance<'a>(&'a mut self, now: Duration, limits: &Limits, room: &'a mut HeaderRoom<'a>) -> Step<'a> {
         match self.try_advance(now, limits, room) {
             Ok(step) => step,
@@ -155,17 +156,32 @@ impl Connection {
             [first, ..] if !first.is_ascii_graphic() && *first != b'\n' => return Err(ProtocolError::MalformedHead),
             _ => {}
         }
-        let Some(head_bytes) = scan.find(pending)? else {
-            if pending.len() >= limits.head_bytes_max {
-                return Err(head::blame_oversized(pending, limits));
+        let (head, head_bytes) = if *scan == EndScan::default() {
+            // Most heads arrive whole: then the parser finds the end as well, and it is searched for only in what
+            // fails.
+            match head::parse(pending, room, limits) {
+                Ok((_, head_bytes)) if head_bytes > limits.head_bytes_max => {
+                    return Err(head::blame_oversized(&pending[..head_bytes], limits));
+                }
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    let whole = end_of_head(scan, pending, limits)?;
+                    return match whole {
+                        Some(_) => Err(error),
+                        None => {
+                            self.deadline.get_or_insert(now + limits.head_time_max);
+                            Ok(Step::NeedMore)
+                        }
+                    };
+                }
             }
-            self.deadline.get_or_insert(now + limits.head_time_max);
-            return Ok(Step::NeedMore);
+        } else {
+            let Some(head_bytes) = end_of_head(scan, pending, limits)? else {
+                self.deadline.get_or_insert(now + limits.head_time_max);
+                return Ok(Step::NeedMore);
+            };
+            head::parse(&pending[..head_bytes], room, limits)?
         };
-        if head_bytes > limits.head_bytes_max {
-            return Err(head::blame_oversized(&pending[..head_bytes], limits));
-        }
-        let head = head::parse(&pending[..head_bytes], room, limits)?;
         let shape = head.shape;
         let arrived = pending.len() - head_bytes;
         if let Framing::Sized(body_bytes) = shape.framing
@@ -207,11 +223,11 @@ impl Connection {
                 (progress.written, head_bytes + progress.read)
             }
         };
-        self.deadline = None;
-        self.state = State::Delivered { total };
         let request = &self.buffer[self.start..];
         // The head was parsed before the body arrived; parsing it again is cheaper than keeping 128 headers.
-        let head = head::parse(&request[..head_bytes], room, limits)?;
+        let (head, _) = head::parse(&request[..head_bytes], room, limits)?;
+        self.deadline = None;
+        self.state = State::Delivered { total };
         Ok(Step::Request(head, &request[head_bytes..head_bytes + body_bytes]))
     }
 
@@ -255,6 +271,15 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// Where the head ends, once its end is there; an error as soon as it is too large.
+fn end_of_head(scan: &mut EndScan, pending: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+    let end = scan.find(pending)?;
+    let head = end.map_or(pending, |end| &pending[..end]);
+    let too_large =
+        if end.is_some() { head.len() > limits.head_bytes_max } else { head.len() >= limits.head_bytes_max };
+    if too_large { Err(head::blame_oversized(head, limits)) } else { Ok(end) }
 }
 
 #[cfg(test)]

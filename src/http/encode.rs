@@ -48,11 +48,15 @@ pub(crate) fn head<'a>(
     content_type: Option<&str>,
     headers: impl Iterator<Item = (&'a str, &'a str)>,
 ) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    decimal(out, u64::from(facts.status));
-    out.push(b' ');
-    out.extend_from_slice(reason(facts.status).as_bytes());
-    out.extend_from_slice(if facts.failed { b"\r\nx-fc-status: 404\r\n" } else { b"\r\nx-fc-status: 200\r\n" });
+    if facts.status == 200 && !facts.failed {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nx-fc-status: 200\r\n");
+    } else {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        decimal(out, u64::from(facts.status));
+        out.push(b' ');
+        out.extend_from_slice(reason(facts.status).as_bytes());
+        out.extend_from_slice(if facts.failed { b"\r\nx-fc-status: 404\r\n" } else { b"\r\nx-fc-status: 200\r\n" });
+    }
     if let Some(content_type) = content_type {
         line(out, "content-type", content_type);
     }

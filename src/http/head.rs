@@ -4,15 +4,24 @@
 //! the form of the target, `Host`, and the framing headers. Must not know connections or buffers.
 
 use crate::error::ProtocolError;
-use crate::limits::{HEADERS_CAPACITY, Limits};
+use crate::limits::{HEADERS_CAPACITY, HEADERS_USUAL, Limits};
 use httparse::Status;
 use std::mem::MaybeUninit;
 
-/// Room for the headers of one head. Lives on the stack of whoever parses; untouched until headers fill it.
-pub(crate) type HeaderRoom<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_CAPACITY];
+/// Room for the headers of one head, untouched until headers fill it.
+pub(crate) type HeaderRoom<'a> = [MaybeUninit<httparse::Header<'a>>];
 
-pub(crate) fn header_room<'a>() -> HeaderRoom<'a> {
-    [const { MaybeUninit::uninit() }; HEADERS_CAPACITY]
+/// As much as usual requests take. Lives on the stack of whoever parses.
+pub(crate) fn usual_room<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_USUAL] {
+    [const { MaybeUninit::uninit() }; HEADERS_USUAL]
+}
+
+/// As much as any request may take.
+#[cold]
+pub(crate) fn full_room<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
+    let mut room = Vec::new();
+    room.resize_with(HEADERS_CAPACITY, MaybeUninit::uninit);
+    room
 }
 
 /// Looks for the end of a head in bytes that arrive piece by piece, each byte looked at once.
@@ -71,20 +80,24 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// Parses a whole head, its final empty line included.
+/// Parses a head, its final empty line included, at the beginning of `bytes`; also says where it ends. Headers beyond
+/// `room` are too many, as those beyond the limit are.
 pub(crate) fn parse<'a>(
     bytes: &'a [u8],
     room: &'a mut HeaderRoom<'a>,
     limits: &Limits,
-) -> Result<Head<'a>, ProtocolError> {
+) -> Result<(Head<'a>, usize), ProtocolError> {
     let mut request = httparse::Request::new(&mut []);
-    let room = &mut room[..limits.headers_max];
-    match request.parse_with_uninit_headers(bytes, room) {
-        Ok(Status::Complete(_)) => {}
+    let room_max = limits.headers_max.min(room.len());
+    let head_bytes = match request.parse_with_uninit_headers(bytes, &mut room[..room_max]) {
+        Ok(Status::Complete(head_bytes)) => head_bytes,
         Ok(Status::Partial) => return Err(ProtocolError::MalformedHead),
         Err(httparse::Error::TooManyHeaders) => return Err(ProtocolError::TooManyHeaders),
         Err(httparse::Error::Version) if names_other_version(bytes) => return Err(ProtocolError::Version),
         Err(_) => return Err(ProtocolError::MalformedHead),
+    };
+    if !has_strict_line_ends(&bytes[..head_bytes], request.headers) {
+        return Err(ProtocolError::BareLineFeed);
     }
     // A complete parse has filled all three.
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -96,7 +109,18 @@ pub(crate) fn parse<'a>(
     let path_and_query = path_and_query(method, target).ok_or(ProtocolError::TargetForm)?;
     let headers: &'a [httparse::Header<'a>] = request.headers;
     let shape = shape(headers, minor == 0, limits)?;
-    Ok(Head { method, path_and_query, headers, shape })
+    Ok((Head { method, path_and_query, headers, shape }, head_bytes))
+}
+
+/// Whether every line of a parsed head ends with CRLF. Its lines end where the next header's name begins, so nothing
+/// has to be searched for.
+fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
+    let begins_behind_crlf = |header: &httparse::Header<'_>| {
+        let position = header.name.as_ptr().addr() - head.as_ptr().addr();
+        head[..position].ends_with(b"\r\n")
+    };
+    // httparse skips line feeds in front of the request.
+    head[0] != b'\n' && head.ends_with(b"\r\n\r\n") && headers.iter().all(begins_behind_crlf)
 }
 
 /// A head that has outgrown `head_bytes_max` without ending: says which part is to blame.

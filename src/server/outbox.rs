@@ -17,6 +17,7 @@ pub(crate) struct Outbox {
     body: Bytes,
     body_sent: usize,
     stream: Option<Stream>,
+    copied: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -95,6 +96,11 @@ impl Outbox {
         &mut self.head
     }
 
+    /// A small body whose bytes are among the head's now.
+    pub(crate) fn copied_body(&mut self) -> Option<Vec<u8>> {
+        if self.copied.capacity() == 0 { None } else { Some(std::mem::take(&mut self.copied)) }
+    }
+
     /// Takes an answer. `keep` asks for the connection to stay open; says whether it can.
     pub(crate) fn take(&mut self, answer: Answer, shape: &Shape, method: &str, request_id: &str, keep: bool) -> bool {
         let Answer { reply, failed, unfinished, .. } = answer;
@@ -116,7 +122,12 @@ impl Outbox {
                 self.stream = Some(Stream { source, end, left, marker, request_id: request_id.to_owned() });
             }
             Body::Static(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(bytes),
-            Body::Owned(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(&bytes),
+            Body::Owned(bytes) if bytes.len() <= COALESCE_BYTES_MAX => {
+                self.head.extend_from_slice(&bytes);
+                if bytes.capacity() <= COALESCE_BYTES_MAX {
+                    self.copied = bytes;
+                }
+            }
             Body::Static(bytes) => self.body = Bytes::Static(bytes),
             Body::Owned(bytes) => self.body = Bytes::Owned(bytes),
         }

@@ -42,6 +42,9 @@ pub(crate) struct Loop<S: 'static, O: Os> {
 struct Spare {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// The last small body, kept until the next: musl gives a group of equal slots back with its last one and makes it
+    /// anew for the next small allocation, which costs more than all other work for a request together.
+    last_body: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -84,7 +87,8 @@ impl<S, O: Os> Loop<S, O> {
             let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
                 match event.token {
-                    Token::LISTENER => self.accept(),
+                    // Alone, it is rarely more than one connection, and asking for a second costs a call.
+                    Token::LISTENER => self.accept(if ready.len() == 1 { 1 } else { limits::ACCEPT_RUN_MAX }),
                     Token::WAKE => {}
                     token => self.step(token, event.readable, event.writable),
                 }
@@ -165,8 +169,8 @@ impl<S, O: Os> Loop<S, O> {
         interrupted
     }
 
-    fn accept(&mut self) {
-        for _ in 0..limits::ACCEPT_RUN_MAX {
+    fn accept(&mut self, run_max: usize) {
+        for _ in 0..run_max {
             if self.slots.is_full() {
                 return;
             }
@@ -230,7 +234,7 @@ impl<S, O: Os> Loop<S, O> {
         // Connections that the kernel has accepted for us would be reset with the listener.
         while !self.slots.is_full() && self.resting_until.is_none() {
             let before = self.slots.open();
-            self.accept();
+            self.accept(limits::ACCEPT_RUN_MAX);
             if self.slots.open() < before + limits::ACCEPT_RUN_MAX {
                 break;
             }

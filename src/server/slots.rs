@@ -142,6 +142,10 @@ impl<K> Slots<K> {
     pub(crate) fn insert(&mut self, slot: Slot<K>) -> Token {
         debug_assert!(!self.is_full(), "the listener is not watched while the slots are full");
         let index = self.free.pop().unwrap_or_else(|| {
+            if self.entries.is_empty() {
+                // Most instances have one connection; the vector would begin with room for four.
+                self.entries.reserve_exact(1);
+            }
             self.entries.push(Entry { generation: 0, slot: None });
             self.entries.len() - 1
         });

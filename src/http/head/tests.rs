@@ -1,11 +1,14 @@
 use super::*;
+
 use ProtocolError::*;
 
 fn parse_whole<R>(bytes: &[u8], limits: &Limits, look: impl FnOnce(&Head<'_>) -> R) -> Result<R, ProtocolError> {
     let end = EndScan::default().find(bytes)?;
     assert_eq!(end, Some(bytes.len()), "the case must be one whole head: {:?}", bytes.escape_ascii().to_string());
-    let mut room = header_room();
-    parse(bytes, &mut room, limits).map(|head| look(&head))
+    let mut room = full_room();
+    let (head, head_bytes) = parse(bytes, &mut room, limits)?;
+    assert_eq!(head_bytes, bytes.len());
+    Ok(look(&head))
 }
 
 fn framed(framing: Framing) -> Shape {

@@ -8,7 +8,7 @@ use crate::dispatch::NO_ID;
 use crate::error::ProtocolError;
 use crate::http::connection::Step;
 use crate::http::encode;
-use crate::http::head::header_room;
+use crate::http::head::{full_room, usual_room};
 use crate::limits;
 use crate::request::{Headers, Request};
 use crate::server::os::{Interest, Os, Token};
@@ -34,7 +34,7 @@ impl<S, O: Os> Loop<S, O> {
     fn receive(&mut self, token: Token) -> Outcome {
         let Some(slot) = self.slots.get(token) else { return Ok(()) };
         if slot.input.wants_buffer() {
-            slot.input.lend(take_spare(&mut self.spare.input));
+            slot.input.lend(take_spare(&mut self.spare.input, limits::FIRST_READ_BYTES));
         }
         let buffer = match slot.input.buffer_for_reading() {
             Ok(buffer) => buffer,
@@ -74,10 +74,16 @@ impl<S, O: Os> Loop<S, O> {
                 return self.close_or_linger(token, linger);
             }
             if slot.outbox.wants_buffer() {
-                slot.outbox.lend(take_spare(&mut self.spare.output));
+                slot.outbox.lend(take_spare(&mut self.spare.output, limits::FIRST_WRITE_BYTES));
             }
-            let mut room = header_room();
-            match slot.input.advance(now, &self.limits, &mut room) {
+            let mut usual = usual_room();
+            let mut full;
+            let mut step = slot.input.advance(now, &self.limits, &mut usual);
+            if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
+                full = full_room();
+                step = slot.input.advance(now, &self.limits, &mut full);
+            }
+            match step {
                 Step::NeedMore => return Ok(()),
                 Step::HeadDone { send_continue: true } => slot.outbox.raw().extend_from_slice(encode::CONTINUE),
                 Step::HeadDone { send_continue: false } => {}
@@ -96,8 +102,9 @@ impl<S, O: Os> Loop<S, O> {
                     // A stop may have been asked for while the callback ran, before the loop could see it.
                     let stopping = self.draining.is_some() || self.service.is_cancelled();
                     let wanted = shape.keep_alive && !answer.close && !stopping;
-                    let request_id = request.id().unwrap_or(NO_ID);
                     let unfinished = answer.unfinished;
+                    // Only a call that goes on will be named again.
+                    let request_id = unfinished.and_then(|_| request.id()).unwrap_or(NO_ID);
                     let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
                     if let Some(marker) = unfinished.filter(|_| !slot.outbox.is_streaming()) {
                         // A status or a method without content: there is nothing to stream.
@@ -203,6 +210,9 @@ impl<S, O: Os> Loop<S, O> {
         let Some(slot) = self.slots.get(token) else { return };
         give_spare(&mut self.spare.input, slot.input.reclaim());
         give_spare(&mut self.spare.output, slot.outbox.reclaim());
+        if let Some(body) = slot.outbox.copied_body() {
+            self.spare.last_body = body;
+        }
         let interest = slot.interest();
         if interest != slot.watched {
             slot.watched = interest;
@@ -242,13 +252,13 @@ pub(super) fn refuse<K>(slot: &mut Slot<K>, error: ProtocolError) {
     slot.mode = Mode::Closing { linger: true };
 }
 
-fn take_spare(spare: &mut Vec<u8>) -> Vec<u8> {
-    if spare.capacity() == 0 { Vec::with_capacity(limits::READ_BYTES) } else { std::mem::take(spare) }
+fn take_spare(spare: &mut Vec<u8>, first_bytes: usize) -> Vec<u8> {
+    if spare.capacity() == 0 { Vec::with_capacity(first_bytes) } else { std::mem::take(spare) }
 }
 
 /// Keeps a buffer of the usual size; what had to grow goes back to the allocator.
 fn give_spare(spare: &mut Vec<u8>, buffer: Option<Vec<u8>>) {
-    if let Some(buffer) = buffer.filter(|buffer| buffer.capacity() <= 2 * limits::READ_BYTES) {
+    if let Some(buffer) = buffer.filter(|buffer| buffer.capacity() <= limits::SPARE_BYTES_MAX) {
         *spare = buffer;
     }
 }

@@ -1,21 +1,20 @@
 //! Readiness by epoll(7), level-triggered.
 
 use crate::server::os::{EVENTS_PER_WAIT, Interest, Ready, Token};
-use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 pub(crate) struct Poller {
     epoll: OwnedFd,
-    events: Vec<Event>,
 }
 
 impl Poller {
     pub(crate) fn new() -> Result<Poller, Errno> {
-        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS_PER_WAIT) })
+        Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)? })
     }
 
     pub(crate) fn add(&mut self, source: BorrowedFd<'_>, token: Token, interest: Interest) -> Result<(), Errno> {
@@ -39,9 +38,9 @@ impl Poller {
     /// Adds to `ready` what became ready.
     pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<(), Errno> {
         let limit = limit.map(whole_milliseconds);
-        self.events.clear();
-        epoll::wait(&self.epoll, spare_capacity(&mut self.events), limit.as_ref())?;
-        for event in &self.events {
+        let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS_PER_WAIT];
+        let (events, _) = epoll::wait(&self.epoll, &mut room, limit.as_ref())?;
+        for event in events {
             let (flags, data) = (event.flags, event.data);
             let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
             ready.push(Ready {
