@@ -4,41 +4,58 @@
 //! name, and 14 kB for the tree and for numbers with fractions, neither of which is needed to write a few fields in
 //! order.
 
-use std::fmt::{Display, Write};
+#[cfg(any(test, feature = "inspector"))]
+use std::fmt::Display;
+#[cfg(any(test, feature = "inspector"))]
+use std::io::Write;
 
-/// A JSON object or array being written. Names are the caller's own and hold nothing to escape.
+/// A JSON object or array being written.
 pub(crate) struct Json {
-    text: String,
-    close: char,
+    text: Vec<u8>,
+    close: u8,
     /// What stands between two fields: nothing, or a line feed for people.
-    separator: &'static str,
+    separator: &'static [u8],
 }
+
+/// One allocation holds most documents whole.
+const BYTES_USUAL: usize = 256;
 
 impl Json {
     pub(crate) fn object() -> Json {
-        Json { text: "{".to_owned(), close: '}', separator: "" }
+        Json::open(b'{', b'}')
     }
 
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn array() -> Json {
-        Json { text: "[".to_owned(), close: ']', separator: "" }
+        Json::open(b'[', b']')
+    }
+
+    fn open(open: u8, close: u8) -> Json {
+        let mut text = Vec::with_capacity(BYTES_USUAL);
+        text.push(open);
+        Json { text, close, separator: b"" }
     }
 
     /// One field on each line.
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn in_lines(mut self) -> Json {
-        self.separator = "\n";
+        self.separator = b"\n";
         self
     }
 
     /// A field whose value is JSON as it is: a number, a boolean, another object.
     #[cfg(any(test, feature = "inspector"))]
-    pub(crate) fn raw(self, name: &str, value: impl Display) -> Json {
-        self.put(name, &value)
+    pub(crate) fn raw(mut self, name: &str, value: impl Display) -> Json {
+        self.name(name);
+        // Writing to memory does not fail; a Display that does has written what it could.
+        let _ = write!(self.text, "{value}");
+        self
     }
 
-    pub(crate) fn text(self, name: &str, value: &str) -> Json {
-        self.put(name, &quoted(value))
+    pub(crate) fn text(mut self, name: &str, value: &str) -> Json {
+        self.name(name);
+        self.quoted(value);
+        self
     }
 
     /// `null` where there is none.
@@ -46,7 +63,7 @@ impl Json {
     pub(crate) fn maybe_text(self, name: &str, value: Option<&str>) -> Json {
         match value {
             Some(value) => self.text(name, value),
-            None => self.put(name, &"null"),
+            None => self.raw(name, "null"),
         }
     }
 
@@ -54,35 +71,33 @@ impl Json {
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn element(mut self, value: &str) -> Json {
         self.separate();
-        self.text.push_str(value);
+        self.text.extend_from_slice(value.as_bytes());
         self
     }
 
     pub(crate) fn end(mut self) -> String {
         self.text.push(self.close);
-        self.text
+        // Only whole strings and what escapes them was written.
+        String::from_utf8(self.text).unwrap_or_default()
     }
 
-    fn put(mut self, name: &str, value: &dyn Display) -> Json {
+    fn name(&mut self, name: &str) {
         self.separate();
-        self.text.push_str(&quoted(name));
-        // Writing to a String does not fail; a Display that does has written what it could.
-        let _ = write!(self.text, ":{value}");
-        self
+        self.quoted(name);
+        self.text.push(b':');
+    }
+
+    fn quoted(&mut self, text: &str) {
+        // Serialising text to memory has nothing to fail with.
+        let _ = serde_json::to_writer(&mut self.text, text);
     }
 
     fn separate(&mut self) {
         if self.text.len() > 1 {
-            self.text.push(',');
-            self.text.push_str(self.separator);
+            self.text.push(b',');
+            self.text.extend_from_slice(self.separator);
         }
     }
-}
-
-/// A JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    // Serialising text to memory has nothing to fail with.
-    serde_json::to_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -92,12 +107,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_json() {
-        let inner = Json::array().element("1").element(&quoted("\"\n\u{1}ä")).end();
+        let inner = Json::array().element("1").element(&Json::array().element("2").end()).end();
         let text = Json::object()
             .in_lines()
             .raw("number", -7)
             .raw("flag", true)
-            .text("text", "a \"quote\" \\ \u{7f}\u{2028}")
+            .text("text", "a \"quote\" \\ \n\u{1}ä\u{7f}\u{2028}")
             .maybe_text("noText", None)
             .maybe_text("someText", Some(""))
             .text("a \"name\"", "")
@@ -105,8 +120,8 @@ mod tests {
             .raw("empty", Json::object().end())
             .end();
         let expected = json!({
-            "number": -7, "flag": true, "text": "a \"quote\" \\ \u{7f}\u{2028}", "noText": null,
-            "someText": "", "a \"name\"": "", "inner": [1, "\"\n\u{1}ä"], "empty": {},
+            "number": -7, "flag": true, "text": "a \"quote\" \\ \n\u{1}ä\u{7f}\u{2028}", "noText": null,
+            "someText": "", "a \"name\"": "", "inner": [1, [2]], "empty": {},
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }
