@@ -399,7 +399,7 @@ impl Answer {
         Answer { failed: false, ..Answer::failed(status, failure) }
     }
 
-    fn failed(status: u16, failure: &Failure) -> Answer {
+    pub(crate) fn failed(status: u16, failure: &Failure) -> Answer {
         let mut reply = Reply::from_json(failure.to_json());
         reply.status = status;
         Answer::done(reply, true)

@@ -98,6 +98,7 @@
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
+//! - `tiny_http`: the module `tiny_http`, the same functions on a server of that crate. It starts threads.
 
 mod app;
 mod config;
@@ -115,6 +116,8 @@ mod limits;
 mod reply;
 mod request;
 mod server;
+#[cfg(feature = "tiny_http")]
+pub mod tiny_http;
 
 pub use app::{App, ObserveFn, Observed, Route};
 pub use config::{Config, Listen};
@@ -138,6 +141,9 @@ use std::process::ExitCode;
 /// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
 /// once with 128 plus its number.
 pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
+    // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
+    // come and go during the start cheap: without it each is two system calls and two page faults.
+    let _anchor = std::hint::black_box(Box::new(0_u8));
     if let Some(event) = std::env::var_os(job::EVENT_VARIABLE) {
         init_logging();
         return job::run(app, state, event);
@@ -155,14 +161,20 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => return fail(&error, FAILED),
     };
+    announce(server.address());
+    server.run(app, state);
+    ExitCode::SUCCESS
+}
+
+/// Inlined: that it is shared must not cost the default build a byte.
+#[inline(always)]
+fn announce(address: &Listen) {
     // Serving does not depend on somebody reading this.
-    let _ = server::print(format!("fc-hooks: listening on {}\n", server.address()).as_bytes());
+    let _ = server::print(format!("fc-hooks: listening on {address}\n").as_bytes());
     if std::env::var_os("FC_FUNCTION_NAME").is_some() {
         // The platform's mark of a cold start's end (C-LOG-4).
         let _ = server::print(b"FunctionCompute fc-hooks runtime inited.\n");
     }
-    server.run(app, state);
-    ExitCode::SUCCESS
 }
 
 const FAILED: u8 = 1;
@@ -173,11 +185,41 @@ fn fail(error: &StartError, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// An author's own logger, set up before, stays.
 #[cfg(feature = "env_logger")]
 fn init_logging() {
-    // An author's own logger, set up before, stays.
-    let environment = env_logger::Env::default().default_filter_or("warn");
-    let _ = env_logger::Builder::from_env(environment).try_init();
+    if std::env::var_os(env_logger::DEFAULT_FILTER_ENV).is_some() {
+        let _ = env_logger::try_init();
+    } else if log::set_logger(&LATE_LOGGER).is_ok() {
+        log::set_max_level(DEFAULT_LEVEL);
+    }
+}
+
+/// Where `RUST_LOG` says nothing. Most instances live without a single warning.
+#[cfg(feature = "env_logger")]
+const DEFAULT_LEVEL: log::LevelFilter = log::LevelFilter::Warn;
+
+/// The logger of an instance that was not asked to log: made when it has something to say, because making it takes as
+/// many instructions as everything else between the exec and the first wait.
+#[cfg(feature = "env_logger")]
+struct LateLogger(std::sync::OnceLock<env_logger::Logger>);
+
+#[cfg(feature = "env_logger")]
+static LATE_LOGGER: LateLogger = LateLogger(std::sync::OnceLock::new());
+
+#[cfg(feature = "env_logger")]
+impl log::Log for LateLogger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= DEFAULT_LEVEL
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.get_or_init(|| env_logger::Builder::new().filter_level(DEFAULT_LEVEL).build()).log(record);
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 #[cfg(not(feature = "env_logger"))]

@@ -4,6 +4,9 @@ use crate::dispatch::{Journal, Marker};
 use crate::limits;
 use crate::server::os::Os;
 
+/// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
+const LINE_BYTES_USUAL: usize = 80;
+
 /// Formats log markers; keeps its line buffer.
 pub(crate) struct Console {
     line: Vec<u8>,
@@ -16,15 +19,33 @@ impl Console {
     }
 }
 
+/// Where lines go.
+pub(crate) trait Output {
+    fn print(&mut self, line: &[u8]);
+
+    /// Sends on what callbacks have printed.
+    fn flush_output(&mut self);
+}
+
+impl<O: Os> Output for O {
+    fn print(&mut self, line: &[u8]) {
+        Os::print(self, line);
+    }
+
+    fn flush_output(&mut self) {
+        Os::flush_output(self);
+    }
+}
+
 /// The console with what it prints through.
 pub(crate) struct Printer<'a, O> {
-    os: &'a mut O,
+    output: &'a mut O,
     console: &'a mut Console,
 }
 
-impl<'a, O: Os> Printer<'a, O> {
-    pub(crate) fn new(os: &'a mut O, console: &'a mut Console) -> Printer<'a, O> {
-        Printer { os, console }
+impl<'a, O: Output> Printer<'a, O> {
+    pub(crate) fn new(output: &'a mut O, console: &'a mut Console) -> Printer<'a, O> {
+        Printer { output, console }
     }
 
     fn print(&mut self, marker: Marker, edge: &str, request_id: &str, tail: &str) {
@@ -38,20 +59,22 @@ impl<'a, O: Os> Printer<'a, O> {
         let id = &request_id[..cut];
         let line = &mut self.console.line;
         line.clear();
+        // One allocation, not one for every doubling.
+        line.reserve(LINE_BYTES_USUAL);
         for part in ["FC ", marker.word(), edge, " RequestId: ", id, tail, "\n"] {
             line.extend_from_slice(part.as_bytes());
         }
-        self.os.print(line);
+        self.output.print(line);
     }
 }
 
-impl<O: Os> Journal for Printer<'_, O> {
+impl<O: Output> Journal for Printer<'_, O> {
     fn start(&mut self, marker: Marker, request_id: &str) {
         self.print(marker, " Start", request_id, "");
     }
 
     fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
-        self.os.flush_output();
+        self.output.flush_output();
         self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
     }
 }

@@ -4,10 +4,10 @@
 //! clocks of their own; [`unix`] is the real thing. What calls mean is not known here.
 
 mod awake;
-mod console;
+pub(crate) mod console;
 mod listen;
 mod os;
-mod outbox;
+pub(crate) mod outbox;
 mod run;
 mod slots;
 pub(crate) mod sys;

@@ -1,9 +1,9 @@
 //! The function under test: it does whatever a call tells it to, with every table that a test needs.
 //!
-//! `SUBJECT` picks the table. Hooks and events are told what to do by `x-fc-function-handler` (the only free text that
-//! reaches a hook), HTTP calls by their path behind `/do/` and their query. What has run is remembered and shown by
-//! `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header does. Not named
-//! `main.rs`: Cargo would take it for a test as well.
+//! `SUBJECT` picks the table, `SUBJECT_ENGINE` what it runs on. Hooks and events are told what to do by
+//! `x-fc-function-handler` (the only free text that reaches a hook), HTTP calls by their path behind `/do/` and their
+//! query. What has run is remembered and shown by `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header
+//! does. Not named `main.rs`: Cargo would take it for a test as well.
 
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use serde_json::json;
@@ -63,9 +63,36 @@ fn main() -> ExitCode {
         "required" => &REQUIRED,
         "thaw" => &THAW,
         "health" => &HEALTH,
+        #[cfg(feature = "inspector")]
+        "inspector" => return run(&fc_hooks::inspect::APP, Default::default()),
         unknown => panic!("no table is called '{unknown}'"),
     };
-    fc_hooks::run(app, State::default())
+    run(app, State::default())
+}
+
+fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
+    match std::env::var("SUBJECT_ENGINE").as_deref() {
+        Err(_) => fc_hooks::run(app, state),
+        #[cfg(feature = "tiny_http")]
+        Ok("tiny_http") => run_on_tiny_http(app, state),
+        Ok(unknown) => panic!("no engine is called '{unknown}'"),
+    }
+}
+
+/// Knows the binary's options, because it takes the inspector's place.
+#[cfg(feature = "tiny_http")]
+fn run_on_tiny_http<S>(app: &'static App<S>, state: S) -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.peek().is_none() || std::env::var_os("FC_CUSTOM_CONTAINER_EVENT").is_some() {
+        return fc_hooks::tiny_http::run(app, state);
+    }
+    let mut config = fc_hooks::Config::from_env().expect("a configuration");
+    while let Some(option) = arguments.next() {
+        let setting = option.trim_start_matches('-');
+        let value = if setting == "require-control-path" { Some("on".to_owned()) } else { arguments.next() };
+        config.set(setting, &value.expect("an option with a value")).expect("a setting");
+    }
+    fc_hooks::tiny_http::serve(app, state, config)
 }
 
 fn hook(state: &mut State, context: &Context<'_>, name: &str) -> Result {

@@ -58,6 +58,29 @@ pub fn traffic(pid: u32) -> (u64, u64) {
     (counter("rchar"), counter("wchar"))
 }
 
+/// Whether everything that was sent to this TCP port has been read and every thread sleeps. `traffic` does not count what
+/// is read by `recv`, as the standard library does.
+pub fn has_read_all(pid: u32, port: u16) -> bool {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("the process lives");
+    let port = format!(":{port:04X}");
+    let is_pending = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, remote, _, queues, ..] = columns[..] else { return false };
+        let (unsent, unread) = queues.split_once(':').unwrap_or_default();
+        let none = |queue: &str| queue.bytes().all(|digit| digit == b'0');
+        (local.ends_with(&port) && !none(unread)) || (remote.ends_with(&port) && !none(unsent))
+    };
+    !table.lines().any(is_pending) && all_asleep(pid)
+}
+
+/// Whether every thread of the process sleeps.
+pub fn all_asleep(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten();
+    let mut tasks = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    // A thread that has ended meanwhile does nothing either.
+    tasks.all(|task| matches!(state(task), 'S' | '?'))
+}
+
 /// Memory of the process that is in RAM, in kB. `VmRSS` is an estimate on some kernels: off by some pages for each CPU.
 pub fn resident_kb(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

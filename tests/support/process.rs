@@ -16,23 +16,35 @@ use std::time::Instant;
 pub struct Setup {
     command: Command,
     stderr_expected: bool,
+    tiny_http: bool,
+}
+
+/// Whether all subjects run on the `tiny_http` engine, the inspector's table included: `make test-tiny-http`.
+pub fn is_on_tiny_http() -> bool {
+    std::env::var("FC_HOOKS_TEST_ENGINE").is_ok_and(|engine| engine == "tiny_http")
 }
 
 impl Setup {
     /// The binary as it is: the inspector.
     pub fn inspector() -> Setup {
-        Setup::program(env!("CARGO_BIN_EXE_fc-hooks"))
+        if is_on_tiny_http() { Setup::subject("inspector") } else { Setup::program(env!("CARGO_BIN_EXE_fc-hooks")) }
     }
 
     /// The helper program with one of its tables, see `tests/subject/subject.rs`.
     pub fn subject(table: &str) -> Setup {
-        Setup::program(subject::path()).env("SUBJECT", table)
+        let setup = Setup::program(subject::path()).env("SUBJECT", table);
+        if is_on_tiny_http() { setup.on_tiny_http() } else { setup }
     }
 
     pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Setup {
         let mut command = Command::new(path);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Setup { command, stderr_expected: false }
+        Setup { command, stderr_expected: false, tiny_http: false }
+    }
+
+    /// Runs a subject on the `tiny_http` engine.
+    pub fn on_tiny_http(self) -> Setup {
+        Setup { tiny_http: true, ..self.env("SUBJECT_ENGINE", "tiny_http") }
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
@@ -85,12 +97,13 @@ impl Setup {
     }
 
     pub fn start_as_configured(self) -> Server {
+        let tiny_http = self.tiny_http;
         let process = self.run();
         let ready = |text: &str| text.contains('\n');
         let line = process.stdout.wait_for("the ready line", ready).lines().next().expect("a line").to_owned();
         let address = line.strip_prefix("fc-hooks: listening on ").unwrap_or_else(|| panic!("not ready: {line}"));
         let read_before = if cfg!(target_os = "linux") { proc_fs::traffic(process.pid()).0 } else { 0 };
-        Server { address: address.to_owned(), process, read_before, sent: Arc::default() }
+        Server { address: address.to_owned(), process, tiny_http, read_before, sent: Arc::default() }
     }
 }
 
@@ -224,6 +237,7 @@ impl Drop for Process {
 pub struct Server {
     pub address: String,
     pub process: Process,
+    tiny_http: bool,
     /// Bytes that it had read when it was ready.
     read_before: u64,
     /// Bytes that its clients have sent.
@@ -251,6 +265,10 @@ impl Server {
     pub fn has_read_everything(&self) {
         if !super::is_linux("waiting until the server has read what was sent") {
             return;
+        }
+        if self.tiny_http {
+            let port = self.tcp().port();
+            return wait_until("the server reads what was sent", || proc_fs::has_read_all(self.pid(), port));
         }
         wait_until("the server reads what was sent", || {
             let read = proc_fs::traffic(self.pid()).0 - self.read_before;

@@ -33,6 +33,9 @@ fn build(profile: &Path) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(ROOT).args(["build", "--quiet", "--offline", "--package", "fc-hooks", "--example", "subject"]);
     cargo.arg("--target-dir").arg(target);
+    if cfg!(feature = "tiny_http") {
+        cargo.args(["--features", "tiny_http"]);
+    }
     match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") => {}
         Some(name) => _ = cargo.args(["--profile", name]),

@@ -3,6 +3,8 @@
 //! One poller front, one file per backend with the same methods in the same order: `epoll` on Linux, `poll` elsewhere.
 //! `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in here.
 
+#[cfg(feature = "tiny_http")]
+pub(crate) mod accepted;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]

@@ -81,7 +81,26 @@ pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
 
 /// Takes the three signals over.
 pub(crate) fn install() -> io::Result<()> {
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCONT] {
+    take_over(&[libc::SIGTERM, libc::SIGINT, libc::SIGCONT])
+}
+
+/// Takes only SIGCONT over: the others are `ctrlc`'s, up to the first of them.
+#[cfg(feature = "tiny_http")]
+pub(crate) fn install_continued() -> io::Result<()> {
+    STOPS.store(0, Ordering::Relaxed);
+    take_over(&[libc::SIGCONT])
+}
+
+/// A stop signal has come to `ctrlc`, which does not say its number. The next one has to end the process with it.
+#[cfg(feature = "tiny_http")]
+pub(crate) fn stop_caught_elsewhere() {
+    on_signal(libc::SIGTERM);
+    // Where it fails, a second signal comes here again.
+    let _ = install();
+}
+
+fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
+    for &signal in signals {
         // SAFETY: all zeroes is a valid sigaction (no flags, empty mask) on every Unix.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;

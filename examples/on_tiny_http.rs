@@ -1,0 +1,15 @@
+//! The ten-line function, on a server of tiny_http.
+use fc_hooks::{App, Route};
+
+static APP: App<u64> = App::new(&[
+    Route::initialize(|_, _| Ok("ready".into())),
+    Route::invoke(|served, _, request| {
+        *served += 1;
+        Ok(request.body().to_vec().into())
+    }),
+    Route::pre_stop(|served, _| Ok(format!("served {served}").into())),
+]);
+
+fn main() -> std::process::ExitCode {
+    fc_hooks::tiny_http::run(&APP, 0)
+}

@@ -1,0 +1,268 @@
+//! One function, answering one request at a time.
+
+use super::closing::Closing;
+use super::message::{self, NoBody, Refusal};
+use crate::app::App;
+use crate::config::Config;
+use crate::dispatch::{Answer, NO_ID, Service};
+use crate::error::StartError;
+use crate::hook::Failure;
+use crate::http::head::{self, Framing, Head, Shape};
+use crate::lifecycle::{Evidence, Moment};
+use crate::limits::{DRAIN_LINGER_TIME_MAX, Limits};
+use crate::request::{Headers, Peer, Request};
+use crate::server::console::{Console, Output, Printer};
+use crate::server::outbox::{Outbox, Pulled};
+use crate::server::sys::signals;
+use crate::server::{self, SURROUNDINGS};
+use std::fmt;
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+
+/// An [`App`] with its state, for a [`tiny_http::Server`](::tiny_http::Server) of one's own.
+///
+/// ```no_run
+/// use fc_hooks::tiny_http::Function;
+/// use fc_hooks::{App, Route};
+///
+/// static APP: App<u64> = App::new(&[
+///     Route::initialize(|_, _| Ok("ready".into())),
+///     Route::get("/count", |count, _, _| {
+///         *count += 1;
+///         Ok(count.to_string().into())
+///     }),
+/// ]);
+///
+/// let server = tiny_http::Server::http("0.0.0.0:9000").expect("a free port");
+/// let mut function = Function::new(&APP, 0);
+/// for request in server.incoming_requests() {
+///     if request.url().starts_with("/mine/") {
+///         let _ = request.respond(tiny_http::Response::from_string("not the function's"));
+///     } else if let Err(unanswered) = function.answer(request) {
+///         eprintln!("{unanswered}");
+///     }
+/// }
+/// function.stop();
+/// ```
+///
+/// What is checked here is checked here only: a request that the server's own code answers is what tiny_http takes it
+/// for, and may be one that was smuggled in. Hand requests on in the order in which they came, those of one server to
+/// one function; a reply waits for those that are owed on its connection. Signals are the server's business: call
+/// [`Function::stop`] at the end.
+pub struct Function<S: 'static> {
+    service: Service<S>,
+    limits: Limits,
+    console: Console,
+    output: Stdout,
+    closing: Closing,
+}
+
+impl<S> Function<S> {
+    /// A function with the default configuration.
+    pub fn new(app: &'static App<S>, state: S) -> Function<S> {
+        Function::of(app, state, &Config::default())
+    }
+
+    /// A function with what applies of a configuration: limits of size, health path, control path, log markers.
+    ///
+    /// # Errors
+    /// A limit is outside the range that [`Limits::NAMES`] gives.
+    pub fn with_config(app: &'static App<S>, state: S, config: &Config) -> Result<Function<S>, StartError> {
+        config.limits.check().map_err(|error| StartError::new(error.to_string()))?;
+        Ok(Function::of(app, state, config))
+    }
+
+    pub(super) fn of(app: &'static App<S>, state: S, config: &Config) -> Function<S> {
+        let mut service = Service::new(app, state, SURROUNDINGS);
+        if let Some(path) = &config.health_path {
+            service.health_path = Some(path.clone());
+        }
+        service.control_path_required |= config.control_path_required;
+        let console = Console::new(config.call_markers);
+        Function { service, limits: config.limits.clone(), console, output: Stdout, closing: Closing::default() }
+    }
+
+    /// Answers one request, reading its body and writing the reply on the calling thread.
+    ///
+    /// # Errors
+    /// Says why the client did not get what a callback answered, or not whole. Nothing is left to be done about it.
+    pub fn answer(&mut self, mut request: ::tiny_http::Request) -> Result<(), Unanswered> {
+        let received = (SURROUNDINGS.now)();
+        if signals::take_continued() {
+            self.service.note(Evidence { sigcont: true, ..Evidence::default() });
+        }
+        let Some(peer) = request.remote_addr().copied() else {
+            return Err(self.refuse_unix(request));
+        };
+        if self.closing.has_closed(peer) {
+            drop(message::release(request));
+            return Err(Unanswered::Closed);
+        }
+        let bytes = match message::head_bytes(&request, &self.limits) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.refuse(request, peer, error.into())),
+        };
+        let mut room = Vec::new();
+        room.resize_with(request.headers().len(), MaybeUninit::uninit);
+        let (head, _) = match head::parse(&bytes, &mut room, &self.limits) {
+            Ok(head) => head,
+            Err(error) => return Err(self.refuse(request, peer, error.into())),
+        };
+        let body = match message::body(&mut request, head.shape.framing, &self.limits) {
+            Ok(body) => body,
+            Err(NoBody::Refused(refusal)) => return Err(self.refuse(request, peer, refusal)),
+            Err(NoBody::ClientLeft) => {
+                self.closing.reset(peer);
+                drop(message::release(request));
+                return Err(Unanswered::ClientLeft);
+            }
+        };
+        let is_last = message::is_last(&request);
+        // From here on tiny_http reads the connection's next request.
+        let writer = request.into_writer();
+        self.call(head, &body, peer, received, writer, is_last)
+    }
+
+    /// Runs pre-stop if the platform did not call it (C-STOP-3).
+    pub fn stop(&mut self) {
+        self.service.stop(&mut Printer::new(&mut self.output, &mut self.console));
+    }
+
+    fn call(
+        &mut self,
+        head: Head<'_>,
+        body: &[u8],
+        peer: SocketAddr,
+        received: Moment,
+        mut writer: Box<dyn Write + Send>,
+        is_last: bool,
+    ) -> Result<(), Unanswered> {
+        let Head { method, path_and_query, headers, shape } = head;
+        let request = Request { method, path_and_query, headers: Headers(headers), body, peer: Peer::Ip(peer) };
+        let printer = &mut Printer::new(&mut self.output, &mut self.console);
+        let answer = self.service.handle(&request, received, printer);
+        let is_stopping = self.service.is_cancelled();
+        let wanted = shape.keep_alive && !is_last && !answer.close && !is_stopping;
+        let request_id = request.id().unwrap_or(NO_ID);
+        let unfinished = answer.unfinished;
+        let mut outbox = Outbox::default();
+        let kept = outbox.take(answer, &shape, method, request_id, wanted);
+        if let Some(marker) = unfinished.filter(|_| !outbox.is_streaming()) {
+            // A status without content: there is nothing to stream.
+            self.service.finish(marker, request_id, false, printer);
+        }
+        let outcome = self.send(outbox, &mut *writer);
+        match outcome {
+            Ok(()) if kept => {}
+            Ok(()) => {
+                log::trace!("the last reply to {peer}");
+                if !is_last && !is_stopping {
+                    self.closing.end_writing(peer);
+                }
+            }
+            Err(_) => self.closing.reset(peer),
+        }
+        outcome
+    }
+
+    /// Writes a reply, pulling a streamed one piece by piece.
+    fn send(&mut self, mut outbox: Outbox, writer: &mut dyn Write) -> Result<(), Unanswered> {
+        let printer = &mut Printer::new(&mut self.output, &mut self.console);
+        loop {
+            let (head, body) = outbox.unsent();
+            if let Err(error) = message::write_whole(writer, [head, body]) {
+                if let Some(stream) = outbox.abandon() {
+                    // The author's code did nothing wrong: its reader was merely not read to the end.
+                    self.service.finish(stream.marker, &stream.request_id, false, printer);
+                }
+                log::debug!("a reply was not taken: {error}");
+                let stalled = error.kind() == io::ErrorKind::WouldBlock;
+                return Err(if stalled { Unanswered::ReaderStalled } else { Unanswered::ClientLeft });
+            }
+            outbox.sent(head.len() + body.len());
+            if !outbox.is_streaming() {
+                return Ok(());
+            }
+            match outbox.pull() {
+                Pulled::More => {}
+                Pulled::Last(stream) => self.service.finish(stream.marker, &stream.request_id, false, printer),
+                Pulled::Failed(stream, error) => {
+                    log::error!("the reply's stream failed: {error}, request {}", stream.request_id);
+                    self.service.finish(stream.marker, &stream.request_id, true, printer);
+                    return Err(Unanswered::StreamFailed);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, request: ::tiny_http::Request, peer: SocketAddr, refusal: Refusal) -> Unanswered {
+        log::debug!("refused {peer}: {}", refusal.message);
+        let linger_max = if signals::stop_requested() { DRAIN_LINGER_TIME_MAX } else { self.limits.linger_time_max };
+        self.closing.close_with(peer, &reply_of(refusal), linger_max.min(self.limits.linger_time_max));
+        drop(message::release(request));
+        Unanswered::Refused(refusal.status)
+    }
+
+    fn refuse_unix(&mut self, request: ::tiny_http::Request) -> Unanswered {
+        const NO_ADDRESS: Refusal = Refusal { status: 501, message: "Unix sockets are not served on tiny_http" };
+        if let Some(mut writer) = message::release(request) {
+            // Whether or not it arrives, nothing else can be done.
+            let _ = message::write_whole(&mut writer, [&reply_of(NO_ADDRESS), b""]);
+        }
+        Unanswered::Refused(NO_ADDRESS.status)
+    }
+}
+
+/// The whole reply to a request that is refused, as the default server writes it.
+fn reply_of(refusal: Refusal) -> Vec<u8> {
+    let failure = Failure { message: refusal.message.to_owned(), error_type: "ProtocolError".to_owned() };
+    let shape = Shape { framing: Framing::Sized(0), keep_alive: false, expects_continue: false, http10: false };
+    let mut outbox = Outbox::default();
+    outbox.take(Answer::failed(refusal.status, &failure), &shape, "", NO_ID, false);
+    let (head, body) = outbox.unsent();
+    [head, body].concat()
+}
+
+/// Why a client did not get what a callback answered, or not whole. It has been told, as far as it could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// The request breaks HTTP or a limit. It was answered with this status and its connection closed.
+    Refused(u16),
+    /// The request came over a connection that had been closed before, behind one that was refused, say.
+    Closed,
+    /// The client left before its request or the reply was whole.
+    ClientLeft,
+    /// The client took nothing of its reply for too long. The connection was cut.
+    ReaderStalled,
+    /// The reader of a streamed reply failed. The connection was cut.
+    StreamFailed,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unanswered::Refused(status) => write!(f, "the request was refused with {status}"),
+            Unanswered::Closed => f.write_str("the connection had been closed before the request"),
+            Unanswered::ClientLeft => f.write_str("the client left early"),
+            Unanswered::ReaderStalled => f.write_str("the client did not take its reply"),
+            Unanswered::StreamFailed => f.write_str("the reply's stream failed"),
+        }
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+struct Stdout;
+
+impl Output for Stdout {
+    fn print(&mut self, line: &[u8]) {
+        // No call may fail because its log cannot be written.
+        let _ = server::print(line);
+    }
+
+    fn flush_output(&mut self) {
+        let _ = server::flush_output();
+    }
+}

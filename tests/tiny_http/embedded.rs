@@ -1,0 +1,150 @@
+//! `Function::answer` in a server of the caller's own.
+
+use crate::support::client::{Client, request};
+use crate::support::pattern;
+use fc_hooks::tiny_http::{Function, Unanswered};
+use fc_hooks::{App, Config, Error, Reply, Route};
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle, ThreadId};
+use tiny_http::{Response, Server, TestRequest};
+
+/// Not `Send`: the threads that callbacks ran on.
+type State = Rc<RefCell<Vec<ThreadId>>>;
+
+static APP: App<State> = App::new(&[
+    Route::initialize(|threads, _| note(threads, "ready")),
+    Route::invoke(|threads, _, event| note(threads, event.body().to_vec())),
+    Route::get("/call", |threads, _, request| note(threads, format!("{} from {}", request.path(), request.peer()))),
+    Route::get("/evil", |_, _, _| Err(Error::typed("E\r\nset-cookie: a", "\r\nset-cookie: b\n\rset-cookie: c"))),
+    Route::get("/cut", |_, _, _| Ok(Reply::stream_sized(&b"short"[..], 6))),
+    Route::pre_stop(|threads, _| note(threads, "bye")),
+]);
+
+fn note(threads: &State, reply: impl Into<Reply>) -> fc_hooks::Result {
+    threads.borrow_mut().push(thread::current().id());
+    Ok(reply.into())
+}
+
+/// What became of the requests, and whether all callbacks, this many, ran on the thread of the loop.
+type Outcome = (Vec<Result<(), Unanswered>>, Vec<bool>);
+
+/// A server that answers `/mine` by itself. Ends when it is unblocked.
+fn serve(config: &Config) -> (Arc<Server>, SocketAddr, JoinHandle<Outcome>) {
+    let config = config.clone();
+    let (sender, receiver) = channel();
+    let handle = thread::spawn(move || {
+        let server = Arc::new(Server::http("127.0.0.1:0").expect("a free port"));
+        sender.send(server.clone()).expect("the test waits");
+        let state = State::default();
+        let mut function = Function::with_config(&APP, state.clone(), &config).expect("a configuration");
+        let mut outcomes = Vec::new();
+        while let Ok(request) = server.recv() {
+            match request.url() {
+                "/mine" => request.respond(Response::from_string("mine")).expect("a client"),
+                _ => outcomes.push(function.answer(request)),
+            }
+        }
+        function.stop();
+        let here = thread::current().id();
+        let on_this_thread = state.borrow().iter().map(|id| *id == here).collect();
+        (outcomes, on_this_thread)
+    });
+    let server = receiver.recv().expect("a server");
+    let address = server.server_addr().to_ip().expect("an address");
+    (server, address, handle)
+}
+
+fn connect(address: SocketAddr) -> Client {
+    Client::tcp(TcpStream::connect(address).expect("a connection"), Arc::default())
+}
+
+#[test]
+fn requests_of_a_server_of_ones_own() {
+    let mut config = Config::default();
+    config.set("limit", "body_bytes_max=2000").expect("a setting");
+    config.set("health-path", "/healthz").expect("a setting");
+    config.set("log-markers", "off").expect("a setting");
+    let (server, address, handle) = serve(&config);
+    let mut client = connect(address);
+    let local = client.local();
+    // In turns, over one connection, and pipelined.
+    client.send([request("GET", "/mine", &[], b""), request("POST", "/initialize", &[], b"")].concat());
+    assert_eq!([client.reply().text(), client.reply().text()], ["mine", "ready"]);
+    assert_eq!(client.get("/healthz").text(), "ok");
+    assert!(client.call("POST", "/invoke", &[], &pattern(2000)).body == pattern(2000));
+    assert_eq!(client.get("/mine").text(), "mine");
+    assert_eq!(client.get("/call").text(), format!("/call from {local}"));
+    assert_eq!(client.get("/nowhere").status, 404);
+    assert_eq!(client.call("HEAD", "/call", &[], b"").status, 200);
+    let failed = client.get("/evil");
+    assert_eq!(failed.error().1, "\r\nset-cookie: b\n\rset-cookie: c");
+    assert_eq!(failed.headers.len(), 3, "{failed:?}");
+    let mut cut = connect(address);
+    cut.send(request("GET", "/cut", &[], b""));
+    assert_eq!(cut.rest().1, crate::support::client::End::Reset);
+    // What is refused ends the connection. What comes behind it reaches neither callbacks nor a reply.
+    let events = request("POST", "/invoke", &[], b"smuggled");
+    client.send([b"POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", &events[..], &events].concat());
+    assert_eq!(client.reply().status, 400);
+    client.is_closed();
+    drop(client);
+    let mut other = connect(address);
+    assert_eq!(other.call("POST", "/invoke", &[], &pattern(2001)).status, 413);
+    other.is_closed();
+    drop(other);
+    assert_eq!(connect(address).get("/call").status, 200);
+
+    server.unblock();
+    let (outcomes, on_this_thread) = handle.join().expect("the loop ends");
+    use Unanswered::{Closed, Refused, StreamFailed};
+    let (closed, told): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().filter_map(Result::err).partition(|unanswered| *unanswered == Closed);
+    assert_eq!(told, [StreamFailed, Refused(400), Refused(413)]);
+    assert!(closed.len() <= 2, "{closed:?}");
+    assert_eq!(on_this_thread, [true; 6], "initialize, invoke, call, call, call, pre-stop");
+}
+
+/// A stopped instance answers and wants no further call: the connection ends though its client did not ask for that. One
+/// that goes on all the same is not served and holds nobody up, even in the middle of a request.
+#[test]
+fn behind_pre_stop_connections_end() {
+    let (server, address, handle) = serve(&Config::default());
+    let mut client = connect(address);
+    assert_eq!(client.call("GET", "/pre-stop", &[], b"").text(), "bye");
+    client.send([request("POST", "/invoke", &[], b"late"), request("POST", "/invoke", &[], b"too late")].concat());
+    let reply = client.reply();
+    assert_eq!((reply.text().as_str(), reply.header("connection")), ("late", Some("close")));
+    client.is_closed();
+    assert_eq!(connect(address).get("/mine").text(), "mine");
+    let mut client = connect(address);
+    assert_eq!(client.call("POST", "/invoke", &[], b"later").text(), "later");
+    client.send("POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n");
+    for _ in 0..2 {
+        assert_eq!(connect(address).get("/mine").text(), "mine");
+    }
+    server.unblock();
+    let (outcomes, on_this_thread) = handle.join().expect("the loop ends");
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3, "{outcomes:?}");
+    let others = outcomes.iter().filter_map(|outcome| outcome.err());
+    assert!(others.into_iter().all(|unanswered| unanswered == Unanswered::Closed), "{outcomes:?}");
+    assert_eq!(on_this_thread.len(), 3, "pre-stop, late, later");
+}
+
+/// A limit is checked before anything is served, and a request without a connection is answered into the void.
+#[test]
+fn without_a_connection() {
+    let mut config = Config::default();
+    config.limits.headers_max = 0;
+    let error = Function::with_config(&APP, State::default(), &config).err().expect("a limit out of range");
+    assert_eq!(error.to_string(), "limit headers_max: 0 is not between 1 and 256");
+    let state = State::default();
+    let mut function = Function::new(&APP, state.clone());
+    let host = "host: a".parse::<tiny_http::Header>().expect("a header");
+    assert_eq!(function.answer(TestRequest::new().with_path("/call").with_header(host).into()), Ok(()));
+    assert_eq!(function.answer(TestRequest::new().into()), Err(Unanswered::Refused(400)));
+    assert_eq!(state.borrow().len(), 1);
+}

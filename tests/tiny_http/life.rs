@@ -1,0 +1,155 @@
+//! From start to stop: threads, freezes in a reply, signals, and the end of tiny_http itself.
+
+use crate::subject;
+use crate::support::client::{End, request};
+use crate::support::process::Setup;
+use crate::support::{is_linux, pattern, proc_fs, state_of, sys, users, wait_until};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// C-START-1, C-LOG-4, C-STOP-3: the lines of a whole life, as the default server prints them, and exit code 0.
+#[test]
+fn a_whole_life() {
+    for user in users() {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            let server = subject("full").user(user).env("FC_FUNCTION_NAME", "shop").start();
+            let mut client = server.connect();
+            for (method, path) in [("POST", "/initialize"), ("POST", "/invoke"), ("GET", "/pre-freeze")] {
+                assert_eq!(client.call(method, path, &[("x-fc-request-id", "r")], b"").status, 200, "{path}");
+            }
+            server.process.signal(signal);
+            let expected = "FunctionCompute fc-hooks runtime inited.\n\
+                FC Initialize Start RequestId: r\nFC Initialize End RequestId: r\n\
+                FC Invoke Start RequestId: r\nFC Invoke End RequestId: r\n\
+                FC PreFreeze Start RequestId: r\nFC PreFreeze End RequestId: r\n\
+                FC PreStop Start RequestId: -\nFC PreStop End RequestId: -\n";
+            assert_eq!(server.ended(), expected, "signal {signal}");
+            client.is_closed();
+        }
+    }
+}
+
+/// What tiny_http had read when the signal came is answered, and said to be the last.
+#[test]
+fn what_waits_when_the_signal_comes_is_answered() {
+    let server = subject("full").start();
+    let mut busy = server.connect();
+    busy.send(request("GET", "/do/spin", &[], b""));
+    server.process.stdout.wait_for("the callback", |text| text.contains("subject: spinning"));
+    let mut waiting = server.connect();
+    waiting.send(request("GET", "/thing", &[], b""));
+    wait_until("the request is read", || proc_fs::has_read_all(server.pid(), server.tcp().port()));
+    server.process.signal(libc::SIGTERM);
+    for (client, body) in [(&mut busy, "cancelled"), (&mut waiting, "GET thing")] {
+        let reply = client.reply();
+        assert_eq!((reply.text().as_str(), reply.header("connection")), (body, Some("close")));
+    }
+    server.ended();
+}
+
+/// A second signal ends the process at once, with 128 and its number, in a callback and in pre-stop.
+#[test]
+fn a_second_signal_exits_at_once() {
+    if !is_linux("when a signal has been noticed") {
+        return;
+    }
+    let stops = [libc::SIGTERM, libc::SIGINT];
+    for (first, second) in stops.into_iter().flat_map(|first| stops.map(|second| (first, second))) {
+        for in_callback in [true, false] {
+            let hooks = if in_callback { "static" } else { "stuck" };
+            let server = subject("full").env("SUBJECT_HOOKS", hooks).start();
+            let mut client = server.connect();
+            let is_stuck = |text: &str| text.contains("subject: stuck\n");
+            if in_callback {
+                client.send(request("GET", "/do/stuck", &[], b""));
+                server.process.stdout.wait_for("the callback", is_stuck);
+            }
+            server.process.deliver(first);
+            if !in_callback {
+                server.process.stdout.wait_for("pre-stop", is_stuck);
+            }
+            wait_until("every thread sleeps", || proc_fs::all_asleep(server.pid()));
+            server.process.signal(second);
+            assert_eq!(server.process.ended().code, 128 + second, "{first} then {second}");
+        }
+    }
+}
+
+/// tiny_http accepts nothing more after its first failure: the instance ends, in order, and says why. A connection
+/// takes two descriptors. With one left tiny_http panics in place of an error.
+#[test]
+fn the_end_of_accepting_ends_the_process() {
+    if !is_linux("descriptor limits") {
+        return;
+    }
+    let mut servers =
+        [24, 25].map(|limit| (subject("full").descriptors(limit).expect_stderr().start(), limit)).into_iter();
+    let has_pairs = |pid: u32, limit| proc_fs::free_descriptors(pid, limit).len() % 2 == 0;
+    let (server, _) = servers.find(|(server, limit)| has_pairs(server.pid(), *limit)).expect("one of two numbers");
+    let mut clients = Vec::new();
+    while let Ok(client) = TcpStream::connect(server.tcp()) {
+        clients.push(client);
+        assert!(clients.len() < 1000, "it goes on accepting");
+    }
+    let ended = server.process.ended();
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.ends_with("FC PreStop End RequestId: -\n"), "{}", ended.stdout);
+    let reason = "fc-hooks: cannot accept connections: Too many open files";
+    assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+}
+
+/// A reader that takes nothing is cut, so that the others get their turn.
+#[test]
+fn a_reader_that_stalls_is_cut() {
+    let server = subject("full").limits("stall_ms_max=50").start();
+    for target in ["/do/big?30000000", "/do/stream?30000000"] {
+        let mut client = server.connect();
+        client.send(request("GET", target, &[], b""));
+        assert_eq!(server.connect().get("/thing").status, 200, "behind {target}");
+        assert_eq!(client.rest().1, End::Reset, "{target}");
+    }
+    server.finish();
+}
+
+/// C-CONN-3: a reply that waited for its reader when the freeze came has time left behind it.
+#[test]
+fn a_freeze_does_not_cut_a_reply() {
+    if !is_linux("freezes") {
+        return;
+    }
+    let stall_max = Duration::from_millis(1000);
+    let server = subject("full").limits("stall_ms_max=1000").start();
+    for target in ["/do/big?30000000", "/do/stream?30000000"] {
+        let mut client = server.connect();
+        client.send(request("GET", target, &[], b""));
+        server.is_stuck_on(&client);
+        server.process.signal(libc::SIGSTOP);
+        proc_fs::wait_for_state(server.pid(), 'T');
+        std::thread::sleep(stall_max + stall_max / 4);
+        sys::kill(server.pid(), libc::SIGCONT);
+        assert!(client.reply().body == pattern(30_000_000), "{target}");
+    }
+    let state = state_of(&server);
+    assert_eq!(state["thaw"]["why"], "sigcont", "{state}");
+    server.finish();
+}
+
+/// What the engine cannot do, or is told wrong, it says at once.
+#[test]
+fn what_cannot_be_started() {
+    let cases = [
+        (
+            "unix:/tmp/socket",
+            "",
+            1,
+            "fc-hooks: cannot listen on unix:/tmp/socket: the tiny_http engine serves TCP only\n",
+        ),
+        ("192.0.2.1:0", "", 1, "fc-hooks: cannot listen on 192.0.2.1:0: address not available\n"),
+        ("127.0.0.1:0", "x=1", 2, "fc-hooks: FC_HOOKS_LIMITS: no limit is called 'x'\n"),
+    ];
+    for (listen, limits, code, message) in cases {
+        let setup: Setup = subject("full").env("FC_HOOKS_LISTEN", listen).limits(limits).expect_stderr();
+        let ended = setup.run().ended();
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (code, "", message));
+    }
+}
