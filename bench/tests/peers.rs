@@ -1,0 +1,217 @@
+//! The peers of the benchmark answer the same calls with the same bytes, or the comparison is worth nothing.
+//!
+//! The floor is built here, where there is a C compiler; the others by `make peers`. What was not built is said, and
+//! skipped.
+
+#![cfg(target_os = "linux")] // the peers are for it, and /proc tells when half a request has been read
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use fc_bench::clock::Deadline;
+use fc_bench::http::{Conn, Response};
+use fc_bench::platform::{Hook, Platform, Request, Settings};
+use fc_bench::subject::{self, Launch, Port, Ready, Spec, Subject};
+use serde::Deserialize;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const BUILD: &str = "bench/peers/build";
+const BUILT: &str = "target/peers";
+const EVENT: &str = "ready";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peer {
+    name: String,
+    label: String,
+    /// Whether ratios are to this one.
+    #[serde(default)]
+    floor: bool,
+    /// Relative to the checkout.
+    command: Vec<String>,
+    build: String,
+    needs: Vec<String>,
+    /// One static file: it can be all of an image.
+    #[serde(rename = "static")]
+    is_static: bool,
+    /// What it sends beside the headers of the canonical reply, in lower case.
+    extra_headers: BTreeSet<String>,
+    note: String,
+}
+
+/// The table's paths are relative to the checkout, so that is where a test has to stand.
+fn table() -> Vec<Peer> {
+    env::set_current_dir(ROOT).unwrap();
+    serde_json::from_str(&fs::read_to_string("bench/peers/peers.json").unwrap()).unwrap()
+}
+
+fn build(words: &[&str]) -> Output {
+    Command::new(BUILD).args(words).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+#[test]
+fn the_table_says_what_is_there() {
+    let table = table();
+    let names: Vec<_> = table.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(text(&build(&["--list"]).stdout).lines().collect::<Vec<_>>(), names);
+    let folders = fs::read_dir("bench/peers").unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    let folders: BTreeSet<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert_eq!(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), folders);
+    for peer in &table {
+        let name = &peer.name;
+        assert_eq!(peer.floor, name == "floor");
+        assert_eq!(
+            (peer.build.as_str(), &peer.command),
+            (&*format!("{BUILD} {name}"), &vec![format!("{BUILT}/{name}")])
+        );
+        assert!(!peer.label.is_empty() && !peer.note.is_empty() && !peer.needs.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_peer_is_not_built() {
+    env::set_current_dir(ROOT).unwrap();
+    let output = build(&["nobody"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there is no peer nobody"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn every_peer_that_is_built_answers_the_same_calls_with_the_same_bytes() {
+    let table = table();
+    let floor = build(&["floor"]);
+    assert!(floor.status.success(), "{}", text(&floor.stderr));
+    eprint!("{}", text(&floor.stdout));
+    for peer in &table {
+        if Path::new(&peer.command[0]).exists() {
+            assert_eq!(is_static(&peer.command[0]), peer.is_static, "{}: static", peer.name);
+            check(peer);
+        } else {
+            eprintln!("skipped: {} is not built: make peers, which needs {}", peer.name, peer.needs.join(", "));
+        }
+    }
+}
+
+/// Whether it is a program that names no interpreter, as scripts and what links dynamically do (64-bit ELF).
+fn is_static(path: &str) -> bool {
+    const INTERPRETER: [u8; 4] = 3_u32.to_ne_bytes();
+    let bytes = fs::read(path).unwrap();
+    if !bytes.starts_with(b"\x7fELF") {
+        return false;
+    }
+    let number = |at: usize| usize::from(u16::from_ne_bytes([bytes[at], bytes[at + 1]]));
+    let table = usize::try_from(u64::from_ne_bytes(bytes[0x20..0x28].try_into().unwrap())).unwrap();
+    let (entry_bytes, entries) = (number(0x36), number(0x38));
+    bytes[table..].chunks(entry_bytes).take(entries).all(|entry| entry[..4] != INTERPRETER)
+}
+
+fn check(peer: &Peer) {
+    let port = Port::free().unwrap();
+    let env = vec![("FC_SERVER_PORT".to_owned(), port.number().to_string())];
+    let launch = Launch { env, port: port.number(), ..Launch::default() };
+    let mut subject = subject::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
+    let ready = subject::wait_ready(&mut *subject, soon());
+    assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, subject.output().map(|output| output.all()));
+
+    let calls = calls();
+    assert_answers(peer, &*subject, &calls, |conn, call| conn.send(&call.bytes(), soon()).unwrap());
+    assert_answers(peer, &*subject, &calls, |conn, call| {
+        send_in_two(conn, port.number(), call, call.head.len() / 2);
+    });
+    // The head's last byte alone; then, for calls with a body, the body alone and its last bytes alone.
+    for cut_from_head_end in [-1, 0, 2] {
+        let applies = |call: &&Request| cut_from_head_end < 0 || !call.body.is_empty();
+        let calls: Vec<_> = calls.iter().filter(applies).cloned().collect();
+        assert_answers(peer, &*subject, &calls, |conn, call| {
+            send_in_two(conn, port.number(), call, call.head.len().checked_add_signed(cut_from_head_end).unwrap());
+        });
+    }
+    all_at_once(peer, &*subject, &calls);
+    assert_eq!(subject.output().unwrap().all().len(), 0, "{}: it printed something", peer.name);
+}
+
+/// What the benchmark sends.
+fn calls() -> Vec<Request> {
+    let platform = Platform::new(Settings::default());
+    let hook = |hook| platform.hook(hook);
+    let root = platform.http("GET", "/", &[], Vec::new());
+    vec![hook(Hook::Initialize), platform.invoke(EVENT), hook(Hook::PreFreeze), hook(Hook::PreStop), root]
+}
+
+/// Sends all calls one after the other on one connection, and on the same a last one that closes it.
+fn assert_answers(peer: &Peer, subject: &dyn Subject, calls: &[Request], send: impl Fn(&mut Conn, &Request)) {
+    let mut conn = Conn::open(subject.addr(), soon()).unwrap();
+    for call in calls {
+        send(&mut conn, call);
+        assert_canonical(peer, call, &conn.read(soon()));
+    }
+    end(peer, &mut conn);
+}
+
+fn all_at_once(peer: &Peer, subject: &dyn Subject, calls: &[Request]) {
+    let mut conn = Conn::open(subject.addr(), soon()).unwrap();
+    conn.send(&calls.iter().flat_map(Request::bytes).collect::<Vec<_>>(), soon()).unwrap();
+    for call in calls {
+        assert_canonical(peer, call, &conn.read(soon()));
+    }
+    end(peer, &mut conn);
+}
+
+/// With `Connection: close` the connection is closed after the answer; an answer too many would come before that.
+fn end(peer: &Peer, conn: &mut Conn) {
+    let headers = [("Connection", "close")];
+    let last = Platform::new(Settings::default()).http("POST", "/invoke", &headers, EVENT.into());
+    conn.send(&last.bytes(), soon()).unwrap();
+    assert_canonical(peer, &last, &conn.read(soon()));
+    assert!(conn.closes(soon()), "{}: it did not close the connection, or sent more than one answer", peer.name);
+}
+
+/// The first `cut` bytes, and the rest when those have been read.
+fn send_in_two(conn: &mut Conn, port: u16, call: &Request, cut: usize) {
+    let bytes = call.bytes();
+    conn.send(&bytes[..cut], soon()).unwrap();
+    soon().until(|| (unread(port) == 0).then_some(())).expect("it reads what has come");
+    assert!(!conn.has_answer(Duration::from_millis(2)), "port {port}: {} is answered before its end", call.line);
+    conn.send(&bytes[cut..], soon()).unwrap();
+}
+
+/// How many bytes wait to be read in the sockets that belong to this local port.
+fn unread(port: u16) -> u64 {
+    let sockets =
+        fs::read_to_string("/proc/net/tcp").unwrap() + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    let queue = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (local, state, queues) = (words.get(1)?, words.get(3)?, words.get(4)?);
+        // Of a listener this number counts connections.
+        let ours = *state == "01" && local.ends_with(&format!(":{port:04X}"));
+        ours.then(|| u64::from_str_radix(queues.split_once(':')?.1, 16).ok())?
+    };
+    sockets.lines().filter_map(queue).sum()
+}
+
+fn assert_canonical(peer: &Peer, call: &Request, answer: &Result<Response, String>) {
+    const HEADERS: [(&str, &str); 3] =
+        [("x-fc-status", "200"), ("content-type", "text/plain; charset=utf-8"), ("content-length", "5")];
+    let what = format!("{}, {}: {answer:?}", peer.name, call.line);
+    let Ok(answer) = answer else { panic!("{what}") };
+    assert_eq!((answer.status, answer.minor_version, answer.body.as_slice()), (200, 1, &b"ready"[..]), "{what}");
+    for (name, value) in HEADERS {
+        assert_eq!(answer.header(name), Some(value), "{what}");
+    }
+    // `connection` belongs to the connection, not to the reply.
+    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).filter(|name| name != "connection");
+    let extra: BTreeSet<_> = names.filter(|name| !HEADERS.iter().any(|(known, _)| name == known)).collect();
+    assert_eq!(extra, peer.extra_headers, "{what}");
+}
