@@ -12,9 +12,11 @@ use crate::error::{Error, Result};
 use crate::freezer::Way;
 use crate::instance::{Limits, Setup};
 use crate::life;
+use crate::measure::{MeasureArgs, Measures};
 use crate::platform::{Generation, Hook, Settings};
 use crate::report::Format;
 use crate::subject::Spec;
+use crate::{coldstart, density, load, thaw};
 
 /// A double of the Function Compute platform: drives a container, or any server, through its whole
 /// life, freeze included, and checks it against the platform's contract.
@@ -40,6 +42,73 @@ pub enum Command {
     /// Each check starts an instance of its own.
     #[command(args_override_self = true)]
     Check(Box<CheckArgs>),
+    /// Measure cold starts: exec → port open → first /initialize → first /invoke, beside other servers.
+    #[command(args_override_self = true)]
+    Coldstart(MeasureWith<coldstart::Args>),
+    /// Measure requests per second and latency, beside other servers.
+    #[command(args_override_self = true)]
+    Load(MeasureWith<load::Args>),
+    /// Measure the first call after a freeze, beside other servers.
+    #[command(args_override_self = true)]
+    Thaw(MeasureWith<thaw::Args>),
+    /// Measure many instances at once: memory, start rate, freeze and thaw.
+    #[command(args_override_self = true)]
+    Density(MeasureWith<density::Args>),
+    /// All four measures.
+    #[command(args_override_self = true)]
+    Bench(MeasureWith<AllArgs>),
+    /// Show results again that `--json` wrote.
+    Report(ReportArgs),
+}
+
+/// A measure: what all are told, and what is its own.
+#[derive(Debug, Args)]
+pub struct MeasureWith<A: Args> {
+    /// What all are told.
+    #[command(flatten)]
+    pub common: MeasureArgs,
+
+    /// What is its own.
+    #[command(flatten)]
+    pub own: A,
+}
+
+/// What the measures are told, all at once.
+#[derive(Clone, Debug, Args)]
+pub struct AllArgs {
+    #[command(flatten)]
+    coldstart: coldstart::Args,
+    #[command(flatten)]
+    thaw: thaw::Args,
+    #[command(flatten)]
+    load: load::Args,
+    #[command(flatten)]
+    density: density::Args,
+}
+
+impl From<AllArgs> for Measures {
+    fn from(all: AllArgs) -> Self {
+        Self { coldstart: Some(all.coldstart), thaw: Some(all.thaw), load: Some(all.load), density: Some(all.density) }
+    }
+}
+
+/// Results to show again.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What `--json` wrote
+    pub results: PathBuf,
+
+    /// Write a page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Write the plot of cold starts to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// Print one Markdown table, as for a README
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 /// Which subject, and how it is treated.
@@ -371,7 +440,7 @@ mod tests {
         let cli = Cli::try_parse_from([&["fc-bench", "check"], words].concat());
         match cli.map_err(|error| Error::new(error.to_string()))?.command {
             Command::Check(args) => args.plan(),
-            Command::Run(_) => Err(Error::new("not a check")),
+            _ => Err(Error::new("not a check")),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The `fc-bench` command.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fc_bench::cli::{CheckArgs, Cli, Command, RunArgs};
+use fc_bench::cli::{CheckArgs, Cli, Command, ReportArgs, RunArgs};
 use fc_bench::error::{Error, Result};
+use fc_bench::measure::{self, MeasureArgs, Measures};
 use fc_bench::report::{self, CheckProgress, LifeWatcher};
+use fc_bench::results::{Results, SCHEMA};
 use fc_bench::{check, cleanup, life};
 
 /// The status for "could not test", misuse included (as the argument parser has it, too).
@@ -20,6 +23,14 @@ fn main() -> ExitCode {
     let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
+        Command::Coldstart(it) => {
+            measure(&it.common, &Measures { coldstart: Some(it.own.clone()), ..Measures::default() })
+        }
+        Command::Load(it) => measure(&it.common, &Measures { load: Some(it.own.clone()), ..Measures::default() }),
+        Command::Thaw(it) => measure(&it.common, &Measures { thaw: Some(it.own.clone()), ..Measures::default() }),
+        Command::Density(it) => measure(&it.common, &Measures { density: Some(it.own.clone()), ..Measures::default() }),
+        Command::Bench(it) => measure(&it.common, &it.own.clone().into()),
+        Command::Report(args) => show_again(args),
     });
     cleanup::wait_if_interrupted();
     match done.and_then(|(text, code)| print(&text).map(|()| code)) {
@@ -49,6 +60,41 @@ fn check(args: &CheckArgs) -> Result<Outcome> {
     let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     Ok((report::findings(&findings, args.format, colour), findings.exit_code(args.strict)))
+}
+
+fn measure(args: &MeasureArgs, measures: &Measures) -> Result<Outcome> {
+    let results = measure::run(args, measures, &mut report::bench::Bar::default())?;
+    if let Some(path) = args.json() {
+        let text = serde_json::to_string(&results).map_err(|cause| Error::failed("write", path.display(), cause))?;
+        write(path, &text)?;
+    }
+    if let Some(path) = args.html() {
+        write(path, &report::bench::html(&results))?;
+    }
+    Ok((report::bench::table(&results), 0))
+}
+
+fn show_again(args: &ReportArgs) -> Result<Outcome> {
+    let read = std::fs::read_to_string(&args.results);
+    let text = read.map_err(|cause| Error::failed("read", args.results.display(), cause))?;
+    let results: Results =
+        serde_json::from_str(&text).map_err(|cause| Error::failed("understand", args.results.display(), cause))?;
+    if results.schema != SCHEMA {
+        let found = format!("its form is number {}, not {SCHEMA}", results.schema);
+        return Err(Error::failed("understand", args.results.display(), found));
+    }
+    if let Some(path) = &args.html {
+        write(path, &report::bench::html(&results))?;
+    }
+    if let Some(path) = &args.svg {
+        write(path, &report::bench::svg(&results))?;
+    }
+    let show = if args.markdown { report::bench::markdown } else { report::bench::table };
+    Ok((show(&results), 0))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|cause| Error::failed("write", path.display(), cause))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{FREEZE_WAIT, Freezer};
+use super::Freezer;
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 
@@ -64,14 +64,6 @@ impl Cgroup {
         let file = self.path.join(self.version.switch());
         fs::write(&file, value).map_err(|cause| Error::failed("write to", file.display(), cause))
     }
-
-    fn is_frozen(&self) -> bool {
-        let (file, sign) = match self.version {
-            Version::V1 => ("freezer.state", "FROZEN"),
-            Version::V2 => ("cgroup.events", "frozen 1"),
-        };
-        fs::read_to_string(self.path.join(file)).is_ok_and(|text| text.lines().any(|line| line == sign))
-    }
 }
 
 impl Version {
@@ -93,15 +85,16 @@ impl Freezer for Cgroup {
         Some(self.path.join("cgroup.procs"))
     }
 
-    fn freeze(&self, _leader: u32) -> Result<()> {
-        let on = if self.version == Version::V1 { "FROZEN" } else { "1" };
-        self.set(on)?;
-        let in_force = Deadline::after(FREEZE_WAIT).until(|| self.is_frozen().then_some(()));
-        in_force.ok_or_else(|| {
-            // A half frozen group must not stay behind; the failure itself is what is reported.
-            let _ = self.thaw(0);
-            Error::new(format!("{} did not come into force", self.way()))
-        })
+    fn ask(&self, _leader: u32) -> Result<()> {
+        self.set(if self.version == Version::V1 { "FROZEN" } else { "1" })
+    }
+
+    fn in_force(&self, _leader: u32) -> bool {
+        let (file, sign) = match self.version {
+            Version::V1 => ("freezer.state", "FROZEN"),
+            Version::V2 => ("cgroup.events", "frozen 1"),
+        };
+        fs::read_to_string(self.path.join(file)).is_ok_and(|text| text.lines().any(|line| line == sign))
     }
 
     fn thaw(&self, _leader: u32) -> Result<()> {

@@ -13,8 +13,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::Deadline;
 use crate::error::{Error, Result};
-pub use verify::stood_still;
+pub use verify::{all_stopped, stood_still};
 
 /// How long a freeze may take to come into force.
 pub const FREEZE_WAIT: Duration = Duration::from_secs(10);
@@ -64,11 +65,28 @@ pub trait Freezer: Send + Sync {
     /// how it works. It must be done before the subject's program starts, so that every child is in.
     fn admission(&self) -> Option<PathBuf>;
 
+    /// Asks for the freeze, which takes an instant to come into force.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn ask(&self, leader: u32) -> Result<()>;
+
+    /// Whether the kernel says that the freeze is in force.
+    fn in_force(&self, leader: u32) -> bool;
+
     /// Asks for the freeze and waits until the kernel says that it is in force.
     ///
     /// # Errors
     /// When the kernel refuses or does not get there in [`FREEZE_WAIT`].
-    fn freeze(&self, leader: u32) -> Result<()>;
+    fn freeze(&self, leader: u32) -> Result<()> {
+        self.ask(leader)?;
+        let came = Deadline::after(FREEZE_WAIT).until(|| self.in_force(leader).then_some(()));
+        came.ok_or_else(|| {
+            // What is half frozen must not stay behind; the failure itself is what is reported.
+            let _ = self.thaw(leader);
+            Error::new(format!("{} did not come into force", self.way()))
+        })
+    }
 
     /// Ends the freeze.
     ///

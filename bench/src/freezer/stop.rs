@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::Freezer;
 use super::verify::all_stopped;
-use super::{FREEZE_WAIT, Freezer};
-use crate::clock::Deadline;
 use crate::error::{Error, Result};
 
 /// Freezes by signals.
@@ -29,10 +28,12 @@ impl Freezer for Sigstop {
         None
     }
 
-    fn freeze(&self, leader: u32) -> Result<()> {
-        Self.send(leader, Signal::STOP, "SIGSTOP")?;
-        let in_force = Deadline::after(FREEZE_WAIT).until(|| all_stopped(&self.pids(leader)).then_some(()));
-        in_force.ok_or_else(|| Error::new("SIGSTOP did not stop every task"))
+    fn ask(&self, leader: u32) -> Result<()> {
+        Self.send(leader, Signal::STOP, "SIGSTOP")
+    }
+
+    fn in_force(&self, leader: u32) -> bool {
+        all_stopped(&self.pids(leader))
     }
 
     fn thaw(&self, leader: u32) -> Result<()> {

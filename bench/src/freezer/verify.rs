@@ -38,7 +38,7 @@ pub fn stood_still(way: &'static str, pids: impl Fn() -> Vec<u32>) -> Result<Pro
 }
 
 /// Whether every task of these processes is stopped by a signal.
-pub(super) fn all_stopped(pids: &[u32]) -> bool {
+pub fn all_stopped(pids: &[u32]) -> bool {
     let stopped = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 'Z']));
     pids.iter().flat_map(|pid| task_dirs(*pid)).all(|dir| {
         // A task that is gone does not run.

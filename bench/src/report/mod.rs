@@ -3,6 +3,7 @@
 //! Pure text out of [`crate::check::Findings`] and [`crate::life::Story`]; nothing here decides
 //! what a result means.
 
+pub mod bench;
 mod human;
 mod junit;
 mod live;

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::freezer::{Proof, Way};
 use crate::output::Output;
 pub use image::{engine_answers, image_platform};
-pub use port::Port;
+pub use port::{Port, no_fork};
 
 /// The port of a custom container that nobody told another.
 pub const PORT_DEFAULT: u16 = 9000;

@@ -1,0 +1,135 @@
+//! Instructions of one start in user space, counted by valgrind's callgrind, which runs the program on a processor of
+//! its own making: slow, and the same on every machine of a kind.
+//!
+//! Counted is from the exec until the first call was answered and the server sleeps again; then the count is asked for
+//! from outside, so that no instruction of an end or a start of anything else is in it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::{Outcome, ending, trace};
+use crate::cleanup::{self, Guard, Undo};
+use crate::clock::Deadline;
+use crate::contest::{Contender, Instance, Start};
+use crate::error::{Error, Result};
+use crate::http::Conn;
+use crate::platform::ids;
+
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_QUICK: Duration = Duration::from_secs(3);
+
+/// A start that takes longer than this is not repeated.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// How long the count may take to be written after it was asked for.
+const DUMP_WAIT: Duration = Duration::from_secs(10);
+
+/// One start.
+pub struct Counted {
+    /// Instructions in user space.
+    pub instructions: u64,
+    /// Whether once is enough.
+    pub slow: bool,
+}
+
+/// The version of valgrind, `valgrind-3.19.0`.
+///
+/// # Errors
+/// When valgrind cannot be started.
+pub fn version() -> Outcome<String> {
+    let asked = Command::new("valgrind").arg("--version").stdin(Stdio::null()).output();
+    let asked = asked.map_err(|cause| format!("valgrind, which counts them, cannot be started: {cause}"))?;
+    Ok(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+}
+
+/// Starts a contender once under callgrind.
+///
+/// # Errors
+/// When it does not run under valgrind, or not to an answer in time.
+pub fn count(contender: &Contender, client: &Client, quick: bool) -> Outcome<Counted> {
+    let began = Instant::now();
+    let folder = Folder::new().map_err(|cause| cause.to_string())?;
+    let vgdb = folder.option("--vgdb-prefix", "vgdb");
+    let prefix = [
+        "valgrind".to_owned(),
+        "--quiet".to_owned(),
+        "--tool=callgrind".to_owned(),
+        // The command may be a script whose interpreter comes by another exec.
+        "--trace-children=yes".to_owned(),
+        folder.option("--callgrind-out-file", "out"),
+        vgdb.clone(),
+    ];
+    let instance = Instance::start(contender, &Start { prefix: &prefix, ..Start::default() });
+    let instance = instance.map_err(|cause| cause.to_string())?;
+    let deadline = Deadline::after(if quick { PATIENCE_QUICK } else { PATIENCE });
+    let mut conn = connect(&instance, deadline)?;
+    let reply = conn.exchange(&client.initialize(), deadline).map_err(|why| format!("under valgrind: {why}"))?;
+    client.judge_initialize(contender, &reply)?;
+    deadline
+        .until(|| trace::sleeps(instance.pid()).then_some(()))
+        .ok_or("under valgrind it did not come to rest in time")?;
+    let asked = Command::new("vgdb").args([vgdb, format!("--pid={}", instance.pid()), "dump".to_owned()]).output();
+    asked.map_err(|cause| format!("vgdb, which asks for the count, cannot be started: {cause}"))?;
+    // The first count that is asked for gets this name; the one at the end, which never comes, would get the bare one.
+    let dump = folder.path.join("out.1");
+    let total = || std::fs::read_to_string(&dump).ok().and_then(|text| total_of(&text));
+    let instructions = Deadline::after(DUMP_WAIT).until(total).ok_or("callgrind wrote no total in time")?;
+    Ok(Counted { instructions, slow: began.elapsed() > SLOW })
+}
+
+fn connect(instance: &Instance, deadline: Deadline) -> Outcome<Conn> {
+    let open = deadline.until(|| match instance.try_exit() {
+        Some(status) => Some(Err(format!("under valgrind {}", ending(status)))),
+        None => Conn::open(instance.address(), deadline).ok().map(Ok),
+    });
+    open.unwrap_or_else(|| Err("under valgrind its port was not open in time".to_owned()))
+}
+
+/// The line `totals: 111272`, the last of a file that is whole.
+fn total_of(dump: &str) -> Option<u64> {
+    dump.lines().rev().find_map(|line| line.strip_prefix("totals:"))?.trim().parse().ok()
+}
+
+/// A folder for what callgrind writes, removed with this value.
+struct Folder {
+    path: PathBuf,
+    _guard: Guard,
+}
+
+struct Removal(PathBuf);
+
+impl Undo for Removal {
+    fn undo(&self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("fc-bench-{:016x}", ids::random()));
+        let (path, guard) = cleanup::make(|| {
+            std::fs::create_dir(&path).map_err(|cause| Error::failed("make", path.display(), cause))?;
+            Ok((path.clone(), Removal(path)))
+        })?;
+        Ok(Self { path, _guard: guard })
+    }
+
+    fn option(&self, name: &str, file: &str) -> String {
+        format!("{name}={}", self.path.join(file).display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_the_last_line_of_a_whole_file() {
+        let dump = "# callgrind format\nevents: Ir\nsummary: 3666\n\nfn=(1)\n0 12\n\ntotals: 3666\n";
+        assert_eq!(total_of(dump), Some(3666));
+        assert_eq!(total_of("events: Ir\nsummary: 3666\nfn=(1)\n0 12\n"), None);
+    }
+}

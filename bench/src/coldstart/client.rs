@@ -1,0 +1,286 @@
+//! The client of a start: asks for the port until it is open, then for the first two replies.
+//!
+//! It sleeps between two attempts to connect. A client that spins takes the time of what it waits for where processors
+//! are few, and one that sleeps in step with the clock would find every port open at the same few instants: so each
+//! pause has a length of its own. How long pauses really were is kept, because no port can be seen open more exactly.
+//!
+//! The connection whose opening showed that the port is open carries both calls, if the server keeps it. One that
+//! does not is connected to anew for the second, and that is part of its time. The requests are the same bytes for all.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
+use rustix::time::Timespec;
+
+use super::Outcome;
+use crate::clock::Deadline;
+use crate::contest::{BODY, Contender, micros, now};
+use crate::http::{Conn, Response};
+use crate::platform::{Hook, Platform, Request, Settings, ids};
+use crate::results::Kind;
+
+/// How long one reply may take. Far beyond what anyone needs, so that only a hanging server meets it.
+const REPLY_WAIT: Duration = Duration::from_secs(10);
+
+/// About as long as the time from one attempt to the next, the attempt itself included.
+const PHASE_NS: u64 = 100_000;
+
+/// How the client waits for a port.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// The pause between two attempts is somewhere in here, in nanoseconds.
+    pub pause_ns: Range<u64>,
+    /// When to give up.
+    pub patience: Duration,
+}
+
+/// When things had come.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// A connection was accepted.
+    pub port_open: Timespec,
+    /// The reply to `POST /initialize` was there, whole.
+    pub initialized: Timespec,
+    /// The reply to the first `POST /invoke` was there, whole.
+    pub invoked: Timespec,
+}
+
+/// The requests, and how long the pauses were.
+pub struct Client {
+    initialize: Request,
+    invoke: Request,
+    pauses_us: Vec<f64>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let platform = Platform::new(Settings::default());
+        Self { initialize: platform.hook(Hook::Initialize), invoke: platform.invoke(BODY), pauses_us: Vec::new() }
+    }
+}
+
+impl Client {
+    /// Waits for the port and asks for the first replies. `ended` tells why waiting is in vain.
+    ///
+    /// # Errors
+    /// When the port was never open, or a reply did not come or was not the contender's.
+    pub fn first_replies(
+        &mut self,
+        contender: &Contender,
+        address: SocketAddr,
+        pace: &Pace,
+        ended: impl FnMut() -> Option<String>,
+    ) -> Outcome<Moments> {
+        let (initialize, invoke) = (self.initialize.bytes(), self.invoke.bytes());
+        let mut conn = self.connect(address, pace, ended)?;
+        let port_open = now();
+        let reply = exchange(&mut conn, &initialize).map_err(|why| self.at_initialize(&why))?;
+        let initialized = now();
+        if !reply.keeps_alive() {
+            conn = Conn::open(address, Deadline::after(REPLY_WAIT)).map_err(|why| self.at_invoke(&why))?;
+        }
+        let second = exchange(&mut conn, &invoke).map_err(|why| self.at_invoke(&why))?;
+        let invoked = now();
+        self.judge_initialize(contender, &reply)?;
+        judge(contender, &second, &[BODY]).map_err(|why| self.at_invoke(&why))?;
+        Ok(Moments { port_open, initialized, invoked })
+    }
+
+    /// The first request, for those who send it themselves.
+    pub fn initialize(&self) -> Vec<u8> {
+        self.initialize.bytes()
+    }
+
+    /// Whether this is the reply of that contender to the first request.
+    ///
+    /// # Errors
+    /// When it is not; the text says what came.
+    pub fn judge_initialize(&self, contender: &Contender, reply: &Response) -> Outcome<()> {
+        // The inspector's hooks answer OK; everyone else answers everything with the same body.
+        judge(contender, reply, &[BODY, "OK"]).map_err(|why| self.at_initialize(&why))
+    }
+
+    /// The median and the longest of all pauses, each from one attempt to connect to the next.
+    pub fn pauses(&self) -> (f64, f64) {
+        let mut sorted = self.pauses_us.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        (sorted.get(sorted.len() / 2).copied().unwrap_or(0.0), sorted.last().copied().unwrap_or(0.0))
+    }
+
+    fn connect(
+        &mut self,
+        address: SocketAddr,
+        pace: &Pace,
+        mut ended: impl FnMut() -> Option<String>,
+    ) -> Outcome<Conn> {
+        let _fine = FineTimer::set();
+        let deadline = Deadline::after(pace.patience);
+        let mut last: Option<Timespec> = None;
+        // The first pause shifts the rhythm of all attempts after it. Otherwise these come equally long after each
+        // exec, and a port that opens a microsecond after one of them seems to need a whole pause more, every time.
+        let mut shift = ids::random() % PHASE_NS;
+        loop {
+            let attempt = now();
+            self.pauses_us.extend(last.map(|last| micros(last, attempt)));
+            last = Some(attempt);
+            match Conn::open(address, deadline) {
+                Ok(conn) => return Ok(conn),
+                Err(_) if deadline.passed() => return Err("its port was not open in time".to_owned()),
+                Err(_) => {}
+            }
+            if let Some(why) = ended() {
+                return Err(format!("{why} before its port was open"));
+            }
+            let Range { start, end } = pace.pause_ns;
+            let pause = start + ids::random() % (end - start) + std::mem::take(&mut shift);
+            std::thread::sleep(Duration::from_nanos(pause));
+        }
+    }
+
+    fn at_initialize(&self, why: &str) -> String {
+        format!("{}: {why}", self.initialize.line)
+    }
+
+    fn at_invoke(&self, why: &str) -> String {
+        format!("{}: {why}", self.invoke.line)
+    }
+}
+
+fn exchange(conn: &mut Conn, request: &[u8]) -> Outcome<Response> {
+    conn.exchange(request, Deadline::after(REPLY_WAIT))
+}
+
+/// What a server of the user's own puts into its replies is its own affair.
+fn judge(contender: &Contender, reply: &Response, bodies: &[&str]) -> Outcome<()> {
+    let known = contender.described.kind != Kind::Given;
+    let right = !known || bodies.iter().any(|body| reply.body == body.as_bytes());
+    match (reply.status, right) {
+        (200, true) => Ok(()),
+        (200, false) => Err(format!("the body is `{}`, not `{}`", reply.body_text(40), bodies.join("` or `"))),
+        (status, _) => Err(format!("status {status}, `{}`", reply.body_text(40))),
+    }
+}
+
+/// The kernel wakes this thread when it is time, not up to 50 µs later. Only while it waits: what it starts inherits
+/// this, and a server is to have timers like any other.
+struct FineTimer;
+
+impl FineTimer {
+    fn set() -> Self {
+        // Without it pauses are longer, which is seen and told.
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        Self
+    }
+}
+
+impl Drop for FineTimer {
+    fn drop(&mut self) {
+        let _ = set_current_timer_slack(None);
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::results::Described;
+
+    const PACE: Pace = Pace { pause_ns: 1_000..2_000, patience: Duration::from_secs(10) };
+
+    /// One that is only looked at.
+    pub fn contender(kind: Kind) -> Contender {
+        let described = Described {
+            name: "it".into(),
+            label: "it".into(),
+            kind,
+            command: vec![],
+            env: vec![],
+            binary_bytes: None,
+            note: String::new(),
+        };
+        Contender { described, static_file: None, has_markers: false }
+    }
+
+    /// Takes one request, whose body is told in its head, and gives one reply.
+    fn serve(stream: &mut TcpStream, reply: &str) {
+        let mut got = Vec::new();
+        let whole = |got: &[u8]| {
+            let text = String::from_utf8_lossy(got).into_owned();
+            let (head, body) = text.split_once("\r\n\r\n")?;
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+            (body.len() == length.parse::<usize>().ok()?).then_some(())
+        };
+        while whole(&got).is_none() {
+            let mut some = [0; 4096];
+            match stream.read(&mut some) {
+                Ok(count @ 1..) => got.extend_from_slice(&some[..count]),
+                _ => return,
+            }
+        }
+        stream.write_all(reply.as_bytes()).unwrap();
+    }
+
+    /// A server with these replies, one list for each connection.
+    fn server(connections: &'static [&'static [&'static str]]) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for replies in connections {
+                let mut stream = listener.accept().unwrap().0;
+                replies.iter().for_each(|reply| serve(&mut stream, reply));
+            }
+        });
+        address
+    }
+
+    fn ask(kind: Kind, connections: &'static [&'static [&'static str]]) -> Outcome<Moments> {
+        Client::default().first_replies(&contender(kind), server(connections), &PACE, || None)
+    }
+
+    const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready";
+    const LAST: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nready";
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+    const MISSING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
+
+    #[test]
+    fn both_calls_go_over_one_connection_if_it_is_kept() {
+        const GOOD: [&[&[&str]]; 3] = [&[&[READY, READY]], &[&[OK, READY]], &[&[LAST], &[READY]]];
+        for connections in GOOD {
+            let moments = ask(Kind::Peer, connections).unwrap();
+            assert!(micros(moments.port_open, moments.initialized) > 0.0, "{connections:?}");
+            assert!(micros(moments.initialized, moments.invoked) > 0.0, "{connections:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_replies_are_failures() {
+        let why = |kind, connections| ask(kind, connections).unwrap_err();
+        assert_eq!(why(Kind::Peer, &[&[MISSING, READY]]), "POST /initialize: status 404, `gone`");
+        assert_eq!(why(Kind::Given, &[&[READY, MISSING]]), "POST /invoke: status 404, `gone`");
+        assert_eq!(why(Kind::Peer, &[&[READY, OK]]), "POST /invoke: the body is `OK`, not `ready`");
+        assert!(ask(Kind::Given, &[&[READY, OK]]).is_ok());
+        assert!(why(Kind::Peer, &[&[READY]]).starts_with("POST /invoke: "));
+    }
+
+    #[test]
+    fn waiting_in_vain_ends_and_pauses_are_kept() {
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let mut client = Client::default();
+        assert_eq!(client.pauses(), (0.0, 0.0));
+        let mut looks = 0;
+        let ended = || {
+            looks += 1;
+            (looks == 4).then(|| "it exited with code 1".to_owned())
+        };
+        let ended = client.first_replies(&contender(Kind::Peer), closed, &PACE, ended);
+        assert_eq!(ended.unwrap_err(), "it exited with code 1 before its port was open");
+        assert_eq!(client.pauses_us.len(), 3);
+        let (median, longest) = client.pauses();
+        assert!(0.0 < median && median <= longest);
+    }
+}

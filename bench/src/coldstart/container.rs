@@ -1,0 +1,250 @@
+//! Starts as containers: `docker run` of images from scratch that hold one static file each.
+//!
+//! The clock starts before `docker run` is made, so the engine's own cost is in every figure; the floor's image shows
+//! it. Everything is the engine's default but the network, which is the machine's own. Behind a published port the
+//! engine's proxy would accept connections before the server listens, and a container's own address is known only
+//! after the engine has been asked for it; with either, the client would measure something else than the server.
+//! What a network of its own costs is the same for all, and so missing for all.
+//!
+//! Nobody is pinned: what the engine starts is out of our reach. Removing a container is not measured.
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::time::Timespec;
+
+use super::client::{Client, Moments, Pace};
+use super::{Outcome, Series, ending};
+use crate::cleanup::{self, Guard, Undo};
+use crate::clock::Deadline;
+use crate::contest::{Contender, Progress, now};
+use crate::error::Error;
+use crate::platform::PORT_NAMES;
+use crate::results::{Skipped, Starts};
+use crate::subject::{self, Port};
+
+/// The engine works meanwhile, on all processors: attempts must be few. It takes a thousand times longer than a pause.
+const PACE: Pace = Pace { pause_ns: 100_000..300_000, patience: Duration::from_secs(60) };
+
+/// How often the engine is asked whether a container still runs whose port is not open.
+const INSPECT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long `docker run` may take to end by itself before it is killed.
+const RUN_WAIT: Duration = Duration::from_secs(30);
+
+/// Measures all contenders that can run from a scratch image.
+pub fn measure(
+    series: &Series<'_>,
+    client: &mut Client,
+    progress: &mut dyn Progress,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<Starts> {
+    if let Err(reason) = local_engine() {
+        skipped.push(Skipped { what: "cold start as a container".to_owned(), reason });
+        return Vec::new();
+    }
+    let mut images = Vec::new();
+    for contender in &series.plan.contenders {
+        let image = match &contender.static_file {
+            Some(file) => Image::import(contender, file),
+            None => Err("it is no single static file, which is all that a scratch image holds".to_owned()),
+        };
+        match image {
+            Ok(image) => images.push((contender, image)),
+            Err(reason) => skipped.push(Skipped { what: format!("{} as a container", contender.name()), reason }),
+        }
+    }
+    let contenders: Vec<&Contender> = images.iter().map(|(contender, _)| *contender).collect();
+    progress.begin("cold start, container", series.steps(contenders.len()));
+    let image_of = |name: &str| images.iter().find(|(contender, _)| contender.name() == name).map(|(_, image)| image);
+    let mut all = series.run(&contenders, progress, |contender| {
+        let image = image_of(contender.name()).ok_or("it has no image")?;
+        start(contender, image, client)
+    });
+    all.iter_mut().for_each(|starts| starts.image_bytes = image_of(&starts.name).and_then(|image| image.bytes));
+    all
+}
+
+/// Whether there is an engine on this machine, with the same network as ours.
+fn local_engine() -> Outcome<()> {
+    if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
+        return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
+    }
+    subject::engine_answers().map_err(|cause| format!("no Docker engine answers: {cause}"))
+}
+
+fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(Timespec, Moments)> {
+    let port = Port::free().map_err(|cause| cause.to_string())?;
+    let from = now();
+    let container = Container::run(contender, &image.tag, port.number())?;
+    let address = (Ipv4Addr::LOCALHOST, port.number()).into();
+    let moments = client.first_replies(contender, address, &PACE, || container.ended())?;
+    Ok((from, moments))
+}
+
+/// An image that is removed with this value.
+struct Image {
+    tag: String,
+    bytes: Option<u64>,
+    _guard: Guard,
+}
+
+struct ImageRemoval(String);
+
+impl Undo for ImageRemoval {
+    fn undo(&self) {
+        // One that is gone already is no trouble.
+        let _ = docker(&["rmi", "--force", &self.0]);
+    }
+}
+
+impl Image {
+    /// The file alone, in the root, under its own name. An interrupt waits until the engine has it.
+    fn import(contender: &Contender, file: &Path) -> Outcome<Self> {
+        let tag = format!("fc-bench-{}:{}", std::process::id(), contender.name());
+        let (bytes, guard) = cleanup::make(|| {
+            let removal = ImageRemoval(tag.clone());
+            pack(contender, file, &tag).map_err(|why| {
+                removal.undo();
+                Error::new(why)
+            })?;
+            let bytes = docker(&["image", "inspect", "--format", "{{.Size}}", &tag]);
+            Ok((bytes.ok().and_then(|bytes| bytes.parse().ok()), removal))
+        })
+        .map_err(|cause| cause.to_string())?;
+        Ok(Self { tag, bytes, _guard: guard })
+    }
+}
+
+fn pack(contender: &Contender, file: &Path, tag: &str) -> Outcome<()> {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(format!("`{}` is no file", file.display()));
+    };
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(folder).args(["--dereference", "-cf", "-", "--"]).arg(name).process_group(0);
+    let tar = tar.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut tar = tar.map_err(|cause| format!("tar cannot be started: {cause}"))?;
+    let mut import = Command::new("docker");
+    import.args(["import", "--change", &entrypoint(contender, &name.to_string_lossy()), "-", tag]);
+    import.stdin(tar.stdout.take().map_or_else(Stdio::null, Stdio::from));
+    let imported = run(import, "import");
+    let packed = tar.wait().is_ok_and(|status| status.success());
+    imported?;
+    if packed { Ok(()) } else { Err(format!("tar could not pack `{}`", file.display())) }
+}
+
+fn entrypoint(contender: &Contender, name: &str) -> String {
+    let arguments = contender.described.command.iter().skip(1).cloned();
+    let words: Vec<String> = std::iter::once(format!("/{name}")).chain(arguments).collect();
+    format!("ENTRYPOINT {}", serde_json::Value::from(words))
+}
+
+/// A container that is removed with this value.
+struct Container {
+    name: String,
+    run: Arc<Mutex<Child>>,
+    inspected: Mutex<Instant>,
+    _guard: Guard,
+}
+
+struct ContainerRemoval {
+    name: String,
+    run: Arc<Mutex<Child>>,
+}
+
+impl Undo for ContainerRemoval {
+    fn undo(&self) {
+        // Until `docker run` has ended the engine may still be making what is to be removed.
+        let mut run = lock(&self.run);
+        let ended = Deadline::after(RUN_WAIT).until(|| run.try_wait().map_or(Some(()), |status| status.map(drop)));
+        if ended.is_none() {
+            let _ = run.kill();
+            let _ = run.wait();
+        }
+        let _ = docker(&["rm", "--force", "--volumes", &self.name]);
+    }
+}
+
+impl Container {
+    fn run(contender: &Contender, tag: &str, port: u16) -> Outcome<Self> {
+        let name = format!("{}-{port}", tag.replace(':', "-"));
+        let mut command = Command::new("docker");
+        command.args(["run", "--detach", "--pull", "never", "--network", "host", "--name", &name]);
+        let ports = PORT_NAMES.map(|name| format!("{name}={port}"));
+        let own = contender.described.env.iter().map(|(name, value)| format!("{name}={value}"));
+        command.args(ports.into_iter().chain(own).flat_map(|variable| ["--env".to_owned(), variable]));
+        command.arg(tag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // An interrupt from the terminal must not end it halfway: it is waited for, then its container removed.
+        command.process_group(0);
+        let (run, guard) = cleanup::make(|| {
+            let _alone = subject::no_fork();
+            let spawned = command.spawn().map_err(|cause| Error::failed("start", "docker run", cause))?;
+            let run = Arc::new(Mutex::new(spawned));
+            Ok((run.clone(), ContainerRemoval { name: name.clone(), run }))
+        })
+        .map_err(|cause| cause.to_string())?;
+        Ok(Self { name, run, inspected: Mutex::new(Instant::now()), _guard: guard })
+    }
+
+    /// Why its port will never be open, if that is so.
+    fn ended(&self) -> Option<String> {
+        let mut run = lock(&self.run);
+        let status = run.try_wait().ok().flatten()?;
+        if !status.success() {
+            let mut said = String::new();
+            if let Some(mut stderr) = run.stderr.take() {
+                let _ = stderr.read_to_string(&mut said);
+            }
+            return Some(format!("docker run failed ({}): {}", ending(status), said.trim().replace('\n', " ")));
+        }
+        let mut inspected = lock(&self.inspected);
+        if inspected.elapsed() < INSPECT_EVERY {
+            return None;
+        }
+        *inspected = Instant::now();
+        let state = docker(&["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", &self.name]);
+        match state.as_deref().map(|state| state.split_once(' ').unwrap_or_default()) {
+            Ok(("true", _)) => None,
+            Ok((_, code)) => Some(format!("it exited with code {code}")),
+            Err(why) => Some(why.to_string()),
+        }
+    }
+}
+
+/// Runs one Docker command to its end, which an interrupt from the terminal is not, and gives what it printed.
+fn docker(words: &[&str]) -> Outcome<String> {
+    let mut command = Command::new("docker");
+    command.args(words).stdin(Stdio::null());
+    run(command, words.first().copied().unwrap_or_default())
+}
+
+fn run(mut command: Command, what: &str) -> Outcome<String> {
+    let ran = command.process_group(0).output().map_err(|cause| format!("docker {what}: {cause}"))?;
+    if ran.status.success() {
+        return Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned());
+    }
+    Err(format!("docker {what}: {}", String::from_utf8_lossy(&ran.stderr).trim().replace('\n', " ")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::tests::contender;
+    use super::*;
+    use crate::results::Kind;
+
+    #[test]
+    fn the_entry_point_is_the_file_in_the_root_and_its_arguments() {
+        let mut it = contender(Kind::Peer);
+        it.described.command = ["target/peers/server", "--say", "a \"b\""].map(str::to_owned).into();
+        assert_eq!(entrypoint(&it, "server"), r#"ENTRYPOINT ["/server","--say","a \"b\""]"#);
+    }
+}

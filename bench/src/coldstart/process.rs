@@ -1,0 +1,39 @@
+//! Starts as processes. The client has a processor of its own, and so has the server; the clock is read by the child
+//! itself, just before its exec.
+
+use std::time::Duration;
+
+use super::client::{Client, Pace};
+use super::{Series, ending};
+use crate::contest::{Contender, Instance, Pinned, Processors, Progress, Start};
+use crate::error::Result;
+use crate::results::{Skipped, Starts};
+
+/// Short against the quickest start, long enough that the client is mostly asleep.
+const PACE: Pace = Pace { pause_ns: 10_000..30_000, patience: Duration::from_secs(20) };
+
+/// Measures all contenders.
+///
+/// # Errors
+/// When there is no processor to measure from.
+pub fn measure(
+    series: &Series<'_>,
+    client: &mut Client,
+    progress: &mut dyn Progress,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<Starts>> {
+    let processors = Processors::split()?;
+    if !processors.apart() {
+        let reason = "there is only one: cold starts as processes hold some of the client's own time".to_owned();
+        skipped.push(Skipped { what: "a processor for the client".to_owned(), reason });
+    }
+    let contenders: Vec<&Contender> = series.plan.contenders.iter().collect();
+    progress.begin("cold start, process", series.steps(contenders.len()));
+    let _pinned = Pinned::to(&processors.client)?;
+    Ok(series.run(&contenders, progress, |contender| {
+        let start = Start { processors: &processors.server, ..Start::default() };
+        let instance = Instance::start(contender, &start).map_err(|cause| cause.to_string())?;
+        let moments = client.first_replies(contender, instance.address(), &PACE, || instance.try_exit().map(ending))?;
+        Ok((instance.exec_at(), moments))
+    }))
+}

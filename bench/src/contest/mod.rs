@@ -1,0 +1,45 @@
+//! Who is measured, and the manners all measures share: interleaved rounds, pinned processors, progress.
+//!
+//! Owns the roster, the processors, instances and the cages they are frozen in, and what `/proc` tells of them. Knows
+//! nothing of what is measured.
+
+mod cage;
+mod client;
+mod pin;
+mod proc_fs;
+mod roster;
+mod rounds;
+mod stage;
+mod start;
+
+pub use cage::{Cage, freeze_all};
+pub use client::{Call, Client, Line};
+pub use pin::{Pinned, Processors, pin_self};
+pub use proc_fs::{Faults, Memory, available_kb, family};
+pub use roster::{Contender, Roster};
+pub use rounds::shuffled;
+pub use stage::Stage;
+pub use start::{Instance, Start, micros, now};
+
+/// The event that is sent, and the body of every reply: an echo and a canned reply are then the same bytes.
+pub const BODY: &str = "ready";
+
+/// Shows how far a measure is.
+pub trait Progress {
+    /// A measure of so many steps begins.
+    fn begin(&mut self, measure: &str, steps: u64);
+
+    /// One step has ended; what it was.
+    fn step(&mut self, what: &str);
+}
+
+/// What every measure is given.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Who takes part.
+    pub contenders: Vec<Contender>,
+    /// A short run, for a first look: fewer rounds, the same figures.
+    pub quick: bool,
+    /// Decides the order within rounds.
+    pub seed: u64,
+}

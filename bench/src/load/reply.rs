@@ -1,0 +1,172 @@
+//! Where a reply ends and whether it is a good one: status 200, and a body whose length the head gave.
+//!
+//! Pure, and without an allocation: it runs once for each of millions of requests. What a load needs to know and no
+//! more; [`crate::http`] is the client that understands everything.
+
+use httparse::{EMPTY_HEADER, Response, Status};
+
+/// More headers than any server of a benchmark sends.
+const HEADERS_MAX: usize = 64;
+
+/// The largest reply that is put together from pieces.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// A good reply at the start of what came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The size of head and body.
+    pub bytes: usize,
+    /// Whether the server closes the connection after it.
+    pub closes: bool,
+}
+
+/// The reply at the start of `bytes`, or `None` when more is needed.
+///
+/// # Errors
+/// When no further byte could make it a good reply; the text says why.
+pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut response = Response::new(&mut headers);
+    let head_bytes = match response.parse(bytes) {
+        Ok(Status::Complete(head_bytes)) => head_bytes,
+        Ok(Status::Partial) => return Ok(None),
+        Err(_) => return Err("what came is no HTTP/1 reply"),
+    };
+    if response.code != Some(200) {
+        return Err("the status of a reply is not 200");
+    }
+    let mut body_bytes = None;
+    let mut closes = response.version == Some(0);
+    for header in &*response.headers {
+        // Of the names that matter no two have the same length; most headers are told by it.
+        match header.name.len() {
+            14 if header.name.eq_ignore_ascii_case("content-length") => {
+                body_bytes = Some(number(header.value).ok_or("the Content-Length of a reply is no number")?);
+            }
+            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                return Err("a reply has a Transfer-Encoding; the load needs a Content-Length");
+            }
+            10 if header.name.eq_ignore_ascii_case("connection") => {
+                closes = !header.value.eq_ignore_ascii_case(b"keep-alive")
+                    && (closes || header.value.eq_ignore_ascii_case(b"close"));
+            }
+            _ => {}
+        }
+    }
+    let whole = head_bytes + body_bytes.ok_or("a reply has no Content-Length")?;
+    Ok((bytes.len() >= whole).then_some(Reply { bytes: whole, closes }))
+}
+
+/// What has come of a reply whose end has not: nearly always nothing.
+#[derive(Debug, Default)]
+pub struct Pieces(Vec<u8>);
+
+impl Pieces {
+    /// The reply that ends with these bytes, or `None` when more is needed.
+    ///
+    /// # Errors
+    /// When what came is no good reply, or something follows it that nobody asked for.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
+        let is_first = self.0.is_empty();
+        if !is_first {
+            self.0.extend_from_slice(bytes);
+        }
+        let all: &[u8] = if is_first { bytes } else { &self.0 };
+        let length = all.len();
+        match parse(all)? {
+            Some(reply) if reply.bytes < length => Err("more came than the reply"),
+            Some(reply) => {
+                self.0.clear();
+                Ok(Some(reply))
+            }
+            None if length > BYTES_MAX => Err("a reply does not end"),
+            None => {
+                if is_first {
+                    self.0.extend_from_slice(bytes);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn number(digits: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    // What is added to it must not overflow.
+    text.parse::<u32>().ok().map(|number| number as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: &[u8] = b"HTTP/1.1 200 OK\r\nx-fc-status: 200\r\ncontent-length: 5\r\n\r\nready";
+
+    /// What is good, and whether the connection is closed after it.
+    const GOOD: &[(&[u8], bool)] = &[
+        (KEEP, false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+        (b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nconnection: Close\r\n\r\nx", true),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", true),
+        (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", false),
+    ];
+
+    const BAD: &[(&[u8], &str)] = &[
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not 200"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "not 200"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "no Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "no number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", "no number"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Transfer-Encoding"),
+        (b"SSH-2.0-x\r\n", "no HTTP/1 reply"),
+    ];
+
+    #[test]
+    fn good_replies_are_seen_when_they_are_whole_and_not_before() {
+        for (bytes, closes) in GOOD {
+            for cut in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..cut]), Ok(None), "{cut} bytes of {}", bytes.escape_ascii());
+            }
+            let whole = Ok(Some(Reply { bytes: bytes.len(), closes: *closes }));
+            assert_eq!(parse(bytes), whole, "{}", bytes.escape_ascii());
+            assert_eq!(parse(&[bytes, KEEP].concat()), whole, "{} and another", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn pieces_are_put_together_at_every_split() {
+        let mut pieces = Pieces::default();
+        for (bytes, closes) in GOOD {
+            let whole = Ok(Some(Reply { bytes: bytes.len(), closes: *closes }));
+            for cut in 1..bytes.len() {
+                assert_eq!(pieces.add(&bytes[..cut]), Ok(None));
+                assert_eq!(pieces.add(&bytes[cut..]), whole, "{cut} bytes of {}", bytes.escape_ascii());
+            }
+            for byte in &bytes[..bytes.len() - 1] {
+                assert_eq!(pieces.add(&[*byte]), Ok(None));
+            }
+            assert_eq!(pieces.add(&bytes[bytes.len() - 1..]), whole);
+        }
+        assert_eq!(pieces.add(&[KEEP, b"H"].concat()), Err("more came than the reply"));
+        pieces.clear();
+        assert_eq!(pieces.add(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n"), Ok(None));
+        assert_eq!(pieces.add(&vec![b'x'; BYTES_MAX]), Err("a reply does not end"));
+    }
+
+    #[test]
+    fn bad_replies_are_never_taken_for_good_ones() {
+        for (bytes, why) in BAD {
+            for cut in 0..bytes.len() {
+                assert!(!matches!(parse(&bytes[..cut]), Ok(Some(_))), "{cut} bytes of {}", bytes.escape_ascii());
+            }
+            let error = parse(bytes).expect_err("it is bad");
+            assert!(error.contains(why), "{}: {error}", bytes.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The server under load: an instance that has answered its first calls, and the clock of its processor time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
+
+use super::Nanos;
+use crate::clock::Deadline;
+use crate::contest::{BODY, Contender, Instance, Start};
+use crate::error::{Error, Result};
+use crate::http::{Conn, Response};
+use crate::platform::{Hook, Platform, Request};
+use crate::results::Kind;
+
+/// From the start to the answer of the first event.
+const READY_WAIT: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct Server {
+    instance: Instance,
+    clock: ClockId,
+}
+
+impl Server {
+    /// Starts one, on these processors, and has it answer `/initialize` and an event.
+    ///
+    /// # Errors
+    /// When it does not start, or answers otherwise than it should.
+    pub fn start(
+        contender: &Contender,
+        markers: Option<bool>,
+        processors: &[usize],
+        platform: &Platform,
+    ) -> Result<Self> {
+        let markers = markers.map(|on| ("FC_HOOKS_LOG_MARKERS", if on { "on" } else { "off" }));
+        let start = Start { processors, env: markers.as_slice(), ..Start::default() };
+        let instance = Instance::start(contender, &start)?;
+        let pid = i32::try_from(instance.pid()).map_err(|cause| Error::failed("read", "the process number", cause))?;
+        let clock = clock_getcpuclockid(Pid::from_raw(pid))
+            .map_err(|cause| Error::failed("find", "the server's clock of processor time", cause))?;
+        let server = Self { instance, clock };
+        server.first_calls(contender, platform)?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.instance.address()
+    }
+
+    /// The processor time of all its threads, also of those that have ended.
+    ///
+    /// # Errors
+    /// When it has ended itself.
+    pub fn cpu(&self) -> Result<Nanos> {
+        let time = self.clock.now().map_err(|cause| match self.instance.try_exit() {
+            Some(status) => Error::new(format!("the server ended: {status}")),
+            None => Error::failed("read", "the server's clock of processor time", cause),
+        })?;
+        Ok(time.tv_sec() as Nanos * 1_000_000_000 + time.tv_nsec() as Nanos)
+    }
+
+    fn first_calls(&self, contender: &Contender, platform: &Platform) -> Result<()> {
+        let deadline = Deadline::after(READY_WAIT);
+        let connected = deadline.until(|| match (self.instance.try_exit(), Conn::open(self.address(), deadline)) {
+            (Some(status), _) => Some(Err(Error::new(format!("it ended before it listened: {status}")))),
+            (None, Ok(conn)) => Some(Ok(conn)),
+            (None, Err(_)) => None,
+        });
+        let conn = connected.ok_or_else(|| Error::new("nobody listened in time"))??;
+        // A stranger need not know the hook, but he must answer.
+        let is_given = contender.described.kind == Kind::Given;
+        let initialized = exchange(conn, &platform.hook(Hook::Initialize), deadline)?;
+        if !is_given && initialized.status != 200 {
+            return Err(Error::new(format!("/initialize was answered with {}", initialized.status)));
+        }
+        let conn = Conn::open(self.address(), deadline).map_err(Error::new)?;
+        let invoked = exchange(conn, &platform.invoke(BODY), deadline)?;
+        if invoked.status != 200 || (!is_given && invoked.body != BODY.as_bytes()) {
+            let body = invoked.body_text(40);
+            return Err(Error::new(format!("/invoke was answered with {} and `{body}`", invoked.status)));
+        }
+        Ok(())
+    }
+}
+
+fn exchange(mut conn: Conn, request: &Request, deadline: Deadline) -> Result<Response> {
+    conn.exchange(&request.bytes(), deadline).map_err(|cause| Error::failed("call", &request.line, cause))
+}

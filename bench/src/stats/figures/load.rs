@@ -1,0 +1,162 @@
+//! Figures of load: one block for each pattern, so that only like is compared with like.
+
+use std::fmt;
+
+use super::{Who, floor, in_order, median, sorted, who};
+use crate::results::{Cell, LoadRun, Pattern, Results};
+use crate::stats::histogram::Histogram;
+use crate::stats::order::{Estimate, Sorted};
+use crate::stats::paired::{InRound, ratio};
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.connections == 1 { "" } else { "s" };
+        write!(f, "{} connection{s}", self.connections)?;
+        match (self.rate, self.reconnect) {
+            (Some(rate), _) => write!(f, ", {rate:.0} requests/s by the clock")?,
+            (None, false) => write!(f, ", kept alive")?,
+            (None, true) => {}
+        }
+        f.write_str(if self.reconnect { ", a new one for each request" } else { "" })
+    }
+}
+
+/// All contenders under one pattern.
+#[derive(Clone, Debug)]
+pub struct LoadBlock<'a> {
+    /// The pattern, apart from log markers: rows differ in them.
+    pub pattern: Pattern,
+    /// The floor first.
+    pub rows: Vec<LoadFigures<'a>>,
+}
+
+/// One contender under one pattern.
+#[derive(Clone, Debug)]
+pub struct LoadFigures<'a> {
+    /// Whose.
+    pub who: Who<'a>,
+    /// Whether it wrote log markers, if it can.
+    pub markers: Option<bool>,
+    /// Requests per second, of each round.
+    pub per_second: Sorted,
+    /// The same by rounds, for pairs.
+    pub by_round: Vec<InRound>,
+    /// Requests per second, as a ratio to the floor's.
+    pub ratio: Option<Estimate>,
+    /// Latencies of all rounds.
+    pub latency: Histogram,
+    /// 50, 90, 99, 99.9, largest: of the merged histogram, or without one the medians of what the rounds say.
+    pub percentiles_us: [Option<f64>; 5],
+    /// The 99th percentile, as a ratio to the floor's.
+    pub p99_ratio: Option<Estimate>,
+    /// Share of the requests due that were answered, at a fixed rate.
+    pub kept: Option<f64>,
+    /// The server's processor time for each request, in microseconds.
+    pub server_cpu_us: Option<f64>,
+    /// Share of its processor's time that the client used; the largest of all rounds.
+    pub client_busy: Option<f64>,
+    /// Requests that failed, in all rounds.
+    pub errors: u64,
+    /// Requests that were neither answered nor failed when their run was over, in all rounds.
+    pub unanswered: u64,
+    /// Rounds without any answer, though nothing failed.
+    pub idle: usize,
+    /// How late the client itself was, as a share of the 99th percentile; the largest of all rounds.
+    pub client_late: Option<f64>,
+    /// What went wrong, in words, round by round.
+    pub notes: Vec<&'a str>,
+    /// Runs that failed, and why.
+    pub failures: &'a [String],
+}
+
+/// At a fixed rate, a server that answers less than this share of what is due has no steady latency.
+const KEPT_MIN: f64 = 0.98;
+
+impl LoadFigures<'_> {
+    /// Whether it did not keep up with a fixed rate.
+    pub fn fell_behind(&self) -> bool {
+        self.kept.is_some_and(|kept| kept < KEPT_MIN)
+    }
+
+    /// The short name, with what tells rows apart.
+    pub fn name(&self) -> String {
+        let more = if self.markers == Some(true) { "+markers" } else { "" };
+        format!("{}{more}", self.who.name)
+    }
+
+    /// What to call it where markers tell rows apart.
+    pub fn title(&self) -> String {
+        match self.markers {
+            Some(true) => format!("{}, markers on", self.who.label),
+            Some(false) => format!("{}, markers off", self.who.label),
+            None => self.who.label.to_owned(),
+        }
+    }
+}
+
+/// Every pattern, in the order they first appear.
+pub fn load(results: &Results) -> Vec<LoadBlock<'_>> {
+    let cells = results.load.as_ref().map_or(&[][..], |load| &load.cells);
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for cell in cells {
+        let pattern = Pattern { markers: None, ..cell.pattern.clone() };
+        if !patterns.contains(&pattern) {
+            patterns.push(pattern);
+        }
+    }
+    patterns.into_iter().map(|pattern| block(results, cells, pattern)).collect()
+}
+
+fn block<'a>(results: &'a Results, cells: &'a [Cell], pattern: Pattern) -> LoadBlock<'a> {
+    let mine: Vec<&Cell> =
+        cells.iter().filter(|cell| Pattern { markers: None, ..cell.pattern.clone() } == pattern).collect();
+    let to = mine.iter().find(|cell| Some(cell.name.as_str()) == floor(results));
+    let to_rate = to.map(|cell| by_round(cell, per_second)).unwrap_or_default();
+    let to_p99 = to.map(|cell| by_round(cell, |run| run.percentiles_us[2])).unwrap_or_default();
+    let mut rows: Vec<LoadFigures> = mine.into_iter().map(|cell| figures(results, cell, &to_rate, &to_p99)).collect();
+    in_order(results, &mut rows, |row| row.who.name);
+    LoadBlock { pattern, rows }
+}
+
+fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99: &[InRound]) -> LoadFigures<'a> {
+    let runs = &cell.runs;
+    let rates = by_round(cell, per_second);
+    let latency = Histogram::merge(runs.iter().map(|run| &run.latency_us[..]));
+    // Of a round without an answer there is no latency.
+    let answered = || runs.iter().filter(|run| run.percentiles_us[4] > 0.0);
+    let of_rounds = |index: usize| median(answered().map(|run| run.percentiles_us[index]));
+    let of_all = |index: usize, share| latency.percentile(share).or_else(|| of_rounds(index));
+    let largest = Sorted::new(answered().map(|run| run.percentiles_us[4])).largest();
+    let kept = cell.pattern.rate.and_then(|rate| median(rates.iter().map(|(_, per_second)| per_second / rate)));
+    LoadFigures {
+        who: who(results, &cell.name),
+        markers: cell.pattern.markers,
+        per_second: sorted(&rates),
+        ratio: ratio(&rates, to_rate),
+        by_round: rates,
+        percentiles_us: [of_all(0, 0.5), of_all(1, 0.9), of_all(2, 0.99), of_all(3, 0.999), largest],
+        latency,
+        p99_ratio: ratio(&by_round(cell, |run| run.percentiles_us[2]), to_p99),
+        kept,
+        server_cpu_us: median(runs.iter().map(|run| run.server_cpu_us)),
+        client_busy: Sorted::new(runs.iter().map(|run| run.client_busy)).largest(),
+        errors: runs.iter().map(|run| run.errors).sum(),
+        unanswered: runs.iter().map(|run| run.unanswered).sum(),
+        idle: runs.iter().filter(|run| run.requests == 0 && run.errors + run.unanswered == 0).count(),
+        client_late: Sorted::new(runs.iter().filter_map(lateness)).largest(),
+        notes: runs.iter().filter_map(|run| run.note.as_deref()).collect(),
+        failures: &cell.failures,
+    }
+}
+
+fn per_second(run: &LoadRun) -> f64 {
+    run.requests as f64 / run.seconds
+}
+
+fn lateness(run: &LoadRun) -> Option<f64> {
+    Some(run.client_late_us? / run.percentiles_us[2])
+}
+
+fn by_round(cell: &Cell, value: impl Fn(&LoadRun) -> f64) -> Vec<InRound> {
+    cell.runs.iter().map(|run| (run.round, value(run))).collect()
+}

@@ -1,0 +1,61 @@
+//! The figures of each measure, contender by contender, the floor first: what tables and plots show.
+//!
+//! Decides what is compared with what. Knows nothing of how it is shown.
+
+mod crowd;
+mod load;
+mod start;
+mod thaw;
+
+pub use crowd::{CrowdFigures, Crowds, crowds};
+pub use load::{LoadBlock, LoadFigures, load};
+pub use start::{CountFigures, StartFigures, counts, starts};
+pub use thaw::{ThawFigures, thaw};
+
+use super::order::Sorted;
+use super::paired::InRound;
+use crate::results::{Kind, Results};
+
+/// Whose figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// The short name.
+    pub name: &'a str,
+    /// What reports call it.
+    pub label: &'a str,
+    /// What it is to the comparison.
+    pub kind: Kind,
+    /// Size of the program's own file.
+    pub binary_bytes: Option<u64>,
+}
+
+/// The contender of this name. One that was not described goes by its name.
+pub fn who<'a>(results: &'a Results, name: &'a str) -> Who<'a> {
+    match results.contenders.iter().find(|described| described.name == name) {
+        Some(it) => Who { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
+        None => Who { name, label: name, kind: Kind::Given, binary_bytes: None },
+    }
+}
+
+/// The name of the floor, if one took part.
+pub fn floor(results: &Results) -> Option<&str> {
+    let floor = results.contenders.iter().find(|described| described.kind == Kind::Floor);
+    floor.map(|described| described.name.as_str())
+}
+
+/// Puts them in the order of reports: the floor, then as described.
+fn in_order<T>(results: &Results, rows: &mut [T], name: impl Fn(&T) -> &str) {
+    rows.sort_by_key(|row| {
+        let name = name(row);
+        let place = results.contenders.iter().position(|described| described.name == name);
+        (floor(results) != Some(name), place.unwrap_or(usize::MAX))
+    });
+}
+
+fn sorted(samples: &[InRound]) -> Sorted {
+    Sorted::new(samples.iter().map(|(_, value)| *value))
+}
+
+fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    Sorted::new(values).median()
+}

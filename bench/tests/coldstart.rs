@@ -1,0 +1,241 @@
+//! `fc-bench coldstart`: every start is a sample or a failure with its reason, counts add up, and nothing stays behind.
+//!
+//! What is asserted holds on the busiest machine: orders and sums, never times.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use common::FAULTY;
+use fc_bench::cleanup::INTERRUPTED;
+use fc_bench::results::{Coldstart, Results, Starts};
+use serde_json::json;
+
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// A checkout with nobody in it but whom a test puts there, and a copy of the faulty helper that is nobody else's: what
+/// runs from this file was started here.
+struct Checkout(PathBuf);
+
+impl Checkout {
+    fn new(name: &str, peers: &serde_json::Value) -> Self {
+        let folder = std::env::temp_dir().join(format!("fc-bench-test-coldstart-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(folder.join("bench/peers")).unwrap();
+        std::fs::create_dir(folder.join("tmp")).unwrap();
+        std::fs::write(folder.join("bench/peers/peers.json"), peers.to_string()).unwrap();
+        std::fs::copy(FAULTY, folder.join("server")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// `NAME=COMMAND` for the faulty helper with such a fault.
+    fn server(&self, name: &str, arguments: &str) -> String {
+        format!("--contender={name}={} {arguments}", self.path("server").display())
+    }
+
+    fn coldstart(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fc-bench"));
+        command.args(["coldstart", "--quick", "--root"]).arg(&self.0).arg("--json").arg(self.path("results.json"));
+        command.args(words).env("TMPDIR", self.path("tmp")).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("fc-bench can be started")
+    }
+
+    fn results(&self) -> Results {
+        serde_json::from_slice(&std::fs::read(self.path("results.json")).unwrap()).unwrap()
+    }
+
+    /// Processes that run the copy, and files in the folder for temporary ones.
+    fn left_behind(&self) -> Vec<PathBuf> {
+        let in_proc = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let runs_copy = |process: &PathBuf| {
+            std::fs::read_link(process.join("exe")).is_ok_and(|program| program == self.path("server"))
+        };
+        let files = std::fs::read_dir(self.path("tmp")).unwrap().flatten().map(|entry| entry.path());
+        in_proc.filter(runs_copy).chain(files).collect()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn end(child: &mut Child) -> ExitStatus {
+    until("the end of fc-bench", || child.try_wait().unwrap())
+}
+
+fn starts<'a>(all: &'a [Starts], name: &str) -> &'a Starts {
+    all.iter().find(|starts| starts.name == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn assert_samples(starts: &Starts, rounds: u32) {
+    assert_eq!(starts.failures, Vec::<String>::new(), "{}", starts.name);
+    assert_eq!(starts.samples.iter().map(|start| start.round).collect::<Vec<_>>(), Vec::from_iter(0..rounds));
+    for start in &starts.samples {
+        let ordered = 0.0 < start.port_open_us
+            && start.port_open_us < start.initialize_us
+            && start.initialize_us < start.invoke_us;
+        assert!(ordered, "{}: {start:?}", starts.name);
+    }
+}
+
+#[test]
+fn every_start_is_a_sample_or_a_failure() {
+    let wrong = json!({ "name": "wrong", "label": "wrong", "command": ["./server"], "build": "none" });
+    let checkout = Checkout::new("samples", &json!([wrong]));
+    let contenders = [
+        checkout.server("well", ""),
+        checkout.server("closes", "--fault connection-close"),
+        checkout.server("refuses", "--fault initialize-missing"),
+        checkout.server("ends", "--fault exits-at-start"),
+    ];
+    let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
+    let options = ["--start-rounds=4", "--container-rounds=0", "--no-counts"];
+    assert!(end(&mut checkout.coldstart(&[&options, &contenders[..]].concat())).success());
+
+    let results = checkout.results();
+    let found: Coldstart = results.coldstart.unwrap();
+    assert_samples(starts(&found.process, "well"), 4);
+    assert_samples(starts(&found.process, "closes"), 4);
+    for (name, why) in [
+        ("wrong", "POST /initialize: the body is `initialized`, not `ready` or `OK`"),
+        ("refuses", "POST /initialize: status 404"),
+        ("ends", "it exited with code "),
+    ] {
+        let starts = starts(&found.process, name);
+        let told = |failure: &String| failure.split_once(": ").is_some_and(|(_, told)| told.starts_with(why));
+        assert!(starts.samples.is_empty() && starts.failures[..3].iter().all(told), "{name}: {:?}", starts.failures);
+        assert_eq!(starts.failures[3..], ["given up after 3 failures in a row"]);
+    }
+    assert!(0.0 < found.attempt_pause_median_us && found.attempt_pause_median_us <= found.attempt_pause_us);
+    assert!(found.container.is_empty() && found.counts.is_empty());
+    assert_eq!(checkout.left_behind(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn counts_add_up_and_who_cannot_be_counted_is_named() {
+    let checkout = Checkout::new("counts", &json!([]));
+    let contenders = [checkout.server("well", ""), checkout.server("ends", "--fault exits-at-start")];
+    let options = ["--start-rounds=0", "--container-rounds=0", &contenders[0], &contenders[1]];
+    assert!(end(&mut checkout.coldstart(&options)).success());
+
+    let results = checkout.results();
+    let found = results.coldstart.unwrap();
+    let [counts] = &found.counts[..] else { panic!("{:?}", found.counts) };
+    assert_eq!(counts.name, "well");
+    // The exec, and what no server can do without: socket, bind, listen, a wait.
+    assert!(counts.calls_to_ready >= Some(5), "{counts:?}");
+    assert!(counts.calls_to_initialize > counts.calls_to_ready, "{counts:?}");
+    assert!(counts.minor_faults_to_ready > Some(0), "{counts:?}");
+    assert!(counts.minor_faults_to_initialize >= counts.minor_faults_to_ready, "{counts:?}");
+    assert!(counts.major_faults_to_initialize.is_some() && counts.threads >= Some(1), "{counts:?}");
+    assert!(Some(0) < counts.private_kb && counts.private_kb <= counts.resident_kb, "{counts:?}");
+
+    let why = |what: &str| results.skipped.iter().find(|skipped| skipped.what == what).map(|it| it.reason.as_str());
+    assert!(why("counts of ends").is_some_and(|why| why.starts_with("it exited with code ")), "{:?}", results.skipped);
+    if let Some(why) = why("instructions of a start") {
+        eprintln!("skipped: instructions: {why}");
+        assert_eq!(counts.instructions, None);
+    } else {
+        let late = why("instructions of well");
+        assert!(counts.instructions > Some(1000) || late.is_some_and(|why| why.contains("in time")), "{late:?}");
+        assert!(why("instructions of ends").is_some());
+    }
+    assert_eq!(checkout.left_behind(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    for (part, options) in [("process", ["--start-rounds=100000", "--no-counts"]), ("counts", ["--start-rounds=0"; 2])]
+    {
+        let checkout = Checkout::new(&format!("interrupted-{part}"), &json!([]));
+        let server = checkout.server("well", "");
+        let mut child = checkout.coldstart(&[&options[..], &["--container-rounds=0", &server]].concat());
+        until("a start", || (!checkout.left_behind().is_empty()).then_some(()));
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert_eq!(end(&mut child).code(), Some(INTERRUPTED), "{part}");
+        assert_eq!(checkout.left_behind(), Vec::<PathBuf>::new(), "{part}");
+    }
+}
+
+#[test]
+fn nobody_to_measure_is_an_error() {
+    let checkout = Checkout::new("nobody", &json!([]));
+    let ends = checkout.server("ends", "--fault exits-at-start");
+    let mut child = checkout.coldstart(&["--start-rounds=3", "--container-rounds=0", "--no-counts", &ends]);
+    assert_eq!(end(&mut child).code(), Some(2));
+}
+
+#[test]
+fn containers_are_started_and_removed() {
+    let Some(program) = static_program() else { return };
+    let peer = |name: &str, arguments: &[&str]| {
+        let command = [&[program.to_str().unwrap()], arguments].concat();
+        json!({ "name": name, "label": name, "command": command, "build": "none", "static": true })
+    };
+    let checkout = Checkout::new("container", &json!([peer("well", &[]), peer("ends", &["--no-such-option"])]));
+    let server = checkout.server("given", "");
+    let mut child = checkout.coldstart(&["--start-rounds=0", "--container-rounds=2", "--no-counts", &server]);
+    let pid = child.id();
+    assert!(end(&mut child).success());
+
+    let results = checkout.results();
+    let found = results.coldstart.unwrap();
+    let well = starts(&found.container, "well");
+    assert_samples(well, 2);
+    assert!(well.image_bytes >= program.metadata().ok().map(|file| file.len()), "{:?}", well.image_bytes);
+    let ends = starts(&found.container, "ends");
+    assert!(ends.samples.is_empty(), "{ends:?}");
+    assert!(ends.failures[0].starts_with("warm-up: it exited with code "), "{:?}", ends.failures);
+    assert!(results.skipped.iter().any(|skipped| skipped.what == "given as a container"), "{:?}", results.skipped);
+    for words in [
+        &["images", "--quiet", &format!("fc-bench-{pid}")][..],
+        &["ps", "--all", "--quiet", "--filter", &format!("name=fc-bench-{pid}-")],
+    ] {
+        let left = Command::new("docker").args(words).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{words:?}");
+    }
+}
+
+/// The project's own binary, linked so that it runs from a scratch image.
+fn static_program() -> Option<PathBuf> {
+    if let Err(why) = fc_bench::subject::engine_answers() {
+        eprintln!("skipped: no Docker engine answers: {why}");
+        return None;
+    }
+    let root = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc can be started");
+    let root = String::from_utf8_lossy(&root.stdout).trim().to_owned();
+    if !Path::new(&root).join("lib/rustlib").join(STATIC_TARGET).exists() {
+        eprintln!("skipped: the target {STATIC_TARGET} is not installed");
+        return None;
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).env_remove("CARGO_BUILD_TARGET");
+    cargo.args(["build", "--quiet", "--package=fc-hooks", "--bin=fc-hooks", "--message-format=json"]);
+    let built = cargo.args(["--target", STATIC_TARGET]).stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "the build failed");
+    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    messages.lines().find_map(executable)
+}

@@ -1,0 +1,128 @@
+//! `fc-bench density`: a crowd of a real server through its whole life, what stops it, and nothing left behind.
+
+#![cfg(target_os = "linux")] // measures read /proc
+
+mod measured;
+
+use measured::{Field, WAYS, interrupt, named, numbers, wait};
+use serde_json::Value;
+
+/// Long enough for a busy machine; nothing here waits for it to pass.
+const LIMIT: &str = "--limit-secs=60";
+
+#[test]
+fn a_crowd_lives_its_whole_life_by_every_way_that_works_here() {
+    let field = Field::new();
+    let one = field.contender("one", None);
+    for (way, name) in WAYS {
+        let run = field.run(&["density", "--instances=3,12", LIMIT, "--density-freeze-by", way, &one]);
+        if run.code == Some(2) && way != "sigstop" {
+            eprintln!("skipped: {}", run.stderr);
+            continue;
+        }
+        assert_eq!(run.code, Some(0), "{way}: {}", run.stderr);
+        let density = &run.results["density"];
+        assert_eq!(density["freezer"], name);
+        let crowds = density["crowds"].as_array().unwrap();
+        assert_eq!(crowds.len(), 2, "{way}");
+        for (crowd, count) in crowds.iter().zip([3, 12]) {
+            is_whole(crowd, count);
+        }
+        assert_eq!((field.left(), run.groups), (vec![], vec![]), "{way}");
+    }
+}
+
+/// Every figure of a crowd that nothing kept from anything.
+fn is_whole(crowd: &Value, count: usize) {
+    for figure in ["wanted", "started", "answered"] {
+        assert_eq!(crowd[figure], count, "{figure}: {crowd:#}");
+    }
+    assert_eq!((&crowd["name"], &crowd["stopped_by"]), (&Value::from("one"), &Value::Null));
+    let time = |name: &str| crowd[name].as_f64().unwrap_or_else(|| panic!("no {name}: {crowd:#}"));
+    assert!(0.0 < time("started_us") && time("started_us") < time("all_answered_us"), "{crowd:#}");
+    assert!(time("all_frozen_us") > 0.0);
+    let thaws = numbers(&crowd["thaws_us"]);
+    assert!(thaws.iter().all(|thaw| *thaw > 0.0) && thaws.iter().sum::<f64>() <= time("all_thawed_us"), "{crowd:#}");
+    let [private, proportional, resident] =
+        ["private_kb", "proportional_kb", "resident_kb"].map(|name| numbers(&crowd[name]));
+    assert_eq!([thaws.len(), private.len(), proportional.len(), resident.len()], [count; 4]);
+    for ((private, proportional), resident) in private.iter().zip(&proportional).zip(&resident) {
+        assert!(0.0 < *private && private <= proportional && proportional <= resident, "{crowd:#}");
+    }
+    // What others on the machine do with its memory meanwhile may make this one figure impossible, which is then said.
+    let failures = crowd["failures"].as_array().unwrap();
+    match crowd["machine_kb"].as_f64() {
+        Some(machine) => assert!(machine > 0.0 && failures.is_empty(), "{crowd:#}"),
+        None => assert!(failures[0].to_string().contains("others gave some back") && failures.len() == 1, "{crowd:#}"),
+    }
+}
+
+#[test]
+fn what_stopped_a_crowd_is_said() {
+    let field = Field::new();
+    let words = [
+        "density",
+        "--instances=5",
+        LIMIT,
+        &field.contender("good", None),
+        &field.contender("ends", Some("exits-at-start")),
+        &field.contender("refuses", Some("invoke-missing")),
+    ];
+    let run = field.run(&words);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let crowds = &run.results["density"]["crowds"];
+    assert_eq!((&named(crowds, "good")["answered"], &named(crowds, "good")["stopped_by"]), (&5.into(), &Value::Null));
+    for (name, reason) in [("ends", "exit status: 13"), ("refuses", "404")] {
+        let crowd = named(crowds, name);
+        assert_eq!((&crowd["started"], &crowd["answered"]), (&5.into(), &0.into()), "{crowd:#}");
+        assert!(crowd["stopped_by"].as_str().is_some_and(|text| text.contains(reason)), "{crowd:#}");
+        let nothing = [&crowd["private_kb"], &crowd["thaws_us"], &crowd["failures"]];
+        assert!(nothing.iter().all(|list| **list == Value::Array(vec![])), "{crowd:#}");
+        assert_eq!((&crowd["machine_kb"], &crowd["all_thawed_us"]), (&Value::Null, &Value::Null));
+    }
+    assert_eq!((field.left(), run.groups), (vec![], vec![]));
+}
+
+/// 230 descriptors are enough for 15 instances, of which each takes two.
+#[test]
+fn as_many_come_as_fit() {
+    let field = Field::new();
+    let contender = field.contender("one", None);
+    let run = field.finish(field.start("ulimit -n 230;", &["density", "--instances=40", LIMIT, &contender]));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let crowd = named(&run.results["density"]["crowds"], "one");
+    assert_eq!([&crowd["wanted"], &crowd["started"], &crowd["answered"]], [40, 15, 15], "{crowd:#}");
+    assert!(crowd["stopped_by"].as_str().is_some_and(|text| text.contains("open files")), "{crowd:#}");
+    assert_eq!(numbers(&crowd["thaws_us"]).len(), 15);
+    assert_eq!((field.left(), run.groups), (vec![], vec![]));
+}
+
+#[test]
+fn what_cannot_be_measured_is_said() {
+    let field = Field::new();
+    let (good, ends) = (field.contender("good", None), field.contender("ends", Some("exits-at-start")));
+    let silent = field.contender("silent", Some("never-listens"));
+    for (words, reason) in [
+        (&["density", "--instances=2", &ends][..], "exit status: 13"),
+        (&["density", "--instances=2", "--limit-secs=0.5", &silent], "time: it took more than 0.5 s"),
+        (&["density", "--quick"], "nobody to measure"),
+        (&["density", "--limit-secs=-1", &good], "wait for"),
+        (&["density", "--instances=0", &good], "--instances"),
+    ] {
+        let run = field.run(words);
+        assert_eq!(run.code, Some(2), "{words:?}");
+        assert!(run.stderr.contains(reason), "{words:?}: {}", run.stderr);
+        assert_eq!((field.left(), run.groups), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn an_interrupt_in_the_middle_leaves_nothing_behind() {
+    let field = Field::new();
+    let child = field.start("", &["density", "--instances=400", LIMIT, &field.contender("one", None)]);
+    assert!(wait(|| (field.left().len() > 20).then_some(())).is_some());
+    interrupt(child.id());
+    let run = field.finish(child);
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert_eq!((field.left(), run.groups), (vec![], vec![]));
+}

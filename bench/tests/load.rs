@@ -1,0 +1,183 @@
+//! `fc-bench load` against servers whose trouble is known: what it counts, and that it ends.
+//!
+//! One after the other, because all pin their clients and servers to the same two processors.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use common::fc_bench;
+use fc_bench::results::{Cell, Load, LoadRun, Results};
+
+const UNEVEN: &str = env!("CARGO_BIN_EXE_uneven");
+
+/// A folder that goes with this value: a checkout where nothing is built, and room for results.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(folder.join("bench/peers")).expect("the folder is ours");
+        std::fs::write(folder.join("bench/peers/peers.json"), "[]").expect("the folder is ours");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What `fc-bench load` found with each of `uneven WHAT`, whose names are the words themselves.
+fn load(whats: &[&str], options: &[&str]) -> Load {
+    try_load(whats, options).unwrap_or_else(|stderr| panic!("{whats:?}: {stderr}"))
+}
+
+/// The same, or what it complained of.
+fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
+    static CALLS: Mutex<u32> = Mutex::new(0);
+    let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    *calls += 1;
+    let tag = format!("load-{}-{calls}", std::process::id());
+    let folder = Folder::new(&tag);
+    let (root, json) = (folder.path(""), folder.path("results.json"));
+    let contenders: Vec<String> =
+        whats.iter().map(|what| format!("--contender={what}={UNEVEN} {what} {tag}")).collect();
+    let words = ["load", "--root", &root, "--json", &json, "--seed=1"];
+    let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
+    let output = fc_bench(&[&words, &contenders[..], options].concat());
+    assert!(no_process_has(&tag), "a server was left behind");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = std::fs::read_to_string(&json).expect("there are results");
+    let results: Results = serde_json::from_str(&text).expect("they can be read");
+    Ok(results.load.expect("it was measured"))
+}
+
+/// Whether no process, apart from those that have ended, has this word in its command line.
+fn no_process_has(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten();
+    !processes.into_iter().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|of_line| of_line == word.as_bytes())
+    })
+}
+
+/// Every run adds up, whatever it found.
+fn runs(load: &Load) -> impl Iterator<Item = (&Cell, &LoadRun)> {
+    let all = load.cells.iter().flat_map(|cell| cell.runs.iter().map(move |run| (cell, run)));
+    all.inspect(|(cell, run)| {
+        let told = told(cell);
+        let counted: u64 = run.latency_us.iter().map(|(_, count)| count).sum();
+        assert_eq!(counted, run.requests + run.unanswered, "{told}");
+        assert!(run.latency_us.is_sorted_by(|one, next| one.0 < next.0), "{told}");
+        assert!(run.percentiles_us.is_sorted(), "{told}");
+        assert_eq!(run.client_late_us.is_some(), cell.pattern.rate.is_some(), "{told}");
+        assert!(run.seconds > 0.0 && run.client_busy > 0.0, "{told}");
+    })
+}
+
+fn cell<'a>(load: &'a Load, name: &str, connections: u32, reconnect: bool, fixed: bool) -> &'a Cell {
+    let is_it = |cell: &&Cell| {
+        let pattern = (cell.pattern.connections, cell.pattern.reconnect, cell.pattern.rate.is_some());
+        cell.name == name && pattern == (connections, reconnect, fixed)
+    };
+    load.cells.iter().find(is_it).expect("there is such a pattern")
+}
+
+fn told(cell: &Cell) -> String {
+    let notes: Vec<&str> = cell.runs.iter().filter_map(|run| run.note.as_deref()).collect();
+    format!("{} under {:?}: {:?} {notes:?}", cell.name, cell.pattern, cell.failures)
+}
+
+#[test]
+fn a_sound_server_answers_under_every_pattern() {
+    let load = load(&["plain"], &["--load-rounds=1", "--load-seconds=0.5"]);
+    assert_eq!((load.cells.len(), load.rate_from.as_deref()), (6, Some("plain")));
+    assert_eq!(runs(&load).count(), 6);
+    for (cell, run) in runs(&load) {
+        assert!(cell.failures.is_empty() && run.errors == 0, "{}", told(cell));
+        assert!(run.requests > 0 && run.server_cpu_us > 0.0, "{}", told(cell));
+        if let Some(rate) = cell.pattern.rate {
+            let due = (run.requests + run.unanswered) as f64;
+            assert!((due - rate * 0.5).abs() <= 1.0, "{due} at {rate}/s");
+        }
+    }
+}
+
+#[test]
+fn a_quick_look_is_a_part_of_it() {
+    let load = load(&["plain"], &["--quick", "--load-rounds=2", "--load-seconds=0.4"]);
+    assert_eq!(load.cells.len(), 2);
+    assert_eq!(runs(&load).map(|(_, run)| run.round).collect::<Vec<_>>(), [0, 1, 0, 1]);
+}
+
+#[test]
+fn a_stall_is_felt_by_all_that_were_due_meanwhile() {
+    let load = load(&["stalls"], &["--load-rounds=1", "--load-connections=16", "--load-seconds=0.7"]);
+    assert!(runs(&load).all(|(_, run)| run.errors == 0));
+    // For half of each 400 ms; a quarter of those that are due in it waits for 150 ms and more.
+    let [fixed, closed] = [true, false].map(|fixed| cell(&load, "stalls", 16, false, fixed).runs[0].percentiles_us);
+    assert!(fixed[2] >= 150_000.0, "{fixed:?}");
+    // Even where the next request waits for the reply, the stall itself is seen.
+    assert!(closed[4] >= 150_000.0, "{closed:?}");
+}
+
+#[test]
+fn resets_are_errors_and_the_others_are_answered() {
+    let load = load(&["resets"], &["--quick", "--load-seconds=0.7"]);
+    let (cell, run) = runs(&load).next().expect("there is a run");
+    assert!(run.requests > 0 && run.errors > 0 && run.errors < run.requests, "{}", told(cell));
+    assert!(run.note.as_ref().is_some_and(|note| note.contains("failed")), "{}", told(cell));
+}
+
+#[test]
+fn a_server_that_breaks_for_good_ends_the_run() {
+    // Ten minutes each, if nothing ended them. It breaks in the warm-up or later, as fast as the machine is.
+    match try_load(&["breaks"], &["--quick", "--load-seconds=600"]) {
+        Err(stderr) => {
+            let is_known = ["nothing but failures", "requests failed"].iter().any(|words| stderr.contains(words));
+            assert!(is_known, "{stderr}");
+        }
+        Ok(load) => {
+            assert!(runs(&load).all(|(_, run)| run.errors > 0 && run.seconds < 600.0));
+            let failures = load.cells.iter().flat_map(|cell| &cell.failures);
+            assert!(failures.into_iter().all(|why| why.contains("failures") || why.contains("reset")));
+        }
+    }
+}
+
+#[test]
+fn requests_that_are_never_answered_are_entered_with_their_age() {
+    let load = load(&["plain", "hangs"], &["--quick", "--load-seconds=0.5"]);
+    assert!(runs(&load).count() >= 3);
+    let hangs = cell(&load, "hangs", 16, false, false);
+    let run = &hangs.runs[0];
+    assert_eq!((run.unanswered, run.errors), (16, 0), "{}", told(hangs));
+    assert!(run.percentiles_us[4] >= 1_000_000.0, "{:?}", run.percentiles_us);
+    assert!(run.note.as_ref().is_some_and(|note| note.contains("had no answer")), "{}", told(hangs));
+    // Its 200 connections are not even opened: none is answered.
+    let failures = &cell(&load, "hangs", 200, false, true).failures;
+    assert!(failures[0].contains("could not be used"), "{failures:?}");
+}
+
+#[test]
+fn connections_that_end_otherwise_than_asked_are_noted() {
+    let notes = |load: &Load, name: &str, reconnect| {
+        let cell = cell(load, name, 16, reconnect, false);
+        cell.runs.iter().filter_map(|run| run.note.as_deref()).collect::<String>()
+    };
+    let quick = load(&["plain", "closes"], &["--quick", "--load-seconds=0.7"]);
+    assert!(notes(&quick, "closes", false).contains("closed"), "{}", notes(&quick, "closes", false));
+    assert_eq!(notes(&quick, "plain", false), "");
+    let whole = load(&["keeps"], &["--load-rounds=1", "--load-connections=16", "--load-seconds=0.7"]);
+    assert!(notes(&whole, "keeps", true).contains("kept"), "{}", notes(&whole, "keeps", true));
+    assert_eq!(notes(&whole, "keeps", false), "");
+}

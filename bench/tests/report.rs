@@ -1,0 +1,391 @@
+//! Reports of the benchmarks: everybody is in them, what is doubtful is said, and nothing can break their form.
+
+mod fixtures;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use fc_bench::report::bench::{html, markdown, svg, table};
+use fc_bench::results::{Coldstart, Density, Kind, Load, Results, Start, Starts, Thaw};
+use fc_bench::stats::doubts;
+use fixtures::results;
+use roxmltree::{Document, Node, ParsingOptions};
+
+/// A name that would break every form that does not escape it.
+const NASTY: &str = "<b>\"x\" & 'y'|z`*_\u{1b}[31m";
+
+fn reports(results: &Results) -> [(&'static str, String); 4] {
+    [("table", table(results)), ("markdown", markdown(results)), ("html", html(results)), ("svg", svg(results))]
+}
+
+/// The text as XML, which our HTML is, too.
+fn parsed(text: &str) -> Document<'_> {
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    Document::parse_with_options(text, options).unwrap_or_else(|cause| panic!("{cause} in {text}"))
+}
+
+fn all<'a>(document: &'a Document, tag: &str) -> Vec<Node<'a, 'a>> {
+    document.descendants().filter(|node| node.tag_name().name() == tag).collect()
+}
+
+fn number(node: Node, attribute: &str) -> f64 {
+    node.attribute(attribute).and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{attribute} of {node:?}"))
+}
+
+fn assert_sound(results: &Results, what: &str) {
+    for (name, text) in reports(results) {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        let bad: Vec<&str> = words.filter(|word| ["nan", "inf"].contains(&word.to_lowercase().as_str())).collect();
+        assert!(bad.is_empty(), "{what}: {bad:?} in {name}:\n{text}");
+    }
+    parsed(&html(results));
+    parsed(&svg(results));
+}
+
+#[test]
+fn everybody_is_in_every_report() {
+    let results = results();
+    for (name, text) in reports(&results) {
+        for contender in &results.contenders {
+            let label = if name == "markdown" { contender.label.replace('_', "\\_") } else { contender.label.clone() };
+            assert!(text.contains(&label), "{label} in {name}");
+        }
+    }
+    for text in [table(&results), html(&results)] {
+        for skipped in &results.skipped {
+            assert!(text.contains(&skipped.what) && text.contains(&skipped.reason), "{skipped:?}");
+        }
+        for doubt in doubts(&results) {
+            let words = doubt.text.split_whitespace().filter(|word| word.chars().all(char::is_alphanumeric));
+            assert!(words.clone().all(|word| text.contains(word)), "{doubt:?}");
+        }
+        for part in [&results.machine.processor, &results.machine.kernel, "2025-11-23 20:08 UTC", "bench --json"] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}
+
+#[test]
+fn the_table_fits_a_terminal_and_its_columns_are_straight() {
+    let text = table(&results());
+    for line in text.lines() {
+        assert!(line.chars().count() <= 120 && line == line.trim_end(), "{line:?}");
+    }
+    for block in text.split("\n\n").filter(|block| block.contains("  contender ")) {
+        let rows: Vec<&str> = block.lines().skip_while(|line| !line.contains("  contender ")).collect();
+        let [head, rows @ ..] = &rows[..] else { panic!("{block}") };
+        let wide = rows.iter().filter(|line| line.chars().count() == head.chars().count()).count();
+        assert!(wide >= 6, "{block}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let page = html(&results());
+    let document = parsed(&page);
+    assert!(["script", "link", "img", "iframe", "object"].iter().all(|tag| all(&document, tag).is_empty()));
+    let outside = document.descendants().flat_map(|node| node.attributes().collect::<Vec<_>>());
+    assert!(outside.into_iter().all(|attribute| !["src", "href", "xlink:href"].contains(&attribute.name())));
+    assert!(!page.contains("url(") && !page.contains("@import"));
+    // Four of cold starts' counts, four and two of load, and one each of: starts, ratios, containers, thaw, density.
+    assert_eq!(all(&document, "svg").len(), 15);
+    assert_eq!(all(&document, "figcaption").len(), 15);
+    assert!(all(&document, "figcaption").iter().all(|caption| caption.text().is_some_and(|text| text.len() > 40)));
+}
+
+/// Whatever is drawn, is drawn inside of the picture.
+#[test]
+fn pictures_keep_to_their_frames() {
+    let results = results();
+    let (page, file) = (html(&results), svg(&results));
+    let (page, file) = (parsed(&page), parsed(&file));
+    for svg in all(&page, "svg").into_iter().chain(all(&file, "svg")) {
+        let view: Vec<f64> = svg.attribute("viewBox").unwrap().split(' ').map(|part| part.parse().unwrap()).collect();
+        let inside = |x: f64, y: f64| (0.0..=view[2]).contains(&x) && (0.0..=view[3]).contains(&y);
+        for node in svg.descendants() {
+            let points: &[(&str, &str)] = match node.tag_name().name() {
+                "text" | "rect" => &[("x", "y")],
+                "line" => &[("x1", "y1"), ("x2", "y2")],
+                "circle" => &[("cx", "cy")],
+                _ => &[],
+            };
+            for (x, y) in points {
+                assert!(inside(number(node, x), number(node, y)), "{node:?} in {svg:?}");
+            }
+        }
+    }
+}
+
+/// Beyond the axis or on it: the dots and the counts at the edge are all samples.
+#[test]
+fn no_sample_is_cut_in_silence() {
+    let mut results = results();
+    results.coldstart.as_mut().unwrap().process[1].samples[3].initialize_us = 9e9;
+    let file = svg(&results);
+    let document = parsed(&file);
+    let samples = &results.coldstart.as_ref().unwrap().process;
+    let rows: Vec<Node> = document.root_element().children().filter(|node| node.tag_name().name() == "g").collect();
+    assert_eq!(rows.len(), samples.len());
+    for (row, starts) in rows.iter().zip(samples) {
+        let dots = row.children().filter(|node| node.tag_name().name() == "circle").count();
+        let beyond = row.children().filter_map(|node| node.text()?.strip_prefix("▸ ")?.split(',').next());
+        let beyond: usize = beyond.map(|count| count.parse().unwrap_or(starts.samples.len())).sum();
+        assert_eq!(dots + beyond, starts.samples.len(), "{}", starts.name);
+    }
+    assert!(file.contains("▸ all, to ") && file.contains("to 9,000 s"), "{file}");
+}
+
+#[test]
+fn names_are_escaped() {
+    let mut results = results();
+    for it in &mut results.contenders {
+        it.label = NASTY.into();
+        it.note = NASTY.into();
+        it.command = vec![NASTY.into()];
+    }
+    results.skipped[0].reason = NASTY.into();
+    results.command = vec![NASTY.into()];
+    results.machine.processor = NASTY.into();
+    results.version = NASTY.into();
+    results.thaw.as_mut().unwrap().freezer = NASTY.into();
+    results.density.as_mut().unwrap().crowds[0].failures = vec![NASTY.into()];
+    results.load.as_mut().unwrap().cells[0].failures = vec![NASTY.into()];
+    assert_sound(&results, "nasty names");
+    for (name, text) in reports(&results) {
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{name}: {text}");
+    }
+    let page = html(&results);
+    assert!(!page.contains("<b>\"") && page.contains("&lt;b&gt;&quot;x&quot; &amp; &#39;y&#39;|z"), "{page}");
+    let rows = markdown(&results);
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    let counts: Vec<usize> = rows.lines().take_while(|line| !line.is_empty()).map(cells).collect();
+    assert_eq!(counts.len(), 2 + results.contenders.len());
+    assert!(counts.iter().all(|count| *count == counts[0]), "{rows}");
+}
+
+#[test]
+fn the_markdown_has_a_line_for_each_and_no_empty_column() {
+    let mut results = results();
+    let text = markdown(&results);
+    assert!(text.starts_with("| | bytes | exec → first `/initialize`, ms | × floor |"), "{text}");
+    assert!(text.contains("\n| **fc-hooks, ten lines** | 452,104 | 0.62 | 1.16 | 35 | 71 |"), "{text}");
+    assert!(text.contains("\n| floor: C, epoll | 17,720 | 0.54 | 1 |"), "{text}");
+    results.load = None;
+    results.density = None;
+    let text = markdown(&results);
+    assert!(!text.contains("requests/s") && !text.contains("private") && text.contains("thaw"), "{text}");
+}
+
+#[test]
+fn what_is_missing_breaks_nothing() {
+    let mut none = results();
+    (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
+    assert_sound(&none, "no measure");
+    assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
+
+    let mut empty = none.clone();
+    empty.coldstart = Some(Coldstart::default());
+    (empty.load, empty.thaw) = (Some(Load::default()), Some(Thaw::default()));
+    empty.density = Some(Density::default());
+    assert_sound(&empty, "measures without anybody");
+    empty.contenders.clear();
+    empty.skipped.clear();
+    assert_sound(&empty, "nobody");
+
+    let mut silent = results();
+    let coldstart = silent.coldstart.as_mut().unwrap();
+    coldstart.process.iter_mut().chain(&mut coldstart.container).for_each(|starts| starts.samples.clear());
+    silent.thaw.as_mut().unwrap().contenders.iter_mut().for_each(|thaws| thaws.samples.clear());
+    silent.load.as_mut().unwrap().cells.iter_mut().for_each(|cell| cell.runs.clear());
+    for crowd in &mut silent.density.as_mut().unwrap().crowds {
+        crowd.answered = 0;
+        [&mut crowd.private_kb, &mut crowd.proportional_kb, &mut crowd.resident_kb].into_iter().for_each(Vec::clear);
+    }
+    assert_sound(&silent, "no sample");
+
+    let mut one = results();
+    one.coldstart.as_mut().unwrap().process[2].samples.clear();
+    one.load.as_mut().unwrap().cells[3].runs.clear();
+    one.thaw.as_mut().unwrap().contenders[2].samples.truncate(1);
+    assert_sound(&one, "one without samples");
+    assert!(html(&one).contains("no sample"));
+
+    let mut floorless = results();
+    floorless.contenders.retain(|it| it.kind != Kind::Floor);
+    assert_sound(&floorless, "no floor");
+    assert!(doubts(&floorless).iter().any(|doubt| doubt.text.contains("the floor did not take part")));
+    floorless.contenders.retain(|it| it.kind != Kind::Ours);
+    assert_sound(&floorless, "neither floor nor ours");
+
+    let mut undescribed = results();
+    undescribed.contenders.clear();
+    assert_sound(&undescribed, "samples of nobody");
+}
+
+#[test]
+fn what_is_no_number_is_never_shown() {
+    let mut results = results();
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -5.0, f64::MAX, f64::MIN_POSITIVE];
+    let coldstart = results.coldstart.as_mut().unwrap();
+    coldstart.attempt_pause_us = f64::NAN;
+    for (starts, us) in coldstart.process.iter_mut().zip(odd.iter().cycle()) {
+        let sample = Start { round: 0, port_open_us: *us, initialize_us: *us, invoke_us: *us };
+        starts.samples.iter_mut().step_by(2).for_each(|start| *start = Start { round: start.round, ..sample });
+    }
+    for (cell, value) in results.load.as_mut().unwrap().cells.iter_mut().zip(odd.iter().cycle()) {
+        for run in &mut cell.runs {
+            (run.seconds, run.client_busy, run.server_cpu_us) = (*value, *value, *value);
+            run.percentiles_us = [*value; 5];
+            run.latency_us.push((*value, 3));
+        }
+    }
+    for (thaws, us) in results.thaw.as_mut().unwrap().contenders.iter_mut().zip(odd) {
+        thaws.samples.iter_mut().for_each(|sample| (sample.reply_us, sample.warm_us) = (us, us));
+    }
+    for (crowd, value) in results.density.as_mut().unwrap().crowds.iter_mut().zip(odd) {
+        (crowd.all_answered_us, crowd.machine_kb) = (value, Some(value));
+        crowd.private_kb = vec![value];
+    }
+    (results.machine.load, results.seconds) = (f64::NAN, f64::INFINITY);
+    assert_sound(&results, "odd numbers");
+}
+
+/// The doubts of a run that was changed, without those it had before.
+fn new_doubts(change: impl FnOnce(&mut Results)) -> Vec<String> {
+    let before = doubts(&results());
+    let mut results = results();
+    change(&mut results);
+    doubts(&results).into_iter().filter(|doubt| !before.contains(doubt)).map(|doubt| doubt.text).collect()
+}
+
+#[track_caller]
+fn assert_doubt(found: &[String], words: &str) {
+    assert!(found.iter().any(|text| text.contains(words)), "{words:?} in {found:#?}");
+}
+
+#[test]
+fn the_fixture_has_the_doubts_that_were_put_into_it() {
+    let found: Vec<String> = doubts(&results()).into_iter().map(|doubt| doubt.text).collect();
+    for words in [
+        "the load average was 0.74 before the run, on 2 processors",
+        "actix-web 4, one worker: failed starts, which are in no figure: 2; the first: the port",
+        "the client had no time left",
+        "did not keep up with the rate",
+        "Python http.server: failed requests: 9; the first note: 3 connections were reset",
+        "1340 of 2000 instances answered: less than 10 %",
+        "too few rounds (3): intervals are from the least to the largest",
+    ] {
+        assert_doubt(&found, words);
+    }
+    // Ratios of 1.16 and 1.62 are far from each other's noise; those of containers are not.
+    let coldstart = doubts(&results()).into_iter().filter(|doubt| doubt.text.contains(" ≈ "));
+    let about: Vec<&str> = coldstart.map(|doubt| doubt.about).collect();
+    assert!(about.contains(&"cold start, containers") && !about.contains(&"cold start"), "{about:?}");
+}
+
+#[test]
+fn a_quiet_run_leaves_no_doubt() {
+    let mut results = results();
+    (results.thaw, results.load, results.density) = (None, None, None);
+    results.machine.load = 0.1;
+    let coldstart = results.coldstart.as_mut().unwrap();
+    coldstart.container.clear();
+    coldstart.process.retain(|starts| starts.failures.is_empty());
+    assert_eq!(doubts(&results), []);
+}
+
+#[test]
+fn noise_is_doubted() {
+    let starts = |results: &mut Results, change: fn(&mut Starts)| {
+        results.coldstart.as_mut().unwrap().process.iter_mut().for_each(change);
+    };
+    let swing = |starts: &mut Starts| {
+        starts.samples.iter_mut().for_each(|start| start.initialize_us *= f64::from(1 + start.round % 3));
+    };
+    assert_doubt(&new_doubts(|results| starts(results, swing)), "half of the floor's own figures are spread over");
+    let rarely = |starts: &mut Starts| {
+        starts.samples.iter_mut().step_by(12).for_each(|start| start.initialize_us *= 50.0);
+    };
+    assert_doubt(&new_doubts(|results| starts(results, rarely)), "samples are far out; they stay in every figure");
+    let few = |starts: &mut Starts| starts.samples.truncate(4);
+    assert_doubt(&new_doubts(|results| starts(results, few)), "too few rounds (4): intervals are");
+    let same = |results: &mut Results| {
+        let all = &mut results.coldstart.as_mut().unwrap().process;
+        let floor = all[0].samples.clone();
+        for (own, floor) in all[1].samples.iter_mut().zip(floor) {
+            own.initialize_us = floor.initialize_us * if own.round % 2 == 0 { 0.98 } else { 1.05 };
+        }
+    };
+    assert_doubt(&new_doubts(same), "differences within the noise: floor ≈ hello");
+    let disorder = |starts: &mut Starts| starts.samples[0].port_open_us = 1e9;
+    assert_doubt(&new_doubts(|results| starts(results, disorder)), "11 starts have times out of order");
+}
+
+#[test]
+fn load_that_measures_the_client_is_doubted() {
+    let runs = |results: &mut Results, change: fn(&mut fc_bench::results::LoadRun)| {
+        let load = results.load.as_mut().unwrap();
+        load.cells.iter_mut().filter(|cell| cell.name == "hyper").flat_map(|cell| &mut cell.runs).for_each(change);
+    };
+    let words = "these may be faster than they seem: hyper 1";
+    assert_doubt(&new_doubts(|results| runs(results, |run| run.client_busy = 0.95)), words);
+    let late = new_doubts(|results| runs(results, |run| run.client_late_us = Some(1e6)));
+    assert_doubt(&late, "the client sent late, which is a good part of the 99th percentile: hyper 1");
+    let hung = new_doubts(|results| runs(results, |run| run.unanswered = 4));
+    assert_doubt(&hung, "hyper 1, current-thread: requests without an answer when the run was over: 12");
+    let shared = new_doubts(|results| results.load.as_mut().unwrap().server_processors = vec![0]);
+    assert_doubt(&shared, "client and server shared a processor");
+    let failed = new_doubts(|results| results.load.as_mut().unwrap().cells[0].failures = vec!["no port".into()]);
+    assert_doubt(
+        &failed,
+        "1 connection, kept alive: floor: C, epoll: failed runs, which are in no figure: 1; the first: no port",
+    );
+    let crowd = new_doubts(|results| results.density.as_mut().unwrap().crowds[1].failures = vec!["no thaw".into()]);
+    assert_doubt(&crowd, "200 instances: failures: 1; the first: no thaw");
+}
+
+/// A folder of its own for a test, gone after it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("fc-bench-test-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn report(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fc-bench")).arg("report").args(words).output().unwrap()
+}
+
+#[test]
+fn the_command_shows_results_again() {
+    let folder = Folder::new("report");
+    let [json, page, plot] = ["bench.json", "page.html", "plot.svg"].map(|name| folder.file(name));
+    let results = results();
+    std::fs::write(&json, serde_json::to_string(&results).unwrap()).unwrap();
+
+    let shown = report(&[&json, "--html", &page, "--svg", &plot]);
+    assert_eq!((shown.status.code(), String::from_utf8_lossy(&shown.stderr)), (Some(0), "".into()));
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), table(&results));
+    assert_eq!(std::fs::read_to_string(page).unwrap(), html(&results));
+    assert_eq!(std::fs::read_to_string(plot).unwrap(), svg(&results));
+    assert_eq!(String::from_utf8_lossy(&report(&[&json, "--markdown"]).stdout), markdown(&results));
+
+    std::fs::write(&json, serde_json::to_string(&Results { schema: 0, ..results }).unwrap()).unwrap();
+    let other = report(&[&json]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 1"));
+    assert_eq!(report(&[&folder.file("none.json")]).status.code(), Some(2));
+}
