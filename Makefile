@@ -14,7 +14,7 @@ ARGS    ?=
 
 TRIPLE   := $(ARCH)-unknown-linux-musl
 # What panics print of the way there is of no use in a stripped binary, and two fifths of its bytes.
-FEATURES := no_backtrace
+FEATURES := no_backtrace $(if $(filter on_tiny_http,$(EXAMPLE)),tiny_http)
 WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks) --features '$(FEATURES)'
 OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
 BUILT    := target/$(OUTPUT)
@@ -39,7 +39,7 @@ show = printf '%s bytes  %s\n' "$$(wc -c < $(1) | tr -d ' ')" "$(1)"
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
 	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run and test"
@@ -110,9 +110,44 @@ test-all: ## the tests that take longer, too
 resources: build ## the figures of threads, wake-ups, memory, system calls and allocations
 	@cargo test --quiet -p fc-hooks --test resources --test allocations
 
+.PHONY: peers
+peers: ## the servers that benchmarks compare with; says aloud which of them cannot be built here
+	@bench/peers/build
+
+.PHONY: bench-subjects
+bench-subjects: peers ## everything that is measured: our binaries and the peers
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build EXAMPLE=hello
+	@$(MAKE) --no-print-directory build EXAMPLE=on_tiny_http
+	@$(MAKE) --no-print-directory tiny || echo "make tiny does not work here: it will be skipped"
+	@cargo build --quiet --release -p fc-bench
+
+BENCH := target/release/fc-bench bench --json target/bench.json --html target/report.html
+
+.PHONY: bench
+bench: bench-subjects ## cold start, load, thaw and density, beside the peers; target/report.html, target/bench.json
+	@$(BENCH) $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: bench-subjects ## the same in a minute: a first look
+	@$(BENCH) --quick $(ARGS)
+
 .PHONY: test-poll
 test-poll: ## the tests of the library and the binary on poll(2), which other kernels get
 	@RUSTFLAGS='--cfg fc_hooks_poll' cargo test -p fc-hooks --target-dir target/poll $(ARGS)
+
+# The rows of the table: FILE::TEST and a reason.
+DIFFERENCES := tests/tiny_http/differences.txt
+
+.PHONY: test-tiny-http
+test-tiny-http: ## the tests on the engine of the feature `tiny_http`; says aloud what it leaves out, and why
+	@awk '!/^#/ { name = $$1; $$1 = ""; print "SKIPPED: " name ": tiny_http" $$0 }' $(DIFFERENCES)
+	@cargo test -p fc-hooks --features tiny_http --target-dir target/tiny_http --test tiny_http $(ARGS)
+	@failed=; for file in contract calls job http process freeze; do \
+	  FC_HOOKS_TEST_ENGINE=tiny_http cargo test -p fc-hooks --features tiny_http --target-dir target/tiny_http \
+	    --test $$file $(ARGS) -- --exact $$(sed -n "s/^$$file::\([^ ]*\) .*/--skip \1/p" $(DIFFERENCES)) \
+	    || failed="$$failed $$file"; \
+	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
 
 .PHONY: image
 image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
