@@ -1,4 +1,4 @@
-//! The same functions on [`tiny_http`](::tiny_http), for authors who already have such a server.
+//! The same functions on [`tiny_http`], for authors who already have such a server.
 //!
 //! ```no_run
 //! use fc_hooks::{App, Route};
@@ -33,8 +33,7 @@
 //!   leave some unread until others close.
 //! - **Time limits.** None on heads and bodies. A body over 1 KiB is read on the calling thread: a client that stops in
 //!   the middle stops the instance. So does, for at most `linger_ms_max`, one that is refused and does not hang up.
-//!   Replies are written there as well; how long a reader may take nothing is bounded by [`serve`] alone, by twice
-//!   `stall_ms_max`.
+//!   Replies are written there as well; how long a reader may take nothing is bounded by [`serve`] alone.
 //! - **Bounds on memory.** A head is looked at when all of it is there, and so is the size line of a chunk. Connections
 //!   are not counted (`connections_max`). A `Content-Length` that no memory could hold costs a thread for good, because
 //!   tiny_http would allocate it.
@@ -44,9 +43,9 @@
 //!   so is a chunked body whose client has closed its side: tiny_http takes that end for the body's.
 //! - **Silent probes.** A client that sends a request and resets the connection at once makes a thread of tiny_http
 //!   panic, which says so on standard error (C-START-3).
-//! - **Frozen time.** A reply that waited for its reader when the freeze came has one more `stall_ms_max` behind it;
-//!   nothing else has a time limit. But nothing ends a wait with `EINTR` here, and no wait oversleeps: a freeze without
-//!   a pre-freeze call or SIGCONT, on a clock that ran on, goes unnoticed.
+//! - **Every freeze noticed.** Nothing ends a wait with `EINTR` here, and no wait oversleeps: a freeze without a
+//!   pre-freeze call or SIGCONT, on a clock that ran on, shows nowhere. But frozen time cuts no reply: `stall_ms_max`
+//!   begins anew behind it.
 //! - **The orderly stop**, in part. What was read when the signal came is answered; what was on its way is not. A
 //!   client that stalls holds the stop up, until a second signal.
 //! - **Running out.** tiny_http accepts nothing more after the first error, and [`serve`] ends with code 1. For want of

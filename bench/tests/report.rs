@@ -170,6 +170,8 @@ fn the_markdown_has_a_line_for_each_and_no_empty_column() {
     assert!(text.starts_with("| | bytes | exec → first `/initialize`, ms | × floor |"), "{text}");
     assert!(text.contains("\n| **fc-hooks, ten lines** | 452,104 | 0.62 | 1.16 | 35 | 71 |"), "{text}");
     assert!(text.contains("\n| floor: C, epoll | 17,720 | 0.54 | 1 |"), "{text}");
+    // Requests/s without log markers, its ratio, the ratio with them, and p99 at the fixed rate without them.
+    assert!(text.contains(" | 74,586 | 0.99 | 0.83 | 1,007 | 203 | 112 |\n"), "{text}");
     results.load = None;
     results.density = None;
     let text = markdown(&results);

@@ -171,7 +171,10 @@ impl<S> Function<S> {
         let printer = &mut Printer::new(&mut self.output, &mut self.console);
         loop {
             let (head, body) = outbox.unsent();
-            if let Err(error) = message::write_whole(writer, [head, body]) {
+            // A wait for the reader ends after `stall_time_max`, by an option of the socket. A freeze interrupts it,
+            // and it begins anew.
+            let written = writer.write_all(head).and_then(|()| writer.write_all(body)).and_then(|()| writer.flush());
+            if let Err(error) = written {
                 if let Some(stream) = outbox.abandon() {
                     // The author's code did nothing wrong: its reader was merely not read to the end.
                     self.service.finish(stream.marker, &stream.request_id, false, printer);
@@ -208,7 +211,7 @@ impl<S> Function<S> {
         const NO_ADDRESS: Refusal = Refusal { status: 501, message: "Unix sockets are not served on tiny_http" };
         if let Some(mut writer) = message::release(request) {
             // Whether or not it arrives, nothing else can be done.
-            let _ = message::write_whole(&mut writer, [&reply_of(NO_ADDRESS), b""]);
+            let _ = writer.write_all(&reply_of(NO_ADDRESS)).and_then(|()| writer.flush());
         }
         Unanswered::Refused(NO_ADDRESS.status)
     }

@@ -69,6 +69,7 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
     let mut bytes = Vec::new();
     match framing {
         Framing::Sized(length) => {
+            // They agree with tiny_http 0.12. Were they not to, it would take a part of the body for a request.
             if request.body_length().unwrap_or(0) != length {
                 return Err(LENGTH_UNLIKE_OURS.into());
             }
@@ -131,35 +132,4 @@ pub(super) fn release(request: ::tiny_http::Request) -> Option<Box<dyn Write + S
         return None;
     }
     Some(request.into_writer())
-}
-
-/// Writes all of it. The socket gives up a wait after `stall_time_max`. That may have been a freeze, so the second such
-/// wait in a row counts.
-pub(super) fn write_whole(writer: &mut dyn Write, parts: [&[u8]; 2]) -> io::Result<()> {
-    for mut bytes in parts {
-        let mut has_waited = false;
-        while !bytes.is_empty() {
-            match again(writer.write(bytes), &mut has_waited)? {
-                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Some(written) => {
-                    bytes = &bytes[written..];
-                    has_waited = false;
-                }
-                None => {}
-            }
-        }
-    }
-    let mut has_waited = false;
-    while again(writer.flush(), &mut has_waited)?.is_none() {}
-    Ok(())
-}
-
-/// None where it is worth another try.
-fn again<T>(outcome: io::Result<T>, has_waited: &mut bool) -> io::Result<Option<T>> {
-    match outcome {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock && !std::mem::replace(has_waited, true) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

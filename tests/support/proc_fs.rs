@@ -58,8 +58,8 @@ pub fn traffic(pid: u32) -> (u64, u64) {
     (counter("rchar"), counter("wchar"))
 }
 
-/// Whether everything that was sent to this TCP port has been read and every thread sleeps. `traffic` does not count what
-/// is read by `recv`, as the standard library does.
+/// Whether everything that was sent to this TCP port has been read and every thread sleeps. `traffic` does not count
+/// what is read by `recv`, as the standard library does.
 pub fn has_read_all(pid: u32, port: u16) -> bool {
     let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("the process lives");
     let port = format!(":{port:04X}");

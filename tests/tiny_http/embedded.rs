@@ -108,8 +108,8 @@ fn requests_of_a_server_of_ones_own() {
     assert_eq!(on_this_thread, [true; 6], "initialize, invoke, call, call, call, pre-stop");
 }
 
-/// A stopped instance answers and wants no further call: the connection ends though its client did not ask for that. One
-/// that goes on all the same is not served and holds nobody up, even in the middle of a request.
+/// A stopped instance answers and wants no further call: the connection ends though its client did not ask for that.
+/// One that goes on all the same is not served and holds nobody up, even in the middle of a request.
 #[test]
 fn behind_pre_stop_connections_end() {
     let (server, address, handle) = serve(&Config::default());

@@ -84,7 +84,7 @@ fn the_end_of_accepting_ends_the_process() {
     }
     let mut servers =
         [24, 25].map(|limit| (subject("full").descriptors(limit).expect_stderr().start(), limit)).into_iter();
-    let has_pairs = |pid: u32, limit| proc_fs::free_descriptors(pid, limit).len() % 2 == 0;
+    let has_pairs = |pid: u32, limit| proc_fs::free_descriptors(pid, limit).len().is_multiple_of(2);
     let (server, _) = servers.find(|(server, limit)| has_pairs(server.pid(), *limit)).expect("one of two numbers");
     let mut clients = Vec::new();
     while let Ok(client) = TcpStream::connect(server.tcp()) {

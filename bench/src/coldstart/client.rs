@@ -26,7 +26,7 @@ use crate::results::Kind;
 const REPLY_WAIT: Duration = Duration::from_secs(10);
 
 /// About as long as the time from one attempt to the next, the attempt itself included.
-const PHASE_NS: u64 = 100_000;
+const PHASE_NS: u64 = 60_000;
 
 /// How the client waits for a port.
 #[derive(Clone, Debug)]

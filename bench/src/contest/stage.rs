@@ -1,7 +1,7 @@
 //! Copies of the contenders' programs, all written in the same way.
 //!
-//! The kernel keeps a file in memory in pieces, as large as the writes that made it, and a page fault brings in what one
-//! piece holds. The same program costs up to five faults more as a linker leaves it, bit by bit, than written at
+//! The kernel keeps a file in memory in pieces, as large as the writes that made it, and a page fault brings in what
+//! one piece holds. The same program costs up to five faults more as a linker leaves it, bit by bit, than written at
 //! once, as an image's layers are.
 
 use std::fs::{self, File, Permissions};

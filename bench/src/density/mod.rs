@@ -1,6 +1,6 @@
 //! Many instances at once: what each costs, how fast they come, and how they take a freeze.
 //!
-//! One crowd after the other, each of one contender: [`crowd`] leads it through its life, [`room`] says how many the
+//! One crowd after the other, each of one contender: `crowd` leads it through its life, `room` says how many the
 //! machine can take. Client and instances share all processors, because a crowd gets no quiet one in production either;
 //! its times are those of the whole machine. Memory is counted by the kernel, page by page, and no noise touches it.
 
