@@ -98,6 +98,8 @@
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
+//! - `no_backtrace`: 215 kB less in a static musl binary, for a whole program: nothing in it can print a backtrace any
+//!   more, and `std::backtrace` captures empty ones. Panics are caught as before. Without effect elsewhere.
 //! - `tiny_http`: the module `tiny_http`, the same functions on a server of that crate. It starts threads.
 
 mod app;

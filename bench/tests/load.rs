@@ -139,6 +139,7 @@ fn resets_are_errors_and_the_others_are_answered() {
 }
 
 #[test]
+#[ignore = "takes seconds of load: make test-all"]
 fn a_server_that_breaks_for_good_ends_the_run() {
     // Ten minutes each, if nothing ended them. It breaks in the warm-up or later, as fast as the machine is.
     match try_load(&["breaks"], &["--quick", "--load-seconds=600"]) {
@@ -169,6 +170,7 @@ fn requests_that_are_never_answered_are_entered_with_their_age() {
 }
 
 #[test]
+#[ignore = "takes seconds of load: make test-all"]
 fn connections_that_end_otherwise_than_asked_are_noted() {
     let notes = |load: &Load, name: &str, reconnect| {
         let cell = cell(load, name, 16, reconnect, false);

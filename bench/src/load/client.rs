@@ -307,9 +307,9 @@ impl<'a> Client<'a> {
     }
 
     /// The server closes first, as it was asked to; it has nothing more to say when our reset comes. So neither end of
-    /// the connection rests (TIME_WAIT), no port gets scarce, and a firewall forgets it within seconds. With orderly
-    /// ends, the 262,144 connections that the one of a machine with Docker can remember were full in two minutes, and
-    /// packets of everybody were lost.
+    /// the connection rests (TIME_WAIT), no port gets scarce, and a firewall forgets it within seconds. It remembers
+    /// orderly ends for two minutes: with them the table of a machine with Docker (262,144 connections) was full before
+    /// the last round, and then packets of everybody are lost.
     fn await_end(&mut self, number: usize) -> Result<()> {
         let Some(socket) = &self.connections[number].socket else { return Ok(()) };
         match recv(socket, &mut *self.buffer, RecvFlags::empty()) {
