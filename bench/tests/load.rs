@@ -113,6 +113,7 @@ fn a_sound_server_answers_under_every_pattern() {
 }
 
 #[test]
+#[ignore = "takes seconds of load: make test-all"]
 fn a_quick_look_is_a_part_of_it() {
     let load = load(&["plain"], &["--quick", "--load-rounds=2", "--load-seconds=0.4"]);
     assert_eq!(load.cells.len(), 2);
@@ -156,6 +157,7 @@ fn a_server_that_breaks_for_good_ends_the_run() {
 }
 
 #[test]
+#[ignore = "takes seconds of load: make test-all"]
 fn requests_that_are_never_answered_are_entered_with_their_age() {
     let load = load(&["plain", "hangs"], &["--quick", "--load-seconds=0.5"]);
     assert!(runs(&load).count() >= 3);
