@@ -1,5 +1,6 @@
 //! Findings as JUnit XML: one test case per check, its rule as the class.
 
+use super::bench::escape;
 use crate::check::{Finding, Findings, Outcome};
 
 /// The whole document.
@@ -38,22 +39,6 @@ fn case(finding: &Finding) -> String {
             escape(mend)
         ),
     }
-}
-
-/// Text for an attribute or an element. Characters that XML cannot hold become spaces.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

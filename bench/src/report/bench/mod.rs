@@ -14,4 +14,5 @@ mod units;
 pub use bar::Bar;
 pub use markdown::markdown;
 pub use page::{html, svg};
+pub(super) use plot::escape;
 pub use text::text as table;
