@@ -143,6 +143,12 @@ use std::process::ExitCode;
 /// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
 /// once with 128 plus its number.
 pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
+    run_on(serve, app, state)
+}
+
+/// [`run`], whichever server it is that serves.
+#[inline(always)]
+fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: &'static App<S>, state: S) -> ExitCode {
     // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
     // come and go during the start cheap: without it each is two system calls and two page faults.
     let _anchor = std::hint::black_box(Box::new(0_u8));
@@ -168,8 +174,7 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Inlined: that it is shared must not cost the default build a byte.
-#[inline(always)]
+/// Says that calls are waited for, to whoever reads the log.
 fn announce(address: &Listen) {
     // Serving does not depend on somebody reading this.
     let _ = server::print(format!("fc-hooks: listening on {address}\n").as_bytes());
@@ -190,7 +195,7 @@ fn fail(error: &StartError, code: u8) -> ExitCode {
 /// An author's own logger, set up before, stays.
 #[cfg(feature = "env_logger")]
 fn init_logging() {
-    if std::env::var_os(env_logger::DEFAULT_FILTER_ENV).is_some() {
+    if std::env::var(env_logger::DEFAULT_FILTER_ENV).is_ok() {
         let _ = env_logger::try_init();
     } else if log::set_logger(&LATE_LOGGER).is_ok() {
         log::set_max_level(DEFAULT_LEVEL);

@@ -61,7 +61,6 @@ pub use function::{Function, Unanswered};
 use crate::app::App;
 use crate::config::{Config, Listen};
 use crate::error::StartError;
-use crate::job;
 use crate::server::sys::{accepted, signals};
 use rustix::net::sockopt::{self, Timeout};
 use std::io;
@@ -74,14 +73,7 @@ use std::time::Instant;
 ///
 /// Can be called once in the life of a process, because `ctrlc` can.
 pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
-    if let Some(event) = std::env::var_os(job::EVENT_VARIABLE) {
-        crate::init_logging();
-        return job::run(app, state, event);
-    }
-    match Config::from_env() {
-        Ok(config) => serve(app, state, config),
-        Err(error) => crate::fail(&error, crate::MISUSED),
-    }
+    crate::run_on(serve, app, state)
 }
 
 /// As [`fc_hooks::serve`](crate::serve), on tiny_http.

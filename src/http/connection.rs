@@ -156,32 +156,20 @@ impl Connection {
             [first, ..] if !first.is_ascii_graphic() && *first != b'\n' => return Err(ProtocolError::MalformedHead),
             _ => {}
         }
-        let (head, head_bytes) = if *scan == EndScan::default() {
-            // Most heads arrive whole: then the parser finds the end as well, and it is searched for only in what
-            // fails.
-            match head::parse(pending, room, limits) {
-                Ok((_, head_bytes)) if head_bytes > limits.head_bytes_max => {
-                    return Err(head::blame_oversized(&pending[..head_bytes], limits));
-                }
-                Ok(parsed) => parsed,
-                Err(error) => {
-                    let whole = end_of_head(scan, pending, limits)?;
-                    return match whole {
-                        Some(_) => Err(error),
-                        None => {
-                            self.deadline.get_or_insert(now + limits.head_time_max);
-                            Ok(Step::NeedMore)
-                        }
-                    };
-                }
-            }
-        } else {
-            let Some(head_bytes) = end_of_head(scan, pending, limits)? else {
-                self.deadline.get_or_insert(now + limits.head_time_max);
-                return Ok(Step::NeedMore);
-            };
-            head::parse(&pending[..head_bytes], room, limits)?
+        // Most heads arrive whole: then the parser finds the end as well, and it is searched for only if that fails.
+        let first_look = *scan == EndScan::default();
+        let whole = if first_look { Some(pending.len()) } else { end_of_head(scan, pending, limits)? };
+        let parsed = match whole.map(|end| head::parse(&pending[..end], room, limits)) {
+            Some(Err(_)) if first_look && end_of_head(scan, pending, limits)?.is_none() => None,
+            outcome => outcome.transpose()?,
         };
+        let Some((head, head_bytes)) = parsed else {
+            self.deadline.get_or_insert(now + limits.head_time_max);
+            return Ok(Step::NeedMore);
+        };
+        if head_bytes > limits.head_bytes_max {
+            return Err(head::blame_oversized(&pending[..head_bytes], limits));
+        }
         let shape = head.shape;
         let arrived = pending.len() - head_bytes;
         if let Framing::Sized(body_bytes) = shape.framing

@@ -1,5 +1,6 @@
 use super::*;
-use crate::http::head::full_room;
+use crate::http::head::{full_room, usual_room};
+use crate::limits::HEADERS_USUAL;
 
 const NOW: Duration = Duration::from_secs(100);
 
@@ -208,5 +209,43 @@ fn noise_never_panics() {
         let pieces = feed_pieces([&input[..cut], &input[cut..]], &limits);
         assert_eq!(requests(pieces), requests(whole.clone()), "cut at {cut}: {}", input.escape_ascii());
         assert_eq!(requests(feed_pieces(input.chunks(1), &limits)), requests(whole), "{}", input.escape_ascii());
+    }
+}
+
+/// More headers than there is usually room for: refused, and served when asked again with more room; cut anywhere.
+#[test]
+fn more_room_is_asked_for() {
+    let limits = Limits::default();
+    let many = "A: b\r\n".repeat(HEADERS_USUAL);
+    for body in ["", "body"] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{many}\r\n{body}", body.len());
+        for cut in 0..request.len() {
+            let mut connection = Connection::new();
+            let mut served = false;
+            for part in [&request[..cut], &request[cut..]] {
+                connection.buffer_for_reading().unwrap().extend_from_slice(part.as_bytes());
+                let mut asked = 0;
+                loop {
+                    let (mut usual, mut full) = (usual_room(), full_room());
+                    asked += 1;
+                    assert!(asked < 10, "cut at {cut}");
+                    let mut step = connection.advance(Duration::ZERO, &limits, &mut usual);
+                    if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
+                        step = connection.advance(Duration::ZERO, &limits, &mut full);
+                    }
+                    match step {
+                        Step::NeedMore => break,
+                        Step::HeadDone { .. } => {}
+                        Step::Refuse(error) => panic!("{error} when cut at {cut}"),
+                        Step::Request(head, seen) => {
+                            assert_eq!((head.headers.len(), seen), (HEADERS_USUAL + 2, body.as_bytes()));
+                            served = true;
+                            connection.consume();
+                        }
+                    }
+                }
+            }
+            assert!(served && connection.is_idle(), "cut at {cut}");
+        }
     }
 }
