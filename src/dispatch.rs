@@ -103,6 +103,11 @@ impl<S> Service<S> {
         (self.surroundings.cancelled)()
     }
 
+    /// Whether this is work that may be refused: a hook or a health check is small, and the platform's.
+    pub(crate) fn is_call(&self, request: &Request<'_>) -> bool {
+        matches!(self.classify(request), Call::Event | Call::Http)
+    }
+
     /// Serves one request.
     pub(crate) fn handle(&mut self, request: &Request<'_>, received: Moment, journal: &mut impl Journal) -> Answer {
         let call = self.classify(request);

@@ -28,6 +28,11 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// One request's body after decoding; beyond it 413. 32 MiB: the platform's own limit for synchronous calls.
     pub body_bytes_max: usize,
+    /// What all connections together hold in memory of unfinished requests and unread replies, not counting 32 KiB of
+    /// input and as much output that each may hold in any case; beyond it 503. Hooks are called all the same, and one
+    /// request of the largest size always has room. 256 MiB: eight of the largest bodies, and half the memory of a
+    /// usual instance.
+    pub buffered_bytes_max: usize,
     /// Open connections; beyond it new ones wait in the kernel's queue. 1,024: the platform sends at most 200 calls
     /// at once to an instance (C-INV-7), the rest is room for probes and for connections it keeps alive.
     pub connections_max: usize,
@@ -52,6 +57,7 @@ impl Default for Limits {
             headers_max: 128,
             target_bytes_max: 8 * KIB,
             body_bytes_max: 32 * KIB * KIB,
+            buffered_bytes_max: 256 * KIB * KIB,
             connections_max: 1024,
             head_time_max: Duration::from_secs(30),
             body_time_max: Duration::from_secs(120),
@@ -65,11 +71,12 @@ impl Default for Limits {
 impl Limits {
     /// The names that [`Limits::set`] knows, with the smallest and the largest value of each. Bytes and counts are
     /// plain numbers, times (`…_ms_max`) are milliseconds.
-    pub const NAMES: [(&'static str, u64, u64); 10] = [
+    pub const NAMES: [(&'static str, u64, u64); 11] = [
         ("head_bytes_max", 256, 1 << 20),
         ("headers_max", 1, HEADERS_CAPACITY as u64),
         ("target_bytes_max", 16, 1 << 20),
         ("body_bytes_max", 0, 1 << 31),
+        ("buffered_bytes_max", 0, isize::MAX as u64),
         ("connections_max", 1, 1 << 20),
         ("head_ms_max", 1, DAY_MS),
         ("body_ms_max", 1, DAY_MS),
@@ -98,6 +105,7 @@ impl Limits {
             "headers_max" => self.headers_max = count,
             "target_bytes_max" => self.target_bytes_max = count,
             "body_bytes_max" => self.body_bytes_max = count,
+            "buffered_bytes_max" => self.buffered_bytes_max = count,
             "connections_max" => self.connections_max = count,
             "head_ms_max" => self.head_time_max = time,
             "body_ms_max" => self.body_time_max = time,
@@ -120,6 +128,11 @@ impl Limits {
         Ok(())
     }
 
+    /// [`Limits::buffered_bytes_max`], or what one request may need where that is more.
+    pub(crate) fn buffered_bytes_allowed(&self) -> usize {
+        self.buffered_bytes_max.max(self.head_bytes_max + self.body_bytes_max)
+    }
+
     fn get(&self, name: &str) -> u64 {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match name {
@@ -127,6 +140,7 @@ impl Limits {
             "headers_max" => self.headers_max as u64,
             "target_bytes_max" => self.target_bytes_max as u64,
             "body_bytes_max" => self.body_bytes_max as u64,
+            "buffered_bytes_max" => self.buffered_bytes_max as u64,
             "connections_max" => self.connections_max as u64,
             "head_ms_max" => ms(self.head_time_max),
             "body_ms_max" => ms(self.body_time_max),
@@ -198,7 +212,8 @@ pub(crate) const READ_BYTES: usize = 16 * KIB;
 /// The buffer for a reply's head and a small body, as it begins.
 pub(crate) const FIRST_WRITE_BYTES: usize = KIB;
 
-/// Buffers up to this size are kept for the next connection; larger ones go back to the allocator.
+/// Buffers up to this size are kept for the next connection and are not counted by
+/// [`Limits::buffered_bytes_max`]; larger ones go back to the allocator.
 pub(crate) const SPARE_BYTES_MAX: usize = 32 * KIB;
 
 /// A reply's body up to this size is copied behind its head, so that both leave in one plain write.

@@ -249,6 +249,59 @@ fn out_of_slots() {
     }
 }
 
+/// LIM: unfinished bodies of all connections together are bounded; small calls are served all the same, and there is
+/// room again as soon as one has gone.
+#[test]
+fn bodies_of_all_connections_together() {
+    const BODY: usize = 1_000_000;
+    let server = Setup::inspector().limits("body_bytes_max=1000000,buffered_bytes_max=2500000").start();
+    let event = request("POST", "/invoke", &[], &pattern(BODY));
+    let mut unfinished = [server.connect(), server.connect()];
+    for client in &mut unfinished {
+        client.send(&event[..event.len() - 1]);
+        server.has_read_everything();
+    }
+    let mut third = server.connect();
+    third.send(&event);
+    let reply = third.reply();
+    assert_eq!((reply.status, reply.header("connection")), (503, Some("close")));
+    assert!(reply.text().contains("there is no memory for the request"), "{}", reply.text());
+    let small = pattern(10_000);
+    assert!(server.connect().call("POST", "/invoke", &[], &small).body == small);
+    for client in &mut unfinished {
+        client.send(&event[event.len() - 1..]);
+        assert!(client.reply().body == pattern(BODY), "those that were there first lose nothing");
+        assert!(server.connect().call("POST", "/invoke", &[], &pattern(BODY)).body == pattern(BODY));
+    }
+    server.finish();
+}
+
+/// LIM: replies that nobody reads count as well; hooks and health checks are answered, calls are not, until they are
+/// gone.
+#[test]
+fn unread_replies_of_all_connections_together() {
+    if !is_linux("when a reader is stuck") {
+        return;
+    }
+    let limits = "body_bytes_max=1000,buffered_bytes_max=100000";
+    let server = Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", "/healthz").limits(limits).start();
+    let mut deaf = server.connect();
+    deaf.send(request("GET", "/do/big?8000000", &[], b""));
+    server.is_stuck_on(&deaf);
+    for (method, path) in [("GET", "/thing"), ("GET", "/no/such/path"), ("POST", "/invoke")] {
+        let mut client = server.connect();
+        assert_eq!(client.call(method, path, &[], b"").status, 503, "{path}");
+        client.half_close();
+        client.is_closed();
+    }
+    for (method, path) in [("POST", "/initialize"), ("GET", "/pre-freeze"), ("GET", "/healthz")] {
+        assert_eq!(server.connect().call(method, path, &[], b"").status, 200, "{path}");
+    }
+    assert!(deaf.reply().body == pattern(8_000_000));
+    assert_eq!(deaf.get("/thing").status, 200);
+    server.finish();
+}
+
 /// Slow readers and slow senders hold up nobody: another connection's calls are served while theirs are not complete.
 #[test]
 fn slow_clients_delay_nobody() {

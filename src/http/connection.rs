@@ -10,7 +10,7 @@
 use crate::error::ProtocolError;
 use crate::http::chunked::{Decoder, Progress};
 use crate::http::head::{self, EndScan, Framing, Head, HeaderRoom};
-use crate::limits::{FIRST_READ_BYTES, Limits, READ_BYTES};
+use crate::limits::{FIRST_READ_BYTES, Limits, READ_BYTES, SPARE_BYTES_MAX};
 use std::time::Duration;
 
 /// The input side of one connection. Times are readings of the awake clock.
@@ -68,8 +68,9 @@ impl Connection {
         self.deadline
     }
 
-    /// The buffer to append a read to, with room for at least one more byte; an error if there is no memory for it.
-    pub(crate) fn buffer_for_reading(&mut self) -> Result<&mut Vec<u8>, ProtocolError> {
+    /// The buffer to append a read to, with room for at least one more byte; an error if there is no memory for it,
+    /// or if [`Connection::held`] would have to grow by more than `allowance`.
+    pub(crate) fn buffer_for_reading(&mut self, allowance: usize) -> Result<&mut Vec<u8>, ProtocolError> {
         if self.start > 0 && self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
@@ -83,9 +84,19 @@ impl Connection {
         if self.room() < wanted {
             // Doubling, but never past what the body still needs: a 32 MiB body costs 32 MiB, not 64.
             let growth = missing.clamp(1, self.buffer.len().max(READ_BYTES));
+            let most = self.buffer.capacity().max(SPARE_BYTES_MAX).saturating_add(allowance);
+            let growth = growth.min(most - self.buffer.len());
+            if growth < wanted {
+                return Err(ProtocolError::NoMemory);
+            }
             self.buffer.try_reserve_exact(growth).map_err(|_| ProtocolError::NoMemory)?;
         }
         Ok(&mut self.buffer)
+    }
+
+    /// The bytes of memory that count against [`Limits::buffered_bytes_max`].
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.capacity().saturating_sub(SPARE_BYTES_MAX)
     }
 
     /// Whether a buffer is in place; if not, `lend` one before reading.

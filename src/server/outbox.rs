@@ -53,6 +53,14 @@ impl Outbox {
         head.is_empty() && body.is_empty() && self.stream.is_none()
     }
 
+    /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    pub(crate) fn held(&self) -> usize {
+        match &self.body {
+            Bytes::Owned(bytes) => bytes.capacity().saturating_sub(STREAM_CHUNK_BYTES),
+            Bytes::None | Bytes::Static(_) => 0,
+        }
+    }
+
     pub(crate) fn is_streaming(&self) -> bool {
         self.stream.is_some()
     }

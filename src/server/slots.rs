@@ -27,7 +27,14 @@ pub(crate) struct Slot<K> {
     pub(crate) at_once: bool,
     /// There is more to do without waiting for the peer: the others were to have their turn first.
     pub(crate) yielding: bool,
+    /// What [`Slots`] has counted of it.
+    counted: Counted,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counted {
     timed: bool,
+    held: usize,
 }
 
 /// How a connection is used.
@@ -55,7 +62,7 @@ impl<K> Slot<K> {
             queued: None,
             at_once: false,
             yielding: false,
-            timed: false,
+            counted: Counted::default(),
         }
     }
 
@@ -73,6 +80,11 @@ impl<K> Slot<K> {
             }
             Mode::Serving | Mode::Closing { .. } => self.input.deadline(),
         }
+    }
+
+    /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    fn held(&self) -> usize {
+        self.input.held() + self.outbox.held()
     }
 
     /// Nothing is in progress: closing now loses nothing.
@@ -119,6 +131,7 @@ pub(crate) struct Slots<K> {
     free: Vec<usize>,
     max: usize,
     timed: usize,
+    held: usize,
 }
 
 struct Entry<K> {
@@ -128,7 +141,7 @@ struct Entry<K> {
 
 impl<K> Slots<K> {
     pub(crate) fn new(max: usize) -> Slots<K> {
-        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0 }
+        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0, held: 0 }
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -168,15 +181,24 @@ impl<K> Slots<K> {
         let slot = entry.slot.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(token.index());
-        self.timed -= usize::from(slot.timed);
+        self.timed -= usize::from(slot.counted.timed);
+        self.held -= slot.counted.held;
         Some(slot)
     }
 
-    /// Keeps count of connections with a deadline, so that a turn without any need not look for one.
+    /// Keeps count of connections with a deadline, so that a turn without any need not look for one, and of the
+    /// memory that all hold.
     pub(crate) fn settle(&mut self, token: Token, timed: bool) {
         let Some(slot) = self.get(token) else { return };
-        let before = std::mem::replace(&mut slot.timed, timed);
-        self.timed = self.timed + usize::from(timed) - usize::from(before);
+        let counted = Counted { timed, held: slot.held() };
+        let before = std::mem::replace(&mut slot.counted, counted);
+        self.timed = self.timed + usize::from(counted.timed) - usize::from(before.timed);
+        self.held = self.held + counted.held - before.held;
+    }
+
+    /// What all connections together hold of [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    pub(crate) fn held(&self) -> usize {
+        self.held
     }
 
     pub(crate) fn any_timed(&self) -> bool {

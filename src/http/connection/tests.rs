@@ -6,7 +6,7 @@ const NOW: Duration = Duration::from_secs(100);
 
 /// What came out of a connection, as text.
 fn feed(connection: &mut Connection, bytes: &[u8], limits: &Limits, seen: &mut Vec<String>) {
-    connection.buffer_for_reading().unwrap().extend_from_slice(bytes);
+    connection.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(bytes);
     loop {
         let mut room = full_room();
         match connection.advance(NOW, limits, &mut room) {
@@ -164,12 +164,36 @@ fn memory() {
     let mut connection = Connection::new();
     feed(&mut connection, head.as_bytes(), &limits, &mut seen);
     for _ in 0..1000 {
-        let buffer = connection.buffer_for_reading().unwrap();
+        let buffer = connection.buffer_for_reading(usize::MAX).unwrap();
         assert!(buffer.capacity() > buffer.len());
         feed(&mut connection, &piece, &limits, &mut seen);
     }
     assert!(connection.is_idle());
     assert!(connection.reclaim().unwrap().capacity() <= head.len() + body_bytes + READ_BYTES);
+}
+
+/// A buffer grows as far as the allowance goes, the first 32 KiB whatever it is.
+#[test]
+fn memory_is_grown_into_within_the_allowance() {
+    for allowance in [0, 1, 1000, READ_BYTES, 5 * SPARE_BYTES_MAX + 7] {
+        for framing in ["Content-Length: 10000000", "Transfer-Encoding: chunked"] {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n989680\r\n");
+            let (mut connection, limits) = (Connection::new(), Limits::default());
+            feed(&mut connection, head.as_bytes(), &limits, &mut Vec::new());
+            loop {
+                let room = match connection.buffer_for_reading(allowance - connection.held()) {
+                    Err(error) => break assert_eq!(error, ProtocolError::NoMemory),
+                    Ok(buffer) => buffer.capacity() - buffer.len(),
+                };
+                assert!(room > 0 && connection.held() <= allowance);
+                feed(&mut connection, &vec![b'x'; room], &limits, &mut Vec::new());
+            }
+            // A read of a few bytes is not worth its call.
+            assert!(connection.held() + FIRST_READ_BYTES / 4 > allowance, "{framing}: {allowance}");
+            connection.finish();
+            assert_eq!(connection.held(), 0);
+        }
+    }
 }
 
 /// The fuzz target's promise, with a fixed seed: whatever comes in, a request, a refusal or "need more" comes out, the
@@ -223,7 +247,7 @@ fn more_room_is_asked_for() {
             let mut connection = Connection::new();
             let mut served = false;
             for part in [&request[..cut], &request[cut..]] {
-                connection.buffer_for_reading().unwrap().extend_from_slice(part.as_bytes());
+                connection.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(part.as_bytes());
                 let mut asked = 0;
                 loop {
                     let (mut usual, mut full) = (usual_room(), full_room());

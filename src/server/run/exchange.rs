@@ -32,11 +32,12 @@ impl<S, O: Os> Loop<S, O> {
 
     /// One read, and what follows from it.
     fn receive(&mut self, token: Token) -> Outcome {
+        let allowance = self.limits.buffered_bytes_allowed().saturating_sub(self.slots.held());
         let Some(slot) = self.slots.get(token) else { return Ok(()) };
         if slot.input.wants_buffer() {
             slot.input.lend(take_spare(&mut self.spare.input, limits::FIRST_READ_BYTES));
         }
-        let buffer = match slot.input.buffer_for_reading() {
+        let buffer = match slot.input.buffer_for_reading(allowance) {
             Ok(buffer) => buffer,
             Err(error) => {
                 refuse(slot, error);
@@ -68,6 +69,8 @@ impl<S, O: Os> Loop<S, O> {
                 return Ok(());
             }
             let now = self.clock.reading();
+            // Only replies that nobody reads get here: input was refused before.
+            let crowded = self.slots.held() > self.limits.buffered_bytes_allowed();
             let Some(slot) = self.slots.get(token) else { return Ok(()) };
             slot.yielding = false;
             if let Mode::Closing { linger } = slot.mode {
@@ -96,6 +99,10 @@ impl<S, O: Os> Loop<S, O> {
                         body,
                         peer: slot.peer,
                     };
+                    if crowded && self.service.is_call(&request) {
+                        refuse(slot, ProtocolError::NoMemory);
+                        continue;
+                    }
                     let mut printer = Printer::new(&mut self.os, &mut self.console);
                     let answer = self.service.handle(&request, self.now, &mut printer);
                     let shape = head.shape;
@@ -111,15 +118,7 @@ impl<S, O: Os> Loop<S, O> {
                         self.service.finish(marker, request_id, false, &mut printer);
                     }
                     slot.input.consume();
-                    let pieces = slot.outbox.is_streaming() || !slot.input.is_idle();
-                    if pieces && !std::mem::replace(&mut slot.at_once, true) {
-                        // Several small writes in a row would each wait for the peer's delayed acknowledgement.
-                        self.os.send_at_once(&slot.socket);
-                    }
-                    if !kept {
-                        // A client that announced the close sends nothing more; any other may be about to.
-                        slot.mode = Mode::Closing { linger: shape.keep_alive || !slot.input.is_idle() };
-                    }
+                    follow_up(&mut self.os, slot, kept, shape.keep_alive);
                 }
             }
         }
@@ -241,6 +240,19 @@ impl<S, O: Os> Loop<S, O> {
         self.os.unwatch(&slot.socket);
         // A descriptor is free again.
         self.resting_until = None;
+    }
+}
+
+/// What a reply that was just taken means for its connection.
+fn follow_up<O: Os>(os: &mut O, slot: &mut Slot<O::Socket>, kept: bool, more_expected: bool) {
+    let pieces = slot.outbox.is_streaming() || !slot.input.is_idle();
+    if pieces && !std::mem::replace(&mut slot.at_once, true) {
+        // Several small writes in a row would each wait for the peer's delayed acknowledgement.
+        os.send_at_once(&slot.socket);
+    }
+    if !kept {
+        // A client that announced the close sends nothing more; any other may be about to.
+        slot.mode = Mode::Closing { linger: more_expected || !slot.input.is_idle() };
     }
 }
 
