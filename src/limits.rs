@@ -33,8 +33,10 @@ pub struct Limits {
     /// request of the largest size always has room. 256 MiB: eight of the largest bodies, and half the memory of a
     /// usual instance.
     pub buffered_bytes_max: usize,
-    /// Open connections; beyond it new ones wait in the kernel's queue. 1,024: the platform sends at most 200 calls
-    /// at once to an instance (C-INV-7), the rest is room for probes and for connections it keeps alive.
+    /// Open connections; beyond it a new one takes the place of one that has had a second and not brought a single
+    /// whole head, or waits in the kernel's queue. One that was used is never closed for another (C-CONN-1). 1,024:
+    /// the platform sends at most 200 calls at once to an instance (C-INV-7), the rest is room for probes and for
+    /// connections it keeps alive.
     pub connections_max: usize,
     /// From the first byte of a head to its end; beyond it 408. 30 s, as hyper.
     pub head_time_max: Duration,
@@ -240,6 +242,10 @@ pub(crate) const STREAM_RUN_MAX: usize = 4;
 
 /// How long a stopping instance lingers on a closed connection: its exit must not depend on clients.
 pub(crate) const DRAIN_LINGER_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// How long a connection has for its first head before it may be closed for another one, where there is no room for
+/// more. 1 s: what opens a connection to use it sends at once.
+pub(crate) const UNUSED_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Connections accepted in a row before those that are open get their turn.
 pub(crate) const ACCEPT_RUN_MAX: usize = 16;

@@ -249,6 +249,32 @@ fn out_of_slots() {
     }
 }
 
+/// Connections that bring no request lock nobody out: neither where the slots are full nor where descriptors are.
+#[test]
+fn silent_connections_lock_nobody_out() {
+    if !is_linux("descriptors") {
+        return;
+    }
+    let setups =
+        [Setup::subject("full").limits("connections_max=8"), Setup::subject("full").descriptors(16).expect_stderr()];
+    for setup in setups {
+        let server = setup.start();
+        let mut used = server.connect();
+        assert_eq!(used.get("/thing").status, 200);
+        let mut silent: Vec<_> = (0..30).map(|_| server.connect()).collect();
+        for client in silent.iter_mut().skip(1).step_by(2) {
+            client.send("GET /thing HTTP/1.1\r\nhost:");
+        }
+        for _ in 0..5 {
+            assert_eq!(server.connect().get("/thing").text(), "GET thing");
+        }
+        assert_eq!(used.get("/thing").status, 200, "C-CONN-1: what was used stays");
+        assert!(silent.iter().any(|client| !client.has_nothing()), "a silent one was closed");
+        drop(silent);
+        server.finish();
+    }
+}
+
 /// LIM: unfinished bodies of all connections together are bounded; small calls are served all the same, and there is
 /// room again as soon as one has gone.
 #[test]

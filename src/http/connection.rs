@@ -63,6 +63,11 @@ impl Connection {
         matches!(self.state, State::Head(_)) && self.pending().is_empty()
     }
 
+    /// Not one whole head has come since the last request.
+    pub(crate) fn is_before_body(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// When the head or body in progress is overdue; none while idle, however long (C-CONN-1).
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.deadline

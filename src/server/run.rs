@@ -129,7 +129,31 @@ impl<S, O: Os> Loop<S, O> {
     }
 
     fn wants_connections(&self) -> bool {
-        self.draining.is_none() && !self.slots.is_full() && self.resting_until.is_none()
+        let has_room = || !self.slots.is_full() || self.room_from().is_some_and(|from| from <= self.clock.reading());
+        self.draining.is_none() && self.resting_until.is_none() && has_room()
+    }
+
+    /// From when on a connection may be closed for another one.
+    fn room_from(&self) -> Option<Duration> {
+        self.slots.longest_unused().map(|(_, since)| since + limits::UNUSED_TIME_MIN)
+    }
+
+    /// Closes the connection that has gone without a request for longest, unless it brings one in this moment. False
+    /// if there is none.
+    fn make_room(&mut self) -> bool {
+        while let Some((token, since)) = self.slots.longest_unused() {
+            if since + limits::UNUSED_TIME_MIN > self.clock.reading() {
+                return false;
+            }
+            let outcome = self.receive(token);
+            self.settle(token, outcome);
+            let Some(slot) = self.slots.get(token) else { return true };
+            if slot.is_unused() {
+                self.close(token, CloseReason::Crowded);
+                return true;
+            }
+        }
+        false
     }
 
     /// None means for ever: nobody owes us anything.
@@ -139,8 +163,10 @@ impl<S, O: Os> Loop<S, O> {
         }
         let now = self.clock.reading();
         let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
+        let room = if self.draining.is_none() && self.slots.is_full() { self.room_from() } else { None };
+        let room = room.filter(|from| *from > now);
         let peers = if self.slots.any_timed() { Some(now + limits::TURN_TIME_MAX) } else { None };
-        let next = [drain, self.resting_until, peers].into_iter().flatten().min()?;
+        let next = [drain, self.resting_until, room, peers].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).min(limits::TURN_TIME_MAX))
     }
 
@@ -171,21 +197,26 @@ impl<S, O: Os> Loop<S, O> {
 
     fn accept(&mut self, run_max: usize) {
         for _ in 0..run_max {
-            if self.slots.is_full() {
+            let crowded = self.slots.is_full();
+            if crowded && !self.make_room() {
                 return;
             }
             match self.os.accept() {
                 Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if is_about_the_peer(error) => {}
                 Err(Errno::AGAIN) => return,
+                Err(Errno::MFILE | Errno::NFILE) if self.make_room() => {}
                 Err(error) => return self.rest(error),
+            }
+            if crowded {
+                return; // whether another one waits is not known
             }
         }
     }
 
     fn admit(&mut self, socket: O::Socket, peer: Peer) {
         self.exhaustion_logged = false;
-        let token = self.slots.insert(Slot::new(socket, peer));
+        let token = self.slots.insert(Slot::new(socket, peer, self.clock.reading()));
         let Some(slot) = self.slots.get(token) else { return };
         if let Err(error) = self.os.watch(&slot.socket, token, slot.watched) {
             log::warn!("cannot watch a connection: {error}");

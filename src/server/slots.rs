@@ -25,6 +25,10 @@ pub(crate) struct Slot<K> {
     pub(crate) queued: Option<usize>,
     /// The peer is sent every piece at once.
     pub(crate) at_once: bool,
+    /// When it was accepted.
+    pub(crate) since: Duration,
+    /// It has brought a whole request.
+    pub(crate) used: bool,
     /// There is more to do without waiting for the peer: the others were to have their turn first.
     pub(crate) yielding: bool,
     /// What [`Slots`] has counted of it.
@@ -50,7 +54,7 @@ pub(crate) enum Mode {
 }
 
 impl<K> Slot<K> {
-    pub(crate) fn new(socket: K, peer: Peer) -> Slot<K> {
+    pub(crate) fn new(socket: K, peer: Peer, since: Duration) -> Slot<K> {
         Slot {
             socket,
             peer,
@@ -61,6 +65,8 @@ impl<K> Slot<K> {
             stalled_at: None,
             queued: None,
             at_once: false,
+            since,
+            used: false,
             yielding: false,
             counted: Counted::default(),
         }
@@ -87,6 +93,11 @@ impl<K> Slot<K> {
         self.input.held() + self.outbox.held()
     }
 
+    /// Neither the request that it was opened for nor its head has come.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.used && self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_before_body()
+    }
+
     /// Nothing is in progress: closing now loses nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_idle()
@@ -108,6 +119,8 @@ pub(crate) enum CloseReason {
     Stalled,
     /// The author's reader failed.
     StreamFailed,
+    /// Another connection was to have its place.
+    Crowded,
     /// The instance is stopping.
     Stopping,
 }
@@ -121,6 +134,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Broken => "the connection broke",
             CloseReason::Stalled => "the peer took no byte of its reply in time",
             CloseReason::StreamFailed => "the reply's stream failed",
+            CloseReason::Crowded => "its place was needed and it had brought no request",
             CloseReason::Stopping => "the instance is stopping",
         })
     }
@@ -205,6 +219,15 @@ impl<K> Slots<K> {
         self.timed > 0
     }
 
+    /// The connection that has gone without a request for longest, and since when.
+    pub(crate) fn longest_unused(&self) -> Option<(Token, Duration)> {
+        let unused = |(index, entry): (usize, &Entry<K>)| {
+            let slot = entry.slot.as_ref().filter(|slot| slot.is_unused())?;
+            Some((Token::of_slot(index, entry.generation), slot.since))
+        };
+        self.entries.iter().enumerate().filter_map(unused).min_by_key(|(_, since)| *since)
+    }
+
     /// The names of the open connections that `wanted` picks.
     pub(crate) fn pick(&self, wanted: impl Fn(&Slot<K>) -> bool) -> Vec<Token> {
         let named = |(index, entry): (usize, &Entry<K>)| {
@@ -221,9 +244,9 @@ mod tests {
     #[test]
     fn a_stale_name_reaches_nobody() {
         let mut slots = Slots::new(2);
-        let first = slots.insert(Slot::new('a', Peer::Unix));
+        let first = slots.insert(Slot::new('a', Peer::Unix, Duration::ZERO));
         assert!(slots.remove(first).is_some());
-        let second = slots.insert(Slot::new('b', Peer::Unix));
+        let second = slots.insert(Slot::new('b', Peer::Unix, Duration::ZERO));
         assert_eq!(first.index(), second.index());
         assert!(slots.get(first).is_none() && slots.remove(first).is_none());
         assert_eq!(slots.get(second).map(|slot| slot.socket), Some('b'));
@@ -234,7 +257,7 @@ mod tests {
     fn slots_are_reused_and_bounded() {
         let mut slots = Slots::new(2);
         for _ in 0..10 {
-            let tokens = [slots.insert(Slot::new((), Peer::Unix)), slots.insert(Slot::new((), Peer::Unix))];
+            let tokens = [(), ()].map(|()| slots.insert(Slot::new((), Peer::Unix, Duration::ZERO)));
             assert!(slots.is_full());
             slots.settle(tokens[0], true);
             assert!(slots.any_timed());

@@ -31,7 +31,7 @@ impl<S, O: Os> Loop<S, O> {
     }
 
     /// One read, and what follows from it.
-    fn receive(&mut self, token: Token) -> Outcome {
+    pub(super) fn receive(&mut self, token: Token) -> Outcome {
         let allowance = self.limits.buffered_bytes_allowed().saturating_sub(self.slots.held());
         let Some(slot) = self.slots.get(token) else { return Ok(()) };
         if slot.input.wants_buffer() {
@@ -118,6 +118,7 @@ impl<S, O: Os> Loop<S, O> {
                         self.service.finish(marker, request_id, false, &mut printer);
                     }
                     slot.input.consume();
+                    slot.used = true;
                     follow_up(&mut self.os, slot, kept, shape.keep_alive);
                 }
             }

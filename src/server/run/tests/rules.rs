@@ -157,6 +157,27 @@ fn full_slots_and_no_descriptors_only_delay() {
     }
 }
 
+/// Those that bring no request lock nobody out, be they silent or slow; those that did, or are at a body, stay.
+#[test]
+fn a_place_goes_to_who_makes_use_of_it() {
+    let body = "POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+    for (sent, makes_room) in [("", true), ("GET /hel", true), ("\r", true), (HELLO, false), (body, false)] {
+        let newcomer = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let clients = [sent, sent, newcomer, newcomer, newcomer].map(Client::new).into();
+        let limits = Limits { connections_max: 2, ..Limits::default() };
+        let world = World::new(0, clients).run(limits.clone());
+        let served = world.clients[2..].iter().filter(|client| statuses(client) == [200]).count();
+        if makes_room {
+            assert!(served == 3 && world.elapsed < limits.head_time_max + SECOND, "{sent:?}: {:?}", world.elapsed);
+            assert_eq!(statuses(&world.clients[0]), [0; 0], "{sent:?}: its place was needed");
+        } else if sent == HELLO {
+            assert_eq!((served, world.infinite_waits), (0, 1), "{sent:?}: nothing is waited for");
+        } else {
+            assert_eq!((served, world.elapsed >= limits.body_time_max), (3, true), "{sent:?}: after the time limit");
+        }
+    }
+}
+
 /// What is in hand is finished, pre-stop runs, and nobody can hold the exit up for longer than the bound.
 #[test]
 fn a_stop_is_bounded() {
