@@ -230,11 +230,7 @@ impl<S, O: Os> Loop<S, O> {
         if self.resting_until.is_some_and(|until| until <= now) {
             self.resting_until = None;
         }
-        if !self.slots.any_timed() {
-            return;
-        }
-        let stall_time_max = self.limits.stall_time_max;
-        for token in self.slots.pick(|slot| slot.deadline(stall_time_max).is_some_and(|deadline| deadline <= now)) {
+        for token in self.slots.overdue(now, self.limits.stall_time_max) {
             let Some(slot) = self.slots.get(token) else { continue };
             let outcome = match slot.mode {
                 Mode::Lingering { .. } => Err(CloseReason::Done),
@@ -301,6 +297,7 @@ impl<S, O: Os> Loop<S, O> {
             if let Some(Slot { mode: Mode::Lingering { until, .. }, .. }) = self.slots.get(token) {
                 *until = linger_until.min(*until);
             }
+            self.slots.settle(token, self.limits.stall_time_max);
         }
     }
 }

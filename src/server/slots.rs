@@ -145,6 +145,8 @@ pub(crate) struct Slots<K> {
     free: Vec<usize>,
     max: usize,
     timed: usize,
+    /// No deadline is earlier.
+    earliest: Duration,
     held: usize,
 }
 
@@ -155,7 +157,7 @@ struct Entry<K> {
 
 impl<K> Slots<K> {
     pub(crate) fn new(max: usize) -> Slots<K> {
-        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0, held: 0 }
+        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0, earliest: Duration::MAX, held: 0 }
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -200,14 +202,28 @@ impl<K> Slots<K> {
         Some(slot)
     }
 
-    /// Keeps count of connections with a deadline, so that a turn without any need not look for one, and of the
-    /// memory that all hold.
-    pub(crate) fn settle(&mut self, token: Token, timed: bool) {
+    /// Keeps count of connections with a deadline and of the memory that all hold, so that a turn need not look at
+    /// every one. Called whenever either may have changed.
+    pub(crate) fn settle(&mut self, token: Token, stall_time_max: Duration) {
         let Some(slot) = self.get(token) else { return };
-        let counted = Counted { timed, held: slot.held() };
+        let deadline = slot.deadline(stall_time_max);
+        let counted = Counted { timed: deadline.is_some(), held: slot.held() };
         let before = std::mem::replace(&mut slot.counted, counted);
         self.timed = self.timed + usize::from(counted.timed) - usize::from(before.timed);
         self.held = self.held + counted.held - before.held;
+        self.earliest = deadline.map_or(self.earliest, |deadline| deadline.min(self.earliest));
+    }
+
+    /// The connections that have used up their time. Each is to be settled.
+    pub(crate) fn overdue(&mut self, now: Duration, stall_time_max: Duration) -> Vec<Token> {
+        if now < self.earliest {
+            return Vec::new();
+        }
+        let is_due = |deadline: &Duration| *deadline <= now;
+        let overdue = self.pick(|slot| slot.deadline(stall_time_max).as_ref().is_some_and(is_due));
+        let deadlines = self.entries.iter().filter_map(|entry| entry.slot.as_ref()?.deadline(stall_time_max));
+        self.earliest = deadlines.filter(|deadline| !is_due(deadline)).min().unwrap_or(Duration::MAX);
+        overdue
     }
 
     /// What all connections together hold of [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
@@ -241,6 +257,8 @@ impl<K> Slots<K> {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn a_stale_name_reaches_nobody() {
         let mut slots = Slots::new(2);
@@ -254,12 +272,35 @@ mod tests {
     }
 
     #[test]
+    fn the_overdue_are_found_when_they_are() {
+        let mut slots = Slots::new(9);
+        let tokens = [5, 3, 9].map(|seconds| {
+            let token = slots.insert(Slot::new((), Peer::Unix, Duration::ZERO));
+            let slot = slots.get(token).expect("open");
+            slot.mode = Mode::Lingering { until: SECOND * seconds, bytes_left: 1 };
+            slots.settle(token, SECOND);
+            token
+        });
+        for (now, expected) in [(2, vec![]), (3, vec![tokens[1]]), (4, vec![]), (5, vec![tokens[0]]), (6, vec![])] {
+            let overdue = slots.overdue(SECOND * now, SECOND);
+            assert_eq!(overdue, expected, "after {now} s");
+            overdue.into_iter().for_each(|token| drop(slots.remove(token)));
+        }
+        let slot = slots.get(tokens[2]).expect("open");
+        slot.mode = Mode::Lingering { until: SECOND * 7, bytes_left: 1 };
+        slots.settle(tokens[2], SECOND);
+        assert_eq!(slots.overdue(SECOND * 7, SECOND), [tokens[2]], "its deadline was brought forward");
+    }
+
+    #[test]
     fn slots_are_reused_and_bounded() {
         let mut slots = Slots::new(2);
         for _ in 0..10 {
             let tokens = [(), ()].map(|()| slots.insert(Slot::new((), Peer::Unix, Duration::ZERO)));
             assert!(slots.is_full());
-            slots.settle(tokens[0], true);
+            let slot = slots.get(tokens[0]).expect("open");
+            slot.mode = Mode::Lingering { until: SECOND, bytes_left: 1 };
+            slots.settle(tokens[0], SECOND);
             assert!(slots.any_timed());
             for token in tokens {
                 assert!(slots.remove(token).is_some());

@@ -206,7 +206,6 @@ impl<S, O: Os> Loop<S, O> {
         if let Err(reason) = outcome {
             return self.close(token, reason);
         }
-        let stall_time_max = self.limits.stall_time_max;
         let Some(slot) = self.slots.get(token) else { return };
         give_spare(&mut self.spare.input, slot.input.reclaim());
         give_spare(&mut self.spare.output, slot.outbox.reclaim());
@@ -218,8 +217,7 @@ impl<S, O: Os> Loop<S, O> {
             slot.watched = interest;
             self.os.rewatch(&slot.socket, token, interest);
         }
-        let timed = slot.deadline(stall_time_max).is_some();
-        self.slots.settle(token, timed);
+        self.slots.settle(token, self.limits.stall_time_max);
     }
 
     pub(super) fn close(&mut self, token: Token, reason: CloseReason) {
