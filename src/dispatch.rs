@@ -8,7 +8,7 @@
 
 use crate::app::{App, Found, INITIALIZE_PATH, INVOKE_PATH, Observed, PRE_FREEZE_PATH, PRE_STOP_PATH};
 use crate::context::{Context, Surroundings, TimeLimit};
-use crate::error::Error;
+use crate::error::{Error, OneLine};
 use crate::hook::{self, Failure, HookFn};
 use crate::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
 use crate::reply::{Body, Reply};
@@ -391,7 +391,7 @@ fn wrong_method(allow: String) -> Answer {
 }
 
 fn log_failure(what: &str, failure: &Failure, request_id: &str) {
-    log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, failure.message);
+    log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
 }
 
 impl Answer {

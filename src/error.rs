@@ -4,7 +4,8 @@
 //! - [`Error`]: the author's callback failed. Takes any `std::error::Error` through `?`.
 //! - [`StartError`]: the process cannot do what it was started for. Verb, object, cause.
 
-use std::{fmt, io};
+use std::fmt::{self, Write};
+use std::io;
 
 /// Why a request was refused before any callback saw it, and the status that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,24 @@ impl ProtocolError {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
+    }
+}
+
+/// Somebody else's words as part of one log line. A caller whose words end up in an error could write lines of its own
+/// otherwise, log markers among them (C-LOG-1).
+pub(crate) struct OneLine<T>(pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for OneLine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Escaping<'a, 'f>(&'a mut fmt::Formatter<'f>);
+        impl Write for Escaping<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.chars().try_for_each(|c| {
+                    if c.is_control() { write!(self.0, "{}", c.escape_default()) } else { self.0.write_char(c) }
+                })
+            }
+        }
+        write!(Escaping(f), "{}", self.0)
     }
 }
 
@@ -248,5 +267,18 @@ mod tests {
             StartError::io("listen on 0.0.0.0:9000", &cause).to_string(),
             "cannot listen on 0.0.0.0:9000: address in use"
         );
+    }
+
+    /// C-LOG-1: the platform's console reads lines.
+    #[test]
+    fn log_lines_stay_lines() {
+        let cases = [
+            ("sold out", "sold out"),
+            ("a\nFC Invoke End RequestId: b\r\n", "a\\nFC Invoke End RequestId: b\\r\\n"),
+            ("ä\u{85}\u{1b}[2J\0\t", "ä\\u{85}\\u{1b}[2J\\u{0}\\t"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(OneLine(text).to_string(), expected);
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::message::{self, NoBody, Refusal};
 use crate::app::App;
 use crate::config::Config;
 use crate::dispatch::{Answer, NO_ID, Service};
-use crate::error::StartError;
+use crate::error::{OneLine, StartError};
 use crate::hook::Failure;
 use crate::http::head::{self, Framing, Head, Shape};
 use crate::lifecycle::{Evidence, Moment};
@@ -191,7 +191,7 @@ impl<S> Function<S> {
                 Pulled::More => {}
                 Pulled::Last(stream) => self.service.finish(stream.marker, &stream.request_id, false, printer),
                 Pulled::Failed(stream, error) => {
-                    log::error!("the reply's stream failed: {error}, request {}", stream.request_id);
+                    log::error!("the reply's stream failed: {}, request {}", OneLine(error), stream.request_id);
                     self.service.finish(stream.marker, &stream.request_id, true, printer);
                     return Err(Unanswered::StreamFailed);
                 }

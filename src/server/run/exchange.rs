@@ -5,7 +5,7 @@
 
 use super::{CloseReason, Loop, Outcome, Printer};
 use crate::dispatch::NO_ID;
-use crate::error::ProtocolError;
+use crate::error::{OneLine, ProtocolError};
 use crate::http::connection::Step;
 use crate::http::encode;
 use crate::http::head::{full_room, usual_room};
@@ -171,7 +171,7 @@ impl<S, O: Os> Loop<S, O> {
                     &mut Printer::new(&mut self.os, &mut self.console),
                 ),
                 Pulled::Failed(stream, error) => {
-                    log::error!("the reply's stream failed: {error}, request {}", stream.request_id);
+                    log::error!("the reply's stream failed: {}, request {}", OneLine(error), stream.request_id);
                     let printer = &mut Printer::new(&mut self.os, &mut self.console);
                     self.service.finish(stream.marker, &stream.request_id, true, printer);
                     self.os.spoil(&slot.socket);
