@@ -60,7 +60,7 @@ pub(crate) fn isolated<T>(code: impl FnOnce() -> T) -> std::result::Result<T, Fa
 // Both are kept out of line: `run` and `isolated` are compiled once for each kind of callback.
 
 #[inline(never)]
-fn render(error: Error) -> Failure {
+pub(crate) fn render(error: Error) -> Failure {
     let rendered = isolated(|| Failure { message: error.to_string(), error_type: error.error_type().to_owned() });
     discard(Box::new(error));
     rendered.unwrap_or_else(|failure| failure)

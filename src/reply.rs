@@ -251,7 +251,8 @@ impl Source {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // A reader that claims more than there was room for must not make us send what it never wrote.
                 Ok(Ok(bytes)) if bytes > buffer.len() => break Err(io::Error::other("the stream overran its buffer")),
-                Ok(outcome) => break outcome,
+                Ok(Ok(bytes)) => break Ok(bytes),
+                Ok(Err(error)) => break Err(io::Error::other(crate::hook::render(error.into()).message)),
                 Err(panic) => break Err(io::Error::other(panic.message)),
             }
         };
@@ -430,6 +431,28 @@ mod tests {
         assert!(source.read(&mut [0; 8]).is_err(), "a claim beyond the buffer is an error");
         assert!(source.read(&mut [0; 8]).is_err(), "after an error, only errors");
         assert!(Source::new(Fickle(vec![])).read(&mut [0; 8]).is_err(), "a panic is an error");
+    }
+
+    /// What it fails with is the author's code as well.
+    #[test]
+    fn a_source_survives_its_readers_errors() {
+        #[derive(Debug)]
+        struct Malicious;
+        impl fmt::Display for Malicious {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("no words")
+            }
+        }
+        impl std::error::Error for Malicious {}
+        impl Drop for Malicious {
+            fn drop(&mut self) {
+                panic!("no end")
+            }
+        }
+        let mut source = Source::new(Fickle(vec![Err(io::Error::other(Malicious))]));
+        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "no words");
+        let mut source = Source::new(Fickle(vec![Err(io::Error::other("dry"))]));
+        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "dry");
     }
 
     #[test]
