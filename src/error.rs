@@ -62,7 +62,7 @@ impl ProtocolError {
             TargetTooLong => "the request target is too long",
             HeadTooLarge => "the head is too large",
             TooManyHeaders => "the head has too many headers",
-            Host => "HTTP/1.1 needs exactly one Host header",
+            Host => "HTTP/1.1 needs exactly one Host header, with one host",
             ContentLength => "Content-Length is not one whole number",
             TransferEncoding => "Transfer-Encoding is not one chunked of HTTP/1.1",
             UnknownCoding => "a transfer coding other than chunked",

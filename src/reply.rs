@@ -4,6 +4,7 @@
 //! encoder has no error to report. Must not know connections.
 
 use crate::hook::discard;
+use crate::http::is_token_byte;
 use crate::limits::REPLY_HEAD_BYTES_MAX;
 use std::borrow::Cow;
 use std::fmt;
@@ -321,11 +322,6 @@ impl fmt::Display for ReplyError {
 }
 
 impl std::error::Error for ReplyError {}
-
-/// `tchar` of RFC 9110 §5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
 
 fn is_owned_by_server(name: &str) -> bool {
     const OWNED: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];

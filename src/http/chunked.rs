@@ -4,6 +4,7 @@
 //! buffer. Extensions are skipped, trailers dropped; both are bounded. Must not know what is in front of the body.
 
 use crate::error::ProtocolError;
+use crate::http::is_token_byte;
 use crate::limits::CHUNK_OVERHEAD_BYTES_MAX;
 
 /// A decoder at some point of one body.
@@ -108,12 +109,17 @@ impl Decoder {
             State::TrailerStart => match byte {
                 b'\r' => Ok(State::EndLineFeed),
                 // A line that begins with white space would be obsolete folding, one with a colon has no name.
-                byte if byte > b' ' && byte != b':' && is_text(byte) => self.spend(State::Trailer { colon: false }),
+                byte if is_token_byte(byte) => self.spend(State::Trailer { colon: false }),
                 _ => Err(Trailer),
             },
-            State::Trailer { colon } => match byte {
-                b'\r' if colon => Ok(State::TrailerLineFeed),
-                byte if is_text(byte) => self.spend(State::Trailer { colon: colon || byte == b':' }),
+            State::Trailer { colon: false } => match byte {
+                b':' => self.spend(State::Trailer { colon: true }),
+                byte if is_token_byte(byte) => self.spend(State::Trailer { colon: false }),
+                _ => Err(Trailer),
+            },
+            State::Trailer { colon: true } => match byte {
+                b'\r' => Ok(State::TrailerLineFeed),
+                byte if is_text(byte) => self.spend(State::Trailer { colon: true }),
                 _ => Err(Trailer),
             },
             State::TrailerLineFeed => expect(byte, b'\n', Trailer).map(|()| State::TrailerStart),
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn refused() {
         use ProtocolError::*;
-        let cases: [(&str, ProtocolError); 22] = [
+        let cases: [(&str, ProtocolError); 25] = [
             ("\r\n", ChunkSize),
             (";a\r\n", ChunkSize),
             ("-1\r\n", ChunkSize),
@@ -212,6 +218,9 @@ mod tests {
             ("1\r\nx\rx", ChunkEnd),
             ("0\r\n folded: x\r\n\r\n", Trailer),
             ("0\r\nno colon\r\n\r\n", Trailer),
+            ("0\r\nA : b\r\n\r\n", Trailer),
+            ("0\r\n(A): b\r\n\r\n", Trailer),
+            ("0\r\n\u{e9}: b\r\n\r\n", Trailer),
             ("0\r\nA: b\n\r\n", Trailer),
             ("0\r\n\rx", Trailer),
         ];

@@ -142,8 +142,13 @@ fn names_other_version(head: &[u8]) -> bool {
 }
 
 /// Origin form, absolute form (RFC 9112 §3.2.2: servers must accept it), or `*` for OPTIONS. An absolute URI without a
-/// path means `/`; with a query but no path it has no path to match and is refused.
+/// path means `/`; with a query but no path it has no path to match and is refused, as is one without a host
+/// (RFC 9110 §4.2.1). No form has a fragment: some readers cut it off, others take it for part of the path. CONNECT
+/// knows no such form (RFC 9112 §3.2.3), and 2xx to it would begin a tunnel.
 fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
+    if target.contains('#') || method == "CONNECT" {
+        return None;
+    }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Some(target);
     }
@@ -152,8 +157,9 @@ fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
         start.eq_ignore_ascii_case(prefix).then(|| &target[prefix.len()..])
     };
     let rest = after("http://").or_else(|| after("https://"))?;
-    match rest.find(['/', '?', '#']) {
+    match rest.find(['/', '?']) {
         None if rest.is_empty() => None,
+        Some(0) => None,
         None => Some("/"),
         Some(authority_end) => Some(&rest[authority_end..]).filter(|path| path.starts_with('/')),
     }
@@ -170,7 +176,12 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         // The length tells most headers apart from the six that matter here before any byte is compared.
         match header.name.len() {
-            4 if is("host") => hosts += 1,
+            4 if is("host") => {
+                if !header.value.iter().all(|&byte| is_authority_byte(byte)) {
+                    return Err(ProtocolError::Host);
+                }
+                hosts += 1;
+            }
             6 if is("expect") => {
                 if !header.value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(ProtocolError::Expectation);
@@ -206,6 +217,11 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
     };
     let keep_alive = !close && (!http10 || keep_alive);
     Ok(Shape { framing, keep_alive, expects_continue, http10 })
+}
+
+/// What a host and a port are made of (RFC 3986 §3.2.2). More than that, a comma say, is two hosts to some readers.
+fn is_authority_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(&byte)
 }
 
 fn within_body_limit(length: u64, limits: &Limits) -> Result<usize, ProtocolError> {

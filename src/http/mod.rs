@@ -11,3 +11,8 @@ pub(crate) mod chunked;
 pub(crate) mod connection;
 pub(crate) mod encode;
 pub(crate) mod head;
+
+/// `tchar` of RFC 9110 §5.6.2: what names of fields are made of.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -56,7 +56,7 @@ fn accepted() {
 /// differently; each row is a disagreement that some pair of servers had.
 #[test]
 fn refused() {
-    let cases: [(&str, ProtocolError); 45] = [
+    let cases: [(&str, ProtocolError); 54] = [
         // Grammar (RFC 9112 §2.2, §3, §5).
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", BareLineFeed),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", BareLineFeed),
@@ -83,13 +83,22 @@ fn refused() {
         ("GET / http/1.1\r\nHost: a\r\n\r\n", MalformedHead),
         // Target (RFC 9112 §3.2).
         ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://a/b#c HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         // Host (RFC 9112 §3.2).
         ("GET / HTTP/1.1\r\n\r\n", Host),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Host),
         ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Host),
         // Length (RFC 9112 §6.3).
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", ContentLength),
