@@ -132,6 +132,14 @@ bench: bench-subjects ## cold start, load, thaw and density, beside the peers; t
 bench-quick: bench-subjects ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
 
+# RECORD=1 writes down what the oracles say, and where we differ.
+RECORD ?=
+
+.PHONY: framing
+framing: ## where requests end, by our server and by h11, hyper and node; says aloud which of them cannot be had here
+	@$(if $(RECORD),FC_HOOKS_FRAMING_RECORD=1 cargo test -p fc-hooks --test framing -- --ignored the_oracles_say)
+	@cargo test -p fc-hooks --test framing $(ARGS) -- --include-ignored
+
 .PHONY: test-poll
 test-poll: ## the tests of the library and the binary on poll(2), which other kernels get
 	@RUSTFLAGS='--cfg fc_hooks_poll' cargo test -p fc-hooks --target-dir target/poll $(ARGS)

@@ -5,6 +5,8 @@
 //! query. What has run is remembered and shown by `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header
 //! does. Not named `main.rs`: Cargo would take it for a test as well.
 
+mod tally;
+
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use serde_json::json;
 use std::io::Read;
@@ -52,6 +54,14 @@ static REQUIRED: App<State> =
     App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, Route::invoke(event), DO]).require_control_path();
 /// Wants to know of freezes, not before them.
 static THAW: App<State> = App::new(&[Route::on_thaw(thawed), DO]);
+/// Says in headers what reached it, to the byte.
+static WITNESS: App<State> = App::new(&[Route::fallback(|_, _, request| {
+    let target = request.query().map_or(request.path().to_owned(), |query| format!("{}?{query}", request.path()));
+    Ok(Reply::from(())
+        .with_header("x-method", request.method().to_owned())?
+        .with_header("x-target", target.as_bytes().escape_ascii().to_string())?
+        .with_header("x-body", request.body().escape_ascii().to_string())?)
+})]);
 /// A health check in the table.
 static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).health_path("/healthz");
 
@@ -60,9 +70,11 @@ fn main() -> ExitCode {
         "full" => &FULL,
         "fallback" => &FALLBACK,
         "bare" => &BARE,
+        "witness" => &WITNESS,
         "required" => &REQUIRED,
         "thaw" => &THAW,
         "health" => &HEALTH,
+        "tally" => return run(&tally::APP, tally::state()),
         #[cfg(feature = "inspector")]
         "inspector" => return run(&fc_hooks::inspect::APP, Default::default()),
         unknown => panic!("no table is called '{unknown}'"),

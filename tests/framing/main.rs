@@ -1,0 +1,214 @@
+//! Differential framing: what we accept, other people's parsers must see with the same boundaries.
+//!
+//! A request that two readers end at different bytes is how a second one is smuggled past the first reader. So every
+//! case of a generated corpus goes to our server, and what reached its callback is compared with what h11, hyper and
+//! node made of the same bytes. `differences.txt` lists every case in which we differ, by reason; what no reason
+//! explains, and what is not on the list, fails.
+//!
+//! `make framing` asks the oracles again; `make framing RECORD=1` writes both files anew.
+
+#![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
+
+mod corpus;
+mod mutants;
+mod oracle;
+mod ours;
+mod reasons;
+#[path = "../support/mod.rs"]
+mod support;
+mod verdict;
+
+use corpus::Case;
+use oracle::Testimony;
+use reasons::REASONS;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use support::{Random, say};
+use verdict::{End, Relation, Verdict, relate};
+
+const MUTANTS: usize = 20_000;
+
+/// Longer cases are long for a limit's sake, and take too long byte by byte.
+const CUT_BYTES_MAX: usize = 300;
+
+#[test]
+fn the_corpus_is_sound() {
+    let cases = corpus::all();
+    let mut names = BTreeSet::new();
+    for case in &cases {
+        assert!(names.insert(&case.name), "two cases of one name: {}", case.name);
+        assert!(!case.name.contains(char::is_whitespace) && case.bytes.ends_with(corpus::CANARY), "{}", case.name);
+    }
+    assert!(cases.len() > 4000, "only {} cases", cases.len());
+}
+
+/// Against what the oracles said when they were asked last.
+#[test]
+fn we_see_the_boundaries_that_others_see() {
+    let cases = corpus::all();
+    let recorded = oracle::recorded(&cases);
+    let ours = observe_whole(&cases);
+    compare(&cases, &ours, &recorded);
+}
+
+/// A sample, by a prime that no table is built on; `make framing` cuts all of them.
+#[test]
+fn however_cut_it_is_the_same() {
+    cut(13);
+}
+
+#[test]
+#[ignore = "asks the network: make framing"]
+fn the_oracles_say_so_today() {
+    let cases = corpus::all();
+    let asked: Vec<Option<Testimony>> = oracle::NAMES.iter().map(|name| oracle::ask(name, &cases)).collect();
+    if std::env::var_os("FC_HOOKS_FRAMING_RECORD").is_some() {
+        let all: Vec<Testimony> = asked.into_iter().flatten().collect();
+        assert_eq!(all.len(), oracle::NAMES.len(), "only all oracles together can be recorded");
+        oracle::record(&cases, &all);
+        let text = differences(&cases, &observe_whole(&cases), &oracle::recorded(&cases)).expect("reasons for all");
+        std::fs::write(differences_path(), text).expect("differences.txt");
+        return;
+    }
+    let mut same = 0;
+    for ((name, asked), recorded) in oracle::NAMES.iter().zip(asked).zip(oracle::recorded(&cases)) {
+        let Some(asked) = asked else { continue };
+        if asked.version != recorded.version {
+            say(&format!("SKIPPED: {name}: here is {}, recorded was {}", asked.version, recorded.version));
+            continue;
+        }
+        for ((case, asked), recorded) in cases.iter().zip(&asked.verdicts).zip(&recorded.verdicts) {
+            assert_eq!(asked.to_string(), recorded.to_string(), "{name} has changed its mind about {}", case.name);
+        }
+        say(&format!("{}: as recorded in all {} cases", asked.version, cases.len()));
+        same += 1;
+    }
+    assert!(same > 0, "no oracle could be asked");
+}
+
+/// Of mutants the rule alone can be asked for: nobody sees other boundaries, and somebody accepts what we accept.
+#[test]
+#[ignore = "a quarter of a minute, asks the network: make framing"]
+fn mutants_are_framed_alike() {
+    let mut random = Random::seeded("mutants");
+    let cases = mutants::of(&corpus::all(), MUTANTS, &mut random);
+    let asked: Vec<(&str, Testimony)> =
+        oracle::NAMES.iter().filter_map(|name| Some((*name, oracle::ask(name, &cases)?))).collect();
+    let ours = observe_whole(&cases);
+    for (index, (case, ours)) in cases.iter().zip(&ours).enumerate() {
+        let mut alone = asked.len() == oracle::NAMES.len();
+        for (name, oracle) in &asked {
+            let theirs = &oracle.verdicts[index];
+            let relation = relate(ours, theirs);
+            alone &= relation == Relation::Laxer;
+            // Behind Upgrade node reads nothing more.
+            let dropped = *name == "node" && mutants::names_upgrade(case);
+            let alike = relation != Relation::Differs || dropped;
+            assert!(alike, "{}: we see {ours}, {name} {theirs}", case.bytes.escape_ascii());
+        }
+        assert!(!alone, "only we accept {}: {ours}", case.bytes.escape_ascii());
+    }
+    say(&format!("{} mutants: {} oracles see the same boundaries", cases.len(), asked.len()));
+}
+
+#[test]
+#[ignore = "a quarter of a minute: make framing"]
+fn however_cut_all_of_it_is_the_same() {
+    cut(1);
+}
+
+fn observe_whole(cases: &[Case]) -> Vec<Verdict> {
+    let server = ours::start();
+    let ours = ours::whole(&server, &cases.iter().collect::<Vec<_>>());
+    server.finish();
+    ours
+}
+
+/// Of every so many cases one whole, byte by byte, and in pieces of random length.
+fn cut(every: usize) {
+    let cases = corpus::all();
+    let sample: Vec<&Case> = cases.iter().step_by(every).filter(|case| case.bytes.len() < CUT_BYTES_MAX).collect();
+    let server = ours::start();
+    let whole = ours::whole(&server, &sample);
+    server.finish();
+    // A client that announced the close sends nothing more; to one that does, the server may be gone.
+    let lasting = sample.into_iter().zip(whole).filter(|(_, whole)| whole.end != End::Closed);
+    let (sample, whole): (Vec<&Case>, Vec<Verdict>) = lasting.unzip();
+    assert!(sample.len() * every > 4000, "only {} cases", sample.len());
+    let server = ours::start();
+    let mut random = Random::seeded("framing");
+    let byte_by_byte = ours::in_pieces(&server, &sample, |case| (1..case.bytes.len()).collect());
+    let in_pieces = ours::in_pieces(&server, &sample, |case| {
+        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40) as usize));
+        ends.skip(1).take_while(|end| *end < case.bytes.len()).collect()
+    });
+    for (((case, whole), byte_by_byte), in_pieces) in sample.iter().zip(whole).zip(byte_by_byte).zip(in_pieces) {
+        assert_eq!(byte_by_byte, whole, "byte by byte and whole: {}", case.name);
+        assert_eq!(in_pieces, whole, "in pieces and whole: {}", case.name);
+    }
+    server.finish();
+}
+
+fn compare(cases: &[Case], ours: &[Verdict], oracles: &[Testimony]) {
+    let text = differences(cases, ours, oracles).unwrap_or_else(|unexplained| {
+        panic!("{} differences that no reason explains:\n{}", unexplained.len(), unexplained.join("\n"))
+    });
+    let listed = std::fs::read_to_string(differences_path()).expect("differences.txt");
+    let (now, before): (BTreeSet<&str>, BTreeSet<&str>) = (text.lines().collect(), listed.lines().collect());
+    let only = |these: &BTreeSet<&str>, those: &BTreeSet<&str>| {
+        these.difference(those).take(20).copied().collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        text == listed,
+        "differences.txt is not what is; not on the list:\n{}\nonly on the list:\n{}",
+        only(&now, &before),
+        only(&before, &now)
+    );
+}
+
+/// The list of all differences by reason, or those without a reason.
+fn differences(cases: &[Case], ours: &[Verdict], oracles: &[Testimony]) -> Result<String, Vec<String>> {
+    let mut by_reason: Vec<BTreeMap<&str, Vec<&str>>> = REASONS.iter().map(|_| BTreeMap::new()).collect();
+    let mut unexplained = Vec::new();
+    let mut agreed = 0;
+    for (index, (case, ours)) in cases.iter().zip(ours).enumerate() {
+        let (mut all_agree, mut alone) = (true, true);
+        for (name, oracle) in oracle::NAMES.iter().zip(oracles) {
+            let theirs = &oracle.verdicts[index];
+            let relation = relate(ours, theirs);
+            all_agree &= relation == Relation::Same;
+            alone &= relation == Relation::Laxer;
+            if relation == Relation::Same {
+                continue;
+            }
+            let word = if let End::Refused(word) = &ours.end { word } else { "" };
+            match REASONS.iter().position(|reason| reason.explains(relation, name, &case.name, word)) {
+                Some(reason) => by_reason[reason].entry(&case.name).or_default().push(name),
+                None => unexplained.push(format!("{} {relation:?} {name}: ours {ours}; {theirs}", case.name)),
+            }
+        }
+        if alone {
+            unexplained.push(format!("{} is accepted by nobody else: {ours}", case.name));
+        }
+        agreed += usize::from(all_agree && ours.requests.last().is_some_and(|last| last == verdict::CANARY_SHORT));
+    }
+    let idle = REASONS.iter().zip(&by_reason).filter(|(_, cases)| cases.is_empty());
+    unexplained.extend(idle.map(|(reason, _)| format!("a reason for nothing: {}", reason.why)));
+    if !unexplained.is_empty() {
+        return Err(unexplained);
+    }
+    let mut text =
+        "# Where we differ from the oracles, and why; see reasons.rs. Made by `make framing RECORD=1`.\n".to_owned();
+    text += &format!("# {} cases, {agreed} accepted by all to the last byte.\n", cases.len());
+    for (reason, cases) in REASONS.iter().zip(by_reason) {
+        text += &format!("\n## {:?} ({}): {}\n", reason.relation, cases.len(), reason.why);
+        for (case, oracles) in cases {
+            text += &format!("{case} {}\n", oracles.join(" "));
+        }
+    }
+    Ok(text)
+}
+
+fn differences_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/framing/differences.txt")
+}
