@@ -12,7 +12,7 @@ use crate::error::{Error, OneLine};
 use crate::hook::{self, Failure, HookFn};
 use crate::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
 use crate::reply::{Body, Reply};
-use crate::request::{Headers, Request};
+use crate::request::{Headers, NO_ID, Request};
 
 /// A function with its state, being served.
 pub(crate) struct Service<S: 'static> {
@@ -66,9 +66,6 @@ pub(crate) trait Journal {
     fn end(&mut self, marker: Marker, request_id: &str, failed: bool);
 }
 
-/// What stands for a request id where there is none.
-pub(crate) const NO_ID: &str = "-";
-
 enum Call {
     Health,
     Hook(Hook),
@@ -117,7 +114,7 @@ impl<S> Service<S> {
             Call::Hook(hook) => Marker::Hook(hook),
             Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => Marker::Invoke,
         };
-        let request_id = request.id().unwrap_or(NO_ID);
+        let request_id = request.logged_id();
         journal.start(marker, request_id);
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {

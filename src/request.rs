@@ -1,7 +1,11 @@
 //! A request as callbacks see it: borrowed from the bytes it came in, nothing copied.
 
+use crate::limits::LOGGED_ID_BYTES_MAX;
 use std::fmt;
 use std::net::SocketAddr;
+
+/// What stands for a request id in log lines where there is none.
+pub(crate) const NO_ID: &str = "-";
 
 /// One call, whole: head and body, borrowed from the connection's buffer for the length of the callback.
 #[derive(Clone, Copy)]
@@ -34,8 +38,12 @@ impl<'a> Request<'a> {
         self.path_and_query.bytes().position(|byte| byte == b'?')
     }
 
-    pub(crate) fn id(&self) -> Option<&'a str> {
-        self.headers.get("x-fc-request-id").filter(|id| !id.is_empty())
+    /// The request id as log lines show it: up to the first character that is not plain to see, because what follows
+    /// could pass for another part of the line (C-LOG-1), and of bounded length.
+    pub(crate) fn logged_id(&self) -> &'a str {
+        let id = self.headers.get("x-fc-request-id").unwrap_or_default();
+        let shown = id.bytes().take(LOGGED_ID_BYTES_MAX).take_while(u8::is_ascii_graphic).count();
+        if shown == 0 { NO_ID } else { &id[..shown] }
     }
 
     /// Every header, the platform's included.
@@ -163,6 +171,27 @@ mod tests {
             let request = request(target, &[]);
             assert_eq!((request.path(), request.query()), (path, query));
         }
+    }
+
+    /// C-LOG-1: an id cannot pass for a failure, another id or a line.
+    #[test]
+    fn ids_in_the_log_are_plain() {
+        let long = "x".repeat(200);
+        let cases: [(&[u8], &str); 8] = [
+            (b"1-2-3", "1-2-3"),
+            (b"", "-"),
+            (b" 1", "-"),
+            (b"1, Error: Unhandled function error", "1,"),
+            (b"1\t2", "1"),
+            ("1\u{85}FC".as_bytes(), "1"),
+            ("1\u{202e}2".as_bytes(), "1"),
+            (long.as_bytes(), &long[..LOGGED_ID_BYTES_MAX]),
+        ];
+        for (value, shown) in cases {
+            let headers = [httparse::Header { name: "x-fc-request-id", value }];
+            assert_eq!(request("/", &headers).logged_id(), shown);
+        }
+        assert_eq!(request("/", &[]).logged_id(), NO_ID);
     }
 
     #[test]

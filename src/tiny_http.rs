@@ -35,8 +35,8 @@
 //!   the middle stops the instance. So does, for at most `linger_ms_max`, one that is refused and does not hang up.
 //!   Replies are written there as well; how long a reader may take nothing is bounded by [`serve`] alone.
 //! - **Bounds on memory.** A head is looked at when all of it is there, and so is the size line of a chunk. Connections
-//!   are not counted (`connections_max`), nor is what they hold together (`buffered_bytes_max`). A `Content-Length` that no memory could hold costs a thread for good, because
-//!   tiny_http would allocate it.
+//!   are not counted (`connections_max`), nor is what they hold together (`buffered_bytes_max`). A `Content-Length`
+//!   that no memory could hold costs a thread for good, because tiny_http would allocate it.
 //! - **Strictness before we see a request.** White space and lone line feeds around values, a folded line with a colon
 //!   in it, words behind the version, and signs before chunk sizes pass. What tiny_http refuses itself gets an empty
 //!   400, or no answer where a head holds bytes beyond ASCII, and none ever for HTTP/2 and 3. Trailers are refused, and

@@ -1,7 +1,6 @@
 //! Log markers on standard output: the lines by which the platform's console cuts logs into calls (C-LOG-1, C-LOG-2).
 
 use crate::dispatch::{Journal, Marker};
-use crate::limits;
 use crate::server::os::Os;
 
 /// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
@@ -52,16 +51,11 @@ impl<'a, O: Output> Printer<'a, O> {
         if marker == Marker::Invoke && !self.console.call_markers {
             return;
         }
-        let mut cut = request_id.len().min(limits::LOGGED_ID_BYTES_MAX);
-        while !request_id.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        let id = &request_id[..cut];
         let line = &mut self.console.line;
         line.clear();
         // One allocation, not one for every doubling.
         line.reserve(LINE_BYTES_USUAL);
-        for part in ["FC ", marker.word(), edge, " RequestId: ", id, tail, "\n"] {
+        for part in ["FC ", marker.word(), edge, " RequestId: ", request_id, tail, "\n"] {
             line.extend_from_slice(part.as_bytes());
         }
         self.output.print(line);

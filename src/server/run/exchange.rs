@@ -4,13 +4,12 @@
 //! state, from which its interest follows ([`Slot::interest`]).
 
 use super::{CloseReason, Loop, Outcome, Printer};
-use crate::dispatch::NO_ID;
 use crate::error::{OneLine, ProtocolError};
 use crate::http::connection::Step;
 use crate::http::encode;
 use crate::http::head::{full_room, usual_room};
 use crate::limits;
-use crate::request::{Headers, Request};
+use crate::request::{Headers, NO_ID, Request};
 use crate::server::os::{Interest, Os, Token};
 use crate::server::outbox::Pulled;
 use crate::server::slots::{Mode, Slot};
@@ -111,7 +110,7 @@ impl<S, O: Os> Loop<S, O> {
                     let wanted = shape.keep_alive && !answer.close && !stopping;
                     let unfinished = answer.unfinished;
                     // Only a call that goes on will be named again.
-                    let request_id = unfinished.and_then(|_| request.id()).unwrap_or(NO_ID);
+                    let request_id = unfinished.map_or(NO_ID, |_| request.logged_id());
                     let kept = slot.outbox.take(answer, &shape, head.method, request_id, wanted);
                     if let Some(marker) = unfinished.filter(|_| !slot.outbox.is_streaming()) {
                         // A status or a method without content: there is nothing to stream.

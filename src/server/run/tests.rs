@@ -1,5 +1,5 @@
-//! The loop over a simulated kernel: sockets, clock and signals from a seed.
+//! The loop over simulated kernels: each rule in a world without chance, all of them in worlds from a seed.
 
-mod random;
 mod rules;
+mod sim;
 mod world;
