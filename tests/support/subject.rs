@@ -28,8 +28,9 @@ pub fn path() -> &'static Path {
 }
 
 fn build(profile: &Path) {
-    // Cargo marks the target directory; between the mark and us there may be a target triple.
-    let target = profile.ancestors().find(|path| path.join("CACHEDIR.TAG").exists()).expect("a target directory");
+    // Cargo marks the target directory, and in it that of a target triple, which may be between it and us.
+    let marked = profile.ancestors().filter(|path| path.join("CACHEDIR.TAG").exists());
+    let target = marked.last().expect("a target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(ROOT).args(["build", "--quiet", "--offline", "--package", "fc-hooks", "--example", "subject"]);
     cargo.arg("--target-dir").arg(target);
