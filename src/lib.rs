@@ -107,6 +107,9 @@ mod config;
 mod context;
 mod dispatch;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hook;
 mod http;
 #[cfg(feature = "inspector")]

@@ -32,8 +32,12 @@ const DEPENDENCIES: [&str; 14] = [
 
 #[test]
 fn formatting() {
-    let output = Command::new(env!("CARGO")).args(["fmt", "--all", "--check"]).current_dir(root()).output().unwrap();
-    assert!(output.status.success(), "run `cargo fmt --all`:\n{}{}", text(&output.stdout), text(&output.stderr));
+    for package in ["--all", "--manifest-path=fuzz/Cargo.toml"] {
+        let output =
+            Command::new(env!("CARGO")).args(["fmt", "--check", package]).current_dir(root()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "run `cargo fmt {package}`:\n{}", text(&said));
+    }
 }
 
 #[test]
@@ -238,10 +242,10 @@ fn without_comment(line: &str) -> &str {
 /// Every text that people write code in: its path in the checkout and itself.
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "bench", ".ci", ".cargo"] {
+    for folder in ["src", "tests", "examples", "bench", "fuzz/fuzz_targets", ".ci", ".cargo"] {
         collect(&root().join(folder), &mut files);
     }
-    files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch"].map(|name| root().join(name)));
+    files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch", "fuzz/Cargo.toml"].map(|name| root().join(name)));
     let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
     files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
 }

@@ -8,7 +8,7 @@ const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn live(clients: Vec<Client>) -> World {
-    World::new(0, clients).run(Limits::default())
+    World::new(clients).run(Limits::default())
 }
 
 fn statuses(client: &Client) -> Vec<u16> {
@@ -74,7 +74,7 @@ fn freezes_use_up_no_time_limit() {
     ];
     for (deaf, cases) in [(false, &SLOW[..]), (true, &stalled[..])] {
         for (sent, _, limit) in cases {
-            let mut world = World::new(0, vec![Client { deaf, ..Client::new(*sent) }]);
+            let mut world = World::new(vec![Client { deaf, ..Client::new(*sent) }]);
             world.freezes = hours.clone();
             let world = world.run(Limits::default());
             let awake = world.elapsed - frozen;
@@ -87,7 +87,7 @@ fn freezes_use_up_no_time_limit() {
 #[test]
 fn an_interrupted_wait_is_evidence_of_a_freeze() {
     for (interrupted, evidence) in [(true, "interrupted"), (false, "")] {
-        let mut world = World::new(0, vec![Client::new("")]);
+        let mut world = World::new(vec![Client::new("")]);
         (world.freezes, world.interrupted_by_freeze) = (vec![SECOND], interrupted);
         world.after_freezes = b"GET /thaws HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
         let world = world.run(Limits::default());
@@ -147,10 +147,10 @@ fn a_refused_client_that_never_stops_or_never_leaves_is_cut() {
 #[test]
 fn full_slots_and_no_descriptors_only_delay() {
     let many = || (0..50).map(|_| Client { leaves: true, ..Client::new(HELLO) }).collect::<Vec<_>>();
-    let full = World::new(0, many()).run(Limits { connections_max: 2, ..Limits::default() });
-    let mut short = World::new(0, many());
+    let full = World::new(many()).run(Limits { connections_max: 2, ..Limits::default() });
+    let mut short = World::new(many());
     short.descriptors_max = 3;
-    let mut failing = World::new(0, many());
+    let mut failing = World::new(many());
     failing.accept_failures = 7;
     for world in [full, short.run(Limits::default()), failing.run(Limits::default())] {
         assert!(world.clients.iter().all(|client| client.accepted && client.server_closed));
@@ -165,7 +165,7 @@ fn a_place_goes_to_who_makes_use_of_it() {
         let newcomer = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         let clients = [sent, sent, newcomer, newcomer, newcomer].map(Client::new).into();
         let limits = Limits { connections_max: 2, ..Limits::default() };
-        let world = World::new(0, clients).run(limits.clone());
+        let world = World::new(clients).run(limits.clone());
         let served = world.clients[2..].iter().filter(|client| statuses(client) == [200]).count();
         if makes_room {
             assert!(served == 3 && world.elapsed < limits.head_time_max + SECOND, "{sent:?}: {:?}", world.elapsed);
@@ -181,7 +181,7 @@ fn a_place_goes_to_who_makes_use_of_it() {
 /// What is in hand is finished, pre-stop runs, and nobody can hold the exit up for longer than the bound.
 #[test]
 fn a_stop_is_bounded() {
-    let mut world = World::new(0, vec![Client { deaf: true, ..Client::new("GET /big HTTP/1.1\r\nHost: a\r\n\r\n") }]);
+    let mut world = World::new(vec![Client { deaf: true, ..Client::new("GET /big HTTP/1.1\r\nHost: a\r\n\r\n") }]);
     world.let_everything_arrive();
     world.stop_now();
     let limits = Limits { stall_time_max: Duration::from_secs(86_400), ..Limits::default() };
@@ -195,7 +195,7 @@ fn a_stop_is_bounded() {
 #[test]
 fn a_stop_serves_what_had_arrived() {
     // More than one wait reports.
-    let mut world = World::new(0, (0..300).map(|_| Client::new(HELLO)).collect());
+    let mut world = World::new((0..300).map(|_| Client::new(HELLO)).collect());
     world.let_everything_arrive();
     world.stop_now();
     let world = world.run(Limits::default());

@@ -91,9 +91,6 @@ impl Client {
 
 pub(super) struct World {
     pub(super) clients: Vec<Client>,
-    seed: u64,
-    /// Off: every read and write is whole, nothing fails.
-    chaotic: bool,
     pub(super) elapsed: Duration,
     /// At most so many descriptors; 0 for no bound.
     pub(super) descriptors_max: usize,
@@ -118,12 +115,9 @@ pub(super) struct World {
 const QUIET_WAITS_MAX: usize = 2_000;
 
 impl World {
-    /// Seed 0 is a world without chance.
-    pub(super) fn new(seed: u64, clients: Vec<Client>) -> World {
+    pub(super) fn new(clients: Vec<Client>) -> World {
         World {
             clients,
-            seed: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
-            chaotic: seed != 0,
             elapsed: Duration::ZERO,
             descriptors_max: 0,
             accept_failures: 0,
@@ -162,45 +156,24 @@ impl World {
         while self.act() {}
     }
 
-    /// From 0 to `bound - 1`.
-    pub(super) fn random(&mut self, bound: usize) -> usize {
-        self.seed ^= self.seed << 13;
-        self.seed ^= self.seed >> 7;
-        self.seed ^= self.seed << 17;
-        (self.seed % bound.max(1) as u64) as usize
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.chaotic && self.random(100) < percent
-    }
-
-    /// How much of `whole` bytes a call moves.
-    fn portion(&mut self, whole: usize) -> usize {
-        if self.chaotic && whole > 0 { 1 + self.random(whole) } else { whole }
-    }
-
     /// One client does something; false if none has anything to do.
     fn act(&mut self) -> bool {
-        let count = self.clients.len();
-        let first = if self.chaotic { self.random(count) } else { 0 };
-        (0..count).any(|offset| self.client_acts((first + offset) % count))
+        (0..self.clients.len()).any(|index| self.client_acts(index))
     }
 
     fn client_acts(&mut self, index: usize) -> bool {
         let unread = self.clients[index].in_flight.len();
         if !self.clients[index].deaf && unread > 0 {
-            let portion = self.portion(unread);
             let client = &mut self.clients[index];
-            client.received.extend(client.in_flight.drain(..portion));
+            client.received.append(&mut client.in_flight);
             return true;
         }
         let client = &self.clients[index];
         let unsent = client.to_send.len() - client.sent;
         if unsent > 0 && !client.left && !client.server_closed {
-            let portion = self.portion(unsent);
             let client = &mut self.clients[index];
-            client.arrived.extend(&client.to_send[client.sent..client.sent + portion]);
-            client.sent += portion;
+            client.arrived.extend(&client.to_send[client.sent..]);
+            client.sent += unsent;
             return true;
         }
         let client = &mut self.clients[index];
@@ -214,7 +187,7 @@ impl World {
         self.clients.iter().filter(|client| client.accepted && !client.server_closed).count()
     }
 
-    fn collect(&mut self, ready: &mut Vec<Ready>, punctual: bool) {
+    fn collect(&self, ready: &mut Vec<Ready>) {
         if self.listening && self.listener_watched && self.clients.iter().any(|client| !client.accepted) {
             ready.push(Ready { token: Token::LISTENER, readable: true, writable: false });
         }
@@ -226,8 +199,7 @@ impl World {
                     Interest::Read => !client.arrived.is_empty(),
                     Interest::Write => client.in_flight.len() < client.window,
                 };
-            // Now and then a wake-up comes late, and now and then for nothing.
-            if (wanted && (punctual || !self.chance(10))) || (!punctual && self.chance(2)) {
+            if wanted {
                 ready.push(Ready { token, readable: true, writable: true });
             }
         }
@@ -263,21 +235,13 @@ impl Os for Kernel {
             panic!("the server never comes to rest: limit {limit:?}, {states:#?}");
         }
         loop {
-            if world.chance(50) {
-                world.act();
-            }
-            world.collect(ready, false);
+            world.collect(ready);
             ready.truncate(EVENTS_PER_WAIT);
             if !ready.is_empty() || limit == Some(Duration::ZERO) {
                 return false;
             }
             if world.act() {
                 continue;
-            }
-            world.collect(ready, true);
-            ready.truncate(EVENTS_PER_WAIT);
-            if !ready.is_empty() {
-                return false;
             }
             if let Some(freeze) = world.freezes.pop() {
                 world.elapsed += freeze;
@@ -358,9 +322,8 @@ impl Os for Kernel {
         if available == 0 {
             return if world.clients[socket.index].left { Ok(0) } else { Err(Errno::AGAIN) };
         }
-        let portion = world.portion(available);
-        buffer.extend(world.clients[socket.index].arrived.drain(..portion));
-        Ok(portion)
+        buffer.extend(world.clients[socket.index].arrived.drain(..available));
+        Ok(available)
     }
 
     fn write(&mut self, socket: &Socket, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
@@ -374,12 +337,11 @@ impl Os for Kernel {
         if room == 0 {
             return Err(Errno::AGAIN);
         }
-        let portion = world.portion(room);
-        let of_head = portion.min(head.len());
+        let of_head = room.min(head.len());
         let in_flight = &mut world.clients[socket.index].in_flight;
         in_flight.extend_from_slice(&head[..of_head]);
-        in_flight.extend_from_slice(&body[..portion - of_head]);
-        Ok(portion)
+        in_flight.extend_from_slice(&body[..room - of_head]);
+        Ok(room)
     }
 
     fn end_writing(&mut self, socket: &Socket) {
