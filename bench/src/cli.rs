@@ -16,7 +16,7 @@ use crate::measure::{MeasureArgs, Measures};
 use crate::platform::{Generation, Hook, Settings};
 use crate::report::Format;
 use crate::subject::Spec;
-use crate::{coldstart, density, load, thaw};
+use crate::{attack, coldstart, density, endure, freezes, load, thaw};
 
 /// A double of the Function Compute platform: drives a container, or any server, through its whole
 /// life, freeze included, and checks it against the platform's contract.
@@ -57,6 +57,22 @@ pub enum Command {
     /// All four measures.
     #[command(args_override_self = true)]
     Bench(MeasureWith<AllArgs>),
+    /// Attack a server: slow, greedy and broken clients by the thousand, a healthy one beside them.
+    ///
+    /// Exits with 0 if no healthy call was lost, memory kept to its bound and everything was as before in the end, 1 if
+    /// not, 2 if it could not be tried.
+    #[command(args_override_self = true)]
+    Attack(attack::Args),
+    /// Freeze a function that counts its callbacks at random moments under load: nothing may be lost.
+    ///
+    /// Exits with 0 without a fault, 1 with one, 2 if it could not be tried.
+    #[command(args_override_self = true)]
+    Freezes(freezes::Args),
+    /// Load, trouble and freezes for minutes: nothing may be lost, and nothing may pile up.
+    ///
+    /// Exits as `freezes` does.
+    #[command(args_override_self = true)]
+    Endure(endure::Args),
     /// Show results again that `--json` wrote.
     Report(ReportArgs),
 }

@@ -11,6 +11,7 @@
 //! with a [`subject`], a [`freezer`], the [`platform`]'s requests and the [`http`] client;
 //! [`report`] shows what came. [`cleanup`] sees to it that nothing stays behind.
 
+pub mod attack;
 pub mod check;
 pub mod cleanup;
 pub mod cli;
@@ -18,8 +19,10 @@ pub mod clock;
 pub mod coldstart;
 pub mod contest;
 pub mod density;
+pub mod endure;
 pub mod error;
 pub mod freezer;
+pub mod freezes;
 pub mod http;
 pub mod instance;
 pub mod life;

@@ -10,7 +10,7 @@ use fc_bench::error::{Error, Result};
 use fc_bench::measure::{self, MeasureArgs, Measures};
 use fc_bench::report::{self, CheckProgress, LifeWatcher};
 use fc_bench::results::{Results, SCHEMA};
-use fc_bench::{check, cleanup, life};
+use fc_bench::{attack, check, cleanup, endure, freezes, life};
 
 /// The status for "could not test", misuse included (as the argument parser has it, too).
 const COULD_NOT_TEST: u8 = 2;
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
         Command::Thaw(it) => measure(&it.common, &Measures { thaw: Some(it.own.clone()), ..Measures::default() }),
         Command::Density(it) => measure(&it.common, &Measures { density: Some(it.own.clone()), ..Measures::default() }),
         Command::Bench(it) => measure(&it.common, &it.own.clone().into()),
+        Command::Attack(args) => attack(args),
+        Command::Freezes(args) => freezes::run(args, &mut report::bench::Bar::default()),
+        Command::Endure(args) => endure::run(args, &mut report::bench::Bar::default()),
         Command::Report(args) => show_again(args),
     });
     cleanup::wait_if_interrupted();
@@ -72,6 +75,17 @@ fn measure(args: &MeasureArgs, measures: &Measures) -> Result<Outcome> {
         write(path, &report::bench::html(&results))?;
     }
     Ok((report::bench::table(&results), 0))
+}
+
+fn attack(args: &attack::Args) -> Result<Outcome> {
+    if args.list {
+        return Ok((attack::list(), 0));
+    }
+    let report = attack::run(args, &mut report::bench::Bar::default())?;
+    if let Some(path) = &args.json {
+        write(path, &report::json(&report))?;
+    }
+    Ok((report.table(), u8::from(!report.is_good())))
 }
 
 fn show_again(args: &ReportArgs) -> Result<Outcome> {

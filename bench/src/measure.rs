@@ -121,7 +121,8 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     Ok(results)
 }
 
-fn machine() -> Machine {
+/// What it runs on.
+pub fn machine() -> Machine {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));

@@ -1,0 +1,99 @@
+//! Endurance: for minutes everything at once, and nothing may pile up.
+//!
+//! Honest clients as in [`crate::freezes`], and beside them `rascals`: calls that fail and panic, streams that break,
+//! requests that are none, connections that come, go, stop half way or are reset. The initializer is abandoned, fails
+//! and panics before it succeeds; thaw callbacks fail and panic. Each second `watch` looks at memory, descriptors and
+//! threads; `trend` says whether something grows.
+
+mod rascals;
+mod trend;
+mod watch;
+
+use std::time::Duration;
+
+pub use trend::{Line, Trend};
+pub use watch::{Sample, Watch};
+
+use crate::clock::Deadline;
+use crate::contest::Progress;
+use crate::error::Result;
+use crate::freezer::Way;
+use crate::freezes::{Common, LIMIT, PATIENCE, Plan, Rhythm, Stage, Until, Wire, bout, limits};
+
+/// Some freezes a second.
+const RHYTHM: Rhythm = Rhythm { awake_ms_max: 400, frozen_ms_max: 1500 };
+
+const CLIENTS: usize = 24;
+
+const RASCALS: usize = 12;
+
+/// What can be set.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// For how long
+    #[arg(long, default_value = "10", value_name = "M", value_parser = parse_minutes)]
+    minutes: Duration,
+
+    /// How it is frozen: as in `freezes`
+    #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = crate::freezes::parse_way)]
+    way: Way,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Endures.
+///
+/// # Errors
+/// When it cannot be tried.
+pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<(String, u8)> {
+    let plan = Plan {
+        name: "endure",
+        start: args.common.start(None, args.way, &[("FC_HOOKS_LIMITS", &limits())])?,
+        until: Until::Time(args.minutes),
+        rhythm: RHYTHM,
+        seed: args.common.seed(),
+        clients: CLIENTS,
+        rest_ms_max: 40,
+        limit: LIMIT,
+        rascals: Some((RASCALS, &rascals::rascal)),
+        overture: initialize_badly,
+        failing_thaws: true,
+    };
+    args.common.conclude(&bout(&plan, progress)?)
+}
+
+/// The initializer is abandoned by its caller, fails, panics, succeeds, and is called once more.
+fn initialize_badly(stage: &mut Stage) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let abandoned = Wire::open(stage.addr(), Deadline::after(PATIENCE)).and_then(|mut wire| {
+        let head = "POST /initialize HTTP/1.1\r\nhost: a\r\nx-fc-function-handler: fail\r\ncontent-length: 0\r\n\r\n";
+        wire.send(head.as_bytes(), Deadline::after(PATIENCE))
+    });
+    faults.extend(abandoned.err());
+    // Its answer goes nowhere, but it has run.
+    while stage.tally()?.initialize == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut first = None;
+    for (handler, status) in [("fail", 404), ("panic", 404), ("", 200), ("", 200), ("fail", 200)] {
+        let answer = stage.hook("POST /initialize", handler)?;
+        if answer.status != status || (status == 200 && first.get_or_insert(answer.body.clone()) != &answer.body) {
+            faults.push(format!("initialize, asked to `{handler}`: {} {}", answer.status, answer.body_text(80)));
+        }
+    }
+    let tally = stage.tally()?;
+    let life = &tally.lifecycle;
+    if (tally.initialize, life.initialized, life.initialize_failed) != (4, 1, 3) {
+        faults.push(format!("initialize failed 3 times and succeeded once; seen was {tally:?}"));
+    }
+    Ok(faults)
+}
+
+fn parse_minutes(text: &str) -> std::result::Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (0.01..=24.0 * 60.0).contains(&minutes) => Ok(Duration::from_secs_f64(minutes * 60.0)),
+        _ => Err("it must be a number of minutes, 0.01 to a day".to_owned()),
+    }
+}

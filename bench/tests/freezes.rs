@@ -1,0 +1,107 @@
+//! `fc-bench freezes` and `fc-bench endure` against the function that counts its callbacks: sound, and with each of its
+//! faults. Longer bouts: `make freezes`, `make endure`.
+
+#![cfg(target_os = "linux")] // freezers and /proc
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::fc_bench;
+use serde_json::Value;
+
+/// Builds the function, in the folder where the outer build has most of it already.
+fn subject() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo.args(["build", "--quiet", "--package=fc-hooks", "--example=subject", "--message-format=json"]);
+    let built = cargo.env_remove("CARGO_BUILD_TARGET").stderr(Stdio::inherit()).output().expect("cargo can be started");
+    assert!(built.status.success(), "the build of the subject failed");
+    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let executable =
+        |line: &str| Some(PathBuf::from(serde_json::from_str::<Value>(line).ok()?["executable"].as_str()?));
+    messages.lines().find_map(executable).expect("an example is a program")
+}
+
+/// The status, the report, and what was printed. None, and said, where nothing can be frozen in this way.
+fn bout(command: &str, options: &[&str], fault: Option<&str>) -> Option<(i32, Value, String)> {
+    let (subject, fault) = (subject(), fault.map(|fault| format!("TALLY_FAULT={fault}")));
+    let name = format!("{command}-{}-{}.json", std::process::id(), fault.as_deref().unwrap_or("sound"));
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut words = vec![command, "--json", json.to_str().expect("a name in UTF-8")];
+    words.extend(options);
+    words.extend(["--", "env", "SUBJECT=tally"]);
+    words.extend(fault.as_deref());
+    words.push(subject.to_str().expect("a name in UTF-8"));
+    let output = fc_bench(&words);
+    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let code = output.status.code().expect("it ends by itself");
+    if code == 2 && told.contains("cgroup") {
+        eprintln!("SKIPPED: {command} {options:?}: {}", told.trim());
+        return None;
+    }
+    let text = std::fs::read_to_string(&json).unwrap_or_else(|cause| panic!("{words:?}: {cause}: {told}"));
+    std::fs::remove_file(&json).expect("it was there");
+    Some((code, serde_json::from_str(&text).expect("a report"), told))
+}
+
+#[test]
+fn a_few_freezes_by_each_way() {
+    for way in ["cgroup-v1", "cgroup-v2", "stop"] {
+        let options = ["--cycles=8", "--clients=12", "--seed=3", "--way", way];
+        let Some((code, report, told)) = bout("freezes", &options, None) else { continue };
+        assert_eq!((code, &report["faults"]), (0, &Value::from(0)), "{way}: {told}");
+        let figures = &report["figures"];
+        assert_eq!(figures["freezes"], 8, "{way}");
+        let (must, noticed) = (figures["must"].as_u64().unwrap(), figures["noticed"].as_u64().unwrap());
+        assert!(must > 0 && noticed >= must && (noticed == 8 || way != "stop"), "{way}: {told}");
+        assert!(report["calls"].as_u64() > Some(0) && report["seed"] == 3, "{way}: {told}");
+    }
+}
+
+/// What a short bout can find; what takes minutes to show is `every_fault_is_found`.
+#[test]
+fn faults_that_show_at_once() {
+    for (fault, wanted) in [
+        ("mixed", "a wrong answer"),
+        ("stop", "at the end it exited with code 3"),
+        ("death", "at the end it exited with code 9"),
+    ] {
+        let options = ["--cycles=8", "--clients=12", "--seed=3", "--way=stop"];
+        let (code, _, told) = bout("freezes", &options, Some(fault)).expect("SIGSTOP works everywhere");
+        assert!(code == 1 && told.contains(wanted), "{fault}: {told}");
+    }
+}
+
+#[test]
+#[ignore = "five minutes: make torture"]
+fn every_fault_is_found() {
+    let freezes = ["--cycles=60", "--seed=3", "--way=stop"];
+    let endure = ["--minutes=2", "--seed=3", "--way=stop"];
+    for (command, options, fault, wanted) in [
+        ("freezes", freezes, "twice", "calls were answered"),
+        ("freezes", freezes, "descriptors", "descriptors were open before"),
+        ("endure", endure, "memory", "memory grows by"),
+    ] {
+        let (code, _, told) = bout(command, &options, Some(fault)).expect("SIGSTOP works everywhere");
+        assert!(code == 1 && told.contains(wanted), "{fault}: {told}");
+    }
+    let (code, report, told) = bout("endure", &endure, None).expect("SIGSTOP works everywhere");
+    assert!(code == 0 && report["trend"].is_object(), "{told}");
+}
+
+#[test]
+fn what_cannot_be_tried_is_said() {
+    for (words, wanted) in [
+        (&["freezes"][..], "give a subject"),
+        (&["freezes", "--", "true"], "failed to start"),
+        (&["freezes", "--way=magic", "--", "true"], "one of cgroup"),
+        (&["freezes", "--image=x", "--way=stop"], "cannot be used with"),
+        (&["endure", "--minutes=0", "--", "true"], "a number of minutes"),
+    ] {
+        let output = fc_bench(words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(wanted), "{words:?}: {told}");
+    }
+}
