@@ -14,7 +14,6 @@ mod client;
 mod closes;
 mod function;
 mod kernel;
-mod known;
 mod ledger;
 mod life;
 mod plan;

@@ -131,6 +131,7 @@ fn does(chance: &mut Chance) -> Does {
             };
             Does::Stream { bytes, sized, end }
         }
+        8..11 => Does::Owned(REPLY_BYTES_MAX - chance.below(1_000)),
         _ => Does::Owned(chance.size(REPLY_BYTES_MAX)),
     }
 }

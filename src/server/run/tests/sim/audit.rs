@@ -3,7 +3,6 @@
 use super::ask::{REPLY_BYTES_MAX, What};
 use super::function::Function;
 use super::kernel::Kernel;
-use super::known::KNOWN_DEFECTS;
 use super::seen::Kind;
 use super::state::Sim;
 use crate::limits::{COALESCE_BYTES_MAX, FIRST_READ_BYTES, Limits, READ_BYTES, SPARE_BYTES_MAX};
@@ -171,9 +170,6 @@ fn examine(sim: &mut Sim, facts: &Facts, limit: Option<Duration>) {
     }
     let client = &sim.clients[index];
     let in_hand = client.in_hand(&sim.limits).is_some() && !client.closing;
-    if KNOWN_DEFECTS && facts.yielding {
-        return;
-    }
     if limit.is_none() && (lingers || in_hand || lacks || !facts.outbox_empty || facts.yielding || client.blocked) {
         sim.fail("an endless wait owes nothing", format!("client {index}: in hand {in_hand}, lacks {lacks}"));
     }

@@ -69,6 +69,8 @@ pub(super) struct Client {
     pub(super) blocked: bool,
     /// Others held memory when it was written to.
     pub(super) crowded: bool,
+    /// Its reply is one that says that there was no memory for the true one.
+    pub(super) dropped: bool,
     pub(super) reader: Reader,
     /// Whole replies; of the next, how many bytes of body.
     pub(super) answered: usize,
@@ -86,6 +88,8 @@ pub(super) struct Client {
     pub(super) answered_at: Mark,
     pub(super) taken_at: Mark,
     pub(super) wrote_at: Mark,
+    /// When a write first found no room for all of it.
+    pub(super) blocked_at: Mark,
     pub(super) stalled_since: Mark,
     pub(super) ended_at: Mark,
     /// Turns since something was due that was not done.
@@ -130,6 +134,7 @@ impl Default for Client {
             watch_failed: false,
             blocked: false,
             crowded: false,
+            dropped: false,
             reader: Reader::default(),
             answered: 0,
             reply_begun: false,
@@ -144,6 +149,7 @@ impl Default for Client {
             answered_at: mark,
             taken_at: mark,
             wrote_at: mark,
+            blocked_at: mark,
             stalled_since: mark,
             ended_at: mark,
             overdue: 0,

@@ -2,10 +2,9 @@
 
 use super::ask::{Ask, Does, StreamEnd, What};
 use super::client::Client;
-use super::known::KNOWN_DEFECTS;
 use super::seen::Kind;
 use super::state::{Mark, Sim};
-use crate::limits::{Limits, TURN_TIME_MAX, UNUSED_TIME_MIN};
+use crate::limits::{KEEP_ALIVE_TIME_MIN, Limits, TURN_TIME_MAX, UNUSED_TIME_MIN};
 use std::time::Duration;
 
 /// In so many turns what is due must be done: a yielding connection begins to count when its turn comes.
@@ -57,7 +56,7 @@ impl Sim {
     fn needs_room(&self) -> bool {
         // The one that is to be closed is not counted any more.
         let open = self.clients.iter().filter(|client| client.open).count() + 1;
-        let full = open >= self.limits.connections_max && (KNOWN_DEFECTS || !self.queue.is_empty());
+        let full = open >= self.limits.connections_max && !self.queue.is_empty();
         full || self.exhausted_at == Some(self.turn.turn)
     }
 
@@ -107,8 +106,9 @@ impl Sim {
             (until_close && !spoiled).then_some(("what is cut is reset", "at the drain's end".to_owned()))
         } else if client.blocked || lacks {
             self.seen.count(Kind::StallCut);
-            let since = if KNOWN_DEFECTS { client.wrote_at } else { since };
-            let early = !since.may_be_over(turn, limits.stall_time_max);
+            // Where memory is short, a reply has that time in all, however it is taken.
+            let given_up = self.is_short_of_memory() && client.head_done_at.may_be_over(turn, limits.stall_time_max);
+            let early = !given_up && !since.may_be_over(turn, limits.stall_time_max);
             let unfair = ("no time limit too early", format!("stalled since {since:?}, now {turn:?}"));
             early.then_some(unfair).or((!spoiled).then_some(("what is cut is reset", "a stalled reply".to_owned())))
         } else if self.stop.is_some() && !lacks && client.in_hand(&limits).is_none() {
@@ -121,6 +121,9 @@ impl Sim {
             self.seen.count(Kind::MadeRoom);
             let early = !client.accepted_at.may_be_over(turn, UNUSED_TIME_MIN);
             early.then(|| ("no time limit too early", format!("closed for another, since {:?}", client.accepted_at)))
+        } else if client.in_hand(&limits).is_none() && self.needs_room() {
+            let early = !client.answered_at.may_be_over(turn, KEEP_ALIVE_TIME_MIN);
+            early.then(|| ("no time limit too early", format!("closed for another, since {:?}", client.answered_at)))
         } else {
             Some(("no connection is closed without reason", format!("lacks {lacks}, at {turn:?}")))
         };
@@ -171,8 +174,9 @@ impl Sim {
                     })
             } else if client.blocked {
                 // Spared for what an earlier look had seen; each look can come a turn late.
-                !KNOWN_DEFECTS
-                    && counted(client.waited_since(tells_queue), limits.stall_time_max * 4 + TURN_TIME_MAX * 5)
+                let waited = client.waited_since(tells_queue);
+                let since = if client.blocked_at.turn > waited.turn { client.blocked_at } else { waited };
+                counted(since, limits.stall_time_max * 4 + TURN_TIME_MAX * 5)
             } else {
                 in_hand.is_some_and(|(since, limit)| counted(since, limit))
             };

@@ -380,6 +380,9 @@ impl Os for Kernel {
         if portion > 0 && sim.chance.permille(sim.rates.short) {
             portion = 1 + sim.chance.below(portion);
         }
+        if !sim.clients[index].blocked && portion < whole {
+            sim.clients[index].blocked_at = sim.turn;
+        }
         sim.clients[index].blocked = portion < whole;
         if portion == 0 {
             sim.seen.count(Kind::BlockedWrite);

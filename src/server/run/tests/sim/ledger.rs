@@ -3,7 +3,6 @@
 use super::ask::{self, Ask, Does, FIXED, HookAnswer, StreamEnd, What};
 use super::client::Client;
 use super::function::Variant;
-use super::known::KNOWN_DEFECTS;
 use super::reader::{Got, Reader, ReplyHead};
 use super::seen::Kind;
 use super::state::Sim;
@@ -65,9 +64,7 @@ impl Sim {
             let read = self.clients[index].read;
             let served_head = |ask: &Ask| ask.method == "HEAD" && ask.refused.is_empty() && ask.end <= read;
             let bodiless = self.clients[index].next_ask().is_some_and(served_head);
-            let bodiless =
-                |head: &ReplyHead| bodiless && !(KNOWN_DEFECTS && head.status == 503 && head.number.is_none());
-            let (used, got) = match reader.step(bytes, bodiless) {
+            let (used, got) = match reader.step(bytes, |_| bodiless) {
                 Ok(step) => step,
                 Err(wrong) => return self.fail("replies are HTTP", format!("client {index}: {wrong}")),
             };
@@ -111,10 +108,11 @@ impl Sim {
             return self.fail("one reply for each request", format!("client {index}: behind the last: {head:?}"));
         }
         let whole = client.read >= ask.end;
-        let early = head.status == 408 && (KNOWN_DEFECTS || !whole);
+        let early = head.status == 408 && !whole;
         let (mut refused, begun) = (!ask.refused.is_empty(), client.read > ask.lead);
         let mut stopping = self.stop.is_some() || self.life.stopped;
         let mut rule = None;
+        let mut dropped = false;
         if early {
             let in_head = client.read < ask.head_end;
             let (since, limit) = client.in_hand(&self.limits).unwrap_or((turn, Duration::ZERO));
@@ -123,9 +121,12 @@ impl Sim {
             }
             self.seen.count(if in_head { Kind::HeadTimeout } else { Kind::BodyTimeout });
             (refused, stopping) = (true, true);
-        } else if head.status == 503 && head.close && self.may_lack_memory(index, ask) {
+        } else if head.status == 503 && head.close && !whole && self.may_lack_memory(index) {
             self.seen.count(Kind::NoMemory);
             refused = true;
+        } else if head.status == 503 && head.number.is_none() && self.may_be_dropped(ask) {
+            self.seen.count(Kind::NoMemory);
+            dropped = true;
         } else if refused {
             if !ask.refused.contains(&head.status) || !begun {
                 rule = Some(("refusals", format!("{} instead of one of {:?}", head.status, ask.refused)));
@@ -154,6 +155,7 @@ impl Sim {
         let client = &mut self.clients[index];
         client.closing = head.close;
         client.turned_away = early || spared;
+        client.dropped = dropped;
         client.body_seen = 0;
     }
 
@@ -164,15 +166,19 @@ impl Sim {
         self.clients.iter().enumerate().any(|(other, client)| other != index && client.open && holds(client))
     }
 
-    /// Whether it can be refused for what all others hold: calls always, a hook only while it is read.
-    fn may_lack_memory(&self, index: usize, ask: &Ask) -> bool {
-        let client = &self.clients[index];
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.limits.buffered_bytes_max < 1 << 20
+    }
+
+    /// Whether it can be refused for what others hold.
+    fn may_lack_memory(&self, index: usize) -> bool {
+        self.is_short_of_memory() && self.clients[index].crowded
+    }
+
+    /// Whether its reply can be too large to be held beside those of others, which may be cut for it at once.
+    fn may_be_dropped(&self, ask: &Ask) -> bool {
         let call = !matches!(ask.what, What::Hook(..) | What::Health);
-        let small = self.limits.buffered_bytes_max < 1 << 20;
-        small
-            && ask.ran == 0
-            && (client.crowded || (KNOWN_DEFECTS && client.answered > 0))
-            && (call || client.read < ask.end)
+        call && ask.ran == 1 && self.is_short_of_memory() && self.clients.len() > 1
     }
 
     fn wrong_head(&self, ask: &Ask, head: &ReplyHead) -> Option<(&'static str, String)> {
@@ -216,7 +222,7 @@ impl Sim {
             _ => ask.number,
         };
         let fine = match self.expected(ask) {
-            _ if client.turned_away || !ask.refused.is_empty() => true,
+            _ if client.turned_away || client.dropped || !ask.refused.is_empty() => true,
             Expected::Text(_, text) => text.get(from..from + data.len()) == Some(data),
             Expected::Refusal(_) => true,
             Expected::Content(_, bytes) => {
@@ -239,6 +245,7 @@ impl Sim {
         });
         let short = stream.is_some_and(|(bytes, end)| client.body_seen != bytes || end != StreamEnd::Whole)
             && !client.turned_away
+            && !client.dropped
             && client.next_ask().is_some_and(|ask| ask.refused.is_empty());
         client.answered += 1;
         client.reply_begun = false;

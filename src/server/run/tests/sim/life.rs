@@ -2,7 +2,6 @@
 
 use super::ask::{Does, HookAnswer, StreamEnd, What};
 use super::function::Variant;
-use super::known::KNOWN_DEFECTS;
 use super::seen::Kind;
 use super::state::{Clocks, Sim, looks};
 use crate::lifecycle::{Evidence, Hook};
@@ -10,9 +9,6 @@ use std::time::Duration;
 
 /// A drift of the clocks that counts as evidence.
 const DRIFT_MIN: Duration = Duration::from_secs(1);
-
-/// Callbacks that may begin when the time of a stopping instance is over.
-const LATE_CALLBACKS_MAX: u32 = KNOWN_DEFECTS as u32;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signs {
@@ -210,10 +206,7 @@ impl Sim {
             && self.turn.awake.saturating_sub(stop.awake + stop.forgiven) >= self.limits.drain_time_max
             && stop.known
         {
-            self.late_callbacks += 1;
-            if self.late_callbacks > LATE_CALLBACKS_MAX {
-                self.fail("no callback beyond the drain", format!("{number:016x} begins"));
-            }
+            self.fail("no callback beyond the drain", format!("{number:016x} begins"));
         }
         if number == 0 && self.stop.is_none() {
             self.fail("hooks run when they must", "pre-stop by itself without a signal");

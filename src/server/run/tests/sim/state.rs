@@ -95,7 +95,6 @@ pub(super) struct Sim {
     /// The loop's last look at the clocks.
     pub(super) loop_looked: Clocks,
     pub(super) stop: Option<Stop>,
-    pub(super) late_callbacks: u32,
     /// Every name that a connection had.
     pub(super) tokens: Vec<u64>,
     pub(super) stop_at_tick: Option<u64>,
@@ -177,7 +176,6 @@ impl Sim {
             turn_took: Duration::ZERO,
             overslept: false,
             looks_frozen: false,
-            late_callbacks: 0,
             tokens: Vec::new(),
             loop_looked: Clocks::default(),
             stop: None,
