@@ -69,7 +69,7 @@ impl Config {
         Config::from_lookup(&|name| std::env::var_os(name))
     }
 
-    fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
+    pub(crate) fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
         let mut config = Config::default();
         let ports = ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"].map(|variable| ("port", variable));
         let mut port_known = false;

@@ -11,7 +11,7 @@ use crate::context::{Context, Surroundings, TimeLimit};
 use crate::error::{Error, OneLine};
 use crate::hook::{self, Failure, HookFn};
 use crate::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
-use crate::reply::{Body, Reply};
+use crate::reply::{self, Body, Reply};
 use crate::request::{Headers, NO_ID, Request};
 
 /// A function with its state, being served.
@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     pub(crate) failed: bool,
     /// The connection must not be used again.
     pub(crate) close: bool,
+    /// The callback's own reply was dropped: there is no memory to hold it.
+    pub(crate) dropped: bool,
     /// The reply is a stream: the call ends with it, and so does its log.
     pub(crate) unfinished: Option<Marker>,
 }
@@ -100,13 +102,14 @@ impl<S> Service<S> {
         (self.surroundings.cancelled)()
     }
 
-    /// Whether this is work that may be refused: a hook or a health check is small, and the platform's.
-    pub(crate) fn is_call(&self, request: &Request<'_>) -> bool {
-        matches!(self.classify(request), Call::Event | Call::Http)
-    }
-
-    /// Serves one request.
-    pub(crate) fn handle(&mut self, request: &Request<'_>, received: Moment, journal: &mut impl Journal) -> Answer {
+    /// Serves one request. A call's reply that would hold more than `reply_bytes_max` until it is sent is not given.
+    pub(crate) fn handle(
+        &mut self,
+        request: &Request<'_>,
+        received: Moment,
+        reply_bytes_max: usize,
+        journal: &mut impl Journal,
+    ) -> Answer {
         let call = self.classify(request);
         let marker = match call {
             Call::Health => return Answer::done("ok".into(), false),
@@ -119,8 +122,8 @@ impl<S> Service<S> {
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
-            Call::Event => self.run_event(request, received, request_id),
-            Call::Http => self.run_http(request, received, request_id),
+            Call::Event => self.run_event(request, received, request_id).within(reply_bytes_max),
+            Call::Http => self.run_http(request, received, request_id).within(reply_bytes_max),
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
@@ -393,7 +396,18 @@ fn log_failure(what: &str, failure: &Failure, request_id: &str) {
 
 impl Answer {
     fn done(reply: Reply, failed: bool) -> Answer {
-        Answer { reply, failed, close: false, unfinished: None }
+        Answer { reply, failed, close: false, dropped: false, unfinished: None }
+    }
+
+    fn within(self, reply_bytes_max: usize) -> Answer {
+        match &self.reply.body {
+            Body::Owned(bytes) if reply::held(bytes) > reply_bytes_max => {
+                let failure = failure("NoMemory", "there is no memory for the reply beside those on their way");
+                log::warn!("a reply of {} bytes was dropped: {}", bytes.len(), failure.message);
+                Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
+            }
+            _ => self,
+        }
     }
 
     /// The client's mistake, not the function's: a failed call would count against the function.

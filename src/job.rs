@@ -55,7 +55,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
         peer: Peer::None,
     };
     let mut service = Service::new(app, state, SURROUNDINGS);
-    let answer = service.handle(&request, (SURROUNDINGS.now)(), &mut Silent);
+    let answer = service.handle(&request, (SURROUNDINGS.now)(), usize::MAX, &mut Silent);
     // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
     let body = answer.reply.body.bytes().unwrap_or_default();
     let mut failed = answer.failed;

@@ -29,14 +29,16 @@ pub struct Limits {
     /// One request's body after decoding; beyond it 413. 32 MiB: the platform's own limit for synchronous calls.
     pub body_bytes_max: usize,
     /// What all connections together hold in memory of unfinished requests and unread replies, not counting 32 KiB of
-    /// input and as much output that each may hold in any case; beyond it 503. Hooks are called all the same, and one
-    /// request of the largest size always has room. 256 MiB: eight of the largest bodies, and half the memory of a
+    /// input and as much output that each may hold in any case. Beyond it a large body is refused with 503, and so is
+    /// a call whose reply would be held beside others; small ones, streams and hooks are not. For either, replies are
+    /// cut that their readers have been at for longer than `stall_time_max`. One request of the largest size always
+    /// has room, and so has one reply of any size. 256 MiB: eight of the largest bodies, and half the memory of a
     /// usual instance.
     pub buffered_bytes_max: usize,
     /// Open connections; beyond it a new one takes the place of one that has had a second and not brought a single
-    /// whole head, or waits in the kernel's queue. One that was used is never closed for another (C-CONN-1). 1,024:
-    /// the platform sends at most 200 calls at once to an instance (C-INV-7), the rest is room for probes and for
-    /// connections it keeps alive.
+    /// whole head, or of one that was used and has idled for 15 minutes (C-CONN-1); where there is neither, it waits in
+    /// the kernel's queue. 1,024: the platform sends at most 200 calls at once to an instance (C-INV-7), the rest is
+    /// room for probes and for connections it keeps alive.
     pub connections_max: usize,
     /// From the first byte of a head to its end; beyond it 408. 30 s, as hyper.
     pub head_time_max: Duration,
@@ -211,6 +213,9 @@ pub(crate) const FIRST_READ_BYTES: usize = 4 * KIB - 32;
 /// What a buffer grows by where that is too little. 16 KiB: any usual head whole.
 pub(crate) const READ_BYTES: usize = 16 * KIB;
 
+/// The most that a buffer grows by at a time, and so about the most that one read takes while others wait.
+pub(crate) const READ_BYTES_MAX: usize = 256 * KIB;
+
 /// The buffer for a reply's head and a small body, as it begins.
 pub(crate) const FIRST_WRITE_BYTES: usize = KIB;
 
@@ -242,6 +247,13 @@ pub(crate) const STREAM_RUN_MAX: usize = 4;
 
 /// How long a stopping instance lingers on a closed connection: its exit must not depend on clients.
 pub(crate) const DRAIN_LINGER_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// How long an instance that cannot accept connections says nothing more about it in its log.
+pub(crate) const EXHAUSTION_SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection that was used may idle before it may be closed for another one, where there is no room for
+/// more: what the platform asks for at least (C-CONN-1).
+pub(crate) const KEEP_ALIVE_TIME_MIN: Duration = Duration::from_secs(15 * 60);
 
 /// How long a connection has for its first head before it may be closed for another one, where there is no room for
 /// more. 1 s: what opens a connection to use it sends at once.

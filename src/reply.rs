@@ -5,7 +5,7 @@
 
 use crate::hook::discard;
 use crate::http::is_token_byte;
-use crate::limits::REPLY_HEAD_BYTES_MAX;
+use crate::limits::{REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
@@ -238,6 +238,11 @@ impl fmt::Debug for Body {
 
 /// The author's reader. A panic in it, or in its destructor, is an I/O error to the rest of the program.
 pub(crate) struct Source(Option<Box<dyn Read>>);
+
+/// What of a body counts against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max) until it is sent.
+pub(crate) fn held(owned: &Vec<u8>) -> usize {
+    owned.capacity().saturating_sub(STREAM_CHUNK_BYTES)
+}
 
 impl Source {
     fn new(reader: impl Read + 'static) -> Source {

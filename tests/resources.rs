@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::client::{Client, request};
+use support::client::{Client, End, request};
 use support::process::{Server, Setup};
 use support::{TempDir, is_linux, pattern, proc_fs, say, wait_until};
 
@@ -302,30 +302,61 @@ fn bodies_of_all_connections_together() {
     server.finish();
 }
 
-/// LIM: replies that nobody reads count as well; hooks and health checks are answered, calls are not, until they are
-/// gone.
+/// LIM: replies that nobody reads count as well. Whoever needs little, streams, or is the platform is served all the
+/// same; a large reply is not held beside them, and says so.
 #[test]
 fn unread_replies_of_all_connections_together() {
     if !is_linux("when a reader is stuck") {
         return;
     }
     let limits = "body_bytes_max=1000,buffered_bytes_max=100000";
-    let server = Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", "/healthz").limits(limits).start();
+    let server = Setup::subject("full").expect_stderr().limits(limits).start();
     let mut deaf = server.connect();
     deaf.send(request("GET", "/do/big?8000000", &[], b""));
     server.is_stuck_on(&deaf);
-    for (method, path) in [("GET", "/thing"), ("GET", "/no/such/path"), ("POST", "/invoke")] {
-        let mut client = server.connect();
-        assert_eq!(client.call(method, path, &[], b"").status, 503, "{path}");
-        client.half_close();
-        client.is_closed();
+    let mut other = server.connect();
+    let reply = other.get("/do/big?200000");
+    assert_eq!((reply.status, reply.header("x-fc-status")), (503, Some("404")));
+    assert_eq!(reply.json()["errorType"], "NoMemory");
+    for (method, path) in [("GET", "/thing"), ("POST", "/invoke"), ("POST", "/initialize"), ("GET", "/pre-freeze")] {
+        assert_eq!(other.call(method, path, &[], b"").status, 200, "{path}");
     }
-    for (method, path) in [("POST", "/initialize"), ("GET", "/pre-freeze"), ("GET", "/healthz")] {
-        assert_eq!(server.connect().call(method, path, &[], b"").status, 200, "{path}");
+    assert!(other.get("/do/stream?8000000").body == pattern(8_000_000));
+    assert!(deaf.reply().body == pattern(8_000_000), "what was there first is not touched");
+    for client in [&mut deaf, &mut other] {
+        assert!(client.get("/do/big?8000000").body == pattern(8_000_000), "one may be as large as it likes");
     }
-    assert!(deaf.reply().body == pattern(8_000_000));
-    assert_eq!(deaf.get("/thing").status, 200);
     server.finish();
+}
+
+/// LIM: a reader that takes a little now and then is no reason to refuse others for longer than the stall limit.
+#[test]
+fn slow_readers_give_way_for_want_of_memory() {
+    if !is_linux("when a reader is stuck") {
+        return;
+    }
+    let limits = "body_bytes_max=300000,buffered_bytes_max=100000,stall_ms_max=1000";
+    for upload in [false, true] {
+        let server = Setup::subject("full").expect_stderr().limits(limits).start();
+        let mut slow = server.connect();
+        slow.receive_little();
+        slow.send(request("GET", "/do/big?50000000", &[], b""));
+        server.is_stuck_on(&slow);
+        let bytes = if upload { request("POST", "/do/echo", &[], &pattern(300_000)) } else { Vec::new() };
+        wait_until("its memory is given to others", || {
+            slow.take(3000);
+            let mut other = server.connect();
+            match upload {
+                false => other.get("/do/big?200000").status == 200,
+                true => {
+                    other.send(&bytes);
+                    other.reply().status == 200
+                }
+            }
+        });
+        assert_eq!(slow.rest().1, End::Reset, "it can tell that its reply is not whole");
+        server.finish();
+    }
 }
 
 /// Slow readers and slow senders hold up nobody: another connection's calls are served while theirs are not complete.

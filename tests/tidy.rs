@@ -100,7 +100,8 @@ fn nothing_is_left_over() {
     ];
     let leftovers = leftovers.map(|halves| halves.concat());
     let mut faults = Vec::new();
-    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| (name.to_owned(), read(name)));
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(|name| (name.to_owned(), read(name)));
     for (path, text) in sources().into_iter().chain(documents) {
         for (index, line) in text.lines().enumerate() {
             faults.extend(

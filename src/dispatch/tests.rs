@@ -88,7 +88,7 @@ impl Bench {
             headers.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
         let request = Request { method, path_and_query, headers: Headers(&headers), body: b"event", peer: Peer::Unix };
         let received = (self.service.surroundings.now)();
-        let answer = self.service.handle(&request, received, &mut self.lines);
+        let answer = self.service.handle(&request, received, usize::MAX, &mut self.lines);
         let body = answer.reply.body.bytes().map_or("stream".into(), String::from_utf8_lossy);
         let (status, fc_status) = (answer.reply.status, if answer.failed { 404 } else { 200 });
         format!("{status} {fc_status} {body}{}", if answer.close { " close" } else { "" })
@@ -233,7 +233,7 @@ fn call_answers() {
 fn a_wrong_method_is_told_the_right_ones() {
     let mut bench = Bench::new(&APP);
     let request = Request { method: "PUT", path_and_query: "/a", headers: Headers(&[]), body: b"", peer: Peer::Unix };
-    let answer = bench.service.handle(&request, now(), &mut bench.lines);
+    let answer = bench.service.handle(&request, now(), usize::MAX, &mut bench.lines);
     assert_eq!(answer.reply.header_lines().collect::<Vec<_>>(), [("allow", "GET, HEAD")]);
 }
 
@@ -385,7 +385,7 @@ fn streams() {
     for (path, expected) in [("/invoke", (200, "whole")), ("/initialize", (404, "unexpected end of file"))] {
         let request =
             Request { method: "POST", path_and_query: path, headers: Headers(&[]), body: b"", peer: Peer::Unix };
-        let answer = service.handle(&request, now(), &mut Lines::default());
+        let answer = service.handle(&request, now(), usize::MAX, &mut Lines::default());
         let body = String::from_utf8_lossy(answer.reply.body.bytes().unwrap());
         assert!(answer.reply.status == expected.0 && body.contains(expected.1), "{path}: {body}");
         assert!(answer.unfinished.is_none());
@@ -413,7 +413,7 @@ fn hooks_are_observed() {
             body: b"",
             peer: Peer::Unix,
         };
-        service.handle(&request, now(), &mut Lines::default());
+        service.handle(&request, now(), usize::MAX, &mut Lines::default());
     }
     let observed = |ran| Observed { hook: Hook::Initialize, ran, failed: false };
     assert_eq!(service.state, [observed(true), observed(false)]);

@@ -238,7 +238,7 @@ impl World {
         self.script.borrow_mut().behaviour = behaviour;
         let request = Request { method, path_and_query: target, headers, body: b"event", peer: Peer::Unix };
         let mut lines = Lines::default();
-        let answer = self.service.handle(&request, now(), &mut lines);
+        let answer = self.service.handle(&request, now(), usize::MAX, &mut lines);
         self.check_ran(&expected);
         self.check_answer(call, &expected, behaviour, &answer);
         let (unfinished, close) = (answer.unfinished, answer.close);

@@ -1,25 +1,35 @@
-//! `Config`, `Listen` and `Limits`: whatever the options say.
+//! `Config`, `Listen` and `Limits`: whatever the environment and the options say.
 //!
+//! - A configuration comes out, or an error that begins with the name of a variable that is set; without that variable
+//!   it is Ok, or the error is another's.
+//! - Variables that are not ours change nothing, nor do empty ones. Where to listen is said by one variable alone.
 //! - What was accepted is within its range, and written down it reads back as the same.
 //! - An option that is refused changes nothing (of a list of limits, what stands before the mistake counts); one that
 //!   is accepted changes nothing when given again.
 
 use super::Draw;
 use crate::limits::Limits;
-use crate::{Config, Listen};
+use crate::{Config, Listen, StartError};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
-/// One option a line, `--name value`; other lines mean nothing.
+/// One variable a line, `NAME=value`, or an option, `--name value`.
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
+    let mut variables = BTreeMap::new();
     let mut options = Vec::new();
     while let Some(line) = draw.line() {
         if let Some(option) = line.strip_prefix(b"--") {
             let option = String::from_utf8_lossy(option).into_owned();
             let (name, value) = option.split_once(' ').unwrap_or((&option, ""));
             options.push((name.to_owned(), value.to_owned()));
+        } else if let Some(equals) = line.iter().position(|&byte| byte == b'=') {
+            let name = String::from_utf8_lossy(&line[..equals]).into_owned();
+            variables.insert(name, OsString::from_vec(line[equals + 1..].to_vec()));
         }
     }
-    let mut config = Config::default();
+    let mut config = read_at_last(variables);
     check(&config);
     for (name, value) in options {
         let before = shown(&config);
@@ -41,6 +51,51 @@ pub(super) fn run(input: &[u8]) {
         }
     }
 }
+
+type Variables = BTreeMap<String, OsString>;
+
+fn read(variables: &Variables) -> Result<Config, StartError> {
+    Config::from_lookup(&|name| variables.get(name).cloned())
+}
+
+/// Takes away one bad variable after the other, until none is left.
+fn read_at_last(mut variables: Variables) -> Config {
+    loop {
+        match read(&variables) {
+            Ok(config) => {
+                let ours = |name: &str, value: &OsString| OURS.contains(&name) && !value.is_empty();
+                variables.retain(|name, value| ours(name, value));
+                assert_eq!(shown(&read(&variables).expect("less of the same")), shown(&config), "{variables:?}");
+                assert!(!variables.is_empty() || shown(&config) == shown(&Config::default()));
+                let first = LISTEN.iter().find_map(|name| variables.remove_entry(*name));
+                let alone = read(&first.into_iter().collect()).expect("less of the same");
+                assert_eq!(config.listen, alone.listen, "another variable than the first decides where to listen");
+                return config;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let (name, cause) = error.split_once(": ").expect("an error names its variable");
+                assert!(OURS.contains(&name) && !cause.is_empty(), "{error}");
+                assert!(variables.remove(name).is_some_and(|value| !value.is_empty()), "not set, but: {error}");
+                let newer = variables.get(LISTEN[1]).is_some_and(|value| !value.is_empty());
+                assert!(name != LISTEN[2] || !newer, "the older name counts only where the newer is absent: {error}");
+            }
+        }
+    }
+}
+
+/// What says where to listen, the first that is set wins (C-START-1).
+const LISTEN: [&str; 3] = ["FC_HOOKS_LISTEN", "FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"];
+
+const OURS: [&str; 7] = [
+    "FC_CUSTOM_LISTEN_PORT",
+    "FC_SERVER_PORT",
+    "FC_HOOKS_LISTEN",
+    "FC_HOOKS_LIMITS",
+    "FC_HOOKS_HEALTH_PATH",
+    "FC_HOOKS_REQUIRE_CONTROL_PATH",
+    "FC_HOOKS_LOG_MARKERS",
+];
 
 fn shown(config: &Config) -> String {
     format!("{config:?}")

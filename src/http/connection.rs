@@ -10,7 +10,7 @@
 use crate::error::ProtocolError;
 use crate::http::chunked::{Decoder, Progress};
 use crate::http::head::{self, EndScan, Framing, Head, HeaderRoom};
-use crate::limits::{FIRST_READ_BYTES, Limits, READ_BYTES, SPARE_BYTES_MAX};
+use crate::limits::{FIRST_READ_BYTES, Limits, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
 
 /// The input side of one connection. Times are readings of the awake clock.
@@ -87,8 +87,9 @@ impl Connection {
             self.start = 0;
         }
         if self.room() < wanted {
-            // Doubling, but never past what the body still needs: a 32 MiB body costs 32 MiB, not 64.
-            let growth = missing.clamp(1, self.buffer.len().max(READ_BYTES));
+            // Doubling, but never past what the body still needs: a 32 MiB body costs 32 MiB, not 64. Nor past what one
+            // read may take, which is what others have to wait for.
+            let growth = missing.clamp(1, self.buffer.len().clamp(READ_BYTES, READ_BYTES_MAX));
             let most = self.buffer.capacity().max(SPARE_BYTES_MAX).saturating_add(allowance);
             let growth = growth.min(most - self.buffer.len());
             if growth < wanted {
@@ -240,6 +241,12 @@ impl Connection {
         let State::Delivered { total } = self.state else { unreachable!("only a delivered request is consumed") };
         self.start += total;
         self.state = State::Head(EndScan::default());
+        if self.buffer.capacity() > SPARE_BYTES_MAX && (1..=READ_BYTES).contains(&self.pending().len()) {
+            // What a large body needed is not kept for the first bytes of the next request.
+            self.buffer.drain(..self.start);
+            self.buffer.shrink_to(READ_BYTES);
+            self.start = 0;
+        }
     }
 
     /// The deadline has passed: says which limit it was.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 without I/O: bytes and the awake time come in; requests, bytes and the next deadline come out.
 //!
 //! Nothing here reads a clock, knows a socket, or knows what a hook is. Input that is merely incomplete is told apart
-//! from input that is wrong: "need more" promises that some continuation would be valid.
+//! from input that is wrong; a head that is wrong may be told only at its end.
 //!
 //! Strict where peers could disagree about where a message ends, because that is how requests are smuggled: CRLF only,
 //! no obsolete folding, one length and never beside a transfer coding, no coding but `chunked`.

@@ -7,7 +7,7 @@ use crate::dispatch::{Answer, Marker};
 use crate::http::encode::{self, BodyEnd, ConnectionHeader, HeadFacts};
 use crate::http::head::Shape;
 use crate::limits::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
-use crate::reply::{Body, Source};
+use crate::reply::{self, Body, Source};
 use std::io;
 
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl Outbox {
     /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
     pub(crate) fn held(&self) -> usize {
         match &self.body {
-            Bytes::Owned(bytes) => bytes.capacity().saturating_sub(STREAM_CHUNK_BYTES),
+            Bytes::Owned(bytes) => reply::held(bytes),
             Bytes::None | Bytes::Static(_) => 0,
         }
     }

@@ -6,6 +6,7 @@
 //! [`Service`]; this file decides only whose turn it is and when a connection ends.
 
 mod exchange;
+mod room;
 
 use crate::dispatch::Service;
 use crate::lifecycle::{Evidence, Moment};
@@ -13,7 +14,7 @@ use crate::limits::{self, Limits};
 use crate::request::Peer;
 use crate::server::awake::AwakeClock;
 use crate::server::console::{Console, Printer};
-use crate::server::os::{EVENTS_PER_WAIT, Os, Ready, Signals, Token};
+use crate::server::os::{EVENTS_PER_WAIT, Interest, Os, Ready, Signals, Token};
 use crate::server::slots::{CloseReason, Mode, Slot, Slots};
 use exchange::refuse;
 use rustix::io::Errno;
@@ -33,8 +34,10 @@ pub(crate) struct Loop<S: 'static, O: Os> {
     console: Console,
     /// The kernel has no room for another connection: leave the listener alone until then, or until one closes.
     resting_until: Option<Duration>,
-    /// That was said in the log; once is enough until a connection comes through.
-    exhaustion_logged: bool,
+    /// That was said in the log, and need not be said again before.
+    silent_until: Option<Duration>,
+    /// All slots are taken and somebody has come nevertheless.
+    turned_away: bool,
     draining: Option<Drain>,
 }
 
@@ -73,7 +76,8 @@ impl<S, O: Os> Loop<S, O> {
             spare: Spare::default(),
             console: Console::new(call_markers),
             resting_until: None,
-            exhaustion_logged: false,
+            silent_until: None,
+            turned_away: false,
             draining: None,
         }
     }
@@ -86,17 +90,18 @@ impl<S, O: Os> Loop<S, O> {
             self.watch_listener();
             let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
+                if self.is_done() {
+                    break;
+                }
                 match event.token {
                     // Alone, it is rarely more than one connection, and asking for a second costs a call.
+                    Token::LISTENER if self.draining.is_some() => {}
                     Token::LISTENER => self.accept(if ready.len() == 1 { 1 } else { limits::ACCEPT_RUN_MAX }),
                     Token::WAKE => {}
                     token => self.step(token, event.readable, event.writable),
                 }
                 if self.draining.is_some() {
                     self.count_drain(false);
-                    if self.is_done() {
-                        break;
-                    }
                 }
             }
             self.expire();
@@ -113,49 +118,6 @@ impl<S, O: Os> Loop<S, O> {
         self.draining.is_some_and(|drain| self.slots.open() == 0 || drain.spent >= self.limits.drain_time_max)
     }
 
-    fn watch_listener(&mut self) {
-        let wanted = self.wants_connections();
-        if let Err(error) = self.os.watch_listener(wanted) {
-            self.rest(error);
-        }
-    }
-
-    /// Leaves the listener alone for a moment.
-    fn rest(&mut self, error: Errno) {
-        if !std::mem::replace(&mut self.exhaustion_logged, true) {
-            log::warn!("cannot accept connections for now: {error}; {} are open", self.slots.open());
-        }
-        self.resting_until = Some(self.clock.reading() + limits::ACCEPT_RETRY);
-    }
-
-    fn wants_connections(&self) -> bool {
-        let has_room = || !self.slots.is_full() || self.room_from().is_some_and(|from| from <= self.clock.reading());
-        self.draining.is_none() && self.resting_until.is_none() && has_room()
-    }
-
-    /// From when on a connection may be closed for another one.
-    fn room_from(&self) -> Option<Duration> {
-        self.slots.longest_unused().map(|(_, since)| since + limits::UNUSED_TIME_MIN)
-    }
-
-    /// Closes the connection that has gone without a request for longest, unless it brings one in this moment. False
-    /// if there is none.
-    fn make_room(&mut self) -> bool {
-        while let Some((token, since)) = self.slots.longest_unused() {
-            if since + limits::UNUSED_TIME_MIN > self.clock.reading() {
-                return false;
-            }
-            let outcome = self.receive(token);
-            self.settle(token, outcome);
-            let Some(slot) = self.slots.get(token) else { return true };
-            if slot.is_unused() {
-                self.close(token, CloseReason::Crowded);
-                return true;
-            }
-        }
-        false
-    }
-
     /// None means for ever: nobody owes us anything.
     fn wait_limit(&self) -> Option<Duration> {
         if self.draining.is_some_and(|drain| !drain.looked) {
@@ -163,8 +125,8 @@ impl<S, O: Os> Loop<S, O> {
         }
         let now = self.clock.reading();
         let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
-        let room = if self.draining.is_none() && self.slots.is_full() { self.room_from() } else { None };
-        let room = room.filter(|from| *from > now);
+        // What is there already needs no waiting for.
+        let room = self.room_at().filter(|at| *at > now);
         let peers = if self.slots.any_timed() { Some(now + limits::TURN_TIME_MAX) } else { None };
         let next = [drain, self.resting_until, room, peers].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).min(limits::TURN_TIME_MAX))
@@ -196,26 +158,24 @@ impl<S, O: Os> Loop<S, O> {
     }
 
     fn accept(&mut self, run_max: usize) {
-        for _ in 0..run_max {
-            let crowded = self.slots.is_full();
-            if crowded && !self.make_room() {
+        for nth in 0..run_max {
+            // Only of the first it is known that it waits.
+            if self.slots.is_full() && (nth > 0 || !self.make_room()) {
+                self.turned_away = nth == 0;
                 return;
             }
             match self.os.accept() {
                 Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if is_about_the_peer(error) => {}
                 Err(Errno::AGAIN) => return,
-                Err(Errno::MFILE | Errno::NFILE) if self.make_room() => {}
+                // Said even where nobody waits.
+                Err(Errno::MFILE | Errno::NFILE) if nth == 0 && self.make_room() => {}
                 Err(error) => return self.rest(error),
-            }
-            if crowded {
-                return; // whether another one waits is not known
             }
         }
     }
 
     fn admit(&mut self, socket: O::Socket, peer: Peer) {
-        self.exhaustion_logged = false;
         let token = self.slots.insert(Slot::new(socket, peer, self.clock.reading()));
         let Some(slot) = self.slots.get(token) else { return };
         if let Err(error) = self.os.watch(&slot.socket, token, slot.watched) {
@@ -234,7 +194,7 @@ impl<S, O: Os> Loop<S, O> {
             let Some(slot) = self.slots.get(token) else { continue };
             let outcome = match slot.mode {
                 Mode::Lingering { .. } => Err(CloseReason::Done),
-                Mode::Serving if slot.outbox.is_empty() => {
+                Mode::Serving if slot.interest() == Interest::Read => {
                     let error = slot.input.expire();
                     refuse(slot, error);
                     self.drive(token)

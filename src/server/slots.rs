@@ -4,6 +4,7 @@
 //! once. Slots are made on first use and then reused, so an instance that serves one connection pays for one.
 
 use crate::http::connection::Connection;
+use crate::limits::{KEEP_ALIVE_TIME_MIN, UNUSED_TIME_MIN};
 use crate::request::Peer;
 use crate::server::os::{Interest, Token};
 use crate::server::outbox::Outbox;
@@ -25,7 +26,7 @@ pub(crate) struct Slot<K> {
     pub(crate) queued: Option<usize>,
     /// The peer is sent every piece at once.
     pub(crate) at_once: bool,
-    /// When it was accepted.
+    /// When it was accepted, or its last request answered.
     pub(crate) since: Duration,
     /// It has brought a whole request.
     pub(crate) used: bool,
@@ -81,7 +82,7 @@ impl<K> Slot<K> {
     pub(crate) fn deadline(&self, stall_time_max: Duration) -> Option<Duration> {
         match self.mode {
             Mode::Lingering { until, .. } => Some(until),
-            Mode::Serving | Mode::Closing { .. } if !self.outbox.is_empty() => {
+            Mode::Serving | Mode::Closing { .. } if self.interest() == Interest::Write => {
                 self.stalled_at.map(|since| since + stall_time_max)
             }
             Mode::Serving | Mode::Closing { .. } => self.input.deadline(),
@@ -93,9 +94,14 @@ impl<K> Slot<K> {
         self.input.held() + self.outbox.held()
     }
 
-    /// Neither the request that it was opened for nor its head has come.
-    pub(crate) fn is_unused(&self) -> bool {
-        !self.used && self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_before_body()
+    /// From when on it may be closed for another one.
+    pub(crate) fn replaceable_from(&self) -> Option<Duration> {
+        let has_no_head = self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_before_body();
+        match self.used {
+            false if has_no_head => Some(self.since + UNUSED_TIME_MIN),
+            true if self.is_idle() => Some(self.since + KEEP_ALIVE_TIME_MIN),
+            _ => None,
+        }
     }
 
     /// Nothing is in progress: closing now loses nothing.
@@ -221,7 +227,7 @@ impl<K> Slots<K> {
         }
         let is_due = |deadline: &Duration| *deadline <= now;
         let overdue = self.pick(|slot| slot.deadline(stall_time_max).as_ref().is_some_and(is_due));
-        let deadlines = self.entries.iter().filter_map(|entry| entry.slot.as_ref()?.deadline(stall_time_max));
+        let deadlines = self.iter().filter_map(|(_, slot)| slot.deadline(stall_time_max));
         self.earliest = deadlines.filter(|deadline| !is_due(deadline)).min().unwrap_or(Duration::MAX);
         overdue
     }
@@ -235,21 +241,34 @@ impl<K> Slots<K> {
         self.timed > 0
     }
 
-    /// The connection that has gone without a request for longest, and since when.
-    pub(crate) fn longest_unused(&self) -> Option<(Token, Duration)> {
-        let unused = |(index, entry): (usize, &Entry<K>)| {
-            let slot = entry.slot.as_ref().filter(|slot| slot.is_unused())?;
-            Some((Token::of_slot(index, entry.generation), slot.since))
-        };
-        self.entries.iter().enumerate().filter_map(unused).min_by_key(|(_, since)| *since)
+    /// The connection that may be closed for another one first, and from when on. Unused ones go before used ones.
+    pub(crate) fn replaceable(&self) -> Option<(Token, Duration)> {
+        let candidates = self.iter().filter_map(|(token, slot)| Some((token, slot.used, slot.replaceable_from()?)));
+        candidates.min_by_key(|(_, used, from)| (*used, *from)).map(|(token, _, from)| (token, from))
+    }
+
+    /// The connection whose reply holds most memory, of those that were begun before.
+    pub(crate) fn greediest_reader(&self, before: Duration) -> Option<Token> {
+        let unread = |(_, slot): &(Token, &Slot<K>)| slot.outbox.held() > 0 && slot.since <= before;
+        self.iter().filter(unread).max_by_key(|(_, slot)| slot.outbox.held()).map(|(token, _)| token)
+    }
+
+    /// What the others hold, as of [`Slots::held`].
+    pub(crate) fn held_by_others(&self, token: Token) -> usize {
+        let own = self.entries.get(token.index()).and_then(|entry| entry.slot.as_ref());
+        self.held - own.map_or(0, |slot| slot.counted.held)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Token, &Slot<K>)> {
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let slot = entry.slot.as_ref()?;
+            Some((Token::of_slot(index, entry.generation), slot))
+        })
     }
 
     /// The names of the open connections that `wanted` picks.
     pub(crate) fn pick(&self, wanted: impl Fn(&Slot<K>) -> bool) -> Vec<Token> {
-        let named = |(index, entry): (usize, &Entry<K>)| {
-            entry.slot.as_ref().filter(|slot| wanted(slot)).map(|_| Token::of_slot(index, entry.generation))
-        };
-        self.entries.iter().enumerate().filter_map(named).collect()
+        self.iter().filter(|(_, slot)| wanted(slot)).map(|(token, _)| token).collect()
     }
 }
 
@@ -290,6 +309,24 @@ mod tests {
         slot.mode = Mode::Lingering { until: SECOND * 7, bytes_left: 1 };
         slots.settle(tokens[2], SECOND);
         assert_eq!(slots.overdue(SECOND * 7, SECOND), [tokens[2]], "its deadline was brought forward");
+    }
+
+    /// C-CONN-1: what was used has 15 minutes.
+    #[test]
+    fn places_go_from_the_least_used() {
+        let mut slots = Slots::new(9);
+        let mut insert = |used, seconds| {
+            let token = slots.insert(Slot::new((), Peer::Unix, SECOND * seconds));
+            slots.get(token).expect("open").used = used;
+            token
+        };
+        let (_, old, used) = (insert(true, 20), insert(false, 9), insert(true, 5));
+        let newer = insert(false, 10);
+        assert_eq!(slots.replaceable(), Some((old, SECOND * 10)));
+        slots.remove(old);
+        assert_eq!(slots.replaceable(), Some((newer, SECOND * 11)));
+        slots.get(newer).expect("open").mode = Mode::Closing { linger: true };
+        assert_eq!(slots.replaceable(), Some((used, SECOND * (5 + 15 * 60))));
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl<S> Function<S> {
         let Head { method, path_and_query, headers, shape } = head;
         let request = Request { method, path_and_query, headers: Headers(headers), body, peer: Peer::Ip(peer) };
         let printer = &mut Printer::new(&mut self.output, &mut self.console);
-        let answer = self.service.handle(&request, received, printer);
+        let answer = self.service.handle(&request, received, usize::MAX, printer);
         let is_stopping = self.service.is_cancelled();
         let wanted = shape.keep_alive && !is_last && !answer.close && !is_stopping;
         let request_id = request.logged_id();

@@ -196,6 +196,33 @@ fn memory_is_grown_into_within_the_allowance() {
     }
 }
 
+/// One byte behind a large body does not keep what the body needed, and no read takes more than others can wait for.
+#[test]
+fn memory_is_given_back_before_the_next_request() {
+    let (body_bytes, limits) = (3 << 20, Limits::default());
+    for (framing, size_line, end) in [
+        (format!("Content-Length: {body_bytes}"), String::new(), ""),
+        ("Transfer-Encoding: chunked".to_owned(), format!("{body_bytes:x}\r\n"), "\r\n0\r\n\r\n"),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{size_line}");
+        let input = [head.as_bytes(), &vec![b'x'; body_bytes], end.as_bytes(), b"G"].concat();
+        let (mut connection, mut seen, mut sent) = (Connection::new(), Vec::new(), 0);
+        while sent < input.len() {
+            let buffer = connection.buffer_for_reading(usize::MAX).unwrap();
+            let room = buffer.capacity() - buffer.len();
+            assert!(room <= READ_BYTES_MAX + READ_BYTES, "one read of {room} bytes");
+            let piece = &input[sent..input.len().min(sent + room)];
+            sent += piece.len();
+            feed(&mut connection, piece, &limits, &mut seen);
+            connection.reclaim();
+        }
+        assert_eq!(seen.len(), 1, "{framing}");
+        assert_eq!((connection.pending(), connection.held()), (&b"G"[..], 0), "{framing}");
+        feed(&mut connection, b"ET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits, &mut seen);
+        assert_eq!(seen[1], "GET / ");
+    }
+}
+
 /// The fuzz target's promise, with a fixed seed: whatever comes in, a request, a refusal or "need more" comes out, the
 /// same for every way to cut it.
 #[test]

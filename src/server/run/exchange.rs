@@ -39,6 +39,10 @@ impl<S, O: Os> Loop<S, O> {
         let buffer = match slot.input.buffer_for_reading(allowance) {
             Ok(buffer) => buffer,
             Err(error) => {
+                if self.make_memory() {
+                    return self.receive(token);
+                }
+                let Some(slot) = self.slots.get(token) else { return Ok(()) };
                 refuse(slot, error);
                 return self.drive(token);
             }
@@ -68,8 +72,7 @@ impl<S, O: Os> Loop<S, O> {
                 return Ok(());
             }
             let now = self.clock.reading();
-            // Only replies that nobody reads get here: input was refused before.
-            let crowded = self.slots.held() > self.limits.buffered_bytes_allowed();
+            let reply_bytes_max = self.reply_bytes_max(token);
             let Some(slot) = self.slots.get(token) else { return Ok(()) };
             slot.yielding = false;
             if let Mode::Closing { linger } = slot.mode {
@@ -98,12 +101,9 @@ impl<S, O: Os> Loop<S, O> {
                         body,
                         peer: slot.peer,
                     };
-                    if crowded && self.service.is_call(&request) {
-                        refuse(slot, ProtocolError::NoMemory);
-                        continue;
-                    }
                     let mut printer = Printer::new(&mut self.os, &mut self.console);
-                    let answer = self.service.handle(&request, self.now, &mut printer);
+                    let answer = self.service.handle(&request, self.now, reply_bytes_max, &mut printer);
+                    let dropped = answer.dropped;
                     let shape = head.shape;
                     // A stop may have been asked for while the callback ran, before the loop could see it.
                     let stopping = self.draining.is_some() || self.service.is_cancelled();
@@ -117,15 +117,21 @@ impl<S, O: Os> Loop<S, O> {
                         self.service.finish(marker, request_id, false, &mut printer);
                     }
                     slot.input.consume();
-                    slot.used = true;
+                    (slot.used, slot.since) = (true, now);
                     follow_up(&mut self.os, slot, kept, shape.keep_alive);
+                    if dropped {
+                        self.make_memory();
+                    }
                 }
             }
         }
+        let now = self.clock.reading();
         if self.flush(token)?
             && let Some(slot) = self.slots.get(token)
         {
             slot.yielding = true;
+            // It goes on when the peer's kernel has room for more replies; a peer that takes none is cut.
+            slot.stalled_at = Some(now);
         }
         Ok(())
     }
@@ -145,6 +151,8 @@ impl<S, O: Os> Loop<S, O> {
                     Ok(bytes) => {
                         slot.stalled_at = Some(now);
                         slot.outbox.sent(bytes);
+                        // What was held at an earlier stall says nothing about this one.
+                        slot.queued = None;
                         if bytes < whole {
                             slot.queued = self.os.queued(&slot.socket);
                             return Ok(false);
