@@ -140,6 +140,107 @@ framing: ## where requests end, by our server and by h11, hyper and node; says a
 	@$(if $(RECORD),FC_HOOKS_FRAMING_RECORD=1 cargo test -p fc-hooks --test framing -- --ignored the_oracles_say)
 	@cargo test -p fc-hooks --test framing $(ARGS) -- --include-ignored
 
+# SEED=n replays one world; WORLDS=n runs n from there on.
+.PHONY: sim
+sim: ## whole worlds from a seed over a simulated kernel, invariants checked at every step: SEED=, WORLDS=50000
+	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,50000)) \
+	  cargo test -p fc-hooks --lib --profile sim -- --exact server::run::tests::sim::worlds --nocapture
+
+FUZZED   ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+SECONDS  ?= 60
+
+# What is found new goes to target/fuzz/corpus, so that the committed cases stay as they are; what fails, to
+# fuzz/artifacts, from where it moves to fuzz/regressions once it is mended.
+.PHONY: fuzz
+fuzz: fuzz-toolchain ## every fuzz target for SECONDS=60 each; FUZZED=<names> for some of them
+	@failed=; for name in $(FUZZED); do \
+	  found=target/fuzz/corpus/$$name; log=target/fuzz/$$name.log; mkdir -p $$found; \
+	  cargo +$(NIGHTLY) fuzz run --target-dir target/fuzz $$name $$found \
+	    $$(ls -d fuzz/corpus/$$name fuzz/regressions/$$name 2>/dev/null) -- -max_total_time=$(SECONDS) \
+	    -max_len=4096 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/http.dict -print_final_stats=1 >$$log 2>&1 \
+	    || { failed="$$failed $$name"; grep -A 3 'panicked at\|ERROR\|^error' $$log; echo "the rest is in $$log"; }; \
+	  awk -v name=$$name '/cov: / { for (i = 1; i < NF; i++) if ($$i == "cov:") edges = $$(i + 1) } \
+	    /^stat::number_of_executed_units/ { runs = $$2 } /^stat::average_exec_per_sec/ { rate = $$2 } \
+	    END { printf "%-12s %10d executions, %7d/s, %5d edges\n", name, runs, rate, edges }' $$log; \
+	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
+
+.PHONY: fuzz-toolchain
+fuzz-toolchain:
+	@$(call need,rustup,needs a nightly toolchain and so rustup (https://rustup.rs))
+	@rustup run $(NIGHTLY) rustc --version >/dev/null 2>&1 \
+	  || rustup toolchain install $(NIGHTLY) --profile minimal --no-self-update \
+	  || { echo "make fuzz: no nightly toolchain here, and none to be had" >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked \
+	  || { echo "make fuzz: no cargo-fuzz here, and none to be had" >&2; exit 1; }
+
+.PHONY: attack
+attack: build ## slow, greedy and broken clients by the thousand, a healthy one beside them; ARGS=--quick is short
+	@cargo build --quiet --release -p fc-bench
+	@target/release/fc-bench attack --json target/attack.json $(ARGS)
+
+# An outside opinion, two minutes; SECS=10 is shorter.
+SECS ?= 30
+
+.PHONY: slowhttptest
+slowhttptest: build ## slow heads, bodies, ranges and readers by Debian's slowhttptest: the service must stay available
+	@$(call need,slowhttptest,SKIPPED: slowhttptest is not installed (Debian: apt-get install slowhttptest))
+	@$(BUILT) --listen 127.0.0.1:19009 --log-markers off >/dev/null & server=$$!; trap 'kill $$server' EXIT; \
+	sleep 1; failed=; \
+	for how in '-H -i 5 -x 24' '-B -t POST -i 5 -s 8192 -x 10' '-R -a 10 -b 3000' '-X -w 512 -y 1024 -n 5 -z 32 -k 3'; do \
+	  slowhttptest $$how -c 1000 -r 300 -l $(SECS) -p 3 -u http://127.0.0.1:19009/ >target/slowhttptest.txt 2>&1; \
+	  yes=$$(grep -ac 'service available:.*YES' target/slowhttptest.txt); \
+	  no=$$(grep -ac 'service available:.*NO' target/slowhttptest.txt); \
+	  echo "slowhttptest $$how: available at $$yes looks, not at $$no"; \
+	  [ "$$yes" -gt 0 ] && [ "$$no" = 0 ] || failed=1; \
+	done; [ -z "$$failed" ] || { echo "make $@: the service was not available" >&2; exit 1; }
+
+# Counts what ran, and ends with another code unless pre-stop ran once.
+TALLY := env SUBJECT=tally target/$(TRIPLE)/release/examples/subject
+
+.PHONY: tally
+tally:
+	@$(MAKE) --no-print-directory build EXAMPLE=subject
+	@cargo build --quiet --release -p fc-bench
+
+.PHONY: freezes
+freezes: tally ## 2,000 freezes at random moments under load: by control groups, by SIGSTOP, 300 in a container
+	@target/release/fc-bench freezes $(ARGS) -- $(TALLY)
+	@target/release/fc-bench freezes --way stop $(ARGS) -- $(TALLY)
+	@if docker info >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory image EXAMPLE=subject IMAGE=fc-hooks-tally && \
+	  target/release/fc-bench freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
+	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
+
+.PHONY: endure
+endure: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
+	@target/release/fc-bench endure $(ARGS) -- $(TALLY)
+
+.PHONY: deny
+deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
+	@.ci/deny
+
+.PHONY: miri
+miri: ## the unit tests under Miri
+	@.ci/miri $(ARGS)
+
+.PHONY: sanitize
+sanitize: ## the process tests under the address sanitizer
+	@.ci/sanitize
+
+.PHONY: torture
+torture: ## everything that tries to break the server: two hours and a half, on a machine of its own
+	$(MAKE) sim WORLDS=1000000
+	$(MAKE) framing
+	$(MAKE) fuzz SECONDS=660
+	$(MAKE) attack ARGS=--strict
+	$(MAKE) slowhttptest
+	$(MAKE) freezes
+	$(MAKE) endure
+	cargo test -p fc-bench --test freezes -- --ignored
+	$(MAKE) sanitize
+	$(MAKE) miri
+	$(MAKE) deny
+
 .PHONY: test-poll
 test-poll: ## the tests of the library and the binary on poll(2), which other kernels get
 	@RUSTFLAGS='--cfg fc_hooks_poll' cargo test -p fc-hooks --target-dir target/poll $(ARGS)
