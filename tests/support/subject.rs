@@ -28,9 +28,12 @@ pub fn path() -> &'static Path {
 }
 
 fn build(profile: &Path) {
-    // Cargo marks the target directory, and in it that of a target triple, which may be between it and us.
-    let marked = profile.ancestors().filter(|path| path.join("CACHEDIR.TAG").exists());
-    let target = marked.last().expect("a target directory");
+    // Cargo marks the target directory, some versions also that of a target triple in it, which may be between it and
+    // us. Triples have hyphens; target directories within others, as `make test-poll` has, do not.
+    let is_triple = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains('-'));
+    let mut marked = profile.ancestors().skip(1).filter(|path| path.join("CACHEDIR.TAG").exists());
+    let nearest = marked.next().expect("a target directory");
+    let target = if is_triple(nearest) { marked.next().unwrap_or(nearest) } else { nearest };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(ROOT).args(["build", "--quiet", "--offline", "--package", "fc-hooks", "--example", "subject"]);
     cargo.arg("--target-dir").arg(target);
