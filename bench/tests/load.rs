@@ -121,6 +121,7 @@ fn a_quick_look_is_a_part_of_it() {
 }
 
 #[test]
+#[ignore = "takes seconds of load: make test-all"]
 fn a_stall_is_felt_by_all_that_were_due_meanwhile() {
     let load = load(&["stalls"], &["--load-rounds=1", "--load-connections=16", "--load-seconds=0.7"]);
     assert!(runs(&load).all(|(_, run)| run.errors == 0));
