@@ -69,12 +69,15 @@ tiny: tiny-toolchain ## the smallest binary: std rebuilt for size, on nightly Ru
 	  --config "target.$(TRIPLE).rustflags=[$$flags,'-Zlocation-detail=none'$(TINY_FLAGS_$(PANIC))]"
 	@$(call show,$(TINY))
 
-.PHONY: tiny-toolchain
-tiny-toolchain:
+.PHONY: nightly
+nightly:
 	@$(call need,rustup,needs a nightly toolchain and so rustup (https://rustup.rs))
 	@rustup run $(NIGHTLY) rustc --version >/dev/null 2>&1 \
 	  || rustup toolchain install $(NIGHTLY) --profile minimal --no-self-update \
-	  || { echo "make tiny: no nightly toolchain here, and none to be had" >&2; exit 1; }
+	  || { echo "make: no nightly toolchain here, and none to be had" >&2; exit 1; }
+
+.PHONY: tiny-toolchain
+tiny-toolchain: nightly
 	@[ -d "$$(rustc +$(NIGHTLY) --print sysroot)/lib/rustlib/src/rust/library" ] \
 	  || rustup component add --toolchain $(NIGHTLY) rust-src
 	@[ -d "$$(rustc +$(NIGHTLY) --print target-libdir --target $(TRIPLE))" ] \
@@ -146,18 +149,18 @@ sim: ## whole worlds from a seed over a simulated kernel, invariants checked at 
 	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,50000)) \
 	  cargo test -p fc-hooks --lib --profile sim -- --exact server::run::tests::sim::worlds --nocapture
 
-FUZZED   ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZED   ?= $(patsubst tests/fuzz/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/fuzz_targets/*.rs))
 SECONDS  ?= 60
 
 # What is found new goes to target/fuzz/corpus, so that the committed cases stay as they are; what fails, to
-# fuzz/artifacts, from where it moves to fuzz/regressions once it is mended.
+# tests/fuzz/artifacts, from where it moves to tests/fuzz/regressions once it is mended.
 .PHONY: fuzz
 fuzz: fuzz-toolchain ## every fuzz target for SECONDS=60 each; FUZZED=<names> for some of them
 	@failed=; for name in $(FUZZED); do \
 	  found=target/fuzz/corpus/$$name; log=target/fuzz/$$name.log; mkdir -p $$found; \
-	  cargo +$(NIGHTLY) fuzz run --target-dir target/fuzz $$name $$found \
-	    $$(ls -d fuzz/corpus/$$name fuzz/regressions/$$name 2>/dev/null) -- -max_total_time=$(SECONDS) \
-	    -max_len=4096 -timeout=10 -rss_limit_mb=2048 -dict=fuzz/http.dict -print_final_stats=1 >$$log 2>&1 \
+	  cargo +$(NIGHTLY) fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$name $$found \
+	    $$(ls -d tests/fuzz/corpus/$$name tests/fuzz/regressions/$$name 2>/dev/null) -- -max_total_time=$(SECONDS) \
+	    -max_len=4096 -timeout=10 -rss_limit_mb=2048 -dict=tests/fuzz/http.dict -print_final_stats=1 >$$log 2>&1 \
 	    || { failed="$$failed $$name"; grep -A 3 'panicked at\|ERROR\|^error' $$log; echo "the rest is in $$log"; }; \
 	  awk -v name=$$name '/cov: / { for (i = 1; i < NF; i++) if ($$i == "cov:") edges = $$(i + 1) } \
 	    /^stat::number_of_executed_units/ { runs = $$2 } /^stat::average_exec_per_sec/ { rate = $$2 } \
@@ -165,11 +168,7 @@ fuzz: fuzz-toolchain ## every fuzz target for SECONDS=60 each; FUZZED=<names> fo
 	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
 
 .PHONY: fuzz-toolchain
-fuzz-toolchain:
-	@$(call need,rustup,needs a nightly toolchain and so rustup (https://rustup.rs))
-	@rustup run $(NIGHTLY) rustc --version >/dev/null 2>&1 \
-	  || rustup toolchain install $(NIGHTLY) --profile minimal --no-self-update \
-	  || { echo "make fuzz: no nightly toolchain here, and none to be had" >&2; exit 1; }
+fuzz-toolchain: nightly
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked \
 	  || { echo "make fuzz: no cargo-fuzz here, and none to be had" >&2; exit 1; }
 
@@ -183,11 +182,14 @@ SECS ?= 30
 
 .PHONY: slowhttptest
 slowhttptest: build ## slow heads, bodies, ranges and readers by Debian's slowhttptest: the service must stay available
-	@$(call need,slowhttptest,SKIPPED: slowhttptest is not installed (Debian: apt-get install slowhttptest))
-	@$(BUILT) --listen 127.0.0.1:19009 --log-markers off >/dev/null & server=$$!; trap 'kill $$server' EXIT; \
-	sleep 1; failed=; \
+	@command -v slowhttptest >/dev/null 2>&1 \
+	  || { echo "SKIPPED: slowhttptest is not installed (Debian: apt-get install slowhttptest)"; exit 0; }; \
+	$(BUILT) --listen 127.0.0.1:0 --log-markers off >target/slowhttptest.log & server=$$!; trap 'kill $$server' EXIT; \
+	looks=0; until grep -q listening target/slowhttptest.log; do looks=$$((looks + 1)); \
+	  [ $$looks -lt 100 ] || { echo "make $@: the server does not start" >&2; exit 1; }; sleep 0.1; \
+	done; url=http://$$(sed -n 's/.*listening on //p' target/slowhttptest.log)/; failed=; \
 	for how in '-H -i 5 -x 24' '-B -t POST -i 5 -s 8192 -x 10' '-R -a 10 -b 3000' '-X -w 512 -y 1024 -n 5 -z 32 -k 3'; do \
-	  slowhttptest $$how -c 1000 -r 300 -l $(SECS) -p 3 -u http://127.0.0.1:19009/ >target/slowhttptest.txt 2>&1; \
+	  slowhttptest $$how -c 1000 -r 300 -l $(SECS) -p 3 -u $$url >target/slowhttptest.txt 2>&1; \
 	  yes=$$(grep -ac 'service available:.*YES' target/slowhttptest.txt); \
 	  no=$$(grep -ac 'service available:.*NO' target/slowhttptest.txt); \
 	  echo "slowhttptest $$how: available at $$yes looks, not at $$no"; \

@@ -1,8 +1,8 @@
 //! What has to hold for any input at all: one function for each way in.
 //!
-//! `cargo fuzz` feeds them what it invents (`make fuzz`, the targets in `fuzz/`); the tests below feed them every case
-//! of the committed corpus and every regression, so that a plain `cargo test` sees the same. Each module opens with
-//! what it holds to. Compiled only there, and no part of the library.
+//! `cargo fuzz` feeds them what it invents (`make fuzz`, the targets in `tests/fuzz/`); the tests below feed them every
+//! case of the committed corpus and every regression, so that a plain `cargo test` sees the same. Each module opens
+//! with what it holds to. Compiled only there, and no part of the library.
 //!
 //! A broken promise is a panic. The only state is the input: the same bytes always do the same.
 
@@ -109,7 +109,7 @@ mod tests {
 
     /// The committed cases of one target: path and content.
     fn cases(folder: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder).join(target);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(folder).join(target);
         // There is no folder for what never failed.
         let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
         files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
@@ -117,7 +117,7 @@ mod tests {
 
     fn replay(target: &str) {
         let corpus = cases("corpus", target);
-        assert!(!corpus.is_empty(), "fuzz/corpus/{target} is empty, or not there");
+        assert!(!corpus.is_empty(), "tests/fuzz/corpus/{target} is empty, or not there");
         for (path, input) in corpus.into_iter().chain(cases("regressions", target)) {
             // Shown only if the test fails: the last one is the case.
             println!("{}", path.display());

@@ -64,8 +64,8 @@ fn events_that_succeed_and_fail() {
         ("error", "NoStock", "sold out"),
         ("parse", "ParseIntError", "invalid digit found in string"),
         ("panic", "Panic", "pulled the plug"),
-        ("broken", "StreamFailed", "the well is dry"),
-        ("panicking", "StreamFailed", "the well has collapsed"),
+        ("broken", "StreamFailed", "asked to fail"),
+        ("panicking", "StreamFailed", "asked to collapse"),
         ("short", "StreamFailed", "unexpected end of file"),
     ];
     for (directive, error_type, message) in failures {

@@ -67,8 +67,8 @@ fn hooks_that_fail_answer_404_and_the_process_lives() {
         ("panic", "Panic", "pulled the plug"),
         ("panic-any", "Panic", "panicked with a value that is not text"),
         ("split", "ReplyError", "a reply's header value holds a control character"),
-        ("broken", "StreamFailed", "the well is dry"),
-        ("panicking", "StreamFailed", "the well has collapsed"),
+        ("broken", "StreamFailed", "asked to fail"),
+        ("panicking", "StreamFailed", "asked to collapse"),
     ];
     for user in users() {
         for (_, path) in HOOKS {

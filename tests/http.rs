@@ -212,8 +212,8 @@ fn streamed_replies() {
 fn a_stream_that_fails_cuts_the_connection() {
     for version in ["1.1", "1.0"] {
         for (name, failure) in [
-            ("broken", "the well is dry"),
-            ("panicking", "the well has collapsed"),
+            ("broken", "asked to fail"),
+            ("panicking", "asked to collapse"),
             ("short", "the stream ended before its length"),
         ] {
             let server = Setup::subject("full").expect_stderr().start();

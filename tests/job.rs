@@ -45,7 +45,7 @@ fn jobs_that_fail() {
     let cases = [
         ("full", "error", r#"{"errorMessage":"sold out","errorType":"NoStock"}"#),
         ("full", "panic", r#"{"errorMessage":"pulled the plug","errorType":"Panic"}"#),
-        ("full", "panicking", r#"{"errorMessage":"the well has collapsed","errorType":"StreamFailed"}"#),
+        ("full", "panicking", r#"{"errorMessage":"asked to collapse","errorType":"StreamFailed"}"#),
         ("bare", "", r#"{"errorMessage":"/invoke is not implemented by this function","errorType":"NotImplemented"}"#),
     ];
     for (table, directive, json) in cases {

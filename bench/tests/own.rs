@@ -15,8 +15,16 @@ use serde_json::Value;
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// What containers need is longer in coming than what processes need.
-const CONTAINER: &[&str] = &["--ready-secs=30", "--pre-stop-secs=10", "--pre-freeze-secs=10", "--call-secs=20"];
+/// Nothing here is slow on purpose, so these end only what hangs: unoptimized examples on a busy machine, and
+/// containers, take seconds for what else takes milliseconds.
+const PATIENT: &[&str] = &[
+    "--ready-secs=30",
+    "--initialize-secs=20",
+    "--pre-freeze-secs=20",
+    "--pre-stop-secs=20",
+    "--term-secs=20",
+    "--call-secs=30",
+];
 
 /// Builds and gives name and path of every program that came of it.
 fn build(what: &[&str]) -> Vec<(String, PathBuf)> {
@@ -50,7 +58,7 @@ fn assert_passes(name: &str, report: &Report) {
 
 /// Which hooks a program has: an example need not have all three.
 fn hooks(subject: &[&str]) -> String {
-    let report = check(&["--only=initialize,pre-freeze,pre-stop"], subject);
+    let report = check(&[PATIENT, &["--only=initialize,pre-freeze,pre-stop"]].concat(), subject);
     let passed: Vec<_> = report.ids("passed").into_iter().collect();
     if passed.is_empty() { "none".to_owned() } else { passed.join(",") }
 }
@@ -58,7 +66,8 @@ fn hooks(subject: &[&str]) -> String {
 #[test]
 fn the_binary_as_a_process() {
     for (name, path) in build(&["--bin=fc-hooks"]) {
-        let report = check(&["--job", "--concurrency=8", "--jobs=8"], &["--", path.to_str().unwrap()]);
+        let report =
+            check(&[PATIENT, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--", path.to_str().unwrap()]);
         assert_passes(&name, &report);
     }
 }
@@ -72,7 +81,7 @@ fn the_examples_as_processes() {
     }
     for (name, path) in build(&["--examples"]) {
         let subject = ["--", path.to_str().unwrap()];
-        let report = check(&["--jobs=8", "--hooks", &hooks(&subject)], &subject);
+        let report = check(&[PATIENT, &["--jobs=8", "--hooks", &hooks(&subject)]].concat(), &subject);
         assert_passes(&name, &report);
     }
 }
@@ -81,7 +90,7 @@ fn the_examples_as_processes() {
 #[ignore = "half a minute: make test-all"]
 fn the_binary_as_a_container() {
     let Some(image) = own_image() else { return };
-    let report = check(&[CONTAINER, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--image", &image.0]);
+    let report = check(&[PATIENT, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--image", &image.0]);
     assert_passes("container", &report);
     assert!(report.came("thaw-call").starts_with("docker pause"), "{}", report.came("thaw-call"));
 }
@@ -90,7 +99,7 @@ fn the_binary_as_a_container() {
 fn a_faulty_image_is_found() {
     let Some(image) = own_image() else { return };
     relabel(&image.0);
-    let report = check(&[CONTAINER, &["--only=image-platform"]].concat(), &["--image", &image.0]);
+    let report = check(&[PATIENT, &["--only=image-platform"]].concat(), &["--image", &image.0]);
     assert_eq!(report.told("failed"), [r#""image-platform": "linux/arm64""#]);
     assert_eq!(report.code, Some(1));
 }

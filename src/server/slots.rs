@@ -140,7 +140,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Broken => "the connection broke",
             CloseReason::Stalled => "the peer took no byte of its reply in time",
             CloseReason::StreamFailed => "the reply's stream failed",
-            CloseReason::Crowded => "its place was needed and it had brought no request",
+            CloseReason::Crowded => "its place was needed",
             CloseReason::Stopping => "the instance is stopping",
         })
     }

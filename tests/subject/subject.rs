@@ -5,11 +5,12 @@
 //! query. What has run is remembered and shown by `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header
 //! does. Not named `main.rs`: Cargo would take it for a test as well.
 
+mod pattern;
 mod tally;
 
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
+use pattern::{Pattern, Then};
 use serde_json::json;
-use std::io::Read;
 use std::process::ExitCode;
 
 /// Every callback that has run, in order.
@@ -172,8 +173,8 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "stream" => Ok(Reply::stream(Pattern::new(number))),
         "sized" => Ok(Reply::stream_sized(Pattern::new(number), number)),
         "short" => Ok(Reply::stream_sized(Pattern::new(number / 2), number)),
-        "broken" => Ok(Reply::stream(Pattern { then: Then::Fail, ..Pattern::new(number) })),
-        "panicking" => Ok(Reply::stream(Pattern { then: Then::Panic, ..Pattern::new(number) })),
+        "broken" => Ok(Reply::stream(Pattern::new(number).then(Then::Fail))),
+        "panicking" => Ok(Reply::stream(Pattern::new(number).then(Then::Panic))),
         "spin" => {
             println!("subject: spinning");
             while !context.cancelled() {
@@ -239,44 +240,4 @@ fn print_everything(context: &Context<'_>, request: &Request<'_>) -> Result {
     log::error!("{text}");
     println!("{text}");
     Ok(text.into())
-}
-
-/// Bytes that a client can check, and what comes behind them.
-struct Pattern {
-    position: u64,
-    bytes: u64,
-    then: Then,
-}
-
-enum Then {
-    End,
-    Fail,
-    Panic,
-}
-
-impl Pattern {
-    fn new(bytes: u64) -> Pattern {
-        Pattern { position: 0, bytes, then: Then::End }
-    }
-
-    fn read_whole(mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.read_to_end(&mut bytes).expect("a pattern that ends");
-        bytes
-    }
-}
-
-impl Read for Pattern {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = (self.bytes - self.position).min(buffer.len() as u64) as usize;
-        for byte in &mut buffer[..left] {
-            *byte = (self.position % 251) as u8;
-            self.position += 1;
-        }
-        match self.then {
-            Then::Fail if left == 0 => Err(std::io::Error::other("the well is dry")),
-            Then::Panic if left == 0 => panic!("the well has collapsed"),
-            _ => Ok(left),
-        }
-    }
 }

@@ -7,9 +7,9 @@
 //!
 //! `TALLY_FAULT` makes it what it should not be, to show that this is noticed.
 
+use crate::pattern::{Pattern, Then};
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use serde_json::json;
-use std::io::Read;
 
 /// What has run so far.
 #[derive(Default)]
@@ -72,12 +72,8 @@ pub static APP: App<State> = App::new(&[
         let bytes = pattern.bytes;
         Ok(Reply::stream_sized(pattern, bytes))
     }),
-    Route::prefix("/broken/", |state, _, request| {
-        Ok(Reply::stream(Pattern { then: Then::Fail, ..state.pattern(request)? }))
-    }),
-    Route::prefix("/collapsing/", |state, _, request| {
-        Ok(Reply::stream(Pattern { then: Then::Panic, ..state.pattern(request)? }))
-    }),
+    Route::prefix("/broken/", |state, _, request| Ok(Reply::stream(state.pattern(request)?.then(Then::Fail)))),
+    Route::prefix("/collapsing/", |state, _, request| Ok(Reply::stream(state.pattern(request)?.then(Then::Panic)))),
     Route::prefix("/error/", |state, _, request| Err(Error::typed("Asked", state.number(request)?))),
     Route::prefix("/panic/", |state, _, request| panic!("asked for {}", state.number(request)?)),
 ]);
@@ -143,7 +139,7 @@ impl State {
     fn pattern(&mut self, request: &Request<'_>) -> Result<Pattern> {
         let number = u64::from_str_radix(&self.number(request)?, 16)?;
         let bytes = request.query().unwrap_or("0").parse()?;
-        Ok(Pattern { number: number.to_le_bytes(), position: 0, bytes, then: Then::End })
+        Ok(Pattern::keyed(number, bytes))
     }
 
     fn show(&self, context: &Context<'_>) -> Reply {
@@ -203,36 +199,5 @@ fn digest(state: &mut State, _: &Context<'_>, request: &Request<'_>) -> Result {
 }
 
 fn big(state: &mut State, _: &Context<'_>, request: &Request<'_>) -> Result {
-    let mut bytes = Vec::new();
-    state.pattern(request)?.read_to_end(&mut bytes)?;
-    Ok(bytes.into())
-}
-
-/// Bytes that depend on their number and their position, and what comes behind them.
-struct Pattern {
-    number: [u8; 8],
-    position: u64,
-    bytes: u64,
-    then: Then,
-}
-
-enum Then {
-    End,
-    Fail,
-    Panic,
-}
-
-impl Read for Pattern {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = (self.bytes - self.position).min(buffer.len() as u64) as usize;
-        for byte in &mut buffer[..left] {
-            *byte = self.number[(self.position % 8) as usize] ^ (self.position % 251) as u8;
-            self.position += 1;
-        }
-        match self.then {
-            Then::Fail if left == 0 => Err(std::io::Error::other("asked to fail")),
-            Then::Panic if left == 0 => panic!("asked to collapse"),
-            _ => Ok(left),
-        }
-    }
+    Ok(state.pattern(request)?.read_whole().into())
 }

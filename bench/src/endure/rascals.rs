@@ -7,9 +7,20 @@ use std::time::Duration;
 use crate::clock::Deadline;
 use crate::freezes::{Load, PATIENCE, Random, Timekeeper, Wire, get, post};
 
-/// What they do.
-#[derive(Clone, Copy, Debug)]
-enum Deed {
+/// One list for both: what there is, and what can be drawn.
+macro_rules! deeds {
+    ($($(#[$meaning:meta])* $deed:ident,)*) => {
+        /// What they do.
+        #[derive(Clone, Copy, Debug)]
+        enum Deed {
+            $($(#[$meaning])* $deed,)*
+        }
+
+        const DEEDS: &[Deed] = &[$(Deed::$deed),*];
+    };
+}
+
+deeds! {
     /// A call that fails, and another behind it on the same connection.
     Error,
     Panic,
@@ -43,38 +54,6 @@ enum Deed {
     HeadForEver,
     BodyForEver,
 }
-
-const DEEDS: [Deed; 26] = {
-    use Deed::*;
-    [
-        Error,
-        Panic,
-        FailedEvent,
-        PanickedEvent,
-        NoRoute,
-        WrongMethod,
-        OutsideHook,
-        BrokenStream,
-        CollapsingStream,
-        NoRequest,
-        BareLineFeed,
-        TwoLengths,
-        BrokenChunk,
-        EndlessHead,
-        LargeBody,
-        Nothing,
-        NothingReset,
-        HalfHead,
-        HalfHeadReset,
-        HalfBody,
-        HalfBodyReset,
-        HalfClosed,
-        AnswerUnread,
-        AnswerReset,
-        HeadForEver,
-        BodyForEver,
-    ]
-};
 
 const ECHO: &str = "/echo/0000000000000000";
 

@@ -22,39 +22,24 @@ pub(super) enum Variant {
     Bare,
 }
 
-static FULL: App<Function> = App::<Function>::new(&[
-    Route::initialize(|function, context| hook(function, context, Hook::Initialize)),
-    Route::pre_freeze(|function, context| hook(function, context, Hook::PreFreeze)),
-    Route::pre_stop(|function, context| hook(function, context, Hook::PreStop)),
-    Route::on_thaw(thaw),
-    Route::invoke(call),
-    Route::prefix("/call/", call),
-    Route::get("/fixed", |_, _, _| Ok(FIXED.into())),
-])
-.health_path("/health")
-.observe_hooks(observe);
+const INITIALIZE: Route<Function> = Route::initialize(|function, context| hook(function, context, Hook::Initialize));
+const PRE_FREEZE: Route<Function> = Route::pre_freeze(|function, context| hook(function, context, Hook::PreFreeze));
+const PRE_STOP: Route<Function> = Route::pre_stop(|function, context| hook(function, context, Hook::PreStop));
+const THAW: Route<Function> = Route::on_thaw(thaw);
+const EVENT: Route<Function> = Route::invoke(call);
+const CALL: Route<Function> = Route::prefix("/call/", call);
+const SHORT: Route<Function> = Route::get("/fixed", |_, _, _| Ok(FIXED.into()));
 
-static STRICT: App<Function> = App::<Function>::new(&[
-    Route::initialize(|function, context| hook(function, context, Hook::Initialize)),
-    Route::pre_freeze(|function, context| hook(function, context, Hook::PreFreeze)),
-    Route::pre_stop(|function, context| hook(function, context, Hook::PreStop)),
-    Route::on_thaw(thaw),
-    Route::invoke(call),
-    Route::prefix("/call/", call),
-    Route::get("/fixed", |_, _, _| Ok(FIXED.into())),
-])
-.health_path("/health")
-.observe_hooks(observe)
-.require_control_path();
+static FULL: App<Function> = App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, THAW, EVENT, CALL, SHORT])
+    .health_path("/health")
+    .observe_hooks(observe);
 
-static BARE: App<Function> = App::<Function>::new(&[
-    Route::on_thaw(thaw),
-    Route::invoke(call),
-    Route::prefix("/call/", call),
-    Route::get("/fixed", |_, _, _| Ok(FIXED.into())),
-])
-.health_path("/health")
-.observe_hooks(observe);
+static STRICT: App<Function> = App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, THAW, EVENT, CALL, SHORT])
+    .health_path("/health")
+    .observe_hooks(observe)
+    .require_control_path();
+
+static BARE: App<Function> = App::new(&[THAW, EVENT, CALL, SHORT]).health_path("/health").observe_hooks(observe);
 
 impl Variant {
     pub(super) fn app(self) -> &'static App<Function> {
