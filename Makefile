@@ -12,6 +12,9 @@ BIN     ?=
 # For `make run`: arguments of the binary. For `make test`: arguments of `cargo test`.
 ARGS    ?=
 
+# What is built is named below by its path in target/, wherever the environment sends other builds.
+unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
+
 TRIPLE   := $(ARCH)-unknown-linux-musl
 # What panics print of the way there is of no use in a stripped binary, and two fifths of its bytes.
 FEATURES := no_backtrace $(if $(filter on_tiny_http,$(EXAMPLE)),tiny_http)
