@@ -6,6 +6,8 @@
 //!
 //! A broken promise is a panic. The only state is the input: the same bytes always do the same.
 
+#[cfg(feature = "inspector")]
+mod arguments;
 mod chunked;
 mod connection;
 mod dispatch;
@@ -18,7 +20,9 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of the folder of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: &[(&str, Target)] = &[
+    #[cfg(feature = "inspector")]
+    ("arguments", arguments::run),
     ("head", head::run),
     ("chunked", chunked::run),
     ("connection", connection::run),
@@ -125,39 +129,24 @@ mod tests {
         }
     }
 
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn head_keeps_its_promises() {
-        replay("head");
+    macro_rules! replayed {
+        ($($(#[$when:meta])? $target:ident)*) => {$(
+            #[test]
+            #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
+            $(#[$when])?
+            fn $target() {
+                replay(stringify!($target));
+            }
+        )*};
     }
 
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn chunked_keeps_its_promises() {
-        replay("chunked");
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn connection_keeps_its_promises() {
-        replay("connection");
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn dispatch_keeps_its_promises() {
-        replay("dispatch");
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn environment_keeps_its_promises() {
-        replay("environment");
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "every case byte by byte: seconds become an hour")]
-    fn reply_keeps_its_promises() {
-        replay("reply");
+    replayed! {
+        #[cfg(feature = "inspector")] arguments
+        head
+        chunked
+        connection
+        dispatch
+        environment
+        reply
     }
 }

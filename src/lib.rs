@@ -103,6 +103,8 @@
 //! - `tiny_http`: the module `tiny_http`, the same functions on a server of that crate. It starts threads.
 
 mod app;
+#[cfg(all(any(test, fuzzing), feature = "inspector"))]
+mod arguments;
 mod config;
 mod context;
 mod dispatch;

@@ -97,11 +97,11 @@ const OURS: [&str; 7] = [
     "FC_HOOKS_LOG_MARKERS",
 ];
 
-fn shown(config: &Config) -> String {
+pub(super) fn shown(config: &Config) -> String {
     format!("{config:?}")
 }
 
-fn check(config: &Config) {
+pub(super) fn check(config: &Config) {
     assert_eq!(config.limits.check(), Ok(()));
     let listen: Listen = config.listen.to_string().parse().expect("it was accepted before");
     assert_eq!(listen, config.listen);
