@@ -42,7 +42,8 @@ impl<'a> Request<'a> {
     /// could pass for another part of the line (C-LOG-1), and of bounded length.
     pub(crate) fn logged_id(&self) -> &'a str {
         let id = self.headers.get("x-fc-request-id").unwrap_or_default();
-        let shown = id.bytes().take(LOGGED_ID_BYTES_MAX).take_while(u8::is_ascii_graphic).count();
+        let most = id.len().min(LOGGED_ID_BYTES_MAX);
+        let shown = id.as_bytes()[..most].iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(most);
         if shown == 0 { NO_ID } else { &id[..shown] }
     }
 
