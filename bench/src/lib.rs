@@ -30,6 +30,7 @@ pub mod load;
 pub mod measure;
 pub mod output;
 pub mod platform;
+pub mod random;
 pub mod report;
 pub mod results;
 pub mod stats;

@@ -31,8 +31,8 @@ fn main() -> ExitCode {
         Command::Density(it) => measure(&it.common, &Measures { density: Some(it.own.clone()), ..Measures::default() }),
         Command::Bench(it) => measure(&it.common, &it.own.clone().into()),
         Command::Attack(args) => attack(args),
-        Command::Freezes(args) => freezes::run(args, &mut report::bench::Bar::default()),
-        Command::Endure(args) => endure::run(args, &mut report::bench::Bar::default()),
+        Command::Freezes(args) => bout(&args.common, freezes::run(args, &mut report::bench::Bar::default())),
+        Command::Endure(args) => bout(&args.common, endure::run(args, &mut report::bench::Bar::default())),
         Command::Report(args) => show_again(args),
     });
     cleanup::wait_if_interrupted();
@@ -86,6 +86,14 @@ fn attack(args: &attack::Args) -> Result<Outcome> {
         write(path, &report::json(&report))?;
     }
     Ok((report.table(), u8::from(!report.is_good())))
+}
+
+fn bout(args: &freezes::Common, done: Result<freezes::Report>) -> Result<Outcome> {
+    let report = done?;
+    if let Some(path) = &args.json {
+        write(path, &report::json(&report))?;
+    }
+    Ok((freezes::text(&report), u8::from(report.faults > 0)))
 }
 
 fn show_again(args: &ReportArgs) -> Result<Outcome> {

@@ -151,7 +151,7 @@ fn counts_add_up_and_who_cannot_be_counted_is_named() {
     let why = |what: &str| results.skipped.iter().find(|skipped| skipped.what == what).map(|it| it.reason.as_str());
     assert!(why("counts of ends").is_some_and(|why| why.starts_with("it exited with code ")), "{:?}", results.skipped);
     if let Some(why) = why("instructions of a start") {
-        eprintln!("skipped: instructions: {why}");
+        common::skip(format!("instructions: {why}"));
         assert_eq!(counts.instructions, None);
     } else {
         let late = why("instructions of well");
@@ -218,13 +218,13 @@ fn containers_are_started_and_removed() {
 /// The project's own binary, linked so that it runs from a scratch image.
 fn static_program() -> Option<PathBuf> {
     if let Err(why) = fc_bench::subject::engine_answers() {
-        eprintln!("skipped: no Docker engine answers: {why}");
+        common::skip(format!("no Docker engine answers: {why}"));
         return None;
     }
     let root = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc can be started");
     let root = String::from_utf8_lossy(&root.stdout).trim().to_owned();
     if !Path::new(&root).join("lib/rustlib").join(STATIC_TARGET).exists() {
-        eprintln!("skipped: the target {STATIC_TARGET} is not installed");
+        common::skip(format!("the target {STATIC_TARGET} is not installed"));
         return None;
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -76,7 +76,7 @@ fn the_binary_as_a_process() {
 #[ignore = "a quarter of a minute: make test-all"]
 fn the_examples_as_processes() {
     if !Path::new(WORKSPACE).join("examples").exists() {
-        eprintln!("skipped: there are no examples");
+        common::skip("there are no examples");
         return;
     }
     for (name, path) in build(&["--examples"]) {
@@ -171,7 +171,7 @@ fn relabel(image: &str) {
 fn engine_answers() -> bool {
     let answers = fc_bench::subject::engine_answers();
     if let Err(why) = &answers {
-        eprintln!("skipped: no Docker engine answers: {why}");
+        common::skip(format!("no Docker engine answers: {why}"));
     }
     answers.is_ok()
 }
@@ -181,7 +181,7 @@ fn has_static_target() -> bool {
     let root = String::from_utf8_lossy(&root.stdout).trim().to_owned();
     let there = Path::new(&root).join("lib/rustlib").join(STATIC_TARGET).exists();
     if !there {
-        eprintln!("skipped: the target {STATIC_TARGET} is not installed");
+        common::skip(format!("the target {STATIC_TARGET} is not installed"));
     }
     there
 }

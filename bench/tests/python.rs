@@ -13,7 +13,7 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/subjects/sample
 fn has_python() -> bool {
     let there = Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
     if !there {
-        eprintln!("skipped: there is no python3 here");
+        common::skip("there is no python3 here");
     }
     there
 }

@@ -222,7 +222,10 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
 /// What a host and a port are made of (RFC 3986 §3.2.2). More than that, a comma say, is two hosts to some readers.
 fn is_authority_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=' | b':' | b'[' | b']' | b'%')
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=' | b':' | b'[' | b']' | b'%'
+        )
 }
 
 fn within_body_limit(length: u64, limits: &Limits) -> Result<usize, ProtocolError> {

@@ -145,15 +145,18 @@ impl Outbox {
     /// Pulls the next piece of a streamed body, once everything before it is sent.
     pub(crate) fn pull(&mut self) -> Pulled {
         let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming outbox is pulled") };
+        let chunked = stream.end == BodyEnd::Chunked;
         let mut data = Vec::with_capacity(STREAM_CHUNK_BYTES);
-        let wanted = usize::try_from(stream.left).unwrap_or(usize::MAX).min(STREAM_CHUNK_BYTES);
+        // The line end behind a chunk has its room here too.
+        let most = STREAM_CHUNK_BYTES - if chunked { CHUNK_END.len() } else { 0 };
+        let wanted = usize::try_from(stream.left).unwrap_or(usize::MAX).min(most);
         data.resize(wanted, 0);
         let bytes = match if wanted == 0 { Ok(0) } else { stream.source.read(&mut data) } {
             Ok(0) if stream.left > 0 && matches!(stream.end, BodyEnd::Length(_)) => {
                 return Pulled::Failed(stream, io::Error::other("the stream ended before its length"));
             }
             Ok(0) => {
-                if stream.end == BodyEnd::Chunked {
+                if chunked {
                     self.head.extend_from_slice(encode::LAST_CHUNK);
                 }
                 return Pulled::Last(stream);
@@ -161,15 +164,13 @@ impl Outbox {
             Ok(bytes) => bytes,
             Err(error) => return Pulled::Failed(stream, error),
         };
-        if stream.end == BodyEnd::Chunked {
+        data.truncate(bytes);
+        if chunked {
             encode::chunk_size(&mut self.head, bytes);
-            data.truncate(bytes);
-            data.extend_from_slice(b"\r\n");
-        } else {
-            data.truncate(bytes);
+            data.extend_from_slice(CHUNK_END);
         }
         self.body = Bytes::Owned(data);
-        if stream.end != BodyEnd::Chunked && stream.left != u64::MAX {
+        if !chunked && stream.left != u64::MAX {
             stream.left -= bytes as u64;
             if stream.left == 0 {
                 return Pulled::Last(stream);
@@ -187,6 +188,8 @@ impl Outbox {
     }
 }
 
+const CHUNK_END: &[u8] = b"\r\n";
+
 /// 205: the client clears its form; RFC 9110 §15.3.6 allows no content.
 const RESET_CONTENT: u16 = 205;
 
@@ -199,5 +202,34 @@ fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
         (_, Body::Stream(_, Some(bytes))) => BodyEnd::Length(*bytes),
         (_, Body::Stream(_, None)) if http10 => BodyEnd::Close,
         (_, Body::Stream(_, None)) => BodyEnd::Chunked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::Framing;
+    use crate::reply::Reply;
+
+    /// A full chunk stays in the memory that it was read into, and counts as nothing beside others.
+    #[test]
+    fn a_streams_chunk_is_bounded_to_the_byte() {
+        for http10 in [false, true] {
+            let shape = Shape { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
+            let mut outbox = Outbox::default();
+            let reply = Reply::stream(io::repeat(b'x'));
+            let unfinished = Some(Marker::Invoke);
+            let answer = Answer { reply, failed: false, close: false, dropped: false, unfinished };
+            outbox.take(answer, &shape, "GET", "-", true);
+            let head_bytes = outbox.unsent().0.len();
+            outbox.sent(head_bytes);
+            for _ in 0..3 {
+                assert!(matches!(outbox.pull(), Pulled::More));
+                let (head, body) = outbox.unsent();
+                let whole = head.len() + body.len();
+                assert_eq!((body.len(), outbox.held()), (STREAM_CHUNK_BYTES, 0), "HTTP/1.0: {http10}");
+                outbox.sent(whole);
+            }
+        }
     }
 }

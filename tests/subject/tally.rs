@@ -17,7 +17,6 @@ pub struct State {
     calls: u64,
     sum: u64,
     /// Calls with number 0.
-    others: u64,
     thaws: u64,
     /// In the order of [`EVIDENCE`].
     evidence: [u64; 5],
@@ -116,7 +115,6 @@ impl State {
     fn count(&mut self, text: &str) -> Result<u64> {
         let number = u64::from_str_radix(text, 16)?;
         if number == 0 {
-            self.others += 1;
             return Ok(0);
         }
         self.calls += 1;
@@ -145,12 +143,12 @@ impl State {
     fn show(&self, context: &Context<'_>) -> Reply {
         let counts = context.lifecycle().counts();
         json!({
-            "calls": self.calls, "sum": format!("{:016x}", self.sum), "others": self.others,
+            "calls": self.calls, "sum": format!("{:016x}", self.sum),
             "thaws": self.thaws, "evidence": self.evidence, "initialize": self.initialize,
             "pre_freeze": self.pre_freeze, "pre_stop": self.pre_stop,
             "lifecycle": {
                 "initialized": counts.initialized, "initialize_failed": counts.initialize_failed,
-                "frozen": counts.frozen, "thawed": counts.thawed, "replayed": counts.replayed,
+                "thawed": counts.thawed,
             },
         })
         .into()

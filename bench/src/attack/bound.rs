@@ -89,10 +89,11 @@ mod tests {
         assert_eq!(kb(&terms(&least, 10, 20)), base + 30);
     }
 
-    /// The number that the documents give for the defaults.
+    /// The number that SECURITY.md gives for the defaults.
     #[test]
-    fn the_defaults_need_less_than_a_usual_instance_has() {
-        let all = kb(&terms(&Limits::default(), 500, 400));
-        assert!((370 * 1024..400 * 1024).contains(&all), "{all} kB");
+    fn the_defaults_are_as_documented() {
+        let terms = terms(&Limits::default(), 0, 0);
+        let of = |what| terms.iter().find(|term| term.what == what).map(|term| term.kb);
+        assert_eq!(of("connections").zip(of("buffered_bytes_max")), Some((65 * 1024, 256 * 1024)));
     }
 }

@@ -27,7 +27,7 @@ use self::outcome::{Descriptors, Memory as MemoryFigures, Windows};
 pub use self::outcome::{Outcome, Report};
 use self::table::{ATTACKS, Attack};
 use crate::clock::Deadline;
-use crate::contest::{Call, Client, Contender, Instance, Memory, Processors, Progress, Start};
+use crate::contest::{Call, Client, Contender, Instance, Memory, Processors, Progress, Start, proc_fs};
 use crate::error::{Error, Result};
 use crate::http::Conn;
 use crate::measure::machine;
@@ -168,7 +168,8 @@ impl Field {
         let (kept, fresh) = (begin(Way::Kept), begin(Way::Fresh));
         let army = Army::raise(address, (0..attack.connections).map(attack.script).collect(), client.clone());
         let descriptors = Descriptors { before, most: before, after: None };
-        let mut scene = Scene { instance, kept, fresh, army, descriptors, kernel_kb: kernel_kb(), in_place: 0 };
+        let mut scene =
+            Scene { instance, kept, fresh, army, descriptors, kernel_kb: proc_fs::tcp_kb().unwrap_or(0), in_place: 0 };
         self.windows(attack, &mut scene);
         self.aftermath(attack, scene, ready_kb)
     }
@@ -208,15 +209,17 @@ impl Field {
             let _ = Deadline::after(ARRIVAL_WAIT).until(all);
             scene.in_place = scene.in_place.max(scene.army.arrived());
             scene.window(Windows::attacked(cycle), self.window);
-            scene.descriptors.most = scene.descriptors.most.max(open_descriptors(scene.instance.pid()).unwrap_or(0));
-            scene.kernel_kb = scene.kernel_kb.max(kernel_kb());
+            scene.descriptors.most =
+                scene.descriptors.most.max(proc_fs::descriptors(scene.instance.pid()).unwrap_or(0));
+            scene.kernel_kb = scene.kernel_kb.max(proc_fs::tcp_kb().unwrap_or(0));
             if attack.until_the_end && cycle + 1 == self.cycles {
                 return;
             }
             scene.army.rest();
             // Its own two connections stay. What never leaves is seen at the end.
             let few = scene.descriptors.before + 2;
-            let left = || open_descriptors(scene.instance.pid()).is_none_or(|count| count <= few).then_some(());
+            let left =
+                || proc_fs::descriptors(scene.instance.pid()).ok().is_none_or(|count| count <= few).then_some(());
             let _ = Deadline::after(LEAVE_WAIT).until(left);
         }
         scene.window(Windows::quiet(self.cycles), self.window);
@@ -234,14 +237,14 @@ impl Field {
         let mut toll = None;
         if !attack.until_the_end {
             toll = army.take().map(Army::dismiss).transpose()?;
-            let back = || open_descriptors(pid).filter(|count| *count == descriptors.before);
-            let after = Deadline::after(LEAVE_WAIT).until(back).or_else(|| open_descriptors(pid));
+            let back = || proc_fs::descriptors(pid).ok().filter(|count| *count == descriptors.before);
+            let after = Deadline::after(LEAVE_WAIT).until(back).or_else(|| proc_fs::descriptors(pid).ok());
             descriptors.after = after;
             memory.after_kb = Memory::of(pid).ok().map(|memory| memory.resident_kb);
         }
         match instance.try_exit() {
             Some(status) => faults.push(format!("the server did not survive: {status}")),
-            None => memory.peak_kb = peak_kb(pid)?,
+            None => memory.peak_kb = proc_fs::peak_kb(pid)?,
         }
         instance.signal(Signal::TERM);
         let exit = Deadline::after(EXIT_WAIT).until(|| instance.try_exit());
@@ -334,37 +337,13 @@ fn raise_descriptors() -> Result<()> {
         .map_err(|cause| Error::failed("raise", "the number of descriptors", cause))
 }
 
-fn open_descriptors(pid: u32) -> Option<usize> {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
-}
-
 /// Once the connection of the first calls is gone.
 fn steady_descriptors(pid: u32) -> Result<usize> {
     let mut last = (0, 0);
     let steady = Deadline::after(READY_WAIT).until(|| {
-        let count = open_descriptors(pid)?;
+        let count = proc_fs::descriptors(pid).ok()?;
         last = if last.0 == count { (count, last.1 + 1) } else { (count, 0) };
         (last.1 >= 10).then_some(count)
     });
     steady.ok_or_else(|| Error::failed("count", "the server's descriptors", "their number does not settle"))
-}
-
-fn peak_kb(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&path).map_err(|cause| Error::failed("read", &path, cause))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = line.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse().ok());
-    peak.ok_or_else(|| Error::failed("understand", &path, "there is no VmHWM"))
-}
-
-/// What the kernel holds for TCP connections, of everybody on this machine; 0 where it does not tell.
-fn kernel_kb() -> u64 {
-    let first = |path: &str, before: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(path).ok()?;
-        text.split(before).nth(1)?.split_whitespace().next()?.parse().ok()
-    };
-    // The first line that ends with `mem` is TCP's.
-    let pages = first("/proc/net/sockstat", " mem ");
-    let page_kb = first("/proc/self/smaps", "KernelPageSize:");
-    pages.zip(page_kb).map_or(0, |(pages, page_kb)| pages * page_kb)
 }

@@ -6,7 +6,7 @@
 mod cage;
 mod client;
 mod pin;
-mod proc_fs;
+pub mod proc_fs;
 mod roster;
 mod rounds;
 mod stage;

@@ -15,6 +15,8 @@ pub struct Memory {
     pub proportional_kb: u64,
     /// The pages that it shares with nobody: what one more instance costs.
     pub private_kb: u64,
+    /// The pages that no file stands behind: heap and stack.
+    pub anonymous_kb: u64,
 }
 
 impl Memory {
@@ -35,6 +37,7 @@ impl Memory {
             resident_kb: sum.resident_kb + one.resident_kb,
             proportional_kb: sum.proportional_kb + one.proportional_kb,
             private_kb: sum.private_kb + one.private_kb,
+            anonymous_kb: sum.anonymous_kb + one.anonymous_kb,
         }))
     }
 
@@ -44,6 +47,7 @@ impl Memory {
             resident_kb: field("Rss")?,
             proportional_kb: field("Pss")?,
             private_kb: field("Private_Clean")? + field("Private_Dirty")?,
+            anonymous_kb: field("Anonymous")?,
         })
     }
 }
@@ -90,6 +94,48 @@ impl Faults {
     }
 }
 
+/// The most memory that one process has had in memory so far, in kilobytes.
+///
+/// # Errors
+/// When the process has ended.
+pub fn peak_kb(pid: u32) -> Result<u64> {
+    of_process(pid, "status", |text| field_kb(text, "VmHWM"))
+}
+
+/// How many descriptors one process has open.
+///
+/// # Errors
+/// When the process has ended.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    entries(pid, "fd")
+}
+
+/// How many threads one process has.
+///
+/// # Errors
+/// When the process has ended.
+pub fn threads(pid: u32) -> Result<usize> {
+    entries(pid, "task")
+}
+
+/// Whether one process sleeps, waiting for something.
+///
+/// # Errors
+/// When the process has ended.
+pub fn is_asleep(pid: u32) -> Result<bool> {
+    of_process(pid, "stat", |stat| Some(stat.rsplit(')').next()?.trim_start().starts_with('S')))
+}
+
+/// What the kernel holds for TCP connections, of everybody on this machine, in kilobytes.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn tcp_kb() -> Result<u64> {
+    // The first line that ends with `mem` is TCP's.
+    let pages = |text: &str| text.split(" mem ").nth(1)?.split_whitespace().next()?.parse::<u64>().ok();
+    Ok(read(Path::new("/proc/net/sockstat"), pages)? * page_kb()?)
+}
+
 /// A process and everything that it has started and that still runs, itself first.
 pub fn family(pid: u32) -> Vec<u32> {
     let mut members = vec![pid];
@@ -115,9 +161,12 @@ fn members(pid: u32) -> impl Iterator<Item = u32> {
 /// When the kernel does not tell.
 pub fn available_kb() -> Result<u64> {
     let available_kb = read(Path::new("/proc/meminfo"), |text| field_kb(text, "MemAvailable"))?;
-    let page_kb = read(Path::new("/proc/self/smaps"), |text| field_kb(text, "KernelPageSize"))?;
     let pages = read(Path::new("/proc/zoneinfo"), |text| Some(pages_at_hand(text)))?;
-    Ok(available_kb + pages * page_kb)
+    Ok(available_kb + pages * page_kb()?)
+}
+
+fn page_kb() -> Result<u64> {
+    read(Path::new("/proc/self/smaps"), |text| field_kb(text, "KernelPageSize"))
 }
 
 /// Each zone has a list for each processor, with a line like `count: 12`.
@@ -128,6 +177,12 @@ fn pages_at_hand(zoneinfo: &str) -> u64 {
 
 fn of_process<T>(pid: u32, file: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
     read(Path::new(&format!("/proc/{pid}/{file}")), parse)
+}
+
+fn entries(pid: u32, folder: &str) -> Result<usize> {
+    let path = format!("/proc/{pid}/{folder}");
+    let listed = std::fs::read_dir(&path).map_err(|cause| Error::failed("read", &path, cause))?;
+    Ok(listed.count())
 }
 
 fn read<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
@@ -149,13 +204,13 @@ mod tests {
         00400000-7ffd03b9f000 ---p 00000000 00:00 0                              [rollup]\n\
         Rss:                 488 kB\nPss:                 120 kB\nPss_Dirty:            84 kB\nPss_Anon:  84 kB\n\
         Shared_Clean:        400 kB\nShared_Dirty:          0 kB\nPrivate_Clean:         4 kB\n\
-        Private_Dirty:        84 kB\nReferenced:          488 kB\n";
+        Private_Dirty:        84 kB\nReferenced:          488 kB\nAnonymous:            80 kB\n";
 
     #[test]
     fn memory_is_read_from_its_own_lines() {
-        let memory = Memory { resident_kb: 488, proportional_kb: 120, private_kb: 88 };
+        let memory = Memory { resident_kb: 488, proportional_kb: 120, private_kb: 88, anonymous_kb: 80 };
         assert_eq!(Memory::parse(ROLLUP), Some(memory));
-        for missing in ["Rss", "Pss:", "Private_Clean", "Private_Dirty"] {
+        for missing in ["Rss", "Pss:", "Private_Clean", "Private_Dirty", "Anonymous"] {
             assert_eq!(Memory::parse(&ROLLUP.replace(missing, "Other:")), None, "{missing}");
         }
         assert_eq!(Memory::parse(""), None);
@@ -183,7 +238,10 @@ mod tests {
         let memory = Memory::of(pid).unwrap();
         assert!(memory.resident_kb >= memory.proportional_kb && memory.proportional_kb >= memory.private_kb);
         assert!(memory.private_kb > 0 && Faults::of(pid).unwrap().minor > 0);
-        assert!(available_kb().unwrap() > 0);
+        assert!(available_kb().unwrap() > 0 && tcp_kb().is_ok());
+        assert!(
+            peak_kb(pid).unwrap() >= memory.private_kb && descriptors(pid).unwrap() > 2 && threads(pid).unwrap() > 1
+        );
         assert!(Memory::of(u32::MAX).unwrap_err().to_string().contains("smaps_rollup"));
     }
 

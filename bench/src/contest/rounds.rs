@@ -1,16 +1,14 @@
 //! The order within a round.
 
+use crate::random::Random;
+
 /// The numbers below `count` in an order that depends on seed and round alone, so that no contender always follows
 /// the same other one, and a run can be repeated.
 pub fn shuffled(count: usize, seed: u64, round: u32) -> Vec<usize> {
-    let mut state = seed ^ (u64::from(round) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(seed ^ (u64::from(round) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {
-        // SplitMix64; the bias of the remainder is far below what an order can matter.
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        order.swap(last, ((mixed ^ (mixed >> 31)) % (last as u64 + 1)) as usize);
+        order.swap(last, random.within(0, last as u64) as usize);
     }
     order
 }

@@ -18,7 +18,7 @@ use crate::clock::Deadline;
 use crate::contest::Progress;
 use crate::error::Result;
 use crate::freezer::Way;
-use crate::freezes::{Common, LIMIT, PATIENCE, Plan, Rhythm, Stage, Until, Wire, bout, limits};
+use crate::freezes::{Common, LIMIT, PATIENCE, Plan, Report, Rhythm, Stage, Until, Wire, bout, limits};
 
 /// Some freezes a second.
 const RHYTHM: Rhythm = Rhythm { awake_ms_max: 400, frozen_ms_max: 1500 };
@@ -39,15 +39,16 @@ pub struct Args {
     #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = crate::freezes::parse_way)]
     way: Way,
 
+    /// What all bouts are told
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
 }
 
 /// Endures.
 ///
 /// # Errors
 /// When it cannot be tried.
-pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<(String, u8)> {
+pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "endure",
         start: args.common.start(None, args.way, &[("FC_HOOKS_LIMITS", &limits())])?,
@@ -61,7 +62,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<(String, u8)> {
         overture: initialize_badly,
         failing_thaws: true,
     };
-    args.common.conclude(&bout(&plan, progress)?)
+    bout(&plan, progress)
 }
 
 /// The initializer is abandoned by its caller, fails, panics, succeeds, and is called once more.
@@ -73,8 +74,13 @@ fn initialize_badly(stage: &mut Stage) -> Result<Vec<String>> {
     });
     faults.extend(abandoned.err());
     // Its answer goes nowhere, but it has run.
-    while stage.tally()?.initialize == 0 {
-        std::thread::sleep(Duration::from_millis(1));
+    let ran = Deadline::after(PATIENCE).until(|| match stage.tally() {
+        Ok(tally) => (tally.initialize > 0).then_some(Ok(())),
+        Err(cause) => Some(Err(cause)),
+    });
+    match ran {
+        Some(ran) => ran?,
+        None => faults.push("the initializer whose caller had gone did not run".to_owned()),
     }
     let mut first = None;
     for (handler, status) in [("fail", 404), ("panic", 404), ("", 200), ("", 200), ("fail", 200)] {

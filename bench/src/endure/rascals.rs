@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::freezes::{Load, PATIENCE, Random, Timekeeper, Wire, get, post};
+use crate::freezes::{Load, PATIENCE, Timekeeper, Wire, get, post};
+use crate::random::Random;
 
 /// One list for both: what there is, and what can be drawn.
 macro_rules! deeds {

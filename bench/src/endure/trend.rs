@@ -72,7 +72,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::freezes::Random;
+    use crate::random::Random;
 
     /// Ten minutes by the second: this much a second, and noise that stays for some seconds.
     fn samples(rise: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::trend::Trend;
-use crate::contest::Faults;
-use crate::error::{Error, Result};
+use crate::contest::{Faults, Memory, proc_fs};
+use crate::error::Result;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -55,8 +55,8 @@ impl Watch {
     /// When the process has ended.
     pub fn look(&mut self) -> Result<()> {
         let at = self.began.elapsed().as_secs_f64();
-        let (anonymous_kb, resident_kb) = (self.memory_kb("Anonymous:")?, self.memory_kb("Rss:")?);
-        let (descriptors, threads) = (self.descriptors()?, entries(self.pid, "task")?);
+        let Memory { anonymous_kb, resident_kb, .. } = Memory::of(self.pid)?;
+        let (descriptors, threads) = (self.descriptors()?, proc_fs::threads(self.pid)?);
         let minor_faults = Faults::of(self.pid)?.minor;
         self.samples.push(Sample { at, anonymous_kb, resident_kb, descriptors, threads, minor_faults });
         Ok(())
@@ -67,7 +67,7 @@ impl Watch {
     /// # Errors
     /// When the process has ended.
     pub fn descriptors(&self) -> Result<usize> {
-        entries(self.pid, "fd")
+        proc_fs::descriptors(self.pid)
     }
 
     /// All looks so far.
@@ -75,25 +75,11 @@ impl Watch {
         &self.samples
     }
 
-    fn memory_kb(&self, name: &str) -> Result<u64> {
-        let path = format!("/proc/{}/smaps_rollup", self.pid);
-        let text = std::fs::read_to_string(&path).map_err(|cause| Error::failed("read", &path, cause))?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        let number = line.trim().trim_end_matches(" kB").parse();
-        number.map_err(|_| Error::failed("understand", path, format!("there is no {name}")))
-    }
-
     /// How its memory goes.
     pub fn trend(&self) -> Option<Trend> {
         let of = |sample: &Sample| (sample.at, sample.anonymous_kb as f64);
         Trend::of(&self.samples.iter().map(of).collect::<Vec<_>>())
     }
-}
-
-fn entries(pid: u32, folder: &str) -> Result<usize> {
-    let path = format!("/proc/{pid}/{folder}");
-    let listed = std::fs::read_dir(&path).map_err(|cause| Error::failed("read", &path, cause))?;
-    Ok(listed.count())
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use super::driver::{Driver, Figures};
 use super::load::Load;
-use super::plan::{Random, Rhythm};
+use super::plan::Rhythm;
 use super::stage::{Stage, Start, Tally};
 use super::timekeeper::Timekeeper;
 use crate::clock::Deadline;
 use crate::contest::Progress;
 use crate::endure::{Sample, Trend, Watch};
 use crate::error::Result;
+use crate::random::Random;
 use crate::subject::Exit;
 
 /// What memory may grow by in a minute, in kB, beyond its noise.
@@ -69,7 +70,7 @@ pub struct Plan<'a> {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -122,13 +123,18 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     let began = Instant::now();
     let mut stage = Stage::start(&plan.start)?;
     let way = stage.way();
-    let opening = (plan.overture)(&mut stage)?;
+    let opening = match ((plan.overture)(&mut stage), stage.lost()) {
+        (Ok(faults), _) => faults,
+        // Without an instance there is no more to try.
+        (Err(_), Some(lost)) => return Ok(broken_off(plan, way, began, lost)),
+        (Err(cause), None) => return Err(cause),
+    };
     let mut watch = stage.pid().map(Watch::new);
     let before = watch.as_ref().map(Watch::descriptors).transpose()?;
     let time = Timekeeper::default();
     let load = Load::new(stage.addr(), &time, plan.limit, plan.clients, plan.rest_ms_max);
     let mut driver = Driver::new(&mut stage, &time, &load, plan.limit)?;
-    opening.into_iter().for_each(|fault| driver.blame(fault));
+    opening.into_iter().for_each(|fault| driver.load.blame(fault));
 
     let closed = drive(plan, &mut driver, &mut watch, progress).and_then(|()| {
         let come_back = |before| watch.as_ref().map(|watch| come_back(watch, before).map(|after| (before, after)));
@@ -137,14 +143,14 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     let (tally, descriptors) = match (closed, driver.stage.lost()) {
         (Ok(closed), _) => closed,
         (Err(_), Some(lost)) => {
-            driver.blame(lost);
+            driver.load.blame(lost);
             (Tally::default(), None)
         }
         (Err(cause), None) => return Err(cause),
     };
     judge_end(&mut driver, descriptors, watch.as_ref());
     let figures = driver.figures.clone();
-    let (mut faults, mut fault_texts) = driver.faults();
+    let (mut faults, mut fault_texts) = driver.load.faults();
     let exit = stage.stop()?;
     let panics = stage.panics();
     let mut more: Vec<String> = panics.into_iter().map(|line| format!("it panicked: {line}")).collect();
@@ -170,6 +176,20 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
         faults,
         fault_texts,
     })
+}
+
+/// The instance was lost before there was any load.
+fn broken_off(plan: &Plan<'_>, way: &'static str, began: Instant, lost: String) -> Report {
+    Report {
+        seed: plan.seed,
+        way,
+        seconds: began.elapsed().as_secs_f64(),
+        limit_ms: plan.limit.as_millis() as u64,
+        exit: lost.clone(),
+        faults: 1,
+        fault_texts: vec![lost],
+        ..Report::default()
+    }
 }
 
 /// Load and freezes, side by side, until it is over and nobody is connected any more.
@@ -216,7 +236,7 @@ fn freeze_and_thaw(
             Until::Freezes(count) => driver.figures.freezes >= count,
             Until::Time(span) => began.elapsed() >= span,
         };
-        if over || driver.faults().0 >= GIVE_UP {
+        if over || driver.load.faults().0 >= GIVE_UP {
             return Ok(());
         }
         let cycle = plan.rhythm.cycle(&mut random);
@@ -233,7 +253,7 @@ fn freeze_and_thaw(
             Until::Freezes(_) => driver.figures.freezes,
             Until::Time(_) => began.elapsed().as_secs(),
         };
-        (shown..done).for_each(|_| progress.step(&format!("{} faults", driver.faults().0)));
+        (shown..done).for_each(|_| progress.step(&format!("{} faults", driver.load.faults().0)));
         shown = done;
     }
 }
@@ -246,22 +266,23 @@ fn come_back(watch: &Watch, before: usize) -> Result<usize> {
 
 fn judge_end(driver: &mut Driver<'_>, descriptors: Option<(usize, usize)>, watch: Option<&Watch>) {
     if let Some((before, after)) = descriptors.filter(|(before, after)| before != after) {
-        driver.blame(format!("{before} descriptors were open before the load, {after} are after it"));
+        driver.load.blame(format!("{before} descriptors were open before the load, {after} are after it"));
     }
     if let Some(trend) = watch.and_then(Watch::trend).filter(|trend| trend.exceeds(GROWTH_KB_MAX)) {
         let line = trend.whole;
-        driver.blame(format!("memory grows by {:.1} ± {:.1} kB a minute", line.per_minute, line.spread));
+        driver.load.blame(format!("memory grows by {:.1} ± {:.1} kB a minute", line.per_minute, line.spread));
     }
     let samples = watch.map(Watch::samples).unwrap_or_default();
     if let Some(other) = samples.iter().find(|sample| sample.threads != samples[0].threads) {
-        driver.blame(format!("{} threads, and {} at {:.0} s", samples[0].threads, other.threads, other.at));
+        driver.load.blame(format!("{} threads, and {} at {:.0} s", samples[0].threads, other.threads, other.at));
     }
     let (calls, late) = (driver.load.answered().0, driver.load.late());
     if late * LATE_ONE_IN > calls {
         driver
+            .load
             .blame(format!("{late} of {calls} calls were too slow by our own clock: this machine is too busy to tell"));
     }
     if calls == 0 {
-        driver.blame("no call was answered".into());
+        driver.load.blame("no call was answered".into());
     }
 }

@@ -24,9 +24,6 @@ const OVERSLEPT_MIN: Duration = Duration::from_secs(1);
 /// So many waits may be overslept without a freeze, and one in a hundred freezes besides.
 const STALLS_MIN: u64 = 3;
 
-/// The most faults that are kept in words.
-const FAULTS_MAX: usize = 20;
-
 /// What was done.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
@@ -71,7 +68,6 @@ pub struct Driver<'a> {
     /// What was done so far.
     pub figures: Figures,
     known: Tally,
-    faults: (u64, Vec<String>),
 }
 
 impl<'a> Driver<'a> {
@@ -81,7 +77,7 @@ impl<'a> Driver<'a> {
     /// When the instance does not say.
     pub fn new(stage: &'a mut Stage, time: &'a Timekeeper, load: &'a Load<'a>, limit: Duration) -> Result<Self> {
         let known = stage.tally()?;
-        Ok(Self { stage, time, load, limit, figures: Figures::default(), known, faults: Default::default() })
+        Ok(Self { stage, time, load, limit, figures: Figures::default(), known })
     }
 
     /// One freeze. `handler` is the function handler of the call that thaws.
@@ -138,7 +134,7 @@ impl<'a> Driver<'a> {
             return Ok(false);
         }
         if !self.time.hold(Deadline::after(PATIENCE)) {
-            self.blame("the load did not come to rest: an answer is missing".into());
+            self.load.blame("the load did not come to rest: an answer is missing".into());
             return Ok(false);
         }
         if let Moment::Announced(times) = moment {
@@ -147,14 +143,14 @@ impl<'a> Driver<'a> {
                 let answer = self.stage.hook("GET /pre-freeze", "")?;
                 self.figures.pre_freeze_calls += 1;
                 if answer.status != 200 || first.as_ref().is_some_and(|first| *first != answer.body) {
-                    self.blame(format!("pre-freeze was answered {}: {}", answer.status, answer.body_text(80)));
+                    self.load.blame(format!("pre-freeze was answered {}: {}", answer.status, answer.body_text(80)));
                 }
                 first = Some(answer.body);
             }
         }
         let asleep = self.stage.falls_asleep();
         if asleep == Some(false) {
-            self.blame("it has nothing to do and does not sleep".into());
+            self.load.blame("it has nothing to do and does not sleep".into());
         }
         Ok(asleep == Some(true))
     }
@@ -197,23 +193,23 @@ impl<'a> Driver<'a> {
         let stalls = if at_most < OVERSLEPT_MIN { evidence[3] } else { 0 };
         self.figures.stalls += stalls;
         if self.figures.stalls > STALLS_MIN + number / 100 {
-            self.blame(format!("{} waits overslept without a freeze that long", self.figures.stalls));
+            self.load.blame(format!("{} waits overslept without a freeze that long", self.figures.stalls));
         }
         if thaws > 1 + stalls {
-            self.blame(format!("freeze {number}, {cycle:?}: {thaws} thaws for one freeze, by {evidence:?}"));
+            self.load.blame(format!("freeze {number}, {cycle:?}: {thaws} thaws for one freeze, by {evidence:?}"));
         }
         if thaws == 0 && must {
-            self.blame(format!("freeze {number}, {cycle:?}: not noticed"));
+            self.load.blame(format!("freeze {number}, {cycle:?}: not noticed"));
         }
         let announced = u64::from(matches!(cycle.moment, Moment::Announced(_)));
         let pre_freezes = tally.pre_freeze - self.known.pre_freeze;
         if pre_freezes != announced || evidence[0] != announced {
-            self.blame(format!(
+            self.load.blame(format!(
                 "freeze {number}, {cycle:?}: pre-freeze ran {pre_freezes} times, evidence {evidence:?}"
             ));
         }
         if tally.thaws != tally.lifecycle.thawed {
-            self.blame(format!("{} thaws were noticed, {} told", tally.lifecycle.thawed, tally.thaws));
+            self.load.blame(format!("{} thaws were noticed, {} told", tally.lifecycle.thawed, tally.thaws));
         }
         self.known = tally;
     }
@@ -226,25 +222,11 @@ impl<'a> Driver<'a> {
         let tally = self.stage.tally()?;
         let (calls, sum) = self.load.answered();
         if tally.calls != calls || tally.sum != format!("{sum:016x}") {
-            self.blame(format!(
+            self.load.blame(format!(
                 "{calls} calls were answered, {} have run; the sums of their numbers are {sum:016x} and {}",
                 tally.calls, tally.sum
             ));
         }
         Ok(tally)
-    }
-
-    /// Notes a fault of the server.
-    pub fn blame(&mut self, fault: String) {
-        self.faults.0 += 1;
-        if self.faults.1.len() < FAULTS_MAX {
-            self.faults.1.push(fault);
-        }
-    }
-
-    /// All faults, those that clients found included: how many, and the first of them in words.
-    pub fn faults(&self) -> (u64, Vec<String>) {
-        let (count, of_load) = self.load.faults();
-        (self.faults.0 + count, self.faults.1.iter().cloned().chain(of_load).collect())
     }
 }

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::plan::Random;
 use super::timekeeper::{Reading, Timekeeper};
 use super::wire::{Reply, Wire};
 use crate::clock::Deadline;
 use crate::platform::ids;
+use crate::random::Random;
 
 /// Every answer comes in this time, freezes included, or it is lost.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -16,12 +16,12 @@ mod stage;
 mod timekeeper;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 pub use bout::{GROWTH_KB_MAX, Plan, Report, Until, run as bout};
 pub use load::{Load, PATIENCE, get, post};
-pub use plan::{Random, Rhythm};
+pub use plan::Rhythm;
 pub use report::text;
 pub use stage::{Stage, Start};
 pub use timekeeper::Timekeeper;
@@ -60,8 +60,9 @@ pub struct Args {
     #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = parse_way)]
     way: Way,
 
+    /// What all bouts are told
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
 }
 
 /// What bouts of all kinds are told.
@@ -78,7 +79,7 @@ pub struct Common {
 
     /// Write everything to this file
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub json: Option<PathBuf>,
 
     /// The subject: a function that counts its callbacks, such as `env SUBJECT=tally target/release/examples/subject`
     #[arg(last = true, value_name = "COMMAND")]
@@ -106,24 +107,13 @@ impl Common {
         let own = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Ok(Start { spec, way, env: own.chain(self.env.iter().cloned()).collect() })
     }
-
-    /// Writes it where that was asked for; gives the text and the status to exit with.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn conclude(&self, report: &Report) -> Result<(String, u8)> {
-        if let Some(path) = &self.json {
-            write(path, report)?;
-        }
-        Ok((text(report), u8::from(report.faults > 0)))
-    }
 }
 
 /// Freezes.
 ///
 /// # Errors
 /// When it cannot be tried.
-pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<(String, u8)> {
+pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "freezes",
         start: args.common.start(args.image.as_deref(), args.way, &[("FC_HOOKS_LIMITS", &limits())])?,
@@ -137,7 +127,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<(String, u8)> {
         overture: initialize,
         failing_thaws: false,
     };
-    args.common.conclude(&bout(&plan, progress)?)
+    bout(&plan, progress)
 }
 
 /// Every time limit there is, as the subject is told.
@@ -150,11 +140,6 @@ fn initialize(stage: &mut Stage) -> Result<Vec<String>> {
     let answer = stage.hook("POST /initialize", "")?;
     let wrong = (answer.status != 200).then(|| format!("initialize was answered {}", answer.status));
     Ok(wrong.into_iter().collect())
-}
-
-fn write(path: &Path, report: &Report) -> Result<()> {
-    let text = serde_json::to_string(report).map_err(|cause| Error::failed("write", path.display(), cause))?;
-    std::fs::write(path, text).map_err(|cause| Error::failed("write", path.display(), cause))
 }
 
 /// A way to freeze, by its name here.

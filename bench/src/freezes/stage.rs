@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::load::PATIENCE;
 use crate::cleanup::{self, Guard, Undo};
 use crate::clock::Deadline;
+use crate::contest::proc_fs;
 use crate::error::{Error, Result};
 use crate::freezer::{self, Freezer, Way, stood_still};
 use crate::http::{Conn, Response};
@@ -20,9 +22,6 @@ use crate::subject::{self, Exit, Ready, Spec};
 
 /// One freeze in so many is proven by watching that nothing runs.
 const PROOF_EVERY: u64 = 20;
-
-/// How long one answer to us may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an instance without work may stay awake. One that spins does so for ever.
 const SLEEP_WAIT: Duration = Duration::from_secs(5);
@@ -203,10 +202,7 @@ impl Stage {
     /// Waits until it sleeps, as an instance does that has nothing to do. None if it is out of sight.
     pub fn falls_asleep(&self) -> Option<bool> {
         let pid = self.pid()?;
-        let asleep = || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            stat.rsplit(')').next()?.trim_start().starts_with('S').then_some(())
-        };
+        let asleep = || proc_fs::is_asleep(pid).ok()?.then_some(());
         Some(Deadline::after(SLEEP_WAIT).until(asleep).is_some())
     }
 

@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fc_bench::freezer::{self, Way};
 use serde_json::Value;
 
 /// Subjects checked at once. Most of the time is spent waiting for freezes to pass.
@@ -26,6 +28,22 @@ pub const QUICK: &[&str] = &[
     "--freeze-secs=1.3",
     "--idle-secs=0.5",
 ];
+
+/// Says what is not tested here, past the capture of what passing tests print.
+pub fn skip(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
+}
+
+/// Whether what is to be frozen in this way can be, here; else that is said.
+pub fn can_freeze_by(way: &str) -> bool {
+    let means = match way {
+        "cgroup-v1" => Way::CgroupV1,
+        "cgroup-v2" => Way::CgroupV2,
+        _ => Way::Sigstop,
+    };
+    let made = freezer::for_process(means).map(|freezer| freezer.remove());
+    made.inspect_err(|why| skip(format!("freezes by {way}: {why}"))).is_ok()
+}
 
 /// What one check reported.
 pub struct Report {
