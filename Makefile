@@ -45,7 +45,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
-	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run and test"
+	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests, attack, freezes and endure"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
@@ -187,8 +187,9 @@ SECS ?= 30
 slowhttptest: build ## slow heads, bodies, ranges and readers by Debian's slowhttptest: the service must stay available
 	@command -v slowhttptest >/dev/null 2>&1 \
 	  || { echo "SKIPPED: slowhttptest is not installed (Debian: apt-get install slowhttptest)"; exit 0; }; \
+	rm -f target/slowhttptest.log; \
 	$(BUILT) --listen 127.0.0.1:0 --log-markers off >target/slowhttptest.log & server=$$!; trap 'kill $$server' EXIT; \
-	looks=0; until grep -q listening target/slowhttptest.log; do looks=$$((looks + 1)); \
+	looks=0; until grep -qs listening target/slowhttptest.log; do looks=$$((looks + 1)); \
 	  [ $$looks -lt 100 ] || { echo "make $@: the server does not start" >&2; exit 1; }; sleep 0.1; \
 	done; url=http://$$(sed -n 's/.*listening on //p' target/slowhttptest.log)/; failed=; \
 	for how in '-H -i 5 -x 24' '-B -t POST -i 5 -s 8192 -x 10' '-R -a 10 -b 3000' '-X -w 512 -y 1024 -n 5 -z 32 -k 3'; do \
@@ -225,11 +226,11 @@ deny: ## licences, sources, duplicates and known weaknesses of every dependency,
 	@.ci/deny
 
 .PHONY: miri
-miri: ## the unit tests under Miri
+miri: nightly ## the unit tests under Miri
 	@.ci/miri $(ARGS)
 
 .PHONY: sanitize
-sanitize: ## the process tests under the address sanitizer
+sanitize: tiny-toolchain ## the process tests under the address sanitizer
 	@.ci/sanitize
 
 .PHONY: torture

@@ -181,12 +181,13 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
 
 /// Says that calls are waited for, to whoever reads the log.
 fn announce(address: &Listen) {
-    // Serving does not depend on somebody reading this.
-    let _ = server::print(format!("fc-hooks: listening on {address}\n").as_bytes());
+    let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os("FC_FUNCTION_NAME").is_some() {
         // The platform's mark of a cold start's end (C-LOG-4).
-        let _ = server::print(b"FunctionCompute fc-hooks runtime inited.\n");
+        lines.push_str("FunctionCompute fc-hooks runtime inited.\n");
     }
+    // Serving does not depend on somebody reading this.
+    let _ = server::print(lines.as_bytes());
 }
 
 const FAILED: u8 = 1;

@@ -31,9 +31,9 @@ pub struct Limits {
     /// What all connections together hold in memory of unfinished requests and unread replies, not counting 32 KiB of
     /// input and as much output that each may hold in any case. Beyond it a large body is refused with 503, and so is
     /// a call whose reply would be held beside others; small ones, streams and hooks are not. For either, replies are
-    /// cut that their readers have been at for longer than `stall_time_max`. One request of the largest size always
-    /// has room, and so has one reply of any size. 256 MiB: eight of the largest bodies, and half the memory of a
-    /// usual instance.
+    /// cut that their readers have been at for longer than `stall_time_max`. It is never less than one request of the
+    /// largest size takes, and where nothing else is held one reply has any size. 256 MiB: eight of the largest bodies,
+    /// and half the memory of a usual instance.
     pub buffered_bytes_max: usize,
     /// Open connections; beyond it a new one takes the place of one that has had a second and not brought a single
     /// whole head, or of one that was used and has idled for 15 minutes (C-CONN-1); where there is neither, it waits in
@@ -232,8 +232,8 @@ pub(crate) const STREAM_CHUNK_BYTES: usize = 16 * KIB;
 /// All headers of a reply together. 8 KiB: beyond it the platform answers 502 BadResponse to the client.
 pub(crate) const REPLY_HEAD_BYTES_MAX: usize = 8 * KIB;
 
-/// What a chunked body may carry beside its data: size lines, extensions and trailers, each chunk's
-/// own framing (its digits and line ends) not counted. 16 KiB, as hyper.
+/// What a chunked body may carry beside its data: extensions and trailers, each chunk's own framing (its digits and
+/// line ends) not counted. 16 KiB, as hyper.
 pub(crate) const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * KIB;
 
 /// What a refused client may still send while we linger. Twice the body limit's default.

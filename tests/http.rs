@@ -357,7 +357,7 @@ fn a_reader_that_stalls_is_cut() {
     server.finish();
 }
 
-/// Whatever breaks the rules is refused with a status, and is the last thing on its connection (design, decision 7).
+/// Whatever breaks the rules is refused with a status, and is the last thing on its connection.
 #[test]
 fn what_is_malformed_is_refused_and_closed() {
     let body = "content-length: 1\r\n\r\nx";

@@ -180,8 +180,8 @@ fn unsafe_is_in_one_place_and_justified() {
     assert_none(&faults);
 }
 
-/// The core takes bytes and times and gives bytes back; only so can it be tested whole (design: decision 5). The
-/// outside is the servers', the job's and the binary's business.
+/// The core takes bytes and times and gives bytes back; only so can it be tested whole. The outside is the servers',
+/// the job's and the binary's business.
 #[test]
 fn only_the_edge_touches_the_outside() {
     // lib.rs holds `run` and `serve`, which complain on standard error and ask what environment they are in.

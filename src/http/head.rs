@@ -174,7 +174,7 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
     let mut expects_continue = false;
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        // The length tells most headers apart from the six that matter here before any byte is compared.
+        // The length tells most headers apart from the five that matter here before any byte is compared.
         match header.name.len() {
             4 if is("host") => {
                 if !header.value.iter().all(|&byte| is_authority_byte(byte)) {

@@ -86,16 +86,17 @@ impl<S, O: Os> Loop<S, O> {
     pub(crate) fn run(&mut self) {
         let mut ready = Vec::new();
         while !self.is_done() {
-            let limit = self.wait_limit();
-            self.watch_listener();
+            let room_at = self.room_at();
+            self.watch_listener(room_at);
+            let limit = self.wait_limit(room_at);
             let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
                 if self.is_done() {
                     break;
                 }
                 match event.token {
-                    // Alone, it is rarely more than one connection, and asking for a second costs a call.
                     Token::LISTENER if self.draining.is_some() => {}
+                    // Alone, it is rarely more than one connection, and asking for a second costs a call.
                     Token::LISTENER => self.accept(if ready.len() == 1 { 1 } else { limits::ACCEPT_RUN_MAX }),
                     Token::WAKE => {}
                     token => self.step(token, event.readable, event.writable),
@@ -119,14 +120,14 @@ impl<S, O: Os> Loop<S, O> {
     }
 
     /// None means for ever: nobody owes us anything.
-    fn wait_limit(&self) -> Option<Duration> {
+    fn wait_limit(&self, room_at: Option<Duration>) -> Option<Duration> {
         if self.draining.is_some_and(|drain| !drain.looked) {
             return Some(Duration::ZERO);
         }
         let now = self.clock.reading();
         let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
         // What is there already needs no waiting for.
-        let room = self.room_at().filter(|at| *at > now);
+        let room = room_at.filter(|at| *at > now);
         let peers = if self.slots.any_timed() { Some(now + limits::TURN_TIME_MAX) } else { None };
         let next = [drain, self.resting_until, room, peers].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).min(limits::TURN_TIME_MAX))

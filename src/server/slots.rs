@@ -26,7 +26,7 @@ pub(crate) struct Slot<K> {
     pub(crate) queued: Option<usize>,
     /// The peer is sent every piece at once.
     pub(crate) at_once: bool,
-    /// When it was accepted, or its last request answered.
+    /// When it was accepted, or its last reply was begun; once that is sent, when it was.
     pub(crate) since: Duration,
     /// It has brought a whole request.
     pub(crate) used: bool,
@@ -140,7 +140,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Broken => "the connection broke",
             CloseReason::Stalled => "the peer took no byte of its reply in time",
             CloseReason::StreamFailed => "the reply's stream failed",
-            CloseReason::Crowded => "its place was needed",
+            CloseReason::Crowded => "its place or its memory was needed",
             CloseReason::Stopping => "the instance is stopping",
         })
     }
@@ -175,7 +175,7 @@ impl<K> Slots<K> {
     }
 
     pub(crate) fn insert(&mut self, slot: Slot<K>) -> Token {
-        debug_assert!(!self.is_full(), "the listener is not watched while the slots are full");
+        debug_assert!(!self.is_full(), "nothing is accepted while the slots are full");
         let index = self.free.pop().unwrap_or_else(|| {
             if self.entries.is_empty() {
                 // Most instances have one connection; the vector would begin with room for four.
@@ -241,10 +241,12 @@ impl<K> Slots<K> {
         self.timed > 0
     }
 
-    /// The connection that may be closed for another one first, and from when on. Unused ones go before used ones.
-    pub(crate) fn replaceable(&self) -> Option<(Token, Duration)> {
+    /// The connection that may be closed for another one first, and from when on. Of those whose time has come, unused
+    /// ones go before used ones.
+    pub(crate) fn replaceable(&self, now: Duration) -> Option<(Token, Duration)> {
         let candidates = self.iter().filter_map(|(token, slot)| Some((token, slot.used, slot.replaceable_from()?)));
-        candidates.min_by_key(|(_, used, from)| (*used, *from)).map(|(token, _, from)| (token, from))
+        let order = |(_, used, from): &(Token, bool, Duration)| (*from > now, *used && *from <= now, *from);
+        candidates.min_by_key(order).map(|(token, _, from)| (token, from))
     }
 
     /// The connection whose reply holds most memory, of those that were begun before.
@@ -322,11 +324,18 @@ mod tests {
         };
         let (_, old, used) = (insert(true, 20), insert(false, 9), insert(true, 5));
         let newer = insert(false, 10);
-        assert_eq!(slots.replaceable(), Some((old, SECOND * 10)));
+        // The first whose time comes; once it has come to several, the least used of them.
+        for now in [0, 10, 905, 2000] {
+            assert_eq!(slots.replaceable(SECOND * now), Some((old, SECOND * 10)), "after {now} s");
+        }
         slots.remove(old);
-        assert_eq!(slots.replaceable(), Some((newer, SECOND * 11)));
+        assert_eq!(slots.replaceable(SECOND * 9), Some((newer, SECOND * 11)));
         slots.get(newer).expect("open").mode = Mode::Closing { linger: true };
-        assert_eq!(slots.replaceable(), Some((used, SECOND * (5 + 15 * 60))));
+        assert_eq!(slots.replaceable(SECOND * 9), Some((used, SECOND * 905)));
+        // One that has just come stands before nobody whose time has come.
+        let latest = slots.insert(Slot::new((), Peer::Unix, SECOND * 905));
+        assert_eq!(slots.replaceable(SECOND * 905), Some((used, SECOND * 905)));
+        assert_eq!(slots.replaceable(SECOND * 906), Some((latest, SECOND * 906)));
     }
 
     #[test]

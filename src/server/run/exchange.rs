@@ -132,6 +132,7 @@ impl<S, O: Os> Loop<S, O> {
             slot.yielding = true;
             // It goes on when the peer's kernel has room for more replies; a peer that takes none is cut.
             slot.stalled_at = Some(now);
+            slot.queued = self.os.queued(&slot.socket);
         }
         Ok(())
     }
@@ -160,13 +161,19 @@ impl<S, O: Os> Loop<S, O> {
                     }
                     Err(Errno::AGAIN) => {
                         slot.stalled_at.get_or_insert(now);
+                        if slot.queued.is_none() {
+                            slot.queued = self.os.queued(&slot.socket);
+                        }
                         return Ok(false);
                     }
                     Err(_) => return Err(CloseReason::Broken),
                 }
             }
             if !slot.outbox.is_streaming() {
-                slot.stalled_at = None;
+                if slot.stalled_at.take().is_some() {
+                    // Idle from now on, not from the beginning of a long reply (C-CONN-1).
+                    slot.since = now;
+                }
                 return Ok(true);
             }
             match slot.outbox.pull() {

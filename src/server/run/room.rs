@@ -10,17 +10,13 @@ use rustix::io::Errno;
 use std::time::Duration;
 
 impl<S, O: Os> Loop<S, O> {
-    pub(super) fn watch_listener(&mut self) {
-        self.turned_away &= self.slots.is_full();
-        let wanted = self.wants_connections();
+    /// `room_at` as [`Loop::room_at`] says.
+    pub(super) fn watch_listener(&mut self, room_at: Option<Duration>) {
+        let has_room = !self.turned_away || room_at.is_some_and(|at| at <= self.clock.reading());
+        let wanted = has_room && self.draining.is_none() && self.resting_until.is_none();
         if let Err(error) = self.os.watch_listener(wanted) {
             self.rest(error);
         }
-    }
-
-    fn wants_connections(&self) -> bool {
-        let has_room = || !self.turned_away || self.room_at().is_some_and(|at| at <= self.clock.reading());
-        self.draining.is_none() && self.resting_until.is_none() && has_room()
     }
 
     /// Leaves the listener alone for a moment.
@@ -34,27 +30,28 @@ impl<S, O: Os> Loop<S, O> {
     }
 
     /// When there will be room for who was turned away, if by nobody's doing.
-    pub(super) fn room_at(&self) -> Option<Duration> {
+    pub(super) fn room_at(&mut self) -> Option<Duration> {
+        self.turned_away &= self.slots.is_full();
         if !self.turned_away || self.draining.is_some() {
             return None;
         }
-        self.slots.replaceable().map(|(_, from)| from)
+        self.slots.replaceable(self.clock.reading()).map(|(_, from)| from)
     }
 
-    /// Closes the connection that is of least use, unless it turns out to be of use in this moment. False if there is
-    /// none.
+    /// Closes the connection that is of least use, unless it turns out to be of use in this moment. False if it does,
+    /// or there is none.
     pub(super) fn make_room(&mut self) -> bool {
         let now = self.clock.reading();
-        while let Some((token, _)) = self.slots.replaceable().filter(|(_, from)| *from <= now) {
-            let outcome = self.receive(token);
-            self.settle(token, outcome);
-            let Some(slot) = self.slots.get(token) else { return true };
-            if slot.replaceable_from().is_some_and(|from| from <= now) {
-                self.close(token, CloseReason::Crowded);
-                return true;
-            }
+        let candidate = self.slots.replaceable(now).filter(|(_, from)| *from <= now);
+        let Some((token, _)) = candidate else { return false };
+        let outcome = self.receive(token);
+        self.settle(token, outcome);
+        let Some(slot) = self.slots.get(token) else { return true };
+        let of_no_use = slot.replaceable_from().is_some_and(|from| from <= now);
+        if of_no_use {
+            self.close(token, CloseReason::Crowded);
         }
-        false
+        of_no_use
     }
 
     /// What a reply may hold on to beside those of others. A single one may be as large as it likes.
@@ -72,7 +69,7 @@ impl<S, O: Os> Loop<S, O> {
         if let Some(slot) = self.slots.get(token) {
             self.os.spoil(&slot.socket);
         }
-        self.close(token, CloseReason::Stalled);
+        self.close(token, CloseReason::Crowded);
         true
     }
 }

@@ -15,9 +15,8 @@ use std::time::Duration;
 
 /// Signals of any kind so far.
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// Stop signals so far.
-static STOPS: AtomicU32 = AtomicU32::new(0);
-/// When the first of them came, on the monotonic clock.
+/// When the first stop signal came, on the monotonic clock; 0 until then. One value for both: a signal may come between
+/// any two looks.
 static STOPPED_AT_MS: AtomicU64 = AtomicU64::new(0);
 static CONTINUED: AtomicBool = AtomicBool::new(false);
 /// The pipe's writing end, or -1.
@@ -25,13 +24,15 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Whether SIGTERM or SIGINT has come.
 pub(crate) fn stop_requested() -> bool {
-    STOPS.load(Ordering::Relaxed) > 0
+    STOPPED_AT_MS.load(Ordering::Relaxed) > 0
 }
 
 /// How long ago the first of them came: a callback may have kept the loop from seeing it.
 pub(crate) fn stop_age() -> Option<Duration> {
-    let age = monotonic_ms().saturating_sub(STOPPED_AT_MS.load(Ordering::Relaxed));
-    stop_requested().then(|| Duration::from_millis(age))
+    match STOPPED_AT_MS.load(Ordering::Relaxed) {
+        0 => None,
+        at => Some(Duration::from_millis(monotonic_ms().saturating_sub(at))),
+    }
 }
 
 /// Changes with every signal.
@@ -73,7 +74,7 @@ impl Drop for WakePipe {
 pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     let (reader, writer) = pipe()?;
     // What an earlier server of this process was told does not concern this one.
-    STOPS.store(0, Ordering::Relaxed);
+    STOPPED_AT_MS.store(0, Ordering::Relaxed);
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
     install()?;
     Ok(WakePipe { reader, _writer: writer })
@@ -87,7 +88,7 @@ pub(crate) fn install() -> io::Result<()> {
 /// Takes only SIGCONT over: the others are `ctrlc`'s, up to the first of them.
 #[cfg(feature = "tiny_http")]
 pub(crate) fn install_continued() -> io::Result<()> {
-    STOPS.store(0, Ordering::Relaxed);
+    STOPPED_AT_MS.store(0, Ordering::Relaxed);
     take_over(&[libc::SIGCONT])
 }
 
@@ -117,9 +118,7 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == libc::SIGCONT {
         CONTINUED.store(true, Ordering::Relaxed);
-    } else if STOPS.fetch_add(1, Ordering::Relaxed) == 0 {
-        STOPPED_AT_MS.store(monotonic_ms(), Ordering::Relaxed);
-    } else {
+    } else if STOPPED_AT_MS.compare_exchange(0, monotonic_ms().max(1), Ordering::Relaxed, Ordering::Relaxed).is_err() {
         // SAFETY: _exit is async-signal-safe and never returns.
         unsafe { libc::_exit(128 + signal) }
     }

@@ -101,18 +101,24 @@ fn a_client_that_takes_nothing_is_cut_and_its_reply_spoiled() {
         let deaf = Client { deaf: true, ..Client::new(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")) };
         let world = live(vec![deaf, Client::new(HELLO)]);
         assert!(world.clients[0].spoiled && world.clients[0].server_closed);
-        assert!(world.elapsed >= Limits::default().stall_time_max);
+        let stall = Limits::default().stall_time_max;
+        assert!((stall..stall + SECOND).contains(&world.elapsed), "{:?}", world.elapsed);
         assert_eq!(statuses(&world.clients[1]), [200], "others are served meanwhile");
         let count = |what: &str| world.lines.iter().filter(|line| line.contains(what)).count();
         assert_eq!((count("Invoke Start"), count("Invoke End")), (2, 2), "a call that is cut ends in the log too");
     }
 }
 
-/// The stall limit also strikes a client that pipelines more than one turn serves and takes none of the replies.
+/// The stall limit also strikes a client that pipelines more than one turn serves and takes none of the replies, and
+/// not later where its socket was full behind a whole reply, or behind as many as a turn serves.
 #[test]
 fn a_deaf_pipeline_is_cut() {
-    let world = live(vec![Client { deaf: true, window: 1, ..Client::new(HELLO.repeat(1_000)) }]);
-    assert!(world.clients[0].server_closed && world.elapsed >= Limits::default().stall_time_max);
+    let reply_bytes = live(vec![Client::new(HELLO)]).clients[0].text().len();
+    for window in [1, reply_bytes, 16 * reply_bytes] {
+        let world = live(vec![Client { deaf: true, window, ..Client::new(HELLO.repeat(1_000)) }]);
+        let (stall, took) = (Limits::default().stall_time_max, world.elapsed);
+        assert!(world.clients[0].server_closed && (stall..stall + SECOND).contains(&took), "{window}: {took:?}");
+    }
 }
 
 /// A status without content ends its call, and its log, though the handler gave a stream.
@@ -176,6 +182,17 @@ fn a_place_goes_to_who_makes_use_of_it() {
             assert_eq!((served, world.elapsed >= limits.body_time_max), (3, true), "{sent:?}: after the time limit");
         }
     }
+}
+
+/// C-CONN-1: its 15 minutes begin when its reply is sent, however long that took.
+#[test]
+fn a_connection_idles_from_the_end_of_its_reply() {
+    let slow = Client { window: 4_000, rests: SECOND * 40, ..Client::new("GET /big HTTP/1.1\r\nHost: a\r\n\r\n") };
+    let mut world = World::new(vec![slow, Client::new(HELLO)]);
+    world.quiet_waits_max = 6_000;
+    let world = world.run(Limits { connections_max: 1, ..Limits::default() });
+    assert!(world.clients[0].text().ends_with(&"b".repeat(BIG)) && world.elapsed > SECOND * 1_500);
+    assert_eq!(statuses(&world.clients[1]), [0; 0], "its place was taken right behind its reply");
 }
 
 /// What is in hand is finished, pre-stop runs, and nobody can hold the exit up for longer than the bound.

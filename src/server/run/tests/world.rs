@@ -51,6 +51,9 @@ pub(super) struct Client {
     pub(super) window: usize,
     /// Never reads its replies.
     pub(super) deaf: bool,
+    /// Rests so long between two looks at its replies.
+    pub(super) rests: Duration,
+    pub(super) reads_at: Duration,
     /// Closes when everything is sent, without waiting for replies.
     pub(super) leaves: bool,
     pub(super) left: bool,
@@ -109,10 +112,9 @@ pub(super) struct World {
     pub(super) infinite_waits: usize,
     /// Waits in which nothing happened.
     quiet_waits: usize,
+    /// After so many of them the stop signal comes: more than any time limit takes, in turns of the loop.
+    pub(super) quiet_waits_max: usize,
 }
-
-/// More than any time limit takes, in turns of the loop.
-const QUIET_WAITS_MAX: usize = 2_000;
 
 impl World {
     pub(super) fn new(clients: Vec<Client>) -> World {
@@ -132,6 +134,7 @@ impl World {
             waits: 0,
             infinite_waits: 0,
             quiet_waits: 0,
+            quiet_waits_max: 2_000,
         }
     }
 
@@ -163,8 +166,9 @@ impl World {
 
     fn client_acts(&mut self, index: usize) -> bool {
         let unread = self.clients[index].in_flight.len();
-        if !self.clients[index].deaf && unread > 0 {
+        if !self.clients[index].deaf && unread > 0 && self.clients[index].reads_at <= self.elapsed {
             let client = &mut self.clients[index];
+            client.reads_at = self.elapsed + client.rests;
             client.received.append(&mut client.in_flight);
             return true;
         }
@@ -257,7 +261,7 @@ impl Os for Kernel {
             world.elapsed += limit;
             // Out of descriptors the loop looks again four times a second, for as long as it takes.
             world.quiet_waits += 1;
-            world.stop |= world.quiet_waits > QUIET_WAITS_MAX;
+            world.stop |= world.quiet_waits > world.quiet_waits_max;
             return false;
         }
     }

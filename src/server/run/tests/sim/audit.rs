@@ -146,6 +146,9 @@ pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>
         examine(&mut sim, facts, limit);
     }
     sim.check_times();
+    if limit.is_none() && sim.listening && !sim.listener_watched && open < sim.limits.connections_max {
+        sim.fail("an endless wait owes nothing", "there is room, and the listener is not watched");
+    }
     if limit.is_none() && sim.stop.is_some_and(|stop| stop.known) {
         sim.fail("a stop is bounded", "no limit to its wait");
     }
