@@ -58,6 +58,8 @@ struct Drain {
     counted: Instant,
     /// Every connection was looked at since the stop: those with nothing to say can be closed.
     looked: bool,
+    /// Somebody may still wait in the kernel's queue.
+    listening: bool,
 }
 
 /// What became of a step.
@@ -97,7 +99,9 @@ impl<S, O: Os> Loop<S, O> {
                 match event.token {
                     Token::LISTENER if self.draining.is_some() => {}
                     // Alone, it is rarely more than one connection, and asking for a second costs a call.
-                    Token::LISTENER => self.accept(if ready.len() == 1 { 1 } else { limits::ACCEPT_RUN_MAX }),
+                    Token::LISTENER => {
+                        self.accept(if ready.len() == 1 { 1 } else { limits::ACCEPT_RUN_MAX });
+                    }
                     Token::WAKE => {}
                     token => self.step(token, event.readable, event.writable),
                 }
@@ -107,6 +111,7 @@ impl<S, O: Os> Loop<S, O> {
             }
             self.expire();
             self.sweep(!interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT);
+            self.accept_the_last();
         }
         for token in self.slots.pick(|_| true) {
             self.close(token, CloseReason::Stopping);
@@ -158,22 +163,27 @@ impl<S, O: Os> Loop<S, O> {
         interrupted
     }
 
-    fn accept(&mut self, run_max: usize) {
+    /// True if nobody waits any more.
+    fn accept(&mut self, run_max: usize) -> bool {
         for nth in 0..run_max {
             // Only of the first it is known that it waits.
             if self.slots.is_full() && (nth > 0 || !self.make_room()) {
                 self.turned_away = nth == 0;
-                return;
+                return false;
             }
             match self.os.accept() {
                 Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if is_about_the_peer(error) => {}
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => return true,
                 // Said even where nobody waits.
                 Err(Errno::MFILE | Errno::NFILE) if nth == 0 && self.make_room() => {}
-                Err(error) => return self.rest(error),
+                Err(error) => {
+                    self.rest(error);
+                    return false;
+                }
             }
         }
+        false
     }
 
     fn admit(&mut self, socket: O::Socket, peer: Peer) {
@@ -201,8 +211,8 @@ impl<S, O: Os> Loop<S, O> {
                     self.drive(token)
                 }
                 Mode::Serving | Mode::Closing { .. } => match self.os.queued(&slot.socket) {
-                    // The peer is slow, not stuck: it has taken some since.
-                    Some(queued) if slot.queued.is_none_or(|before| queued < before) => {
+                    // The peer is slow, not stuck: it has taken some since. If it has taken all, it was us who were slow.
+                    Some(queued) if queued == 0 || slot.queued.is_none_or(|before| queued < before) => {
                         slot.queued = Some(queued);
                         slot.stalled_at = Some(now);
                         Ok(())
@@ -219,19 +229,28 @@ impl<S, O: Os> Loop<S, O> {
 
     /// Stops accepting; what is in hand has until the drain's end.
     fn drain(&mut self, age: Duration) {
-        // Connections that the kernel has accepted for us would be reset with the listener.
-        while !self.slots.is_full() && self.resting_until.is_none() {
-            let before = self.slots.open();
-            self.accept(limits::ACCEPT_RUN_MAX);
-            if self.slots.open() < before + limits::ACCEPT_RUN_MAX {
-                break;
+        self.draining = Some(Drain { spent: age, counted: self.now.instant, looked: false, listening: true });
+        self.accept_the_last();
+        log::info!("stopping: {} connections are open", self.slots.open());
+    }
+
+    /// Connections that the kernel has accepted for us would be reset with the listener: so it goes once they are in,
+    /// as places and descriptors allow.
+    fn accept_the_last(&mut self) {
+        while self.draining.is_some_and(|drain| drain.listening)
+            && !self.slots.is_full()
+            && self.resting_until.is_none()
+        {
+            let nobody_waits = self.accept(limits::ACCEPT_RUN_MAX);
+            if let Some(drain) = &mut self.draining {
+                (drain.looked, drain.listening) = (false, !nobody_waits);
+            }
+            if nobody_waits {
+                // Closing removes it from the poller as well, so there is nothing to fail.
+                let _ = self.os.watch_listener(false);
+                self.os.stop_listening();
             }
         }
-        // Closing removes it from the poller as well, so there is nothing to fail.
-        let _ = self.os.watch_listener(false);
-        self.os.stop_listening();
-        self.draining = Some(Drain { spent: age, counted: self.now.instant, looked: false });
-        log::info!("stopping: {} connections are open", self.slots.open());
     }
 
     /// Counts what has passed since the last count; of a stretch with a freeze in it only a turn's worth.
@@ -251,7 +270,8 @@ impl<S, O: Os> Loop<S, O> {
             return;
         }
         for token in self.slots.pick(Slot::is_idle) {
-            self.close(token, CloseReason::Stopping);
+            let outcome = self.close_or_linger(token, false);
+            self.settle(token, outcome.map_err(|_| CloseReason::Stopping));
         }
         let linger_until = self.clock.reading() + self.linger_time();
         for token in self.slots.pick(|slot| matches!(slot.mode, Mode::Lingering { .. })) {

@@ -197,10 +197,13 @@ impl<S, O: Os> Loop<S, O> {
         Ok(false)
     }
 
-    fn close_or_linger(&mut self, token: Token, linger: bool) -> Outcome {
+    /// Closes, unless the peer may be about to send more, or has not taken everything yet: a byte that came then, be it
+    /// an empty line behind the last request, would turn the close into a reset, and what is on its way would be lost.
+    pub(super) fn close_or_linger(&mut self, token: Token, linger: bool) -> Outcome {
         let until = self.clock.reading() + self.linger_time();
         let Some(slot) = self.slots.get(token) else { return Ok(()) };
-        if !linger || self.limits.linger_time_max.is_zero() {
+        let mut under_way = || self.os.queued(&slot.socket).is_some_and(|bytes| bytes > 0);
+        if self.limits.linger_time_max.is_zero() || !(linger || under_way()) {
             return Err(CloseReason::Done);
         }
         self.os.end_writing(&slot.socket);

@@ -58,6 +58,8 @@ pub(super) struct Client {
     pub(super) leaves: bool,
     pub(super) left: bool,
     pub(super) accepted: bool,
+    /// By a server that had been told to stop.
+    pub(super) accepted_late: bool,
     pub(super) server_closed: bool,
     pub(super) server_ended_writing: bool,
     pub(super) spoiled: bool,
@@ -300,7 +302,8 @@ impl Os for Kernel {
             return Err(Errno::MFILE);
         }
         let index = world.clients.iter().position(|client| !client.accepted).ok_or(Errno::AGAIN)?;
-        world.clients[index].accepted = true;
+        let stop = world.stop;
+        (world.clients[index].accepted, world.clients[index].accepted_late) = (true, stop);
         Ok((Socket { index, world: Rc::clone(&self.world) }, Peer::Unix))
     }
 

@@ -112,11 +112,9 @@ impl Sim {
             let unfair = ("no time limit too early", format!("stalled since {since:?}, now {turn:?}"));
             early.then_some(unfair).or((!spoiled).then_some(("what is cut is reset", "a stalled reply".to_owned())))
         } else if self.stop.is_some() && !lacks && client.in_hand(&limits).is_none() {
-            // An empty line alone is no request yet, and a short read may bring no more.
-            let begun = client.next_ask().is_none_or(|ask| ask.begin == ask.lead || client.read != ask.begin);
-            let owed = (client.owed && begun).then_some(("what had arrived is served", "nothing came".to_owned()));
-            owed.or((client.arrived() > 0 && self.stop.is_some_and(|stop| !stop.known))
-                .then_some(("what had arrived is served", "the stop was not seen".to_owned())))
+            let cut = (!limits.linger_time_max.is_zero() && self.is_under_way(index))
+                .then_some(("what is sent arrives", "closed at once".to_owned()));
+            cut.or(self.owes_at_stop(index))
         } else if client.is_unused() && self.needs_room() {
             self.seen.count(Kind::MadeRoom);
             let early = !client.accepted_at.may_be_over(turn, UNUSED_TIME_MIN);
@@ -132,6 +130,44 @@ impl Sim {
         }
     }
 
+    /// That a stopping server ends this idle connection though it has something for it to do.
+    fn owes_at_stop(&self, index: usize) -> Option<(&'static str, String)> {
+        let client = &self.clients[index];
+        // An empty line alone is no request yet, and a short read may bring no more.
+        let begun = client.next_ask().is_none_or(|ask| ask.begin == ask.lead || client.read != ask.begin);
+        let owed = (client.owed && begun).then_some(("what had arrived is served", "nothing came".to_owned()));
+        owed.or((client.arrived() > 0 && self.stop.is_some_and(|stop| !stop.known))
+            .then_some(("what had arrived is served", "the stop was not seen".to_owned())))
+    }
+
+    /// The server ends its side: behind the last reply, or of an idle connection because it stops.
+    pub(super) fn ended(&mut self, index: usize) {
+        let turn = self.turn;
+        let client = &mut self.clients[index];
+        client.ended_at = turn;
+        let again = std::mem::replace(&mut client.server_ended, true);
+        if !client.reader.is_between() || again {
+            return self.fail("one reply for each request", "the end before the last reply is whole");
+        }
+        if std::mem::replace(&mut client.closing, true) {
+            return;
+        }
+        let idle = client.unanswered() == 0 && client.in_hand(&self.limits).is_none();
+        let rule = if idle && self.stop.is_some() {
+            self.owes_at_stop(index)
+        } else {
+            Some(("no connection is closed without reason", "ended".to_owned()))
+        };
+        if let Some((rule, details)) = rule {
+            self.fail(rule, format!("client {index}: {details}"));
+        }
+    }
+
+    /// Its kernel has not taken all of what it was sent, as ours can tell.
+    fn is_under_way(&self, index: usize) -> bool {
+        self.tells_queue && self.clients[index].queued() > 0
+    }
+
     /// Behind the last reply.
     fn closed_in_order(&mut self, index: usize, over: bool, linger_time: Duration) {
         let client = &self.clients[index];
@@ -139,7 +175,7 @@ impl Sim {
         let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.turned_away;
         let announced = last.is_some_and(|ask| !ask.keeps && client.read == ask.end) && !refused;
         if !client.server_ended {
-            let must_linger = !announced && !self.limits.linger_time_max.is_zero();
+            let must_linger = (!announced || self.is_under_way(index)) && !self.limits.linger_time_max.is_zero();
             // It had its turn to come, and no room for what follows.
             let stalled = client.spoiled && client.stalled_since.may_be_over(self.turn, self.limits.stall_time_max);
             if must_linger && !over && !stalled {

@@ -266,6 +266,9 @@ impl Os for Kernel {
     fn stop_listening(&mut self) {
         let sim = &mut *self.sim.borrow_mut();
         sim.listening = false;
+        if !sim.queue.is_empty() {
+            sim.fail("what had arrived is served", format!("{} connections wait to be accepted", sim.queue.len()));
+        }
         while let Some(index) = sim.queue.pop_front() {
             sim.clients[index].reset = true;
             sim.clients[index].gone = true;
@@ -405,13 +408,7 @@ impl Os for Kernel {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
         sim.end_until_close(socket.index);
-        let turn = sim.turn;
-        let client = &mut sim.clients[socket.index];
-        client.ended_at = turn;
-        let fine = client.closing && client.reader.is_between() && !std::mem::replace(&mut client.server_ended, true);
-        if !fine {
-            sim.fail("one reply for each request", "the end before the last reply is whole");
-        }
+        sim.ended(socket.index);
     }
 
     fn spoil(&mut self, socket: &Socket) {
