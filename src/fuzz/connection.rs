@@ -101,7 +101,8 @@ fn play(bytes: &[u8], cuts: &[usize], limits: &Limits) -> Seen {
         }
     }
     if connection.deadline().is_some() {
-        assert_eq!(connection.expire().status(), 408);
+        assert_eq!(connection.overdue().status(), 408);
+        connection.finish();
         assert!(connection.deadline().is_none() && connection.held() == 0);
     }
     seen
@@ -131,7 +132,7 @@ fn advance(connection: &mut Connection, limits: &Limits, fed: usize, seen: &mut 
                 continue;
             }
             Step::Refuse(error) => {
-                wire::check_refusal(error);
+                wire::check_refusal(error, connection.is_by_head());
                 seen.end = Some(error);
                 connection.finish();
                 return;

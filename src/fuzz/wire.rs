@@ -61,10 +61,11 @@ pub(super) fn send(answer: Answer, shape: Shape, method: &str, piece: usize) -> 
 ///
 /// # Panics
 /// If it is not one whole reply with the error's status, of a connection that closes.
-pub(super) fn check_refusal(error: ProtocolError) {
+pub(super) fn check_refusal(error: ProtocolError, by_head: bool) {
     let mut bytes = Vec::new();
-    encode::refusal(&mut bytes, error);
-    assert_eq!(receive(&bytes, shape(false, false), "GET", false, false).status, error.status());
+    encode::refusal(&mut bytes, error, !by_head);
+    let method = if by_head { "HEAD" } else { "GET" };
+    assert_eq!(receive(&bytes, shape(false, false), method, false, false).status, error.status());
 }
 
 /// Reads the bytes of one reply, strictly.

@@ -249,12 +249,16 @@ impl Connection {
         }
     }
 
-    /// The deadline has passed: says which limit it was.
-    pub(crate) fn expire(&mut self) -> ProtocolError {
-        let error =
-            if matches!(self.state, State::Head(_)) { ProtocolError::HeadTimeout } else { ProtocolError::BodyTimeout };
-        self.finish();
-        error
+    /// Which limit it is when the deadline has passed.
+    pub(crate) fn overdue(&self) -> ProtocolError {
+        if matches!(self.state, State::Head(_)) { ProtocolError::HeadTimeout } else { ProtocolError::BodyTimeout }
+    }
+
+    /// Whether the request in hand is made by HEAD, as far as it has come: its answer has no content (RFC 9110 §9.3.2).
+    pub(crate) fn is_by_head(&self) -> bool {
+        let is_blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let begin = self.pending().iter().position(|byte| !is_blank(byte)).unwrap_or(0);
+        self.pending()[begin..].starts_with(b"HEAD ")
     }
 
     /// No more requests from this connection; what is buffered is dropped.

@@ -80,8 +80,9 @@ pub(crate) fn head<'a>(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the whole answer to a request that was refused; the connection closes behind it.
-pub(crate) fn refusal(out: &mut Vec<u8>, error: ProtocolError) {
+/// Appends the whole answer to a request that was refused, without content if that is not asked for; the connection
+/// closes behind it.
+pub(crate) fn refusal(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
     let (before, after) = (br#"{"errorMessage":""#, br#"","errorType":"ProtocolError"}"#);
     let message = error.message().as_bytes();
     let body_bytes = before.len() + message.len() + after.len();
@@ -92,8 +93,10 @@ pub(crate) fn refusal(out: &mut Vec<u8>, error: ProtocolError) {
         connection: ConnectionHeader::Close,
     };
     head(out, &facts, Some("application/json"), std::iter::empty());
-    for part in [&before[..], message, &after[..]] {
-        out.extend_from_slice(part);
+    if with_content {
+        for part in [&before[..], message, &after[..]] {
+            out.extend_from_slice(part);
+        }
     }
 }
 
@@ -210,13 +213,14 @@ mod tests {
     fn refusals_are_whole() {
         use ProtocolError::*;
         for error in [BareLineFeed, TargetTooLong, HeadTooLarge, BodyTooLarge, UnknownCoding, Version, BodyTimeout] {
-            let seen = text(|out| refusal(out, error));
+            let seen = text(|out| refusal(out, error, true));
             let (head, body) = seen.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status())), "{head}");
             assert!(head.contains("\r\nx-fc-status: 404\r\n") && head.contains("\r\nconnection: close\r\n"), "{head}");
             assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(json["errorMessage"], error.message());
+            assert_eq!(text(|out| refusal(out, error, false)), format!("{head}\r\n\r\n"));
         }
     }
 

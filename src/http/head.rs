@@ -157,11 +157,12 @@ fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
         start.eq_ignore_ascii_case(prefix).then(|| &target[prefix.len()..])
     };
     let rest = after("http://").or_else(|| after("https://"))?;
-    match rest.find(['/', '?']) {
-        None if rest.is_empty() => None,
-        Some(0) => None,
-        None => Some("/"),
-        Some(authority_end) => Some(&rest[authority_end..]).filter(|path| path.starts_with('/')),
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let has_host = !authority.is_empty() && !authority.starts_with(':') && is_host_and_port(authority.as_bytes());
+    match path {
+        _ if !has_host => None,
+        "" => Some("/"),
+        path => Some(path).filter(|path| path.starts_with('/')),
     }
 }
 
@@ -177,7 +178,7 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
         // The length tells most headers apart from the five that matter here before any byte is compared.
         match header.name.len() {
             4 if is("host") => {
-                if !header.value.iter().all(|&byte| is_authority_byte(byte)) {
+                if !is_host_and_port(header.value) {
                     return Err(ProtocolError::Host);
                 }
                 hosts += 1;
@@ -219,13 +220,30 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
     Ok(Shape { framing, keep_alive, expects_continue, http10 })
 }
 
-/// What a host and a port are made of (RFC 3986 §3.2.2). More than that, a comma say, is two hosts to some readers.
-fn is_authority_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=' | b':' | b'[' | b']' | b'%'
-        )
+/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2). More than that, a user or a comma say, is another host to
+/// some readers. The comma is the one byte of the grammar that is left out.
+fn is_host_and_port(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) if end > 0 => (&rest[..end], &rest[end + 1..]),
+            _ => return false,
+        },
+        _ => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
+    };
+    let in_brackets = value.starts_with(b"[");
+    let is_plain = |byte: &u8| is_name_byte(*byte) || (in_brackets && *byte == b':');
+    let is_host = host.iter().all(is_plain)
+        || (host.iter().all(|byte| is_plain(byte) || *byte == b'%') && has_whole_escapes(host));
+    is_host && matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit)
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=')
+}
+
+fn has_whole_escapes(text: &[u8]) -> bool {
+    let is_whole = |behind: &[u8]| behind.len() >= 2 && behind[..2].iter().all(u8::is_ascii_hexdigit);
+    text.split(|&byte| byte == b'%').skip(1).all(is_whole)
 }
 
 fn within_body_limit(length: u64, limits: &Limits) -> Result<usize, ProtocolError> {
@@ -247,7 +265,7 @@ fn only_chunked(value: &[u8]) -> Result<bool, ProtocolError> {
         return Ok(true);
     }
     let codings = || value.split(|&byte| byte == b',').map(|coding| coding.trim_ascii());
-    let known_token = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|byte| byte.is_ascii_alphanumeric());
+    let known_token = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|&byte| super::is_token_byte(byte));
     let chunked_count = codings().filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).count();
     let chunked_last = codings().next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
     if codings().all(known_token) && chunked_count <= 1 && (chunked_count == 0 || chunked_last) {

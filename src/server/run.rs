@@ -206,7 +206,7 @@ impl<S, O: Os> Loop<S, O> {
             let outcome = match slot.mode {
                 Mode::Lingering { .. } => Err(CloseReason::Done),
                 Mode::Serving if slot.interest() == Interest::Read => {
-                    let error = slot.input.expire();
+                    let error = slot.input.overdue();
                     refuse(slot, error);
                     self.drive(token)
                 }

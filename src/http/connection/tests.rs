@@ -138,7 +138,8 @@ fn deadlines() {
     feed(&mut connection, b"\n", &limits, &mut seen);
     assert_eq!((connection.deadline(), connection.is_idle()), (None, true));
     feed(&mut connection, b"G", &limits, &mut seen);
-    assert_eq!(connection.expire(), ProtocolError::HeadTimeout);
+    assert_eq!(connection.overdue(), ProtocolError::HeadTimeout);
+    connection.finish();
     assert_eq!(connection.deadline(), None);
     assert_eq!(seen, ["POST / ok"]);
 }

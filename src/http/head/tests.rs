@@ -19,11 +19,16 @@ fn framed(framing: Framing) -> Shape {
 #[test]
 fn accepted() {
     let plain = framed(Framing::Sized(0));
-    let cases: [(&str, &str, Shape); 16] = [
+    let cases: [(&str, &str, Shape); 21] = [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", plain),
         ("GET /a?b=c HTTP/1.1\r\nhOsT: a\r\n\r\n", "/a?b=c", plain),
         ("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n", "/b?c", plain),
         ("GET HTTPS://a HTTP/1.1\r\nHost: a\r\n\r\n", "/", plain),
+        ("GET http://[::1]:80/b HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "/b", plain),
+        ("GET / HTTP/1.1\r\nHost: a-b.c_d~e:8080\r\n\r\n", "/", plain),
+        ("GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n", "/", plain),
+        ("GET / HTTP/1.1\r\nHost: %41.b:\r\n\r\n", "/", plain),
+        ("GET / HTTP/1.1\r\nHost: :80\r\n\r\n", "/", plain),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "*", plain),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", "/", plain),
         ("PURGE / HTTP/1.1\r\nHost: a\r\n\r\n", "/", plain),
@@ -56,7 +61,7 @@ fn accepted() {
 /// differently; each row is a disagreement that some pair of servers had.
 #[test]
 fn refused() {
-    let cases: [(&str, ProtocolError); 54] = [
+    let cases: [(&str, ProtocolError); 71] = [
         // Grammar (RFC 9112 §2.2, §3, §5).
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", BareLineFeed),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", BareLineFeed),
@@ -89,6 +94,12 @@ fn refused() {
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://:80/a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://@/a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://u:p@h/a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://a,b/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://[::1/a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
+        ("GET http://a:b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET http://a/b#c HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
@@ -99,6 +110,15 @@ fn refused() {
         ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", Host),
         ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", Host),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: [\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: []\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: [::1]a\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a]\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: %zz\r\n\r\n", Host),
+        ("GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", Host),
         ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Host),
         // Length (RFC 9112 §6.3).
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", ContentLength),
@@ -111,6 +131,8 @@ fn refused() {
         // Coding (RFC 9112 §6.1; CVE-2026-66752 took any value for chunked).
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", LengthAndCoding),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip, chunked\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip\r\n\r\n", UnknownCoding),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", UnknownCoding),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", TransferEncoding),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", TransferEncoding),

@@ -275,8 +275,8 @@ fn follow_up<O: Os>(os: &mut O, slot: &mut Slot<O::Socket>, kept: bool, more_exp
 /// Answers a request that broke a rule; nothing more is read as HTTP from this peer.
 pub(super) fn refuse<K>(slot: &mut Slot<K>, error: ProtocolError) {
     log::debug!("refused {}: {error}", slot.peer);
+    encode::refusal(slot.outbox.raw(), error, !slot.input.is_by_head());
     slot.input.finish();
-    encode::refusal(slot.outbox.raw(), error);
     slot.mode = Mode::Closing { linger: true };
 }
 

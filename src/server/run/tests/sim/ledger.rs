@@ -60,10 +60,10 @@ impl Sim {
         let mut reader = std::mem::take(&mut self.clients[index].reader);
         self.clients[index].written += bytes.len();
         loop {
-            // What is refused is answered with a body, whatever its method.
-            let read = self.clients[index].read;
-            let served_head = |ask: &Ask| ask.method == "HEAD" && ask.refused.is_empty() && ask.end <= read;
-            let bodiless = self.clients[index].next_ask().is_some_and(served_head);
+            // Of what is refused the method counts too, where it had come.
+            let client = &self.clients[index];
+            let by_head = |ask: &Ask| client.script[ask.begin..client.read.max(ask.begin)].starts_with(b"HEAD ");
+            let bodiless = client.next_ask().is_some_and(by_head);
             let (used, got) = match reader.step(bytes, |_| bodiless) {
                 Ok(step) => step,
                 Err(wrong) => return self.fail("replies are HTTP", format!("client {index}: {wrong}")),
