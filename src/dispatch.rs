@@ -11,7 +11,7 @@ use crate::context::{Context, Surroundings, TimeLimit};
 use crate::error::{Error, OneLine};
 use crate::hook::{self, Failure, HookFn};
 use crate::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
-use crate::reply::{self, Body, Reply};
+use crate::reply::{Body, Reply};
 use crate::request::{Headers, NO_ID, Request};
 
 /// A function with its state, being served.
@@ -122,8 +122,8 @@ impl<S> Service<S> {
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
-            Call::Event => self.run_event(request, received, request_id).within(reply_bytes_max),
-            Call::Http => self.run_http(request, received, request_id).within(reply_bytes_max),
+            Call::Event => self.run_event(request, received, request_id).within(reply_bytes_max, request.method),
+            Call::Http => self.run_http(request, received, request_id).within(reply_bytes_max, request.method),
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
@@ -168,14 +168,13 @@ impl<S> Service<S> {
 
     fn classify(&self, request: &Request<'_>) -> Call {
         let path = request.path();
-        if self.health_path.as_deref() == Some(path) && matches!(request.method, "GET" | "HEAD") {
-            return Call::Health;
-        }
+        let checks_health = self.health_path.as_deref() == Some(path) && matches!(request.method, "GET" | "HEAD");
         match control_path(request.headers) {
             Some(INITIALIZE_PATH) => Call::Hook(Hook::Initialize),
             Some(PRE_FREEZE_PATH) => Call::Hook(Hook::PreFreeze),
             Some(PRE_STOP_PATH) => Call::Hook(Hook::PreStop),
             Some(INVOKE_PATH) => Call::Event,
+            _ if checks_health => Call::Health,
             Some(_) => Call::Http,
             None => {
                 let hook = match (path, request.method) {
@@ -399,15 +398,14 @@ impl Answer {
         Answer { reply, failed, close: false, dropped: false, unfinished: None }
     }
 
-    fn within(self, reply_bytes_max: usize) -> Answer {
-        match &self.reply.body {
-            Body::Owned(bytes) if reply::held(bytes) > reply_bytes_max => {
-                let failure = failure("NoMemory", "there is no memory for the reply beside those on their way");
-                log::warn!("a reply of {} bytes was dropped: {}", bytes.len(), failure.message);
-                Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
-            }
-            _ => self,
+    fn within(self, reply_bytes_max: usize, method: &str) -> Answer {
+        let held = self.reply.held(method);
+        if held <= reply_bytes_max {
+            return self;
         }
+        let failure = failure("NoMemory", "there is no memory for the reply beside those on their way");
+        log::warn!("a reply of {held} bytes was dropped: {}", failure.message);
+        Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
     }
 
     /// The client's mistake, not the function's: a failed call would count against the function.

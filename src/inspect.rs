@@ -22,7 +22,7 @@ pub static APP: App<Inspector> = App::new(&[
     Route::initialize(|_, _| Ok("OK".into())),
     Route::pre_freeze(|_, _| Ok("OK".into())),
     Route::pre_stop(|_, _| Ok("OK".into())),
-    Route::invoke(|_, _, request| Ok(request.body().to_vec().into())),
+    Route::invoke(echo),
     Route::fallback(document),
 ])
 .observe_hooks(remember);
@@ -46,6 +46,14 @@ fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<
         .text("phaseAfter", context.lifecycle().phase().name())
         .raw("request", call(request));
     inspector.hook_calls.push_back(entry.end());
+}
+
+/// Where there is no memory for the copy, the call fails and not the instance.
+fn echo(_: &mut Inspector, _: &Context<'_>, event: &Request<'_>) -> Result {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(event.body().len())?;
+    copy.extend_from_slice(event.body());
+    Ok(copy.into())
 }
 
 fn document(inspector: &mut Inspector, context: &Context<'_>, request: &Request<'_>) -> Result {

@@ -182,7 +182,7 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
 /// Says that calls are waited for, to whoever reads the log.
 fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
-    if std::env::var_os("FC_FUNCTION_NAME").is_some() {
+    if std::env::var_os("FC_FUNCTION_NAME").is_some_and(|name| !name.is_empty()) {
         // The platform's mark of a cold start's end (C-LOG-4).
         lines.push_str("FunctionCompute fc-hooks runtime inited.\n");
     }

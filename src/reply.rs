@@ -5,7 +5,7 @@
 
 use crate::hook::discard;
 use crate::http::is_token_byte;
-use crate::limits::{REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
+use crate::limits::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
@@ -140,6 +140,19 @@ impl Reply {
             Body::Stream(..) => Body::Static(b""),
         };
         Reply { headers: self.headers.clone(), body, ..*self }
+    }
+
+    /// Whether its body is sent to who asked by this method (RFC 9110 §9.3.2, §15.3.5, §15.3.6, §15.4.5).
+    pub(crate) fn has_content(&self, method: &str) -> bool {
+        method != "HEAD" && !matches!(self.status, 204 | 205 | 304)
+    }
+
+    /// What of it would count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    pub(crate) fn held(&self, method: &str) -> usize {
+        match &self.body {
+            Body::Owned(bytes) if self.has_content(method) && bytes.len() > COALESCE_BYTES_MAX => held(bytes),
+            _ => 0,
+        }
     }
 
     /// Bytes that are JSON already.

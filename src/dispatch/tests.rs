@@ -315,6 +315,8 @@ fn health_checks_are_not_calls() {
     assert_eq!((bench.ran().len(), bench.lines.0.len(), ran), (0, lines, 1));
     assert_eq!((bench.service.lifecycle.phase(), bench.service.lifecycle.counts().calls), (Phase::Frozen, 0));
     assert!(bench.call("POST /health", &[]).contains("fallback"), "only GET is the check");
+    bench.call("GET /health", &[("x-fc-control-path", "/pre-stop")]);
+    assert!(bench.ran().contains(&"pre-stop".to_owned()), "the control path decides (C-DISP-1)");
 }
 
 /// C-FRZ-5: the thaw callback comes before everything else, with the evidence; its failure is not the request's.

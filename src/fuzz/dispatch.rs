@@ -261,9 +261,7 @@ impl World {
     }
 
     fn call(&self, method: &str, path: &str, headers: Headers<'_>) -> Call {
-        if path == "/health" && (method == "GET" || method == "HEAD") {
-            return Call::Health;
-        }
+        let health = path == "/health" && (method == "GET" || method == "HEAD");
         let named = |name: &str| name.eq_ignore_ascii_case("x-fc-control-path");
         let said: Vec<&[u8]> =
             headers.iter().filter(|(name, value)| named(name) && !value.is_empty()).map(|(_, value)| value).collect();
@@ -272,6 +270,7 @@ impl World {
             [b"/pre-freeze"] => Call::Hook(Hook::PreFreeze),
             [b"/pre-stop"] => Call::Hook(Hook::PreStop),
             [b"/invoke"] => Call::Event,
+            _ if health => Call::Health,
             [_, ..] => Call::Http,
             [] => {
                 let hook = match path {

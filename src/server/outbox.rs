@@ -65,6 +65,11 @@ impl Outbox {
         self.stream.is_some()
     }
 
+    /// Only the close says that the reply in hand is whole: a reset in its place would say that it is not.
+    pub(crate) fn ends_by_close(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.end == BodyEnd::Close)
+    }
+
     pub(crate) fn unsent(&self) -> (&[u8], &[u8]) {
         let body: &[u8] = match &self.body {
             Bytes::None => &[],
@@ -121,7 +126,7 @@ impl Outbox {
         };
         let facts = HeadFacts { status: reply.status, failed, end, connection };
         encode::head(&mut self.head, &facts, reply.content_type, reply.header_lines());
-        if method == "HEAD" || end == BodyEnd::NoBody || reply.status == RESET_CONTENT {
+        if !reply.has_content(method) {
             return keep;
         }
         match reply.body {

@@ -211,7 +211,7 @@ impl<S, O: Os> Loop<S, O> {
                     self.drive(token)
                 }
                 Mode::Serving | Mode::Closing { .. } => match self.os.queued(&slot.socket) {
-                    // The peer is slow, not stuck: it has taken some since. If it has taken all, it was us who were slow.
+                    // The peer is slow, not stuck: it has taken some since. If all of it, it was we who were slow.
                     Some(queued) if queued == 0 || slot.queued.is_none_or(|before| queued < before) => {
                         slot.queued = Some(queued);
                         slot.stalled_at = Some(now);

@@ -6,6 +6,7 @@ use crate::server::listen::Listener;
 use crate::server::os::{Interest, Os, Ready, Signals, Token};
 use crate::server::sys::{Poller, signals};
 use rustix::buffer::spare_capacity;
+use rustix::event;
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, sockopt};
 use std::io::{self, IoSlice};
@@ -138,13 +139,18 @@ impl Os for Unix {
     }
 }
 
-/// Writes all of it, in one call where the kernel takes it whole.
+/// Writes all of it, in one call where the kernel takes it whole. Waits for the reader where another process has made
+/// a pipe that it shares with us one that does not.
 pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(output, bytes) {
             Ok(0) => return Err(Errno::IO),
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match event::poll(&mut [event::PollFd::new(&output, event::PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         }
     }

@@ -70,6 +70,11 @@ fn take_reply<'a>(replies: &'a [u8], verdict: &mut Verdict) -> Option<&'a [u8]> 
     if status == "100" {
         return Some(&replies[head_bytes..]);
     }
+    if replies.len() == head_bytes && header("x-method").is_none() {
+        // Refused, and nobody asked for the content that would say why.
+        verdict.end = End::Refused(format!("{status} to HEAD"));
+        return Some(&[]);
+    }
     let body_bytes: usize = header("content-length")?.parse().ok()?;
     let body = replies.get(head_bytes..head_bytes + body_bytes)?;
     if let Some(method) = header("x-method") {

@@ -61,7 +61,7 @@ fn accepted() {
 /// differently; each row is a disagreement that some pair of servers had.
 #[test]
 fn refused() {
-    let cases: [(&str, ProtocolError); 71] = [
+    let cases: [(&str, ProtocolError); 39] = [
         // Grammar (RFC 9112 §2.2, §3, §5).
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", BareLineFeed),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", BareLineFeed),
@@ -86,6 +86,33 @@ fn refused() {
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Version),
         ("GET / HTTP/11\r\nHost: a\r\n\r\n", MalformedHead),
         ("GET / http/1.1\r\nHost: a\r\n\r\n", MalformedHead),
+        // Length (RFC 9112 §6.3).
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", ContentLength),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", BodyTooLarge),
+        // Coding (RFC 9112 §6.1; CVE-2026-66752 took any value for chunked).
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", LengthAndCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip, chunked\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", UnknownCoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", TransferEncoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", TransferEncoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", MalformedHead),
+        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncoding),
+        ("POST / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n", Expectation),
+    ];
+    are_refused(&cases);
+}
+
+/// Where a request goes is said once, in a form and with a host that all readers understand alike.
+#[test]
+fn refused_targets_and_hosts() {
+    let cases: [(&str, ProtocolError); 32] = [
         // Target (RFC 9112 §3.2).
         ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
@@ -120,29 +147,14 @@ fn refused() {
         ("GET / HTTP/1.1\r\nHost: %zz\r\n\r\n", Host),
         ("GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", Host),
         ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Host),
-        // Length (RFC 9112 §6.3).
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", ContentLength),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", BodyTooLarge),
-        // Coding (RFC 9112 §6.1; CVE-2026-66752 took any value for chunked).
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", LengthAndCoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", UnknownCoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip, chunked\r\n\r\n", UnknownCoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-gzip\r\n\r\n", UnknownCoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", UnknownCoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", TransferEncoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", TransferEncoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", MalformedHead),
-        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncoding),
-        ("POST / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n", Expectation),
     ];
+    are_refused(&cases);
+}
+
+fn are_refused(cases: &[(&str, ProtocolError)]) {
     for (head, expected) in cases {
         let seen = parse_whole(head.as_bytes(), &Limits::default(), |head| head.shape);
-        assert_eq!(seen, Err(expected), "{head:?}");
+        assert_eq!(seen, Err(*expected), "{head:?}");
     }
 }
 

@@ -267,8 +267,8 @@ fn follow_up<O: Os>(os: &mut O, slot: &mut Slot<O::Socket>, kept: bool, more_exp
         os.send_at_once(&slot.socket);
     }
     if !kept {
-        // A client that announced the close sends nothing more; any other may be about to.
-        slot.mode = Mode::Closing { linger: more_expected || !slot.input.is_idle() };
+        // A client that announced the close sends nothing more, most of the time; any other may be about to.
+        slot.mode = Mode::Closing { linger: more_expected || !slot.input.is_idle() || slot.outbox.ends_by_close() };
     }
 }
 

@@ -81,6 +81,16 @@ impl Ask {
     pub(super) fn is_hook(&self) -> bool {
         matches!(self.what, What::Hook(..))
     }
+
+    /// A stream whose length nobody knows, to a client that knows no chunks.
+    pub(super) fn streams_open(&self) -> bool {
+        self.http10 && matches!(self.what, What::Call(Does::Stream { sized: false, .. }))
+    }
+
+    /// Only the close says that its reply is whole.
+    pub(super) fn is_ended_by_close(&self) -> bool {
+        self.streams_open() && self.method != "HEAD"
+    }
 }
 
 /// Byte `at` of the body that belongs to a number.

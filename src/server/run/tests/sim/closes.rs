@@ -173,7 +173,8 @@ impl Sim {
         let client = &self.clients[index];
         let last = client.answered.checked_sub(1).and_then(|last| client.asks.get(last));
         let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.turned_away;
-        let announced = last.is_some_and(|ask| !ask.keeps && client.read == ask.end) && !refused;
+        let announced = last.is_some_and(|ask| !ask.keeps && client.read == ask.end && !ask.is_ended_by_close());
+        let announced = announced && !refused;
         if !client.server_ended {
             let must_linger = (!announced || self.is_under_way(index)) && !self.limits.linger_time_max.is_zero();
             // It had its turn to come, and no room for what follows.

@@ -138,9 +138,8 @@ impl Sim {
         }
         let client = &self.clients[index];
         let Some(ask) = client.next_ask() else { return };
-        let streams_open = matches!(ask.what, What::Call(Does::Stream { sized: false, .. })) && ask.http10;
-        let may_close = refused || stopping || !ask.keeps || streams_open;
-        let must_close = refused || ask.stopped || !ask.keeps || (streams_open && ask.method != "HEAD");
+        let may_close = refused || stopping || !ask.keeps || ask.streams_open();
+        let must_close = refused || ask.stopped || !ask.keeps || ask.is_ended_by_close();
         if rule.is_none() && ((head.close && !may_close) || (!head.close && must_close)) {
             rule = Some(("connections stay open", format!("close {} but may {may_close}: {head:?}", head.close)));
         }
