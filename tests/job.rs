@@ -3,7 +3,9 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
 use support::process::{Process, Setup};
 use support::{is_linux, pattern, proc_fs, users};
 
@@ -37,6 +39,25 @@ fn jobs_that_succeed() {
     // The binary has no callback of its own: it echoes. Its arguments mean nothing here.
     let ended = Setup::inspector().env(EVENT, "event").arg("--nonsense").run().ended();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "event"));
+}
+
+/// A pipe that whoever shares it has made non-blocking, as some runtimes do, costs no byte of the result.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_is_whole_in_a_pipe_that_does_not_block() {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).expect("a pipe");
+    let mut job = Command::new(support::subject::path());
+    job.env("SUBJECT", "full").env(EVENT, "event").env("FC_FUNCTION_HANDLER", "stream").stdout(writer);
+    let mut job_process = job.spawn().expect("the subject");
+    // The other copy of the writing end; the job's is the last.
+    drop(job);
+    let (mut seen, mut reader) = (Vec::new(), std::fs::File::from(reader));
+    support::wait_until("the result ends", || match reader.read_to_end(&mut seen) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => false,
+        outcome => outcome.map(|_| true).expect("a pipe"),
+    });
+    assert!(job_process.wait().expect("its end").success() && seen == pattern(100_000), "{} bytes", seen.len());
 }
 
 /// A job that fails says why on standard error and ends with 1.
