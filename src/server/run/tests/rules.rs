@@ -121,6 +121,17 @@ fn a_deaf_pipeline_is_cut() {
     }
 }
 
+/// Nor is a client cut for our own slowness: it has taken everything, and there are more of them than one turn serves.
+#[test]
+fn a_swift_pipeline_is_not_cut() {
+    let clients = (0..200).map(|_| Client { swift: true, ..Client::new(HELLO.repeat(64)) }).collect();
+    let mut world = World::new(clients);
+    world.let_everything_arrive();
+    world.turn_takes = Duration::from_millis(100);
+    let world = world.run(Limits { stall_time_max: Duration::from_millis(150), ..Limits::default() });
+    assert!(world.clients.iter().all(|client| statuses(client).len() == 64 && !client.spoiled));
+}
+
 /// A status without content ends its call, and its log, though the handler gave a stream.
 #[test]
 fn every_call_that_starts_ends() {

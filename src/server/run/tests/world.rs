@@ -51,6 +51,8 @@ pub(super) struct Client {
     pub(super) window: usize,
     /// Never reads its replies.
     pub(super) deaf: bool,
+    /// Reads each reply the moment it comes.
+    pub(super) swift: bool,
     /// Rests so long between two looks at its replies.
     pub(super) rests: Duration,
     pub(super) reads_at: Duration,
@@ -100,6 +102,8 @@ pub(super) struct World {
     /// At most so many descriptors; 0 for no bound.
     pub(super) descriptors_max: usize,
     pub(super) accept_failures: usize,
+    /// What passes in each turn, whatever it does.
+    pub(super) turn_takes: Duration,
     listening: bool,
     listener_watched: bool,
     /// Each passes in one wait, as a freeze does, once clients have nothing more to do.
@@ -125,6 +129,7 @@ impl World {
             elapsed: Duration::ZERO,
             descriptors_max: 0,
             accept_failures: 0,
+            turn_takes: Duration::ZERO,
             listening: true,
             listener_watched: true,
             freezes: Vec::new(),
@@ -236,12 +241,17 @@ impl Os for Kernel {
         ready.clear();
         let mut world = self.world.borrow_mut();
         world.waits += 1;
+        let turn_takes = world.turn_takes;
+        world.elapsed += turn_takes;
         if world.waits > 1_000_000 {
             let states = world.clients.iter().map(Client::state).collect::<Vec<_>>();
             panic!("the server never comes to rest: limit {limit:?}, {states:#?}");
         }
         loop {
             world.collect(ready);
+            // In turn, as epoll_wait does.
+            let first = world.waits * EVENTS_PER_WAIT % ready.len().max(1);
+            ready.rotate_left(first);
             ready.truncate(EVENTS_PER_WAIT);
             if !ready.is_empty() || limit == Some(Duration::ZERO) {
                 return false;
@@ -345,9 +355,10 @@ impl Os for Kernel {
             return Err(Errno::AGAIN);
         }
         let of_head = room.min(head.len());
-        let in_flight = &mut world.clients[socket.index].in_flight;
-        in_flight.extend_from_slice(&head[..of_head]);
-        in_flight.extend_from_slice(&body[..room - of_head]);
+        let client = &mut world.clients[socket.index];
+        let to = if client.swift { &mut client.received } else { &mut client.in_flight };
+        to.extend_from_slice(&head[..of_head]);
+        to.extend_from_slice(&body[..room - of_head]);
         Ok(room)
     }
 
