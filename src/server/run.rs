@@ -210,9 +210,11 @@ impl<S, O: Os> Loop<S, O> {
                     refuse(slot, error);
                     self.drive(token)
                 }
+                // Its turn has not come for so long. Whether the peer takes anything will show now.
+                Mode::Serving | Mode::Closing { .. } if slot.yielding => self.drive(token),
                 Mode::Serving | Mode::Closing { .. } => match self.os.queued(&slot.socket) {
-                    // The peer is slow, not stuck: it has taken some since. If all of it, it was we who were slow.
-                    Some(queued) if queued == 0 || slot.queued.is_none_or(|before| queued < before) => {
+                    // The peer is slow, not stuck: it has taken some since.
+                    Some(queued) if slot.queued.is_none_or(|before| queued < before) => {
                         slot.queued = Some(queued);
                         slot.stalled_at = Some(now);
                         Ok(())

@@ -74,7 +74,6 @@ impl<S, O: Os> Loop<S, O> {
             let now = self.clock.reading();
             let reply_bytes_max = self.reply_bytes_max(token);
             let Some(slot) = self.slots.get(token) else { return Ok(()) };
-            slot.yielding = false;
             if let Mode::Closing { linger } = slot.mode {
                 return self.close_or_linger(token, linger);
             }
@@ -132,7 +131,6 @@ impl<S, O: Os> Loop<S, O> {
             slot.yielding = true;
             // It goes on when the peer's kernel has room for more replies; a peer that takes none is cut.
             slot.stalled_at = Some(now);
-            slot.queued = self.os.queued(&slot.socket);
         }
         Ok(())
     }
@@ -141,6 +139,7 @@ impl<S, O: Os> Loop<S, O> {
     fn flush(&mut self, token: Token) -> Result<bool, CloseReason> {
         let now = self.clock.reading();
         let Some(slot) = self.slots.get(token) else { return Ok(true) };
+        slot.yielding = false;
         for _ in 0..limits::STREAM_RUN_MAX {
             loop {
                 let (head, body) = slot.outbox.unsent();

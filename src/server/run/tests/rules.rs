@@ -109,14 +109,15 @@ fn a_client_that_takes_nothing_is_cut_and_its_reply_spoiled() {
     }
 }
 
-/// The stall limit also strikes a client that pipelines more than one turn serves and takes none of the replies, and
-/// not later where its socket was full behind a whole reply, or behind as many as a turn serves.
+/// The stall limit also strikes a client that pipelines more than one turn serves and takes none of the replies: not
+/// later where its socket was full behind a whole reply, and with the next one where it was behind as many as a turn
+/// serves.
 #[test]
 fn a_deaf_pipeline_is_cut() {
     let reply_bytes = live(vec![Client::new(HELLO)]).clients[0].text().len();
-    for window in [1, reply_bytes, 16 * reply_bytes] {
+    for (window, times) in [(1, 1), (reply_bytes, 1), (16 * reply_bytes, 2)] {
         let world = live(vec![Client { deaf: true, window, ..Client::new(HELLO.repeat(1_000)) }]);
-        let (stall, took) = (Limits::default().stall_time_max, world.elapsed);
+        let (stall, took) = (Limits::default().stall_time_max * times, world.elapsed);
         assert!(world.clients[0].server_closed && (stall..stall + SECOND).contains(&took), "{window}: {took:?}");
     }
 }
@@ -124,12 +125,15 @@ fn a_deaf_pipeline_is_cut() {
 /// Nor is a client cut for our own slowness: it has taken everything, and there are more of them than one turn serves.
 #[test]
 fn a_swift_pipeline_is_not_cut() {
-    let clients = (0..200).map(|_| Client { swift: true, ..Client::new(HELLO.repeat(64)) }).collect();
-    let mut world = World::new(clients);
-    world.let_everything_arrive();
-    world.turn_takes = Duration::from_millis(100);
-    let world = world.run(Limits { stall_time_max: Duration::from_millis(150), ..Limits::default() });
-    assert!(world.clients.iter().all(|client| statuses(client).len() == 64 && !client.spoiled));
+    let stream = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+    for (requests, replies) in [(HELLO.repeat(64), 64), (stream, 1)] {
+        let clients = (0..200).map(|_| Client { swift: true, ..Client::new(requests.clone()) }).collect();
+        let mut world = World::new(clients);
+        world.let_everything_arrive();
+        world.turn_takes = Duration::from_millis(100);
+        let world = world.run(Limits { stall_time_max: Duration::from_millis(50), ..Limits::default() });
+        assert!(world.clients.iter().all(|client| statuses(client).len() == replies && !client.spoiled));
+    }
 }
 
 /// A status without content ends its call, and its log, though the handler gave a stream.
