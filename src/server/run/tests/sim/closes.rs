@@ -142,14 +142,15 @@ impl Sim {
 
     /// The server ends its side: behind the last reply, or of an idle connection because it stops.
     pub(super) fn ended(&mut self, index: usize) {
-        let turn = self.turn;
+        let (turn, over) = (self.turn, self.drain_is_over());
         let client = &mut self.clients[index];
         client.ended_at = turn;
         let again = std::mem::replace(&mut client.server_ended, true);
         if !client.reader.is_between() || again {
             return self.fail("one reply for each request", "the end before the last reply is whole");
         }
-        if std::mem::replace(&mut client.closing, true) {
+        // At the drain's end it all ends.
+        if std::mem::replace(&mut client.closing, true) || over {
             return;
         }
         let idle = client.unanswered() == 0 && client.in_hand(&self.limits).is_none();
