@@ -150,7 +150,7 @@ framing: ## where requests end, by our server and by h11, hyper and node; says a
 .PHONY: sim
 sim: ## whole worlds from a seed over a simulated kernel, invariants checked at every step: SEED=, WORLDS=50000
 	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,50000)) \
-	  cargo test -p fc-hooks --lib --profile sim -- --exact server::run::tests::sim::worlds --nocapture
+	  cargo test -p fc-hooks --lib --profile sim -- --exact server::event_loop::tests::sim::worlds --nocapture
 
 FUZZED   ?= $(patsubst tests/fuzz/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/fuzz_targets/*.rs))
 SECONDS  ?= 60

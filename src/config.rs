@@ -3,8 +3,8 @@
 //! Values come from the environment, because that is what a platform can set on an image it does not know; the binary
 //! puts its arguments over them. Must not open anything.
 
-use crate::error::StartError;
 use crate::limits::Limits;
+use crate::start_error::StartError;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -108,7 +108,7 @@ impl Config {
                 if !value.starts_with('/') || value.contains(['?', '#', ' ']) {
                     return Err(StartError::quoting(value, "is not a path"));
                 }
-                if crate::app::RESERVED_PATHS.contains(&value) {
+                if crate::function::app::RESERVED_PATHS.contains(&value) {
                     return Err(StartError::quoting(value, "is a path of the platform's own calls"));
                 }
                 self.health_path = Some(value.to_owned());

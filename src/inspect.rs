@@ -4,13 +4,13 @@
 //! really sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real
 //! platform. Secrets are withheld.
 
-use crate::app::{App, Observed, Route};
-use crate::context::Context;
-use crate::hook::Result;
+use crate::function::app::{App, Observed, Route};
+use crate::function::callback::Result;
+use crate::function::context::Context;
+use crate::function::lifecycle::{Hook, Moment, Thaw};
+use crate::function::reply::Reply;
+use crate::function::request::{Headers, Request, WITHHELD};
 use crate::json::Json;
-use crate::lifecycle::{Hook, Moment, Thaw};
-use crate::reply::Reply;
-use crate::request::{Headers, Request, WITHHELD};
 use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};
 

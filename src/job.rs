@@ -3,9 +3,9 @@
 //! No HTTP and no hooks: the invoke callback runs once. What it may ask of its [`Context`](crate::Context) is
 //! filled from the environment, which carries some of what the headers carry otherwise.
 
-use crate::app::{App, INVOKE_PATH};
-use crate::dispatch::{Journal, Marker, Service};
-use crate::request::{Headers, Peer, Request};
+use crate::function::app::{App, INVOKE_PATH};
+use crate::function::dispatch::{Journal, Marker, Service};
+use crate::function::request::{Headers, Peer, Request};
 use crate::server::sys::signals;
 use crate::server::{SURROUNDINGS, complain, flush_output, print};
 use std::ffi::OsString;
@@ -66,7 +66,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
         complain(format_args!("fc-hooks: cannot write the result: {error}"));
         failed = true;
     }
-    crate::hook::discard(Box::new(service));
+    crate::function::panic::discard(Box::new(service));
     match (signals::stop_requested(), failed) {
         (true, _) => ExitCode::from(CANCELLED),
         (false, true) => ExitCode::FAILURE,

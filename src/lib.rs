@@ -102,138 +102,37 @@
 //!   more, and `std::backtrace` captures empty ones. Panics are caught as before. Without effect elsewhere.
 //! - `tiny_http`: the module `tiny_http`, the same functions on a server of that crate. It starts threads.
 
-mod app;
 #[cfg(all(any(test, fuzzing), feature = "inspector"))]
 mod arguments;
 mod config;
-mod context;
-mod dispatch;
-mod error;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
-mod hook;
-mod http;
+mod function;
+mod http1;
 #[cfg(feature = "inspector")]
 pub mod inspect;
 mod job;
 mod json;
-mod lifecycle;
 mod limits;
-mod reply;
-mod request;
+mod logging;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../tests/models/mod.rs"]
+pub mod models;
+mod run;
 mod server;
+mod start_error;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
+mod tuning;
 
-pub use app::{App, ObserveFn, Observed, Route};
 pub use config::{Config, Listen};
-pub use context::{Context, Credentials, Secret};
-pub use error::{Error, StartError};
-pub use hook::{CallFn, HookFn, Result, ThawFn};
-pub use lifecycle::{Counts, Evidence, Hook, Lifecycle, Moment, Phase, Thaw};
+pub use function::app::{App, ObserveFn, Observed, Route};
+pub use function::callback::{CallFn, HookFn, Result, ThawFn};
+pub use function::context::{Context, Credentials, Secret};
+pub use function::error::Error;
+pub use function::lifecycle::{Counts, Evidence, Hook, Lifecycle, Moment, Phase, Thaw};
+pub use function::reply::{Reply, ReplyError};
+pub use function::request::{Headers, Peer, Request};
 pub use limits::{LimitError, Limits};
-pub use reply::{Reply, ReplyError};
-pub use request::{Headers, Peer, Request};
+pub use run::{run, serve};
 pub use server::Server;
-
-use std::process::ExitCode;
-
-/// Does what the environment asks for, and returns the exit code.
-///
-/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that
-/// event, its reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
-///
-/// Otherwise it serves as [`Config::from_env`] says until SIGTERM or SIGINT: 0 after an orderly stop, 1 if it cannot
-/// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
-/// once with 128 plus its number.
-pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
-    run_on(serve, app, state)
-}
-
-/// [`run`], whichever server it is that serves.
-#[inline(always)]
-fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: &'static App<S>, state: S) -> ExitCode {
-    // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
-    // come and go during the start cheap: without it each is two system calls and two page faults.
-    let _anchor = std::hint::black_box(Box::new(0_u8));
-    if let Some(event) = std::env::var_os(job::EVENT_VARIABLE) {
-        init_logging();
-        return job::run(app, state, event);
-    }
-    match Config::from_env() {
-        Ok(config) => serve(app, state, config),
-        Err(error) => fail(&error, MISUSED),
-    }
-}
-
-/// Serves with this configuration, whatever the environment says; exit codes as [`run`].
-pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
-    init_logging();
-    let server = match Server::bind(config) {
-        Ok(server) => server,
-        Err(error) => return fail(&error, FAILED),
-    };
-    announce(server.address());
-    server.run(app, state);
-    ExitCode::SUCCESS
-}
-
-/// Says that calls are waited for, to whoever reads the log.
-fn announce(address: &Listen) {
-    let mut lines = format!("fc-hooks: listening on {address}\n");
-    if std::env::var_os("FC_FUNCTION_NAME").is_some_and(|name| !name.is_empty()) {
-        // The platform's mark of a cold start's end (C-LOG-4).
-        lines.push_str("FunctionCompute fc-hooks runtime inited.\n");
-    }
-    // Serving does not depend on somebody reading this.
-    let _ = server::print(lines.as_bytes());
-}
-
-const FAILED: u8 = 1;
-const MISUSED: u8 = 2;
-
-fn fail(error: &StartError, code: u8) -> ExitCode {
-    server::complain(format_args!("fc-hooks: {error}"));
-    ExitCode::from(code)
-}
-
-/// An author's own logger, set up before, stays.
-#[cfg(feature = "env_logger")]
-fn init_logging() {
-    if std::env::var(env_logger::DEFAULT_FILTER_ENV).is_ok() {
-        let _ = env_logger::try_init();
-    } else if log::set_logger(&LATE_LOGGER).is_ok() {
-        log::set_max_level(DEFAULT_LEVEL);
-    }
-}
-
-/// Where `RUST_LOG` says nothing. Most instances live without a single warning.
-#[cfg(feature = "env_logger")]
-const DEFAULT_LEVEL: log::LevelFilter = log::LevelFilter::Warn;
-
-/// The logger of an instance that was not asked to log: made when it has something to say, because making it takes as
-/// many instructions as everything else between the exec and the first wait.
-#[cfg(feature = "env_logger")]
-struct LateLogger(std::sync::OnceLock<env_logger::Logger>);
-
-#[cfg(feature = "env_logger")]
-static LATE_LOGGER: LateLogger = LateLogger(std::sync::OnceLock::new());
-
-#[cfg(feature = "env_logger")]
-impl log::Log for LateLogger {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= DEFAULT_LEVEL
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.0.get_or_init(|| env_logger::Builder::new().filter_level(DEFAULT_LEVEL).build()).log(record);
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-#[cfg(not(feature = "env_logger"))]
-fn init_logging() {}
+pub use start_error::StartError;

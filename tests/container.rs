@@ -24,7 +24,7 @@ fn the_image_is_the_binary_for_nobody_on_one_platform() {
     let Some(image) = Image::build("facts") else { return };
     let facts: Value = serde_json::from_str(&docker(&["image", "inspect", &image.name])).unwrap();
     let facts = &facts[0];
-    assert_eq!((facts["Os"].as_str(), facts["Architecture"].as_str()), (Some("linux"), Some("amd64")), "C-IMG-1");
+    assert_eq!((facts["System"].as_str(), facts["Architecture"].as_str()), (Some("linux"), Some("amd64")), "C-IMG-1");
     assert_eq!(facts["Config"]["User"], "65534:65534");
     assert_eq!(facts["Config"]["Entrypoint"], serde_json::json!(["/function"]));
     assert_eq!(facts["Config"]["ExposedPorts"], serde_json::json!({ "9000/tcp": {} }));

@@ -1,24 +1,20 @@
 //! The server: a listener, a loop, and the process around them.
 //!
-//! The only place with system calls. [`run`] holds the loop, over [`os`], so that tests drive it with sockets and
-//! clocks of their own; [`unix`] is the real thing. What calls mean is not known here.
+//! [`event_loop`] holds the loop over the trait in [`system`], so that tests drive it with sockets and clocks of their
+//! own; [`sys`] has the real system calls. What a call means is not known here.
 
-mod awake;
-pub(crate) mod console;
-mod listen;
-mod os;
-pub(crate) mod outbox;
-mod run;
-mod slots;
+mod awake_clock;
+mod connection_table;
+mod event_loop;
 pub(crate) mod sys;
-mod unix;
+mod system;
 
-use crate::app::App;
 use crate::config::{Config, Listen};
-use crate::context::Surroundings;
-use crate::dispatch::Service;
-use crate::error::StartError;
-use crate::lifecycle::Moment;
+use crate::function::app::App;
+use crate::function::context::Surroundings;
+use crate::function::dispatch::Service;
+use crate::function::lifecycle::Moment;
+use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
 use std::time::{Instant, SystemTime};
@@ -42,7 +38,7 @@ use std::time::{Instant, SystemTime};
 /// # Ok::<(), fc_hooks::StartError>(())
 /// ```
 pub struct Server {
-    os: unix::Unix,
+    os: sys::unix::Unix,
     address: Listen,
     config: Config,
 }
@@ -55,11 +51,11 @@ impl Server {
     /// range that [`Limits::NAMES`](crate::Limits::NAMES) gives.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.limits.check().map_err(|error| StartError::new(error.to_string()))?;
-        let listener = listen::Listener::open(&config.listen)
+        let listener = sys::listen::Listener::open(&config.listen)
             .map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
         let address =
             listener.address(&config.listen).map_err(|error| StartError::io("read the listener's address", &error))?;
-        let os = unix::Unix::new(listener).map_err(|error| StartError::io("wait for connections", &error))?;
+        let os = sys::unix::Unix::new(listener).map_err(|error| StartError::io("wait for connections", &error))?;
         Ok(Server { os, address, config })
     }
 
@@ -79,10 +75,10 @@ impl Server {
             service.health_path = config.health_path;
         }
         service.control_path_required |= config.control_path_required;
-        let mut server = run::Loop::new(os, service, config.limits, config.call_markers);
+        let mut server = event_loop::Loop::new(os, service, config.limits, config.call_markers);
         server.run();
         // The state's destructor is the author's code too; what it panics with is said by the panic itself.
-        let _ = crate::hook::isolated(|| drop(server));
+        let _ = crate::function::panic::isolated(|| drop(server));
     }
 }
 
@@ -95,7 +91,7 @@ fn now() -> Moment {
 
 /// Prints to standard output in one write; nothing stays buffered.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Errno> {
-    unix::write_all(rustix::stdio::stdout(), bytes)
+    sys::unix::write_all(rustix::stdio::stdout(), bytes)
 }
 
 /// Sends on what callbacks have printed, so that what we print comes behind it.
@@ -105,5 +101,5 @@ pub(crate) fn flush_output() -> Result<(), Errno> {
 
 /// Prints to standard error in one write. If it cannot be written there is nobody left to tell.
 pub(crate) fn complain(message: std::fmt::Arguments<'_>) {
-    let _ = unix::write_all(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
+    let _ = sys::unix::write_all(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
 }

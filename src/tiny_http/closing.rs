@@ -5,8 +5,8 @@
 //! Therefore the socket is looked up by its peer and shut down, and the peer is remembered: what still comes from that
 //! connection is not to be answered. Must not know requests.
 
-use crate::limits::{LINGER_BYTES_MAX, READ_BYTES};
 use crate::server::sys::accepted::{Accepted, accepted_from};
+use crate::tuning::{LINGER_BYTES_MAX, READ_BYTES};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};

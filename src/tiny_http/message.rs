@@ -4,8 +4,8 @@
 //! tiny_http decides by itself how a body is framed. What it decided is only believed where the head leaves no choice.
 //! Must not know callbacks or replies.
 
-use crate::error::ProtocolError;
-use crate::http::head::{self, EndScan, Framing};
+use crate::http1::error::ProtocolError;
+use crate::http1::head::{self, EndScan, Framing};
 use crate::limits::Limits;
 use crate::server::sys::accepted::accepted_from;
 use rustix::net::RecvFlags;

@@ -1,6 +1,6 @@
 //! Readiness by epoll(7), level-triggered.
 
-use crate::server::os::{EVENTS_PER_WAIT, Interest, Ready, Token};
+use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Token};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;

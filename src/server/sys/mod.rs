@@ -7,12 +7,14 @@
 pub(crate) mod accepted;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
+pub(crate) mod listen;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
 #[allow(unsafe_code)]
 mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
 pub(crate) mod signals;
+pub(crate) mod unix;
 
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 pub(crate) use epoll::Poller;

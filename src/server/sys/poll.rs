@@ -1,6 +1,6 @@
 //! Readiness by poll(2), level-triggered: for kernels without epoll, and for comparing with it.
 
-use crate::server::os::{Interest, Ready, Token};
+use crate::server::system::{Interest, Ready, Token};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| fc_hooks::fuzz::run("head", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fc_hooks::models::run("head", input));

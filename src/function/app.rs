@@ -1,0 +1,425 @@
+//! The static table: which callback serves which call, checked when it is compiled.
+//!
+//! A table is function pointers and static text, so a `static` holds it finished: nothing is built, allocated or
+//! hashed at start. Looking a call up is a walk over a handful of routes. Must not know requests or replies.
+
+use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::context::Context;
+use crate::function::lifecycle::Hook;
+use crate::function::request::Request;
+
+/// A function: its hooks, its routes and its options, for a state `S` that every callback gets.
+///
+/// ```
+/// use fc_hooks::{App, Route};
+///
+/// static APP: App<u64> = App::new(&[
+///     Route::initialize(|_, _| Ok("ready".into())),
+///     Route::invoke(|served, _, request| {
+///         *served += 1;
+///         Ok(request.body().to_vec().into())
+///     }),
+///     Route::get("/served", |served, _, _| Ok(served.to_string().into())),
+/// ]);
+/// ```
+///
+/// What is wrong with a table is a compile error, for example two callbacks for one call:
+///
+/// ```compile_fail
+/// # use fc_hooks::{App, Route};
+/// static APP: App<()> = App::new(&[
+///     Route::get("/a", |_, _, _| Ok(().into())),
+///     Route::get("/a", |_, _, _| Ok(().into())),
+/// ]);
+/// ```
+pub struct App<S: 'static> {
+    routes: &'static [Route<S>],
+    hooks: [Option<HookFn<S>>; 3],
+    pub(crate) on_thaw: Option<ThawFn<S>>,
+    pub(crate) invoke: Option<CallFn<S>>,
+    fallback: Option<CallFn<S>>,
+    pub(crate) observer: Option<ObserveFn<S>>,
+    pub(crate) health_path: Option<&'static str>,
+    pub(crate) control_path_required: bool,
+}
+
+/// Sees every hook call after it was decided, also those that the author's hook never sees.
+pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, Observed);
+
+/// What became of a hook call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed {
+    /// Which hook was called.
+    pub hook: Hook,
+    /// The callback ran; else the call was answered from store, or refused.
+    pub ran: bool,
+    /// The answer was 404.
+    pub failed: bool,
+}
+
+/// One row of the table.
+pub struct Route<S: 'static>(Kind<S>);
+
+enum Kind<S: 'static> {
+    Hook(Hook, HookFn<S>),
+    OnThaw(ThawFn<S>),
+    Invoke(CallFn<S>),
+    /// Method (empty for any) and path.
+    Exact(&'static str, &'static str, CallFn<S>),
+    Prefix(&'static str, CallFn<S>),
+    Fallback(CallFn<S>),
+}
+
+impl<S> Route<S> {
+    /// `POST /initialize`: once, before any traffic (C-INIT-1); again only after a failure.
+    pub const fn initialize(callback: HookFn<S>) -> Route<S> {
+        Route(Kind::Hook(Hook::Initialize, callback))
+    }
+
+    /// `GET /pre-freeze`: once before each freeze. FC 3.0 never calls it (C-FRZ-2).
+    pub const fn pre_freeze(callback: HookFn<S>) -> Route<S> {
+        Route(Kind::Hook(Hook::PreFreeze, callback))
+    }
+
+    /// `GET /pre-stop`: once, before the instance is destroyed (C-STOP-1); or at SIGTERM, if the platform did not call.
+    pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
+        Route(Kind::Hook(Hook::PreStop, callback))
+    }
+
+    /// Before the first request after a freeze. The platform has no such call (C-FRZ-5): the server finds out.
+    pub const fn on_thaw(callback: ThawFn<S>) -> Route<S> {
+        Route(Kind::OnThaw(callback))
+    }
+
+    /// `POST /invoke`: an event (C-INV-1).
+    pub const fn invoke(callback: CallFn<S>) -> Route<S> {
+        Route(Kind::Invoke(callback))
+    }
+
+    /// An HTTP call with this method and exactly this path, compared as sent.
+    pub const fn on(method: &'static str, path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route(Kind::Exact(method, path, callback))
+    }
+
+    /// As [`Route::on`] with GET; also answers HEAD, unless the table has a route of its own for it.
+    pub const fn get(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route::on("GET", path, callback)
+    }
+
+    /// As [`Route::on`] with POST.
+    pub const fn post(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route::on("POST", path, callback)
+    }
+
+    /// As [`Route::on`] with PUT.
+    pub const fn put(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route::on("PUT", path, callback)
+    }
+
+    /// As [`Route::on`] with PATCH.
+    pub const fn patch(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route::on("PATCH", path, callback)
+    }
+
+    /// As [`Route::on`] with DELETE.
+    pub const fn delete(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route::on("DELETE", path, callback)
+    }
+
+    /// An HTTP call with any method and exactly this path.
+    pub const fn any(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route(Kind::Exact("", path, callback))
+    }
+
+    /// HTTP calls with any method whose path begins with this text; end it with `/` to match whole segments. An exact
+    /// route wins over it, and the longest prefix over shorter ones.
+    pub const fn prefix(path: &'static str, callback: CallFn<S>) -> Route<S> {
+        Route(Kind::Prefix(path, callback))
+    }
+
+    /// HTTP calls that no other route knows the path of.
+    pub const fn fallback(callback: CallFn<S>) -> Route<S> {
+        Route(Kind::Fallback(callback))
+    }
+}
+
+/// Who serves an HTTP call.
+pub(crate) enum Found<S: 'static> {
+    Call(CallFn<S>),
+    /// The path is known, the method is not: the methods that are, for `Allow`.
+    WrongMethod(String),
+    Nothing,
+}
+
+impl<S> App<S> {
+    /// A function from its table.
+    ///
+    /// With options behind it, such as [`App::health_path`], name the state so that closures know it:
+    /// `App::<Shop>::new(&[…]).health_path("/health")`.
+    ///
+    /// # Panics
+    /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw
+    /// callback or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty,
+    /// does not begin with `/`, or holds `?`, `#` or a blank and so could never match; a method that is not a token;
+    /// a route on a hook's own path.
+    pub const fn new(routes: &'static [Route<S>]) -> App<S> {
+        let mut app = App {
+            routes,
+            hooks: [None; 3],
+            on_thaw: None,
+            invoke: None,
+            fallback: None,
+            observer: None,
+            health_path: None,
+            control_path_required: false,
+        };
+        let mut index = 0;
+        while index < routes.len() {
+            match &routes[index].0 {
+                Kind::Hook(hook, callback) => {
+                    assert!(app.hooks[*hook as usize].is_none(), "fc-hooks: the table has the same hook twice");
+                    app.hooks[*hook as usize] = Some(*callback);
+                }
+                Kind::OnThaw(callback) => {
+                    assert!(app.on_thaw.is_none(), "fc-hooks: the table has on_thaw twice");
+                    app.on_thaw = Some(*callback);
+                }
+                Kind::Invoke(callback) => {
+                    assert!(app.invoke.is_none(), "fc-hooks: the table has invoke twice");
+                    app.invoke = Some(*callback);
+                }
+                Kind::Fallback(callback) => {
+                    assert!(app.fallback.is_none(), "fc-hooks: the table has two fallbacks");
+                    app.fallback = Some(*callback);
+                }
+                Kind::Exact(method, path, _) => {
+                    check_method(method);
+                    check_path(path);
+                    check_unique(routes, index);
+                }
+                Kind::Prefix(path, _) => {
+                    check_path(path);
+                    check_unique(routes, index);
+                }
+            }
+            index += 1;
+        }
+        app
+    }
+
+    /// Answers `GET` of this path with 200 by itself, without waking the function: the platform's health check
+    /// (C-START-4). It counts neither as call nor as thaw.
+    ///
+    /// # Panics
+    /// At compile time in a `static`: a malformed path, a hook's own path, a path that a route already serves.
+    pub const fn health_path(mut self, path: &'static str) -> App<S> {
+        check_path(path);
+        let mut index = 0;
+        while index < self.routes.len() {
+            if let Kind::Exact(_, known, _) = &self.routes[index].0 {
+                assert!(!same(known, path), "fc-hooks: a route has the health check's path");
+            }
+            index += 1;
+        }
+        self.health_path = Some(path);
+        self
+    }
+
+    /// Refuses hooks that come without `x-fc-control-path`. The platform's documentation shows the header on
+    /// `/pre-freeze` and `/pre-stop` in sample code only (C-DISP-1), and local tools never send it (C-DISP-4).
+    pub const fn require_control_path(mut self) -> App<S> {
+        self.control_path_required = true;
+        self
+    }
+
+    /// Has this callback see every hook call after it was decided, for audits and counters.
+    pub const fn observe_hooks(mut self, observer: ObserveFn<S>) -> App<S> {
+        self.observer = Some(observer);
+        self
+    }
+
+    pub(crate) fn hook(&self, hook: Hook) -> Option<HookFn<S>> {
+        self.hooks[hook as usize]
+    }
+
+    /// Exact routes first, then the longest prefix, then the fallback.
+    pub(crate) fn find(&self, method: &str, path: &str) -> Found<S> {
+        let mut by_get = None;
+        let mut path_known = false;
+        let mut longest: Option<(&str, CallFn<S>)> = None;
+        for route in self.routes {
+            match &route.0 {
+                Kind::Exact(known, exact, callback) if *exact == path => {
+                    if known.is_empty() || *known == method {
+                        return Found::Call(*callback);
+                    }
+                    if *known == "GET" && method == "HEAD" {
+                        by_get = Some(*callback);
+                    }
+                    path_known = true;
+                }
+                Kind::Prefix(prefix, callback)
+                    if path.starts_with(prefix) && longest.is_none_or(|(known, _)| known.len() < prefix.len()) =>
+                {
+                    longest = Some((prefix, *callback));
+                }
+                _ => {}
+            }
+        }
+        match by_get {
+            Some(callback) => Found::Call(callback),
+            None if path_known => Found::WrongMethod(self.allowed(path)),
+            None => match longest.map(|(_, callback)| callback).or(self.fallback) {
+                Some(callback) => Found::Call(callback),
+                None => Found::Nothing,
+            },
+        }
+    }
+
+    fn allowed(&self, path: &str) -> String {
+        let mut methods: Vec<&str> = Vec::new();
+        for route in self.routes {
+            if let Kind::Exact(method, exact, _) = &route.0
+                && *exact == path
+            {
+                methods.push(method);
+            }
+        }
+        if methods.contains(&"GET") && !methods.contains(&"HEAD") {
+            methods.push("HEAD");
+        }
+        methods.join(", ")
+    }
+}
+
+/// The paths that belong to the platform's own calls.
+pub(crate) const INITIALIZE_PATH: &str = "/initialize";
+pub(crate) const PRE_FREEZE_PATH: &str = "/pre-freeze";
+pub(crate) const PRE_STOP_PATH: &str = "/pre-stop";
+pub(crate) const INVOKE_PATH: &str = "/invoke";
+pub(crate) const RESERVED_PATHS: [&str; 4] = [INITIALIZE_PATH, PRE_FREEZE_PATH, PRE_STOP_PATH, INVOKE_PATH];
+
+const fn check_path(path: &str) {
+    assert!(!path.is_empty(), "fc-hooks: a route's path is empty");
+    let bytes = path.as_bytes();
+    assert!(bytes[0] == b'/', "fc-hooks: a route's path does not begin with '/'");
+    let mut index = 0;
+    while index < bytes.len() {
+        assert!(
+            bytes[index] > b' ' && bytes[index] < 0x7f && bytes[index] != b'?' && bytes[index] != b'#',
+            "fc-hooks: a route's path holds a character that no request path holds"
+        );
+        index += 1;
+    }
+    assert!(
+        !same(path, INITIALIZE_PATH) && !same(path, PRE_FREEZE_PATH) && !same(path, PRE_STOP_PATH),
+        "fc-hooks: a route on a hook's own path; use Route::initialize, Route::pre_freeze or Route::pre_stop"
+    );
+    assert!(!same(path, INVOKE_PATH), "fc-hooks: a route on the path of events; use Route::invoke");
+}
+
+const fn check_method(method: &str) {
+    let bytes = method.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        let byte = bytes[index];
+        assert!(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_', "fc-hooks: a route's method is no token");
+        index += 1;
+    }
+}
+
+const fn check_unique<S>(routes: &[Route<S>], index: usize) {
+    let mut earlier = 0;
+    while earlier < index {
+        match (&routes[earlier].0, &routes[index].0) {
+            (Kind::Exact(method_a, path_a, _), Kind::Exact(method_b, path_b, _)) => assert!(
+                !(same(path_a, path_b) && (method_a.is_empty() || method_b.is_empty() || same(method_a, method_b))),
+                "fc-hooks: two routes for the same method and path"
+            ),
+            (Kind::Prefix(path_a, _), Kind::Prefix(path_b, _)) => {
+                assert!(!same(path_a, path_b), "fc-hooks: two routes for the same prefix");
+            }
+            _ => {}
+        }
+        earlier += 1;
+    }
+}
+
+/// `==` for text, which is not `const` yet.
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < a.len() {
+        if a[index] != b[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Reply, Result};
+
+    fn exact(_: &mut (), _: &Context<'_>, _: &Request<'_>) -> Result {
+        Ok("exact".into())
+    }
+
+    fn other(_: &mut (), _: &Context<'_>, _: &Request<'_>) -> Result {
+        Ok(Reply::new())
+    }
+
+    static APP: App<()> = App::new(&[
+        Route::get("/a", exact),
+        Route::post("/a", other),
+        Route::get("/b", other),
+        Route::on("HEAD", "/b", exact),
+        Route::any("/c", exact),
+        Route::prefix("/p/", other),
+        Route::prefix("/p/long/", exact),
+        Route::get("/p/only", exact),
+    ]);
+
+    /// Which route serves what: exact before prefix, longest prefix first, GET for HEAD, 405 for known paths only.
+    #[test]
+    fn lookup() {
+        let cases: [(&str, &str, &str); 14] = [
+            ("GET", "/a", "exact"),
+            ("HEAD", "/a", "exact"),
+            ("POST", "/a", "other"),
+            ("PUT", "/a", "405 GET, POST, HEAD"),
+            ("get", "/a", "405 GET, POST, HEAD"),
+            ("HEAD", "/b", "exact"),
+            ("POST", "/b", "405 GET, HEAD"),
+            ("BREW", "/c", "exact"),
+            ("GET", "/p/x", "other"),
+            ("DELETE", "/p/long/x", "exact"),
+            ("POST", "/p/only", "405 GET, HEAD"),
+            ("GET", "/p", "404"),
+            ("GET", "/a/", "404"),
+            ("OPTIONS", "*", "404"),
+        ];
+        for (method, path, expected) in cases {
+            let seen = match APP.find(method, path) {
+                Found::Call(callback) if std::ptr::fn_addr_eq(callback, exact as CallFn<()>) => "exact".to_owned(),
+                Found::Call(_) => "other".to_owned(),
+                Found::WrongMethod(allow) => format!("405 {allow}"),
+                Found::Nothing => "404".to_owned(),
+            };
+            assert_eq!(seen, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_fallback_takes_unknown_paths_only() {
+        static APP: App<()> = App::new(&[Route::get("/a", exact), Route::fallback(other)]);
+        assert!(matches!(APP.find("GET", "/x"), Found::Call(_)));
+        assert!(matches!(APP.find("POST", "/a"), Found::WrongMethod(_)));
+    }
+}

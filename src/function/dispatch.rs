@@ -1,0 +1,427 @@
+//! From a request to an answer: which call it is, what the lifecycle says to it, which callback runs.
+//!
+//! Pure but for the author's callbacks: log lines go to a [`Journal`], clocks come from the surroundings. Must not
+//! know how requests arrive or replies leave.
+//!
+//! Who is calling is decided by `x-fc-control-path` alone wherever it is present, because with an HTTP trigger anyone
+//! can ask for `GET /pre-stop`, and nobody outside can set that header (C-DISP-2, C-DISP-3).
+
+use crate::function::app::{App, Found, INITIALIZE_PATH, INVOKE_PATH, Observed, PRE_FREEZE_PATH, PRE_STOP_PATH};
+use crate::function::callback::HookFn;
+use crate::function::context::{Context, Surroundings, TimeLimit};
+use crate::function::error::Error;
+use crate::function::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
+use crate::function::panic;
+use crate::function::panic::Failure;
+use crate::function::reply::{Body, Reply};
+use crate::function::request::{Headers, NO_ID, Request};
+use crate::logging::OneLine;
+
+/// A function with its state, being served.
+pub(crate) struct Service<S: 'static> {
+    app: &'static App<S>,
+    state: S,
+    lifecycle: Lifecycle,
+    /// What the last run of each hook answered, for repeats (C-INIT-2, C-STOP-4).
+    stored: [Option<Stored>; 3],
+    surroundings: Surroundings,
+    pub(crate) health_path: Option<String>,
+    pub(crate) control_path_required: bool,
+}
+
+struct Stored {
+    reply: Reply,
+    failed: bool,
+}
+
+/// What to send, and what else to do about it.
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    /// `x-fc-status` (C-INV-3).
+    pub(crate) failed: bool,
+    /// The connection must not be used again.
+    pub(crate) close: bool,
+    /// The callback's own reply was dropped: there is no memory to hold it.
+    pub(crate) dropped: bool,
+    /// The reply is a stream: the call ends with it, and so does its log.
+    pub(crate) unfinished: Option<Marker>,
+}
+
+/// The calls whose log lines the platform's console cuts out (C-LOG-1, C-LOG-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marker {
+    Invoke,
+    Hook(Hook),
+}
+
+impl Marker {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Marker::Invoke => "Invoke",
+            Marker::Hook(Hook::Initialize) => "Initialize",
+            Marker::Hook(Hook::PreFreeze) => "PreFreeze",
+            Marker::Hook(Hook::PreStop) => "PreStop",
+        }
+    }
+}
+
+/// Takes the lines that delimit a call in the log.
+pub(crate) trait Journal {
+    fn start(&mut self, marker: Marker, request_id: &str);
+    fn end(&mut self, marker: Marker, request_id: &str, failed: bool);
+}
+
+enum Call {
+    Health,
+    Hook(Hook),
+    Event,
+    Http,
+    /// A hook's or the event's own path with another method: the right one.
+    WrongMethod(&'static str),
+    /// A hook without the header that this instance insists on.
+    Unauthorised(Hook),
+}
+
+impl<S> Service<S> {
+    pub(crate) fn new(app: &'static App<S>, state: S, surroundings: Surroundings) -> Service<S> {
+        Service {
+            app,
+            state,
+            lifecycle: Lifecycle::new((surroundings.now)()),
+            stored: [const { None }; 3],
+            surroundings,
+            health_path: app.health_path.map(str::to_owned),
+            control_path_required: app.control_path_required,
+        }
+    }
+
+    /// Notes evidence of a freeze that the server came across.
+    pub(crate) fn note(&mut self, evidence: Evidence) {
+        self.lifecycle.note(evidence);
+    }
+
+    /// Whether the process was told to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        (self.surroundings.cancelled)()
+    }
+
+    /// Serves one request. A call's reply that would hold more than `reply_bytes_max` until it is sent is not given.
+    pub(crate) fn handle(
+        &mut self,
+        request: &Request<'_>,
+        received: Moment,
+        reply_bytes_max: usize,
+        journal: &mut impl Journal,
+    ) -> Answer {
+        let call = self.classify(request);
+        let marker = match call {
+            Call::Health => return Answer::done("ok".into(), false),
+            Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook, request, received),
+            Call::Hook(hook) => Marker::Hook(hook),
+            Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => Marker::Invoke,
+        };
+        let request_id = request.logged_id();
+        journal.start(marker, request_id);
+        self.thaw(&call, request.headers, received, request_id);
+        let mut answer = match call {
+            Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
+            Call::Event => self.run_event(request, received, request_id).within(reply_bytes_max, request.method),
+            Call::Http => self.run_http(request, received, request_id).within(reply_bytes_max, request.method),
+            Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
+            Call::Unauthorised(hook) => {
+                self.observe(hook, false, true, request, received, request_id);
+                Answer::failed(404, &failure("HookRefused", "x-fc-control-path is absent"))
+            }
+            Call::Health => unreachable!("answered above"),
+        };
+        if matches!(answer.reply.body, Body::Stream(..)) && request.method != "HEAD" {
+            answer.unfinished = Some(marker);
+        } else {
+            journal.end(marker, request_id, answer.failed);
+        }
+        self.lifecycle.rest((self.surroundings.now)());
+        answer
+    }
+
+    /// A streamed reply has been sent, or has failed.
+    pub(crate) fn finish(&mut self, marker: Marker, request_id: &str, failed: bool, journal: &mut impl Journal) {
+        journal.end(marker, request_id, failed);
+        self.lifecycle.rest((self.surroundings.now)());
+    }
+
+    /// The process is about to end: runs pre-stop if the platform did not call it (C-STOP-3).
+    pub(crate) fn stop(&mut self, journal: &mut impl Journal) {
+        if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
+            return;
+        }
+        let now = (self.surroundings.now)();
+        let request = Request {
+            method: "GET",
+            path_and_query: PRE_STOP_PATH,
+            headers: Headers(&[]),
+            body: b"",
+            peer: crate::function::request::Peer::None,
+        };
+        let marker = Marker::Hook(Hook::PreStop);
+        journal.start(marker, NO_ID);
+        self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
+        let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
+        journal.end(marker, NO_ID, answer.failed);
+    }
+
+    fn classify(&self, request: &Request<'_>) -> Call {
+        let path = request.path();
+        let checks_health = self.health_path.as_deref() == Some(path) && matches!(request.method, "GET" | "HEAD");
+        match control_path(request.headers) {
+            Some(INITIALIZE_PATH) => Call::Hook(Hook::Initialize),
+            Some(PRE_FREEZE_PATH) => Call::Hook(Hook::PreFreeze),
+            Some(PRE_STOP_PATH) => Call::Hook(Hook::PreStop),
+            Some(INVOKE_PATH) => Call::Event,
+            _ if checks_health => Call::Health,
+            Some(_) => Call::Http,
+            None => {
+                let hook = match (path, request.method) {
+                    (INITIALIZE_PATH, "POST") => Hook::Initialize,
+                    (PRE_FREEZE_PATH, "GET") => Hook::PreFreeze,
+                    (PRE_STOP_PATH, "GET") => Hook::PreStop,
+                    (INVOKE_PATH, "POST") => return Call::Event,
+                    (INITIALIZE_PATH | INVOKE_PATH, _) => return Call::WrongMethod("POST"),
+                    (PRE_FREEZE_PATH | PRE_STOP_PATH, _) => return Call::WrongMethod("GET"),
+                    _ => return Call::Http,
+                };
+                if self.control_path_required { Call::Unauthorised(hook) } else { Call::Hook(hook) }
+            }
+        }
+    }
+
+    /// Everything but a repeated pre-freeze call ends a freeze: nothing else is sent to a frozen instance.
+    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: Moment, request_id: &str) {
+        if matches!(call, Call::Hook(Hook::PreFreeze)) && self.lifecycle.phase() == Phase::Frozen {
+            return;
+        }
+        let Some(thaw) = self.lifecycle.thaw(now) else { return };
+        log::info!("thawed after at most {} ms ({}), request {request_id}", thaw.gap.as_millis() as u64, thaw.evidence);
+        let Some(callback) = self.app.on_thaw.filter(|_| self.lifecycle.phase() != Phase::Stopped) else { return };
+        let context = context(headers, now, NO_LIMIT, &self.lifecycle, self.surroundings);
+        if let Err(failure) = panic::run(|| callback(&mut self.state, &context, &thaw)) {
+            log_failure("on_thaw", &failure, request_id);
+        }
+    }
+
+    fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: Moment) -> Answer {
+        if hook == Hook::PreFreeze {
+            // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
+            self.lifecycle.note(Evidence { pre_freeze: true, ..Evidence::default() });
+        }
+        self.observe(hook, false, true, request, received, NO_ID);
+        let path = hook_path(hook);
+        Answer::failed(404, &failure("HookNotImplemented", &format!("{path} is not implemented by this function")))
+    }
+
+    fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+        let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook, request, received) };
+        let admission = self.lifecycle.admit(hook);
+        let answer = match (admission, &self.stored[hook as usize]) {
+            (Admission::Run, _) => self.run_hook_now(hook, callback, request.headers, received, request_id),
+            (Admission::Replay, Some(stored)) => {
+                self.lifecycle.replayed();
+                Answer::done(stored.reply.duplicate(), stored.failed)
+            }
+            (Admission::Replay, None) | (Admission::Refuse, _) => {
+                let message = format!("{} refused: the instance is {}", hook_path(hook), self.lifecycle.phase());
+                Answer::failed(404, &failure("HookRefused", &message))
+            }
+        };
+        self.observe(hook, admission == Admission::Run, answer.failed, request, received, request_id);
+        answer
+    }
+
+    fn observe(
+        &mut self,
+        hook: Hook,
+        ran: bool,
+        failed: bool,
+        request: &Request<'_>,
+        received: Moment,
+        request_id: &str,
+    ) {
+        let Some(observer) = self.app.observer else { return };
+        let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.surroundings);
+        let state = &mut self.state;
+        if let Err(failure) = panic::isolated(|| observer(state, &context, request, Observed { hook, ran, failed })) {
+            log_failure("the observer of hooks", &failure, request_id);
+        }
+    }
+
+    fn run_hook_now(
+        &mut self,
+        hook: Hook,
+        callback: HookFn<S>,
+        headers: Headers<'_>,
+        received: Moment,
+        request_id: &str,
+    ) -> Answer {
+        self.lifecycle.happen(match hook {
+            Hook::Initialize => Event::InitializeBegins,
+            Hook::PreFreeze => Event::FreezeBegins,
+            Hook::PreStop => Event::StopBegins,
+        });
+        let limit = if hook == Hook::Initialize { INITIALIZER_LIMIT } else { NO_LIMIT };
+        let context = context(headers, received, limit, &self.lifecycle, self.surroundings);
+        let state = &mut self.state;
+        let outcome = panic::run(|| {
+            let mut reply = callback(state, &context)?;
+            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            Ok(reply)
+        });
+        self.lifecycle.happen(match hook {
+            Hook::Initialize if outcome.is_ok() => Event::InitializeSucceeds,
+            Hook::Initialize => Event::InitializeFails,
+            Hook::PreFreeze => Event::FreezeEnds,
+            Hook::PreStop => Event::StopEnds,
+        });
+        let answer = conclude(hook_path(hook), outcome, request_id);
+        self.stored[hook as usize] = Some(Stored { reply: answer.reply.duplicate(), failed: answer.failed });
+        answer
+    }
+
+    fn run_event(&mut self, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+        let Some(callback) = self.app.invoke else {
+            return Answer::failed(404, &failure("NotImplemented", "/invoke is not implemented by this function"));
+        };
+        let close = self.begin_call();
+        let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.surroundings);
+        let state = &mut self.state;
+        let outcome = panic::run(|| {
+            let mut reply = callback(state, &context, request)?;
+            // Streaming is for HTTP calls only (C-INV-6).
+            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            Ok(reply)
+        });
+        Answer { close, ..conclude(INVOKE_PATH, outcome, request_id) }
+    }
+
+    fn run_http(&mut self, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+        let close = self.begin_call();
+        let answer = match self.app.find(request.method, request.path()) {
+            Found::Call(callback) => {
+                let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.surroundings);
+                match panic::run(|| callback(&mut self.state, &context, request)) {
+                    Ok(reply) => {
+                        let failed = reply.status >= 500;
+                        Answer::done(reply, failed)
+                    }
+                    Err(failure) => {
+                        log_failure("the call", &failure, request_id);
+                        Answer::failed(500, &failure)
+                    }
+                }
+            }
+            Found::WrongMethod(allow) => wrong_method(allow),
+            Found::Nothing => Answer::mistaken(404, &failure("NotFound", "no route has this path")),
+        };
+        Answer { close, ..answer }
+    }
+
+    /// Says whether the instance has stopped: it still answers, but wants no further call on the connection.
+    fn begin_call(&mut self) -> bool {
+        self.lifecycle.happen(Event::CallBegins);
+        self.lifecycle.phase() == Phase::Stopped
+    }
+}
+
+fn context<'a>(
+    headers: Headers<'a>,
+    received: Moment,
+    time_limit: TimeLimit,
+    lifecycle: &'a Lifecycle,
+    surroundings: Surroundings,
+) -> Context<'a> {
+    Context { headers, received, time_limit, lifecycle, surroundings }
+}
+
+/// The platform names no limit for this call.
+const NO_LIMIT: TimeLimit = |_| None;
+const INITIALIZER_LIMIT: TimeLimit = |context| context.initialization_timeout();
+const FUNCTION_LIMIT: TimeLimit = |context| context.function_timeout();
+
+/// What the platform says a call is; none where it says nothing. Contradictions are not the platform's (C-DISP-3):
+/// such a call is an outside caller's.
+fn control_path<'a>(headers: Headers<'a>) -> Option<&'a str> {
+    let mut said = None;
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case("x-fc-control-path") && !value.is_empty() {
+            let value = std::str::from_utf8(value).unwrap_or("?");
+            if said.replace(value).is_some() {
+                return Some("?");
+            }
+        }
+    }
+    said
+}
+
+fn hook_path(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Initialize => INITIALIZE_PATH,
+        Hook::PreFreeze => PRE_FREEZE_PATH,
+        Hook::PreStop => PRE_STOP_PATH,
+    }
+}
+
+/// 200 or 404, whatever the author's code says or does (C-STAT-1, C-FRZ-4).
+fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> Answer {
+    match outcome {
+        Ok(mut reply) => {
+            reply.status = 200;
+            Answer::done(reply, false)
+        }
+        Err(failure) => {
+            log_failure(what, &failure, request_id);
+            Answer::failed(404, &failure)
+        }
+    }
+}
+
+fn failure(error_type: &str, message: &str) -> Failure {
+    Failure { message: message.to_owned(), error_type: error_type.to_owned() }
+}
+
+fn wrong_method(allow: String) -> Answer {
+    let mut answer = Answer::mistaken(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
+    answer.reply.headers.push(("allow".into(), allow.into()));
+    answer
+}
+
+fn log_failure(what: &str, failure: &Failure, request_id: &str) {
+    log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
+}
+
+impl Answer {
+    fn done(reply: Reply, failed: bool) -> Answer {
+        Answer { reply, failed, close: false, dropped: false, unfinished: None }
+    }
+
+    fn within(self, reply_bytes_max: usize, method: &str) -> Answer {
+        let held = self.reply.held(method);
+        if held <= reply_bytes_max {
+            return self;
+        }
+        let failure = failure("NoMemory", "there is no memory for the reply beside those on their way");
+        log::warn!("a reply of {held} bytes was dropped: {}", failure.message);
+        Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
+    }
+
+    /// The client's mistake, not the function's: a failed call would count against the function.
+    fn mistaken(status: u16, failure: &Failure) -> Answer {
+        Answer { failed: false, ..Answer::failed(status, failure) }
+    }
+
+    pub(crate) fn failed(status: u16, failure: &Failure) -> Answer {
+        let mut reply = Reply::from_json(failure.to_json());
+        reply.status = status;
+        Answer::done(reply, true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

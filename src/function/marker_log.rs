@@ -1,0 +1,63 @@
+//! Log markers on standard output: the lines by which the platform's console cuts logs into calls (C-LOG-1, C-LOG-2).
+
+use crate::function::dispatch::{Journal, Marker};
+
+/// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
+const LINE_BYTES_USUAL: usize = 80;
+
+/// Formats log markers; keeps its line buffer.
+pub(crate) struct Console {
+    line: Vec<u8>,
+    call_markers: bool,
+}
+
+impl Console {
+    pub(crate) fn new(call_markers: bool) -> Console {
+        Console { line: Vec::new(), call_markers }
+    }
+}
+
+/// Where lines go.
+pub(crate) trait Output {
+    fn print(&mut self, line: &[u8]);
+
+    /// Sends on what callbacks have printed.
+    fn flush_output(&mut self);
+}
+
+/// The console with what it prints through.
+pub(crate) struct Printer<'a, O> {
+    output: &'a mut O,
+    console: &'a mut Console,
+}
+
+impl<'a, O: Output> Printer<'a, O> {
+    pub(crate) fn new(output: &'a mut O, console: &'a mut Console) -> Printer<'a, O> {
+        Printer { output, console }
+    }
+
+    fn print(&mut self, marker: Marker, edge: &str, request_id: &str, tail: &str) {
+        if marker == Marker::Invoke && !self.console.call_markers {
+            return;
+        }
+        let line = &mut self.console.line;
+        line.clear();
+        // One allocation, not one for every doubling.
+        line.reserve(LINE_BYTES_USUAL);
+        for part in ["FC ", marker.word(), edge, " RequestId: ", request_id, tail, "\n"] {
+            line.extend_from_slice(part.as_bytes());
+        }
+        self.output.print(line);
+    }
+}
+
+impl<O: Output> Journal for Printer<'_, O> {
+    fn start(&mut self, marker: Marker, request_id: &str) {
+        self.print(marker, " Start", request_id, "");
+    }
+
+    fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
+        self.output.flush_output();
+        self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
+    }
+}

@@ -1,0 +1,483 @@
+//! What a callback answers: [`Reply`], and what converts into it.
+//!
+//! Whatever a reply holds can be written on the wire as it is: every header is checked when it is set, so the
+//! encoder has no error to report. Must not know connections.
+
+use crate::function::panic::discard;
+use crate::http1::is_token_byte;
+use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Read};
+
+/// A status, headers and a body.
+///
+/// Most callbacks never name this type: `()`, `&'static str`, `String`, `Vec<u8>`, `&'static [u8]` and
+/// [`serde_json::Value`] convert into it, with the fitting `content-type`.
+///
+/// ```
+/// use fc_hooks::Reply;
+///
+/// let plain: Reply = "hello".into();
+/// let json: Reply = serde_json::json!({ "hello": "world" }).into();
+/// let moved = Reply::new().with_status(303)?.with_header("location", "/elsewhere")?;
+/// # Ok::<(), fc_hooks::ReplyError>(())
+/// ```
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(crate) body: Body,
+    header_bytes: usize,
+}
+
+pub(crate) enum Body {
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+    /// Length where it is known beforehand.
+    Stream(Source, Option<u64>),
+}
+
+impl Reply {
+    /// An empty reply with status 200.
+    pub const fn new() -> Reply {
+        Reply { status: 200, content_type: None, headers: Vec::new(), body: Body::Static(b""), header_bytes: 0 }
+    }
+
+    /// A reply whose body is pulled from `reader` as the client takes it, at most 16 KiB in memory at a time
+    /// (C-INV-6: `Transfer-Encoding: chunked`, on HTTP calls only; a hook's or an event's reply is read whole first).
+    ///
+    /// The reader is called on the server's only thread: one that blocks delays every other call. If it fails, the
+    /// connection is cut so that the client can tell the reply is not whole.
+    pub fn stream(reader: impl Read + 'static) -> Reply {
+        Reply { body: Body::Stream(Source::new(reader), None), ..Reply::new().of_type(OCTETS) }
+    }
+
+    /// As [`Reply::stream`], with the length known beforehand: `Content-Length` instead of chunks. What the reader
+    /// gives beyond it is not sent; a reader that ends early cuts the connection.
+    pub fn stream_sized(reader: impl Read + 'static, bytes: u64) -> Reply {
+        Reply { body: Body::Stream(Source::new(reader), Some(bytes)), ..Reply::new().of_type(OCTETS) }
+    }
+
+    /// The status, 200 to 599. Hooks and events ignore it: they answer 200 or 404 (C-STAT-1).
+    ///
+    /// # Errors
+    /// [`ReplyError::Status`] outside that range.
+    pub fn with_status(mut self, status: u16) -> Result<Reply, ReplyError> {
+        if !(200..=599).contains(&status) {
+            return Err(ReplyError::Status);
+        }
+        self.status = status;
+        Ok(self)
+    }
+
+    /// Adds a header. `content-type` replaces the one that came with the body; any other name may occur twice.
+    ///
+    /// # Errors
+    /// - [`ReplyError::HeaderName`]: not a token (RFC 9110 §5.1).
+    /// - [`ReplyError::HeaderValue`]: CR, LF, NUL or another control character in it (CVE-2026-66753).
+    /// - [`ReplyError::OwnedByServer`]: `connection`, `content-length`, `keep-alive`, `trailer`, `transfer-encoding`,
+    ///   `upgrade` and every `x-fc-…` belong to the server.
+    /// - [`ReplyError::HeadersTooLarge`]: with it the headers pass 8 KiB, beyond which the platform would answer 502.
+    pub fn with_header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Result<Reply, ReplyError> {
+        self.push_header(name.into(), value.into())?;
+        Ok(self)
+    }
+
+    fn push_header(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) -> Result<(), ReplyError> {
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
+            return Err(ReplyError::HeaderName);
+        }
+        if value.bytes().any(|byte| (byte < b' ' && byte != b'\t') || byte == 0x7f) {
+            return Err(ReplyError::HeaderValue);
+        }
+        if is_owned_by_server(&name) {
+            return Err(ReplyError::OwnedByServer);
+        }
+        self.header_bytes += name.len() + value.len() + ": \r\n".len();
+        if self.header_bytes > REPLY_HEAD_BYTES_MAX - SERVER_HEAD_BYTES_MAX {
+            return Err(ReplyError::HeadersTooLarge);
+        }
+        if name.eq_ignore_ascii_case("content-type") {
+            self.content_type = None;
+            self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case("content-type"));
+        }
+        self.headers.push((name, value));
+        Ok(())
+    }
+
+    const fn of_type(mut self, content_type: &'static str) -> Reply {
+        self.content_type = Some(content_type);
+        self
+    }
+
+    /// Replaces a streamed body by its bytes.
+    pub(crate) fn read_whole(&mut self) -> io::Result<()> {
+        if matches!(self.body, Body::Stream(..)) { self.read_stream() } else { Ok(()) }
+    }
+
+    /// On its own, because reading takes two pages of the stack.
+    #[inline(never)]
+    fn read_stream(&mut self) -> io::Result<()> {
+        if let Body::Stream(source, length) = &mut self.body {
+            let mut bytes = Vec::new();
+            source.read_to_end(*length, &mut bytes)?;
+            self.body = Body::Owned(bytes);
+        }
+        Ok(())
+    }
+
+    /// The same again; of a stream only the head.
+    pub(crate) fn duplicate(&self) -> Reply {
+        let body = match &self.body {
+            Body::Static(bytes) => Body::Static(bytes),
+            Body::Owned(bytes) => Body::Owned(bytes.clone()),
+            Body::Stream(..) => Body::Static(b""),
+        };
+        Reply { headers: self.headers.clone(), body, ..*self }
+    }
+
+    /// Whether its body is sent to who asked by this method (RFC 9110 §9.3.2, §15.3.5, §15.3.6, §15.4.5).
+    pub(crate) fn has_content(&self, method: &str) -> bool {
+        method != "HEAD" && !matches!(self.status, 204 | 205 | 304)
+    }
+
+    /// What of it would count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    pub(crate) fn held(&self, method: &str) -> usize {
+        match &self.body {
+            Body::Owned(bytes) if self.has_content(method) && bytes.len() > COALESCE_BYTES_MAX => held(bytes),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that are JSON already.
+    pub(crate) fn from_json(json: Vec<u8>) -> Reply {
+        Reply { body: Body::Owned(json), ..Reply::new().of_type(JSON) }
+    }
+
+    pub(crate) fn header_lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl Default for Reply {
+    fn default() -> Reply {
+        Reply::new()
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OCTETS: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+
+/// What the server itself adds to a head, at most: status line, `x-fc-status`, a default type, framing, connection.
+const SERVER_HEAD_BYTES_MAX: usize = 256;
+
+impl From<()> for Reply {
+    fn from((): ()) -> Reply {
+        Reply::new()
+    }
+}
+
+impl From<&'static str> for Reply {
+    fn from(text: &'static str) -> Reply {
+        Reply { body: Body::Static(text.as_bytes()), ..Reply::new().of_type(TEXT) }
+    }
+}
+
+impl From<String> for Reply {
+    fn from(text: String) -> Reply {
+        Reply { body: Body::Owned(text.into_bytes()), ..Reply::new().of_type(TEXT) }
+    }
+}
+
+impl From<&'static [u8]> for Reply {
+    fn from(bytes: &'static [u8]) -> Reply {
+        Reply { body: Body::Static(bytes), ..Reply::new().of_type(OCTETS) }
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Reply {
+    fn from(bytes: &'static [u8; N]) -> Reply {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<Cow<'static, str>> for Reply {
+    fn from(text: Cow<'static, str>) -> Reply {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(bytes: Vec<u8>) -> Reply {
+        Reply { body: Body::Owned(bytes), ..Reply::new().of_type(OCTETS) }
+    }
+}
+
+impl From<serde_json::Value> for Reply {
+    fn from(value: serde_json::Value) -> Reply {
+        Reply::from_json(value.to_string().into_bytes())
+    }
+}
+
+impl Body {
+    /// The bytes, where they are known without reading a stream.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Body::Static(bytes) => Some(bytes),
+            Body::Owned(bytes) => Some(bytes),
+            Body::Stream(..) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Stream(_, length) => write!(f, "Stream({length:?})"),
+            known => write!(f, "{} bytes", known.bytes().unwrap_or_default().len()),
+        }
+    }
+}
+
+/// The author's reader. A panic in it, or in its destructor, is an I/O error to the rest of the program.
+pub(crate) struct Source(Option<Box<dyn Read>>);
+
+/// What of a body counts against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max) until it is sent.
+pub(crate) fn held(owned: &Vec<u8>) -> usize {
+    owned.capacity().saturating_sub(STREAM_CHUNK_BYTES)
+}
+
+impl Source {
+    fn new(reader: impl Read + 'static) -> Source {
+        Source(Some(Box::new(reader)))
+    }
+
+    /// As [`Read::read`]; after an error, only errors.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.0 else { return Err(io::Error::other("the stream failed before")) };
+        let outcome = loop {
+            match crate::function::panic::isolated(|| reader.read(buffer)) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A reader that claims more than there was room for must not make us send what it never wrote.
+                Ok(Ok(bytes)) if bytes > buffer.len() => break Err(io::Error::other("the stream overran its buffer")),
+                Ok(Ok(bytes)) => break Ok(bytes),
+                Ok(Err(error)) => break Err(io::Error::other(crate::function::panic::render(error.into()).message)),
+                Err(panic) => break Err(io::Error::other(panic.message)),
+            }
+        };
+        if outcome.is_err() {
+            self.close();
+        }
+        outcome
+    }
+
+    fn read_to_end(&mut self, length: Option<u64>, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut left = length.unwrap_or(u64::MAX);
+        let mut buffer = [0; 4096];
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            match self.read(&mut buffer[..wanted])? {
+                0 if length.is_some() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                0 => break,
+                bytes => {
+                    out.extend_from_slice(&buffer[..bytes]);
+                    left -= bytes as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(reader) = self.0.take() {
+            discard(reader);
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Why a reply cannot be built that way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The status is not between 200 and 599.
+    Status,
+    /// A header name is empty or holds a character that names cannot hold.
+    HeaderName,
+    /// A header value holds a control character.
+    HeaderValue,
+    /// A header that the server writes itself.
+    OwnedByServer,
+    /// The headers together pass what the platform lets through.
+    HeadersTooLarge,
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReplyError::Status => "a reply's status must be between 200 and 599",
+            ReplyError::HeaderName => "a reply's header name is not a token",
+            ReplyError::HeaderValue => "a reply's header value holds a control character",
+            ReplyError::OwnedByServer => "a reply cannot set a header that belongs to the server",
+            ReplyError::HeadersTooLarge => "a reply's headers are larger than the platform lets through",
+        })
+    }
+}
+
+impl std::error::Error for ReplyError {}
+
+fn is_owned_by_server(name: &str) -> bool {
+    const OWNED: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];
+    OWNED.iter().any(|owned| name.eq_ignore_ascii_case(owned))
+        || name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-fc-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversions_know_their_type() {
+        let cases: [(Reply, &[u8], Option<&str>); 8] = [
+            (().into(), b"", None),
+            ("a".into(), b"a", Some(TEXT)),
+            (String::from("b").into(), b"b", Some(TEXT)),
+            (b"c".as_slice().into(), b"c", Some(OCTETS)),
+            (vec![b'd'].into(), b"d", Some(OCTETS)),
+            (b"array".into(), b"array", Some(OCTETS)),
+            (Cow::Borrowed("cow").into(), b"cow", Some(TEXT)),
+            (serde_json::json!({"e": [1, null]}).into(), br#"{"e":[1,null]}"#, Some(JSON)),
+        ];
+        for (reply, body, content_type) in cases {
+            assert_eq!((reply.status, reply.body.bytes(), reply.content_type), (200, Some(body), content_type));
+        }
+    }
+
+    #[test]
+    fn headers_that_are_refused() {
+        use ReplyError::*;
+        let cases = [
+            ("", "x", HeaderName),
+            ("a b", "x", HeaderName),
+            ("a:", "x", HeaderName),
+            ("a\r\nb", "x", HeaderName),
+            ("ä", "x", HeaderName),
+            ("a", "x\r\nset-cookie: y", HeaderValue),
+            ("a", "x\ny", HeaderValue),
+            ("a", "x\ry", HeaderValue),
+            ("a", "x\0y", HeaderValue),
+            ("a", "\x7f", HeaderValue),
+            ("Content-Length", "1", OwnedByServer),
+            ("TRANSFER-ENCODING", "chunked", OwnedByServer),
+            ("Connection", "close", OwnedByServer),
+            ("keep-alive", "1", OwnedByServer),
+            ("Upgrade", "h2c", OwnedByServer),
+            ("trailer", "a", OwnedByServer),
+            ("X-Fc-Status", "200", OwnedByServer),
+            ("x-fc-anything", "", OwnedByServer),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(Reply::new().with_header(name, value).err(), Some(expected), "{name:?}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_pass() {
+        for (name, value) in [("a", ""), ("X-Fcc", "\t x"), ("x-f", "ü"), ("date", "now"), ("set-cookie", "a=b")] {
+            assert!(Reply::new().with_header(name, value).is_ok(), "{name}: {value}");
+        }
+        let reply = Reply::from("x").with_header("Content-Type", "text/html").unwrap();
+        let reply = reply.with_header("content-type", "text/css").unwrap();
+        assert_eq!(
+            (reply.content_type, reply.header_lines().collect::<Vec<_>>()),
+            (None, vec![("content-type", "text/css")])
+        );
+    }
+
+    #[test]
+    fn headers_are_bounded_together() {
+        let mut reply = Reply::new();
+        let error = loop {
+            match reply.with_header("a", "x".repeat(95)) {
+                Ok(next) => reply = next,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, ReplyError::HeadersTooLarge);
+        let whole = Reply::new().with_header("a", "x".repeat(REPLY_HEAD_BYTES_MAX));
+        assert_eq!(whole.err(), Some(ReplyError::HeadersTooLarge));
+    }
+
+    #[test]
+    fn statuses() {
+        for (status, fine) in [(0, false), (100, false), (199, false), (200, true), (599, true), (600, false)] {
+            assert_eq!(Reply::new().with_status(status).is_ok(), fine, "{status}");
+        }
+    }
+
+    struct Fickle(Vec<io::Result<usize>>);
+
+    impl Read for Fickle {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.pop().unwrap_or_else(|| panic!("read once too often"))
+        }
+    }
+
+    #[test]
+    fn a_source_survives_its_reader() {
+        let mut source = Source::new(Fickle(vec![Ok(9999), Ok(1), Err(io::ErrorKind::Interrupted.into())]));
+        assert_eq!(source.read(&mut [0; 8]).unwrap(), 1, "an interrupted read is repeated");
+        assert!(source.read(&mut [0; 8]).is_err(), "a claim beyond the buffer is an error");
+        assert!(source.read(&mut [0; 8]).is_err(), "after an error, only errors");
+        assert!(Source::new(Fickle(vec![])).read(&mut [0; 8]).is_err(), "a panic is an error");
+    }
+
+    /// What it fails with is the author's code as well.
+    #[test]
+    fn a_source_survives_its_readers_errors() {
+        #[derive(Debug)]
+        struct Malicious;
+        impl fmt::Display for Malicious {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("no words")
+            }
+        }
+        impl std::error::Error for Malicious {}
+        impl Drop for Malicious {
+            fn drop(&mut self) {
+                panic!("no end")
+            }
+        }
+        let mut source = Source::new(Fickle(vec![Err(io::Error::other(Malicious))]));
+        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "no words");
+        let mut source = Source::new(Fickle(vec![Err(io::Error::other("dry"))]));
+        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "dry");
+    }
+
+    #[test]
+    fn reading_whole() {
+        for (length, expected) in [(None, Some(3)), (Some(2), Some(2)), (Some(3), Some(3)), (Some(4), None)] {
+            let mut reply = Reply::stream(io::Cursor::new(b"abc"));
+            if let Body::Stream(_, known) = &mut reply.body {
+                *known = length;
+            }
+            let read = reply.read_whole().ok().map(|()| reply.body.bytes().unwrap().len());
+            assert_eq!(read, expected, "{length:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A request as callbacks see it: borrowed from the bytes it came in, nothing copied.
+
+use crate::tuning::LOGGED_ID_BYTES_MAX;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// What stands for a request id in log lines where there is none.
+pub(crate) const NO_ID: &str = "-";
+
+/// One call, whole: head and body, borrowed from the connection's buffer for the length of the callback.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path_and_query: &'a str,
+    pub(crate) headers: Headers<'a>,
+    pub(crate) body: &'a [u8],
+    pub(crate) peer: Peer,
+}
+
+impl<'a> Request<'a> {
+    /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The path, as sent: nothing is decoded or normalised. Begins with `/`, or is `*` (OPTIONS).
+    pub fn path(&self) -> &'a str {
+        &self.path_and_query[..self.query_mark().unwrap_or(self.path_and_query.len())]
+    }
+
+    /// What follows the first `?`, as sent.
+    pub fn query(&self) -> Option<&'a str> {
+        self.query_mark().map(|mark| &self.path_and_query[mark + 1..])
+    }
+
+    /// `str::split_once` would cost as much as the rest of finding a route.
+    fn query_mark(&self) -> Option<usize> {
+        self.path_and_query.bytes().position(|byte| byte == b'?')
+    }
+
+    /// The request id as log lines show it: up to the first character that is not plain to see, because what follows
+    /// could pass for another part of the line (C-LOG-1), and of bounded length.
+    pub(crate) fn logged_id(&self) -> &'a str {
+        let id = self.headers.get("x-fc-request-id").unwrap_or_default();
+        let most = id.len().min(LOGGED_ID_BYTES_MAX);
+        let shown = id.as_bytes()[..most].iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(most);
+        if shown == 0 { NO_ID } else { &id[..shown] }
+    }
+
+    /// Every header, the platform's included.
+    pub fn headers(&self) -> Headers<'a> {
+        self.headers
+    }
+
+    /// The body after decoding; for `/invoke` the event, verbatim (C-INV-1).
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Who opened the connection. On the platform that is its gateway; the client's own address is
+    /// [`Context::client_ip`](crate::Context::client_ip).
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .field("peer", &format_args!("{}", self.peer))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The headers of a request, in the order they came in. `Debug` withholds the values of secret ones.
+#[derive(Clone, Copy)]
+pub struct Headers<'a>(pub(crate) &'a [httparse::Header<'a>]);
+
+impl<'a> Headers<'a> {
+    /// The first header of that name, in any case; none if it is absent or not UTF-8.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// As [`Headers::get`], whatever the bytes are.
+    pub fn get_bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    }
+
+    /// Name and value of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.0.iter().map(|header| (header.name, header.value))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a header of this name holds a secret: credentials of the function (C-LOG-5), the tracing endpoint, and
+    /// what a client authenticates with.
+    pub fn is_secret(name: &str) -> bool {
+        const SECRET: [&str; 7] = [
+            "x-fc-access-key-id",
+            "x-fc-access-key-secret",
+            "x-fc-security-token",
+            "x-fc-tracing-jaeger-endpoint",
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+        ];
+        SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+    }
+}
+
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.iter().map(|(name, value)| {
+            let value = if Headers::is_secret(name) { WITHHELD.into() } else { value.escape_ascii().to_string() };
+            (name, value)
+        });
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+/// What stands in the place of a secret.
+pub(crate) const WITHHELD: &str = "[withheld]";
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// A TCP peer.
+    Ip(SocketAddr),
+    /// A peer of a Unix socket; they have no address.
+    Unix,
+    /// None: the event came from the environment (C-JOB-2).
+    None,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(address) => address.fmt(f),
+            Peer::Unix => f.write_str("unix"),
+            Peer::None => f.write_str("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(path_and_query: &'a str, headers: &'a [httparse::Header<'a>]) -> Request<'a> {
+        Request { method: "GET", path_and_query, headers: Headers(headers), body: b"", peer: Peer::Unix }
+    }
+
+    #[test]
+    fn path_and_query() {
+        let cases = [("/", "/", None), ("/a?", "/a", Some("")), ("/a?b?c", "/a", Some("b?c")), ("*", "*", None)];
+        for (target, path, query) in cases {
+            let request = request(target, &[]);
+            assert_eq!((request.path(), request.query()), (path, query));
+        }
+    }
+
+    /// C-LOG-1: an id cannot pass for a failure, another id or a line.
+    #[test]
+    fn ids_in_the_log_are_plain() {
+        let long = "x".repeat(200);
+        let cases: [(&[u8], &str); 8] = [
+            (b"1-2-3", "1-2-3"),
+            (b"", "-"),
+            (b" 1", "-"),
+            (b"1, Error: Unhandled function error", "1,"),
+            (b"1\t2", "1"),
+            ("1\u{85}FC".as_bytes(), "1"),
+            ("1\u{202e}2".as_bytes(), "1"),
+            (long.as_bytes(), &long[..LOGGED_ID_BYTES_MAX]),
+        ];
+        for (value, shown) in cases {
+            let headers = [httparse::Header { name: "x-fc-request-id", value }];
+            assert_eq!(request("/", &headers).logged_id(), shown);
+        }
+        assert_eq!(request("/", &[]).logged_id(), NO_ID);
+    }
+
+    #[test]
+    fn headers_ignore_case_and_debug_withholds() {
+        let headers = [
+            httparse::Header { name: "X-Fc-Security-Token", value: b"S3CRET" },
+            httparse::Header { name: "Authorization", value: b"S3CRET" },
+            httparse::Header { name: "a", value: b"\xff" },
+            httparse::Header { name: "A", value: b"second" },
+        ];
+        let request = request("/", &headers);
+        assert_eq!(request.headers().get("x-fc-security-token"), Some("S3CRET"));
+        assert_eq!((request.headers().get("A"), request.headers().get_bytes("A")), (None, Some(&b"\xff"[..])));
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("S3CRET") && shown.contains("second") && shown.contains(WITHHELD), "{shown}");
+    }
+}

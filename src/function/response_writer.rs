@@ -1,0 +1,240 @@
+//! One connection's output: what is still to be written of the reply in hand.
+//!
+//! At most one reply at a time: the next request is not looked at before this one is gone. Memory is bounded by the
+//! reply's own bytes, or by one chunk of a streamed one. Must not know sockets.
+
+use crate::function::dispatch::{Answer, Marker};
+use crate::function::reply::{self, Body, Source};
+use crate::http1::head::Shape;
+use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, HeadFacts};
+use crate::tuning::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
+use std::io;
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    head: Vec<u8>,
+    head_sent: usize,
+    body: Bytes,
+    body_sent: usize,
+    stream: Option<Stream>,
+    copied: Vec<u8>,
+}
+
+#[derive(Default)]
+enum Bytes {
+    #[default]
+    None,
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+}
+
+/// A body that is still being pulled from the author's reader.
+pub(crate) struct Stream {
+    source: Source,
+    end: BodyEnd,
+    left: u64,
+    pub(crate) marker: Marker,
+    pub(crate) request_id: String,
+}
+
+/// What a pull brought.
+pub(crate) enum Pulled {
+    /// Bytes to send; more may follow.
+    More,
+    /// The last bytes to send, if any.
+    Last(Stream),
+    /// The author's reader failed: the reply cannot be completed.
+    Failed(Stream, io::Error),
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        let (head, body) = self.unsent();
+        head.is_empty() && body.is_empty() && self.stream.is_none()
+    }
+
+    /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    pub(crate) fn held(&self) -> usize {
+        match &self.body {
+            Bytes::Owned(bytes) => reply::held(bytes),
+            Bytes::None | Bytes::Static(_) => 0,
+        }
+    }
+
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Only the close says that the reply in hand is whole: a reset in its place would say that it is not.
+    pub(crate) fn ends_by_close(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.end == BodyEnd::Close)
+    }
+
+    pub(crate) fn unsent(&self) -> (&[u8], &[u8]) {
+        let body: &[u8] = match &self.body {
+            Bytes::None => &[],
+            Bytes::Static(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
+        };
+        (&self.head[self.head_sent..], &body[self.body_sent..])
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let of_head = bytes.min(self.head.len() - self.head_sent);
+        self.head_sent += of_head;
+        self.body_sent += bytes - of_head;
+        if self.unsent().0.is_empty() && self.unsent().1.is_empty() {
+            self.head.clear();
+            self.head_sent = 0;
+            self.body = Bytes::None;
+            self.body_sent = 0;
+        }
+    }
+
+    pub(crate) fn wants_buffer(&self) -> bool {
+        self.head.capacity() == 0
+    }
+
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+        debug_assert!(self.wants_buffer());
+        self.head = buffer;
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
+        if self.wants_buffer() || !self.is_empty() { None } else { Some(std::mem::take(&mut self.head)) }
+    }
+
+    /// Bytes that are no reply: `100 Continue`, a refusal.
+    pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
+        &mut self.head
+    }
+
+    /// A small body whose bytes are among the head's now.
+    pub(crate) fn copied_body(&mut self) -> Option<Vec<u8>> {
+        if self.copied.capacity() == 0 { None } else { Some(std::mem::take(&mut self.copied)) }
+    }
+
+    /// Takes an answer. `keep` asks for the connection to stay open; says whether it can.
+    pub(crate) fn take(&mut self, answer: Answer, shape: &Shape, method: &str, request_id: &str, keep: bool) -> bool {
+        let Answer { reply, failed, unfinished, .. } = answer;
+        let end = body_end(&reply.body, reply.status, shape.http10);
+        let keep = keep && end != BodyEnd::Close;
+        let connection = match (keep, shape.http10) {
+            (false, _) => ConnectionHeader::Close,
+            (true, true) => ConnectionHeader::KeepAlive,
+            (true, false) => ConnectionHeader::Silent,
+        };
+        let facts = HeadFacts { status: reply.status, failed, end, connection };
+        response_head::head(&mut self.head, &facts, reply.content_type, reply.header_lines());
+        if !reply.has_content(method) {
+            return keep;
+        }
+        match reply.body {
+            Body::Stream(source, left) => {
+                let (left, marker) = (left.unwrap_or(u64::MAX), unfinished.unwrap_or(Marker::Invoke));
+                self.stream = Some(Stream { source, end, left, marker, request_id: request_id.to_owned() });
+            }
+            Body::Static(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(bytes),
+            Body::Owned(bytes) if bytes.len() <= COALESCE_BYTES_MAX => {
+                self.head.extend_from_slice(&bytes);
+                if bytes.capacity() <= COALESCE_BYTES_MAX {
+                    self.copied = bytes;
+                }
+            }
+            Body::Static(bytes) => self.body = Bytes::Static(bytes),
+            Body::Owned(bytes) => self.body = Bytes::Owned(bytes),
+        }
+        keep
+    }
+
+    /// Pulls the next piece of a streamed body, once everything before it is sent.
+    pub(crate) fn pull(&mut self) -> Pulled {
+        let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming outbox is pulled") };
+        let chunked = stream.end == BodyEnd::Chunked;
+        let mut data = Vec::with_capacity(STREAM_CHUNK_BYTES);
+        // The line end behind a chunk has its room here too.
+        let most = STREAM_CHUNK_BYTES - if chunked { CHUNK_END.len() } else { 0 };
+        let wanted = usize::try_from(stream.left).unwrap_or(usize::MAX).min(most);
+        data.resize(wanted, 0);
+        let bytes = match if wanted == 0 { Ok(0) } else { stream.source.read(&mut data) } {
+            Ok(0) if stream.left > 0 && matches!(stream.end, BodyEnd::Length(_)) => {
+                return Pulled::Failed(stream, io::Error::other("the stream ended before its length"));
+            }
+            Ok(0) => {
+                if chunked {
+                    self.head.extend_from_slice(response_head::LAST_CHUNK);
+                }
+                return Pulled::Last(stream);
+            }
+            Ok(bytes) => bytes,
+            Err(error) => return Pulled::Failed(stream, error),
+        };
+        data.truncate(bytes);
+        if chunked {
+            response_head::chunk_size(&mut self.head, bytes);
+            data.extend_from_slice(CHUNK_END);
+        }
+        self.body = Bytes::Owned(data);
+        if !chunked && stream.left != u64::MAX {
+            stream.left -= bytes as u64;
+            if stream.left == 0 {
+                return Pulled::Last(stream);
+            }
+        }
+        self.stream = Some(stream);
+        Pulled::More
+    }
+
+    /// Gives the rest of a reply up; the buffer stays.
+    pub(crate) fn abandon(&mut self) -> Option<Stream> {
+        self.head.clear();
+        *self = Outbox { stream: self.stream.take(), head: std::mem::take(&mut self.head), ..Outbox::default() };
+        self.stream.take()
+    }
+}
+
+const CHUNK_END: &[u8] = b"\r\n";
+
+/// 205: the client clears its form; RFC 9110 §15.3.6 allows no content.
+const RESET_CONTENT: u16 = 205;
+
+fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
+    match (status, body) {
+        (204 | 304, _) => BodyEnd::NoBody,
+        (RESET_CONTENT, _) => BodyEnd::Length(0),
+        (_, Body::Static(bytes)) => BodyEnd::Length(bytes.len() as u64),
+        (_, Body::Owned(bytes)) => BodyEnd::Length(bytes.len() as u64),
+        (_, Body::Stream(_, Some(bytes))) => BodyEnd::Length(*bytes),
+        (_, Body::Stream(_, None)) if http10 => BodyEnd::Close,
+        (_, Body::Stream(_, None)) => BodyEnd::Chunked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::reply::Reply;
+    use crate::http1::head::Framing;
+
+    /// A full chunk stays in the memory that it was read into, and counts as nothing beside others.
+    #[test]
+    fn a_streams_chunk_is_bounded_to_the_byte() {
+        for http10 in [false, true] {
+            let shape = Shape { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
+            let mut outbox = Outbox::default();
+            let reply = Reply::stream(io::repeat(b'x'));
+            let unfinished = Some(Marker::Invoke);
+            let answer = Answer { reply, failed: false, close: false, dropped: false, unfinished };
+            outbox.take(answer, &shape, "GET", "-", true);
+            let head_bytes = outbox.unsent().0.len();
+            outbox.sent(head_bytes);
+            for _ in 0..3 {
+                assert!(matches!(outbox.pull(), Pulled::More));
+                let (head, body) = outbox.unsent();
+                let whole = head.len() + body.len();
+                assert_eq!((body.len(), outbox.held()), (STREAM_CHUNK_BYTES, 0), "HTTP/1.0: {http10}");
+                outbox.sent(whole);
+            }
+        }
+    }
+}

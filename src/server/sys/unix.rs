@@ -1,0 +1,171 @@
+//! The real operating system, as the loop sees it.
+
+use crate::function::lifecycle::Moment;
+use crate::function::request::Peer;
+use crate::server::sys::listen::Listener;
+use crate::server::sys::{Poller, signals};
+use crate::server::system::{Interest, Ready, Signals, System, Token};
+use rustix::buffer::spare_capacity;
+use rustix::event;
+use rustix::io::Errno;
+use rustix::net::{self, Shutdown, sockopt};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) struct Unix {
+    poller: Poller,
+    listener: Option<Listener>,
+    listener_watched: bool,
+    wake: signals::WakePipe,
+    signals_seen: u32,
+}
+
+impl Unix {
+    /// Takes over a listener, and SIGTERM, SIGINT and SIGCONT.
+    pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
+        let mut poller = Poller::new()?;
+        let wake = signals::install_with_wake()?;
+        poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
+        poller.add(listener.socket().as_fd(), Token::LISTENER, Interest::Read)?;
+        Ok(Unix { poller, listener: Some(listener), listener_watched: true, wake, signals_seen: 0 })
+    }
+}
+
+impl System for Unix {
+    type Socket = OwnedFd;
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+        ready.clear();
+        match self.poller.wait(ready, limit) {
+            Ok(()) => {
+                if ready.iter().any(|event| event.token == Token::WAKE) {
+                    self.wake.drain();
+                }
+                false
+            }
+            Err(Errno::INTR) => true,
+            // epoll_wait(2) and poll(2) fail for no other reason unless our own bookkeeping is wrong.
+            Err(error) => panic!("cannot wait: {error}"),
+        }
+    }
+
+    fn now(&mut self) -> Moment {
+        Moment { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn signals(&mut self) -> Signals {
+        let seen = signals::count();
+        let any = seen != self.signals_seen;
+        self.signals_seen = seen;
+        Signals { stop_age: signals::stop_age(), continued: signals::take_continued(), any }
+    }
+
+    fn watch_listener(&mut self, wanted: bool) -> Result<(), Errno> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        match (self.listener_watched, wanted) {
+            (true, false) => self.poller.remove(listener.socket().as_fd()),
+            (false, true) => self.poller.add(listener.socket().as_fd(), Token::LISTENER, Interest::Read)?,
+            _ => {}
+        }
+        self.listener_watched = wanted;
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn accept(&mut self) -> Result<(OwnedFd, Peer), Errno> {
+        let Some(listener) = &self.listener else { return Err(Errno::AGAIN) };
+        let (socket, address) = accept(listener.socket())?;
+        let Some(Ok(address)) = address.map(SocketAddr::try_from) else { return Ok((socket, Peer::Unix)) };
+        // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word, as
+        // happens in a long freeze. It wakes nobody while the peer lives, and a connection can do without.
+        let _ = sockopt::set_socket_keepalive(&socket, true);
+        Ok((socket, Peer::Ip(address)))
+    }
+
+    fn watch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) -> Result<(), Errno> {
+        self.poller.add(socket.as_fd(), token, interest)
+    }
+
+    fn rewatch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) {
+        self.poller.change(socket.as_fd(), token, interest);
+    }
+
+    fn unwatch(&mut self, socket: &OwnedFd) {
+        self.poller.forget_before_close(socket.as_fd());
+    }
+
+    fn read(&mut self, socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        rustix::io::read(socket, spare_capacity(buffer))
+    }
+
+    fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
+        match (head.is_empty(), body.is_empty()) {
+            (_, true) => rustix::io::write(socket, head),
+            (true, false) => rustix::io::write(socket, body),
+            (false, false) => rustix::io::writev(socket, &[IoSlice::new(head), IoSlice::new(body)]),
+        }
+    }
+
+    fn end_writing(&mut self, socket: &OwnedFd) {
+        // The peer may be gone already; the next read says so.
+        let _ = net::shutdown(socket, Shutdown::Write);
+    }
+
+    fn spoil(&mut self, socket: &OwnedFd) {
+        let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    }
+
+    fn send_at_once(&mut self, socket: &OwnedFd) {
+        // Not possible, and not needed, on Unix sockets.
+        let _ = sockopt::set_tcp_nodelay(socket, true);
+    }
+
+    fn queued(&mut self, socket: &OwnedFd) -> Option<usize> {
+        super::queued(socket.as_fd())
+    }
+
+    fn print(&mut self, line: &[u8]) {
+        // No call may fail because its log cannot be written.
+        let _ = write_all(rustix::stdio::stdout(), line);
+    }
+
+    fn flush_output(&mut self) {
+        let _ = crate::server::flush_output();
+    }
+}
+
+/// Writes all of it, in one call where the kernel takes it whole. Waits for the reader where another process has made
+/// a pipe that it shares with us one that does not.
+pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(output, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match event::poll(&mut [event::PollFd::new(&output, event::PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
+    use rustix::net::SocketFlags;
+    net::acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
+    let (socket, address) = net::acceptfrom(listener)?;
+    super::prepare(&socket)?;
+    Ok((socket, address))
+}
