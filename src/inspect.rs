@@ -4,10 +4,10 @@
 //! really sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real
 //! platform. Secrets are withheld.
 
-use crate::function::app::{App, Observed, Route};
+use crate::function::app::{App, HookOutcome, Route};
 use crate::function::callback::Result;
 use crate::function::context::Context;
-use crate::function::lifecycle::{Hook, Moment, Thaw};
+use crate::function::lifecycle::{ClockReading, Hook, Thaw};
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Request, WITHHELD};
 use crate::json::Json;
@@ -34,14 +34,14 @@ pub struct Inspector {
     hook_calls: VecDeque<String>,
 }
 
-fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<'_>, observed: Observed) {
+fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<'_>, outcome: HookOutcome) {
     if inspector.hook_calls.len() == HOOK_CALLS_KEPT {
         inspector.hook_calls.pop_front();
     }
     let entry = Json::object()
-        .text("hook", hook_name(observed.hook))
-        .raw("ran", observed.ran)
-        .raw("failed", observed.failed)
+        .text("hook", hook_name(outcome.hook))
+        .raw("ran", outcome.ran)
+        .raw("failed", outcome.failed)
         .raw("atMs", unix_ms(context.received()))
         .text("phaseAfter", context.lifecycle().phase().name())
         .raw("request", call(request));
@@ -61,7 +61,7 @@ fn document(inspector: &mut Inspector, context: &Context<'_>, request: &Request<
     let document = Json::object()
         .in_lines()
         .raw("request", call(request))
-        .raw("context", facts(context))
+        .raw("context", head(context))
         .raw("lifecycle", lifecycle(context))
         .raw("hookCalls", hook_calls.end());
     let mut text = document.end();
@@ -89,7 +89,7 @@ fn headers(headers: Headers<'_>) -> String {
     headers.iter().fold(Json::object(), shown).end()
 }
 
-fn facts(context: &Context<'_>) -> String {
+fn head(context: &Context<'_>) -> String {
     Json::object()
         .maybe_text("requestId", context.request_id())
         .maybe_text("controlPath", context.control_path())
@@ -144,6 +144,6 @@ fn maybe_ms(duration: Option<Duration>) -> String {
     duration.map_or("null".to_owned(), |duration| ms(duration).to_string())
 }
 
-fn unix_ms(moment: Moment) -> u64 {
+fn unix_ms(moment: ClockReading) -> u64 {
     ms(moment.wall.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -4,10 +4,10 @@
 //! filled from the environment, which carries some of what the headers carry otherwise.
 
 use crate::function::app::{App, INVOKE_PATH};
-use crate::function::dispatch::{Journal, Marker, Service};
+use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
 use crate::function::request::{Headers, Peer, Request};
 use crate::server::sys::signals;
-use crate::server::{SURROUNDINGS, complain, flush_output, print};
+use crate::server::{PROCESS_ENV, eprint_line, flush_output, print};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -54,19 +54,19 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
         body: &event,
         peer: Peer::None,
     };
-    let mut service = Service::new(app, state, SURROUNDINGS);
-    let answer = service.handle(&request, (SURROUNDINGS.now)(), usize::MAX, &mut Silent);
+    let mut service = Dispatcher::new(app, state, PROCESS_ENV);
+    let answer = service.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
     // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
     let body = answer.reply.body.bytes().unwrap_or_default();
     let mut failed = answer.failed;
     if failed {
-        complain(format_args!("{}", String::from_utf8_lossy(body)));
+        eprint_line(format_args!("{}", String::from_utf8_lossy(body)));
     } else if let Err(error) = flush_output().and_then(|()| print(body)) {
         // A result that nobody got is no success.
-        complain(format_args!("fc-hooks: cannot write the result: {error}"));
+        eprint_line(format_args!("fc-hooks: cannot write the result: {error}"));
         failed = true;
     }
-    crate::function::panic::discard(Box::new(service));
+    crate::function::panic::drop_catching_panic(Box::new(service));
     match (signals::stop_requested(), failed) {
         (true, _) => ExitCode::from(CANCELLED),
         (false, true) => ExitCode::FAILURE,
@@ -77,8 +77,8 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
 /// Log markers belong to web server mode; here standard output is the result.
 struct Silent;
 
-impl Journal for Silent {
-    fn start(&mut self, _: Marker, _: &str) {}
+impl CallLog for Silent {
+    fn start(&mut self, _: LogMarker, _: &str) {}
 
-    fn end(&mut self, _: Marker, _: &str, _: bool) {}
+    fn end(&mut self, _: LogMarker, _: &str, _: bool) {}
 }

@@ -125,11 +125,11 @@ pub mod tiny_http;
 mod tuning;
 
 pub use config::{Config, Listen};
-pub use function::app::{App, ObserveFn, Observed, Route};
+pub use function::app::{App, HookOutcome, ObserveFn, Route};
 pub use function::callback::{CallFn, HookFn, Result, ThawFn};
 pub use function::context::{Context, Credentials, Secret};
 pub use function::error::Error;
-pub use function::lifecycle::{Counts, Evidence, Hook, Lifecycle, Moment, Phase, Thaw};
+pub use function::lifecycle::{ClockReading, Counts, Evidence, Hook, Lifecycle, Phase, Thaw};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
 pub use limits::{LimitError, Limits};

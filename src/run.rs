@@ -62,6 +62,6 @@ pub(crate) const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
 pub(crate) fn fail(error: &StartError, code: u8) -> ExitCode {
-    server::complain(format_args!("fc-hooks: {error}"));
+    server::eprint_line(format_args!("fc-hooks: {error}"));
     ExitCode::from(code)
 }

@@ -246,7 +246,7 @@ fn secrets_are_never_shown() {
         let ended = server.process.ended();
         assert!(ended.stderr.contains("TRACE") && ended.stderr.contains("DEBUG"), "logs everything: {}", ended.stderr);
         for text in [String::from_utf8_lossy(&answers).into_owned(), ended.stdout, ended.stderr] {
-            assert!(text.contains("known") || text.contains("errorMessage"), "looked at the wrong thing: {text}");
+            assert!(text.contains("known") || text.contains("errorMessage"), "polled_once at the wrong thing: {text}");
             assert!(!text.contains("S3CRET"), "{text}");
         }
     }

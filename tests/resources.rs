@@ -230,9 +230,9 @@ fn no_descriptor_for_any_connection() {
 /// All slots taken: the others wait in the kernel and are served when one becomes free.
 #[test]
 fn out_of_slots() {
-    for slots in [1, 3] {
-        let server = Setup::subject("full").limits(&format!("connections_max={slots}")).start();
-        let mut open: Vec<_> = (0..slots).map(|_| server.connect()).collect();
+    for connections in [1, 3] {
+        let server = Setup::subject("full").limits(&format!("connections_max={connections}")).start();
+        let mut open: Vec<_> = (0..connections).map(|_| server.connect()).collect();
         open.iter_mut().for_each(|client| assert_eq!(client.get("/thing").status, 200));
         let mut waiting: Vec<_> = (0..5).map(|_| server.connect()).collect();
         waiting.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
@@ -282,8 +282,8 @@ fn bodies_of_all_connections_together() {
     const BODY: usize = 1_000_000;
     let server = Setup::inspector().limits("body_bytes_max=1000000,buffered_bytes_max=2500000").start();
     let event = request("POST", "/invoke", &[], &pattern(BODY));
-    let mut unfinished = [server.connect(), server.connect()];
-    for client in &mut unfinished {
+    let mut streaming = [server.connect(), server.connect()];
+    for client in &mut streaming {
         client.send(&event[..event.len() - 1]);
         server.has_read_everything();
     }
@@ -294,7 +294,7 @@ fn bodies_of_all_connections_together() {
     assert!(reply.text().contains("there is no memory for the request"), "{}", reply.text());
     let small = pattern(10_000);
     assert!(server.connect().call("POST", "/invoke", &[], &small).body == small);
-    for client in &mut unfinished {
+    for client in &mut streaming {
         client.send(&event[event.len() - 1..]);
         assert!(client.reply().body == pattern(BODY), "those that were there first lose nothing");
         assert!(server.connect().call("POST", "/invoke", &[], &pattern(BODY)).body == pattern(BODY));
@@ -317,7 +317,7 @@ fn unread_replies_of_all_connections_together() {
     let mut other = server.connect();
     let reply = other.get("/do/big?200000");
     assert_eq!((reply.status, reply.header("x-fc-status")), (503, Some("404")));
-    assert_eq!(reply.json()["errorType"], "NoMemory");
+    assert_eq!(reply.json()["errorType"], "Overloaded");
     for (method, path) in [("GET", "/thing"), ("POST", "/invoke"), ("POST", "/initialize"), ("GET", "/pre-freeze")] {
         assert_eq!(other.call(method, path, &[], b"").status, 200, "{path}");
     }

@@ -44,12 +44,12 @@ pub struct App<S: 'static> {
 }
 
 /// Sees every hook call after it was decided, also those that the author's hook never sees.
-pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, Observed);
+pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, HookOutcome);
 
 /// What became of a hook call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Observed {
+pub struct HookOutcome {
     /// Which hook was called.
     pub hook: Hook,
     /// The callback ran; else the call was answered from store, or refused.

@@ -3,7 +3,7 @@
 //! Nothing is parsed until it is asked for: a call pays for the fields it reads. An empty header means "none", as about
 //! half of the platform's are empty on every call. Secrets have a type that cannot be printed.
 
-use crate::function::lifecycle::{Lifecycle, Moment};
+use crate::function::lifecycle::{ClockReading, Lifecycle};
 use crate::function::request::{Headers, WITHHELD};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 /// What is known about the call in hand.
 pub struct Context<'a> {
     pub(crate) headers: Headers<'a>,
-    pub(crate) received: Moment,
+    pub(crate) received: ClockReading,
     /// How long the platform waits for this call, where it says so.
     pub(crate) time_limit: TimeLimit,
     pub(crate) lifecycle: &'a Lifecycle,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) env: Env,
 }
 
 /// How long the platform waits, looked up when asked for.
@@ -23,8 +23,8 @@ pub(crate) type TimeLimit = fn(&Context<'_>) -> Option<Duration>;
 
 /// What the outside lends to the pure core: a clock, and whether the process was told to stop.
 #[derive(Clone, Copy)]
-pub(crate) struct Surroundings {
-    pub(crate) now: fn() -> Moment,
+pub(crate) struct Env {
+    pub(crate) now: fn() -> ClockReading,
     pub(crate) cancelled: fn() -> bool,
 }
 
@@ -125,7 +125,7 @@ impl<'a> Context<'a> {
     }
 
     /// When the request was received.
-    pub fn received(&self) -> Moment {
+    pub fn received(&self) -> ClockReading {
         self.received
     }
 
@@ -137,7 +137,7 @@ impl<'a> Context<'a> {
 
     /// What is left until [`Context::deadline`]; zero behind it.
     pub fn time_left(&self) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.saturating_duration_since((self.surroundings.now)().instant))
+        self.deadline().map(|deadline| deadline.saturating_duration_since((self.env.now)().instant))
     }
 
     /// The life of this instance so far.
@@ -147,12 +147,12 @@ impl<'a> Context<'a> {
 
     /// Whether SIGTERM or SIGINT has come: a callback that takes long may ask, and return early (C-JOB-3).
     pub fn cancelled(&self) -> bool {
-        (self.surroundings.cancelled)()
+        (self.env.cancelled)()
     }
 
     /// Both clocks, now.
-    pub fn now(&self) -> Moment {
-        (self.surroundings.now)()
+    pub fn now(&self) -> ClockReading {
+        (self.env.now)()
     }
 
     fn header(&self, name: &str) -> Option<&'a str> {
@@ -219,8 +219,8 @@ mod tests {
     use super::*;
     use std::time::SystemTime;
 
-    fn now() -> Moment {
-        Moment { instant: Instant::now(), wall: SystemTime::now() }
+    fn now() -> ClockReading {
+        ClockReading { instant: Instant::now(), wall: SystemTime::now() }
     }
 
     fn with_headers<R>(pairs: &[(&str, &str)], time_limit: TimeLimit, look: impl FnOnce(&Context<'_>) -> R) -> R {
@@ -232,7 +232,7 @@ mod tests {
             received: now(),
             time_limit,
             lifecycle: &lifecycle,
-            surroundings: Surroundings { now, cancelled: || false },
+            env: Env { now, cancelled: || false },
         })
     }
 

@@ -1,16 +1,16 @@
 //! From a request to an answer: which call it is, what the lifecycle says to it, which callback runs.
 //!
-//! Pure but for the author's callbacks: log lines go to a [`Journal`], clocks come from the surroundings. Must not
+//! Pure but for the author's callbacks: log lines go to a [`CallLog`], clocks come from the surroundings. Must not
 //! know how requests arrive or replies leave.
 //!
 //! Who is calling is decided by `x-fc-control-path` alone wherever it is present, because with an HTTP trigger anyone
 //! can ask for `GET /pre-stop`, and nobody outside can set that header (C-DISP-2, C-DISP-3).
 
-use crate::function::app::{App, Found, INITIALIZE_PATH, INVOKE_PATH, Observed, PRE_FREEZE_PATH, PRE_STOP_PATH};
+use crate::function::app::{App, Found, HookOutcome, INITIALIZE_PATH, INVOKE_PATH, PRE_FREEZE_PATH, PRE_STOP_PATH};
 use crate::function::callback::HookFn;
-use crate::function::context::{Context, Surroundings, TimeLimit};
+use crate::function::context::{Context, Env, TimeLimit};
 use crate::function::error::Error;
-use crate::function::lifecycle::{Admission, Event, Evidence, Hook, Lifecycle, Moment, Phase};
+use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Hook, Lifecycle, Phase};
 use crate::function::panic;
 use crate::function::panic::Failure;
 use crate::function::reply::{Body, Reply};
@@ -18,13 +18,13 @@ use crate::function::request::{Headers, NO_ID, Request};
 use crate::logging::OneLine;
 
 /// A function with its state, being served.
-pub(crate) struct Service<S: 'static> {
+pub(crate) struct Dispatcher<S: 'static> {
     app: &'static App<S>,
     state: S,
     lifecycle: Lifecycle,
     /// What the last run of each hook answered, for repeats (C-INIT-2, C-STOP-4).
     stored: [Option<Stored>; 3],
-    surroundings: Surroundings,
+    env: Env,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
 }
@@ -44,31 +44,31 @@ pub(crate) struct Answer {
     /// The callback's own reply was dropped: there is no memory to hold it.
     pub(crate) dropped: bool,
     /// The reply is a stream: the call ends with it, and so does its log.
-    pub(crate) unfinished: Option<Marker>,
+    pub(crate) streaming: Option<LogMarker>,
 }
 
 /// The calls whose log lines the platform's console cuts out (C-LOG-1, C-LOG-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Marker {
+pub(crate) enum LogMarker {
     Invoke,
     Hook(Hook),
 }
 
-impl Marker {
+impl LogMarker {
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Marker::Invoke => "Invoke",
-            Marker::Hook(Hook::Initialize) => "Initialize",
-            Marker::Hook(Hook::PreFreeze) => "PreFreeze",
-            Marker::Hook(Hook::PreStop) => "PreStop",
+            LogMarker::Invoke => "Invoke",
+            LogMarker::Hook(Hook::Initialize) => "Initialize",
+            LogMarker::Hook(Hook::PreFreeze) => "PreFreeze",
+            LogMarker::Hook(Hook::PreStop) => "PreStop",
         }
     }
 }
 
 /// Takes the lines that delimit a call in the log.
-pub(crate) trait Journal {
-    fn start(&mut self, marker: Marker, request_id: &str);
-    fn end(&mut self, marker: Marker, request_id: &str, failed: bool);
+pub(crate) trait CallLog {
+    fn start(&mut self, marker: LogMarker, request_id: &str);
+    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool);
 }
 
 enum Call {
@@ -82,51 +82,51 @@ enum Call {
     Unauthorised(Hook),
 }
 
-impl<S> Service<S> {
-    pub(crate) fn new(app: &'static App<S>, state: S, surroundings: Surroundings) -> Service<S> {
-        Service {
+impl<S> Dispatcher<S> {
+    pub(crate) fn new(app: &'static App<S>, state: S, env: Env) -> Dispatcher<S> {
+        Dispatcher {
             app,
             state,
-            lifecycle: Lifecycle::new((surroundings.now)()),
+            lifecycle: Lifecycle::new((env.now)()),
             stored: [const { None }; 3],
-            surroundings,
+            env,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
         }
     }
 
     /// Notes evidence of a freeze that the server came across.
-    pub(crate) fn note(&mut self, evidence: Evidence) {
-        self.lifecycle.note(evidence);
+    pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
+        self.lifecycle.record_evidence(evidence);
     }
 
     /// Whether the process was told to stop.
     pub(crate) fn is_cancelled(&self) -> bool {
-        (self.surroundings.cancelled)()
+        (self.env.cancelled)()
     }
 
     /// Serves one request. A call's reply that would hold more than `reply_bytes_max` until it is sent is not given.
     pub(crate) fn handle(
         &mut self,
         request: &Request<'_>,
-        received: Moment,
+        received: ClockReading,
         reply_bytes_max: usize,
-        journal: &mut impl Journal,
+        log: &mut impl CallLog,
     ) -> Answer {
         let call = self.classify(request);
         let marker = match call {
             Call::Health => return Answer::done("ok".into(), false),
             Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook, request, received),
-            Call::Hook(hook) => Marker::Hook(hook),
-            Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => Marker::Invoke,
+            Call::Hook(hook) => LogMarker::Hook(hook),
+            Call::Event | Call::Http | Call::WrongMethod(_) | Call::Unauthorised(_) => LogMarker::Invoke,
         };
         let request_id = request.logged_id();
-        journal.start(marker, request_id);
+        log.start(marker, request_id);
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
-            Call::Event => self.run_event(request, received, request_id).within(reply_bytes_max, request.method),
-            Call::Http => self.run_http(request, received, request_id).within(reply_bytes_max, request.method),
+            Call::Event => self.run_event(request, received, request_id).limit_memory(reply_bytes_max, request.method),
+            Call::Http => self.run_http(request, received, request_id).limit_memory(reply_bytes_max, request.method),
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
@@ -135,26 +135,26 @@ impl<S> Service<S> {
             Call::Health => unreachable!("answered above"),
         };
         if matches!(answer.reply.body, Body::Stream(..)) && request.method != "HEAD" {
-            answer.unfinished = Some(marker);
+            answer.streaming = Some(marker);
         } else {
-            journal.end(marker, request_id, answer.failed);
+            log.end(marker, request_id, answer.failed);
         }
-        self.lifecycle.rest((self.surroundings.now)());
+        self.lifecycle.mark_idle((self.env.now)());
         answer
     }
 
     /// A streamed reply has been sent, or has failed.
-    pub(crate) fn finish(&mut self, marker: Marker, request_id: &str, failed: bool, journal: &mut impl Journal) {
-        journal.end(marker, request_id, failed);
-        self.lifecycle.rest((self.surroundings.now)());
+    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut impl CallLog) {
+        log.end(marker, request_id, failed);
+        self.lifecycle.mark_idle((self.env.now)());
     }
 
     /// The process is about to end: runs pre-stop if the platform did not call it (C-STOP-3).
-    pub(crate) fn stop(&mut self, journal: &mut impl Journal) {
+    pub(crate) fn stop(&mut self, log: &mut impl CallLog) {
         if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
             return;
         }
-        let now = (self.surroundings.now)();
+        let now = (self.env.now)();
         let request = Request {
             method: "GET",
             path_and_query: PRE_STOP_PATH,
@@ -162,11 +162,11 @@ impl<S> Service<S> {
             body: b"",
             peer: crate::function::request::Peer::None,
         };
-        let marker = Marker::Hook(Hook::PreStop);
-        journal.start(marker, NO_ID);
+        let marker = LogMarker::Hook(Hook::PreStop);
+        log.start(marker, NO_ID);
         self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
         let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
-        journal.end(marker, NO_ID, answer.failed);
+        log.end(marker, NO_ID, answer.failed);
     }
 
     fn classify(&self, request: &Request<'_>) -> Call {
@@ -195,30 +195,30 @@ impl<S> Service<S> {
     }
 
     /// Everything but a repeated pre-freeze call ends a freeze: nothing else is sent to a frozen instance.
-    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: Moment, request_id: &str) {
+    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
         if matches!(call, Call::Hook(Hook::PreFreeze)) && self.lifecycle.phase() == Phase::Frozen {
             return;
         }
         let Some(thaw) = self.lifecycle.thaw(now) else { return };
         log::info!("thawed after at most {} ms ({}), request {request_id}", thaw.gap.as_millis() as u64, thaw.evidence);
         let Some(callback) = self.app.on_thaw.filter(|_| self.lifecycle.phase() != Phase::Stopped) else { return };
-        let context = context(headers, now, NO_LIMIT, &self.lifecycle, self.surroundings);
+        let context = context(headers, now, NO_LIMIT, &self.lifecycle, self.env);
         if let Err(failure) = panic::run(|| callback(&mut self.state, &context, &thaw)) {
             log_failure("on_thaw", &failure, request_id);
         }
     }
 
-    fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: Moment) -> Answer {
+    fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading) -> Answer {
         if hook == Hook::PreFreeze {
             // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
-            self.lifecycle.note(Evidence { pre_freeze: true, ..Evidence::default() });
+            self.lifecycle.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
         self.observe(hook, false, true, request, received, NO_ID);
         let path = hook_path(hook);
         Answer::failed(404, &failure("HookNotImplemented", &format!("{path} is not implemented by this function")))
     }
 
-    fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+    fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
         let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook, request, received) };
         let admission = self.lifecycle.admit(hook);
         let answer = match (admission, &self.stored[hook as usize]) {
@@ -242,13 +242,15 @@ impl<S> Service<S> {
         ran: bool,
         failed: bool,
         request: &Request<'_>,
-        received: Moment,
+        received: ClockReading,
         request_id: &str,
     ) {
         let Some(observer) = self.app.observer else { return };
-        let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.surroundings);
+        let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.env);
         let state = &mut self.state;
-        if let Err(failure) = panic::isolated(|| observer(state, &context, request, Observed { hook, ran, failed })) {
+        if let Err(failure) =
+            panic::catch_panic(|| observer(state, &context, request, HookOutcome { hook, ran, failed }))
+        {
             log_failure("the observer of hooks", &failure, request_id);
         }
     }
@@ -258,23 +260,23 @@ impl<S> Service<S> {
         hook: Hook,
         callback: HookFn<S>,
         headers: Headers<'_>,
-        received: Moment,
+        received: ClockReading,
         request_id: &str,
     ) -> Answer {
-        self.lifecycle.happen(match hook {
+        self.lifecycle.apply(match hook {
             Hook::Initialize => Event::InitializeBegins,
             Hook::PreFreeze => Event::FreezeBegins,
             Hook::PreStop => Event::StopBegins,
         });
         let limit = if hook == Hook::Initialize { INITIALIZER_LIMIT } else { NO_LIMIT };
-        let context = context(headers, received, limit, &self.lifecycle, self.surroundings);
+        let context = context(headers, received, limit, &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context)?;
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
-        self.lifecycle.happen(match hook {
+        self.lifecycle.apply(match hook {
             Hook::Initialize if outcome.is_ok() => Event::InitializeSucceeds,
             Hook::Initialize => Event::InitializeFails,
             Hook::PreFreeze => Event::FreezeEnds,
@@ -285,12 +287,12 @@ impl<S> Service<S> {
         answer
     }
 
-    fn run_event(&mut self, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+    fn run_event(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
         let Some(callback) = self.app.invoke else {
             return Answer::failed(404, &failure("NotImplemented", "/invoke is not implemented by this function"));
         };
         let close = self.begin_call();
-        let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.surroundings);
+        let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context, request)?;
@@ -301,11 +303,11 @@ impl<S> Service<S> {
         Answer { close, ..conclude(INVOKE_PATH, outcome, request_id) }
     }
 
-    fn run_http(&mut self, request: &Request<'_>, received: Moment, request_id: &str) -> Answer {
+    fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
         let close = self.begin_call();
         let answer = match self.app.find(request.method, request.path()) {
             Found::Call(callback) => {
-                let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.surroundings);
+                let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.env);
                 match panic::run(|| callback(&mut self.state, &context, request)) {
                     Ok(reply) => {
                         let failed = reply.status >= 500;
@@ -318,26 +320,26 @@ impl<S> Service<S> {
                 }
             }
             Found::WrongMethod(allow) => wrong_method(allow),
-            Found::Nothing => Answer::mistaken(404, &failure("NotFound", "no route has this path")),
+            Found::Nothing => Answer::client_error(404, &failure("NotFound", "no route has this path")),
         };
         Answer { close, ..answer }
     }
 
     /// Says whether the instance has stopped: it still answers, but wants no further call on the connection.
     fn begin_call(&mut self) -> bool {
-        self.lifecycle.happen(Event::CallBegins);
+        self.lifecycle.apply(Event::CallBegins);
         self.lifecycle.phase() == Phase::Stopped
     }
 }
 
 fn context<'a>(
     headers: Headers<'a>,
-    received: Moment,
+    received: ClockReading,
     time_limit: TimeLimit,
     lifecycle: &'a Lifecycle,
-    surroundings: Surroundings,
+    env: Env,
 ) -> Context<'a> {
-    Context { headers, received, time_limit, lifecycle, surroundings }
+    Context { headers, received, time_limit, lifecycle, env }
 }
 
 /// The platform names no limit for this call.
@@ -387,7 +389,8 @@ fn failure(error_type: &str, message: &str) -> Failure {
 }
 
 fn wrong_method(allow: String) -> Answer {
-    let mut answer = Answer::mistaken(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
+    let mut answer =
+        Answer::client_error(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
     answer.reply.headers.push(("allow".into(), allow.into()));
     answer
 }
@@ -398,21 +401,21 @@ fn log_failure(what: &str, failure: &Failure, request_id: &str) {
 
 impl Answer {
     fn done(reply: Reply, failed: bool) -> Answer {
-        Answer { reply, failed, close: false, dropped: false, unfinished: None }
+        Answer { reply, failed, close: false, dropped: false, streaming: None }
     }
 
-    fn within(self, reply_bytes_max: usize, method: &str) -> Answer {
+    fn limit_memory(self, reply_bytes_max: usize, method: &str) -> Answer {
         let held = self.reply.held(method);
         if held <= reply_bytes_max {
             return self;
         }
-        let failure = failure("NoMemory", "there is no memory for the reply beside those on their way");
+        let failure = failure("Overloaded", "there is no memory for the reply beside those on their way");
         log::warn!("a reply of {held} bytes was dropped: {}", failure.message);
         Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
     }
 
     /// The client's mistake, not the function's: a failed call would count against the function.
-    fn mistaken(status: u16, failure: &Failure) -> Answer {
+    fn client_error(status: u16, failure: &Failure) -> Answer {
         Answer { failed: false, ..Answer::failed(status, failure) }
     }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// One reading of both clocks, because only together they show a pause.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockReading {
     /// The monotonic clock. Runs on under SIGSTOP or a cgroup freezer; may not under a VM pause.
     pub instant: Instant,
     /// The wall clock.
@@ -201,13 +201,13 @@ pub struct Lifecycle {
     phase: Phase,
     counts: Counts,
     evidence: Evidence,
-    started: Moment,
-    last_active: Moment,
+    started: ClockReading,
+    last_active: ClockReading,
     last_thaw: Option<Thaw>,
 }
 
 impl Lifecycle {
-    pub(crate) fn new(now: Moment) -> Lifecycle {
+    pub(crate) fn new(now: ClockReading) -> Lifecycle {
         Lifecycle {
             phase: Phase::Created,
             counts: Counts::default(),
@@ -229,12 +229,12 @@ impl Lifecycle {
     }
 
     /// When serving began.
-    pub fn started(&self) -> Moment {
+    pub fn started(&self) -> ClockReading {
         self.started
     }
 
     /// The end of the last request before this one.
-    pub fn last_active(&self) -> Moment {
+    pub fn last_active(&self) -> ClockReading {
         self.last_active
     }
 
@@ -244,7 +244,7 @@ impl Lifecycle {
     }
 
     /// Notes evidence that the server came across.
-    pub(crate) fn note(&mut self, seen: Evidence) {
+    pub(crate) fn record_evidence(&mut self, seen: Evidence) {
         let known = &mut self.evidence;
         known.pre_freeze |= seen.pre_freeze;
         known.sigcont |= seen.sigcont;
@@ -271,7 +271,7 @@ impl Lifecycle {
 
     /// Ends a freeze if there is evidence of one. Call before anything else is done for a request, but not for
     /// probes, nor for a repeated pre-freeze call: neither means that the instance is wanted awake.
-    pub(crate) fn thaw(&mut self, now: Moment) -> Option<Thaw> {
+    pub(crate) fn thaw(&mut self, now: ClockReading) -> Option<Thaw> {
         let mut evidence = std::mem::take(&mut self.evidence);
         evidence.pre_freeze |= self.phase == Phase::Frozen;
         let monotonic = now.instant.saturating_duration_since(self.last_active.instant);
@@ -281,14 +281,14 @@ impl Lifecycle {
             return None;
         }
         let thaw = Thaw { evidence, gap: wall.max(monotonic) };
-        self.happen(Event::Thaws);
+        self.apply(Event::Thaws);
         self.counts.thawed += 1;
         self.last_thaw = Some(thaw);
         Some(thaw)
     }
 
     /// Moves along [`NEXT`].
-    pub(crate) fn happen(&mut self, event: Event) {
+    pub(crate) fn apply(&mut self, event: Event) {
         let Some(next) = next(self.phase, event) else {
             unreachable!("admit lets nothing through that the table does not know")
         };
@@ -307,7 +307,7 @@ impl Lifecycle {
     }
 
     /// A request has ended.
-    pub(crate) fn rest(&mut self, now: Moment) {
+    pub(crate) fn mark_idle(&mut self, now: ClockReading) {
         self.last_active = now;
     }
 }

@@ -1,19 +1,19 @@
 //! Log markers on standard output: the lines by which the platform's console cuts logs into calls (C-LOG-1, C-LOG-2).
 
-use crate::function::dispatch::{Journal, Marker};
+use crate::function::dispatch::{CallLog, LogMarker};
 
 /// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
 const LINE_BYTES_USUAL: usize = 80;
 
 /// Formats log markers; keeps its line buffer.
-pub(crate) struct Console {
+pub(crate) struct MarkerLog {
     line: Vec<u8>,
     call_markers: bool,
 }
 
-impl Console {
-    pub(crate) fn new(call_markers: bool) -> Console {
-        Console { line: Vec::new(), call_markers }
+impl MarkerLog {
+    pub(crate) fn new(call_markers: bool) -> MarkerLog {
+        MarkerLog { line: Vec::new(), call_markers }
     }
 }
 
@@ -26,21 +26,21 @@ pub(crate) trait Output {
 }
 
 /// The console with what it prints through.
-pub(crate) struct Printer<'a, O> {
+pub(crate) struct MarkerWriter<'a, O> {
     output: &'a mut O,
-    console: &'a mut Console,
+    marker_log: &'a mut MarkerLog,
 }
 
-impl<'a, O: Output> Printer<'a, O> {
-    pub(crate) fn new(output: &'a mut O, console: &'a mut Console) -> Printer<'a, O> {
-        Printer { output, console }
+impl<'a, O: Output> MarkerWriter<'a, O> {
+    pub(crate) fn new(output: &'a mut O, marker_log: &'a mut MarkerLog) -> MarkerWriter<'a, O> {
+        MarkerWriter { output, marker_log }
     }
 
-    fn print(&mut self, marker: Marker, edge: &str, request_id: &str, tail: &str) {
-        if marker == Marker::Invoke && !self.console.call_markers {
+    fn print(&mut self, marker: LogMarker, edge: &str, request_id: &str, tail: &str) {
+        if marker == LogMarker::Invoke && !self.marker_log.call_markers {
             return;
         }
-        let line = &mut self.console.line;
+        let line = &mut self.marker_log.line;
         line.clear();
         // One allocation, not one for every doubling.
         line.reserve(LINE_BYTES_USUAL);
@@ -51,12 +51,12 @@ impl<'a, O: Output> Printer<'a, O> {
     }
 }
 
-impl<O: Output> Journal for Printer<'_, O> {
-    fn start(&mut self, marker: Marker, request_id: &str) {
+impl<O: Output> CallLog for MarkerWriter<'_, O> {
+    fn start(&mut self, marker: LogMarker, request_id: &str) {
         self.print(marker, " Start", request_id, "");
     }
 
-    fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
+    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
         self.output.flush_output();
         self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
     }

@@ -28,7 +28,7 @@ impl Failure {
 ///
 /// The state may be half changed after a panic. That is the author's to mind, as with a poisoned lock that is used on.
 pub(crate) fn run<T>(callback: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
-    match isolated(callback) {
+    match catch_panic(callback) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(render(error)),
         Err(failure) => Err(failure),
@@ -36,7 +36,7 @@ pub(crate) fn run<T>(callback: impl FnOnce() -> Result<T, Error>) -> Result<T, F
 }
 
 /// Runs author code; a panic comes back as a failure of type `Panic`.
-pub(crate) fn isolated<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
+pub(crate) fn catch_panic<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(code)).map_err(describe)
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn isolated<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
 
 #[inline(never)]
 pub(crate) fn render(error: Error) -> Failure {
-    let rendered = isolated(|| Failure { message: error.to_string(), error_type: error.error_type().to_owned() });
-    discard(Box::new(error));
+    let rendered = catch_panic(|| Failure { message: error.to_string(), error_type: error.error_type().to_owned() });
+    drop_catching_panic(Box::new(error));
     rendered.unwrap_or_else(|failure| failure)
 }
 
@@ -56,12 +56,12 @@ fn describe(payload: Box<dyn Any + Send>) -> Failure {
         (_, Some(text)) => text.clone(),
         _ => "panicked with a value that is not text".to_owned(),
     };
-    discard(payload);
+    drop_catching_panic(payload);
     Failure { message, error_type: "Panic".to_owned() }
 }
 
 /// Drops an author's value. What its destructor panics with is leaked: its own destructor could panic again.
-pub(crate) fn discard<T: ?Sized>(value: Box<T>) {
+pub(crate) fn drop_catching_panic<T: ?Sized>(value: Box<T>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         std::mem::forget::<Box<dyn Any + Send>>(payload);
     }

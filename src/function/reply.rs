@@ -3,7 +3,7 @@
 //! Whatever a reply holds can be written on the wire as it is: every header is checked when it is set, so the
 //! encoder has no error to report. Must not know connections.
 
-use crate::function::panic::discard;
+use crate::function::panic::drop_catching_panic;
 use crate::http1::is_token_byte;
 use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::borrow::Cow;
@@ -266,7 +266,7 @@ impl Source {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(reader) = &mut self.0 else { return Err(io::Error::other("the stream failed before")) };
         let outcome = loop {
-            match crate::function::panic::isolated(|| reader.read(buffer)) {
+            match crate::function::panic::catch_panic(|| reader.read(buffer)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // A reader that claims more than there was room for must not make us send what it never wrote.
                 Ok(Ok(bytes)) if bytes > buffer.len() => break Err(io::Error::other("the stream overran its buffer")),
@@ -300,7 +300,7 @@ impl Source {
 
     fn close(&mut self) {
         if let Some(reader) = self.0.take() {
-            discard(reader);
+            drop_catching_panic(reader);
         }
     }
 }

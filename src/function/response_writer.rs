@@ -3,15 +3,15 @@
 //! At most one reply at a time: the next request is not looked at before this one is gone. Memory is bounded by the
 //! reply's own bytes, or by one chunk of a streamed one. Must not know sockets.
 
-use crate::function::dispatch::{Answer, Marker};
+use crate::function::dispatch::{Answer, LogMarker};
 use crate::function::reply::{self, Body, Source};
-use crate::http1::head::Shape;
-use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, HeadFacts};
+use crate::http1::head::RequestMeta;
+use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, ResponseHead};
 use crate::tuning::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::io;
 
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) struct ResponseWriter {
     head: Vec<u8>,
     head_sent: usize,
     body: Bytes,
@@ -33,12 +33,12 @@ pub(crate) struct Stream {
     source: Source,
     end: BodyEnd,
     left: u64,
-    pub(crate) marker: Marker,
+    pub(crate) marker: LogMarker,
     pub(crate) request_id: String,
 }
 
 /// What a pull brought.
-pub(crate) enum Pulled {
+pub(crate) enum StreamPoll {
     /// Bytes to send; more may follow.
     More,
     /// The last bytes to send, if any.
@@ -47,7 +47,7 @@ pub(crate) enum Pulled {
     Failed(Stream, io::Error),
 }
 
-impl Outbox {
+impl ResponseWriter {
     pub(crate) fn is_empty(&self) -> bool {
         let (head, body) = self.unsent();
         head.is_empty() && body.is_empty() && self.stream.is_none()
@@ -79,7 +79,7 @@ impl Outbox {
         (&self.head[self.head_sent..], &body[self.body_sent..])
     }
 
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    pub(crate) fn advance(&mut self, bytes: usize) {
         let of_head = bytes.min(self.head.len() - self.head_sent);
         self.head_sent += of_head;
         self.body_sent += bytes - of_head;
@@ -95,12 +95,12 @@ impl Outbox {
         self.head.capacity() == 0
     }
 
-    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn attach(&mut self, buffer: Vec<u8>) {
         debug_assert!(self.wants_buffer());
         self.head = buffer;
     }
 
-    pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn detach(&mut self) -> Option<Vec<u8>> {
         if self.wants_buffer() || !self.is_empty() { None } else { Some(std::mem::take(&mut self.head)) }
     }
 
@@ -115,23 +115,30 @@ impl Outbox {
     }
 
     /// Takes an answer. `keep` asks for the connection to stay open; says whether it can.
-    pub(crate) fn take(&mut self, answer: Answer, shape: &Shape, method: &str, request_id: &str, keep: bool) -> bool {
-        let Answer { reply, failed, unfinished, .. } = answer;
-        let end = body_end(&reply.body, reply.status, shape.http10);
+    pub(crate) fn start(
+        &mut self,
+        answer: Answer,
+        meta: &RequestMeta,
+        method: &str,
+        request_id: &str,
+        keep: bool,
+    ) -> bool {
+        let Answer { reply, failed, streaming, .. } = answer;
+        let end = body_end(&reply.body, reply.status, meta.http10);
         let keep = keep && end != BodyEnd::Close;
-        let connection = match (keep, shape.http10) {
+        let connection = match (keep, meta.http10) {
             (false, _) => ConnectionHeader::Close,
             (true, true) => ConnectionHeader::KeepAlive,
-            (true, false) => ConnectionHeader::Silent,
+            (true, false) => ConnectionHeader::Omit,
         };
-        let facts = HeadFacts { status: reply.status, failed, end, connection };
-        response_head::head(&mut self.head, &facts, reply.content_type, reply.header_lines());
+        let head = ResponseHead { status: reply.status, failed, end, connection };
+        response_head::write_head(&mut self.head, &head, reply.content_type, reply.header_lines());
         if !reply.has_content(method) {
             return keep;
         }
         match reply.body {
             Body::Stream(source, left) => {
-                let (left, marker) = (left.unwrap_or(u64::MAX), unfinished.unwrap_or(Marker::Invoke));
+                let (left, marker) = (left.unwrap_or(u64::MAX), streaming.unwrap_or(LogMarker::Invoke));
                 self.stream = Some(Stream { source, end, left, marker, request_id: request_id.to_owned() });
             }
             Body::Static(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(bytes),
@@ -148,8 +155,8 @@ impl Outbox {
     }
 
     /// Pulls the next piece of a streamed body, once everything before it is sent.
-    pub(crate) fn pull(&mut self) -> Pulled {
-        let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming outbox is pulled") };
+    pub(crate) fn pull(&mut self) -> StreamPoll {
+        let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming response is pulled") };
         let chunked = stream.end == BodyEnd::Chunked;
         let mut data = Vec::with_capacity(STREAM_CHUNK_BYTES);
         // The line end behind a chunk has its room here too.
@@ -158,16 +165,16 @@ impl Outbox {
         data.resize(wanted, 0);
         let bytes = match if wanted == 0 { Ok(0) } else { stream.source.read(&mut data) } {
             Ok(0) if stream.left > 0 && matches!(stream.end, BodyEnd::Length(_)) => {
-                return Pulled::Failed(stream, io::Error::other("the stream ended before its length"));
+                return StreamPoll::Failed(stream, io::Error::other("the stream ended before its length"));
             }
             Ok(0) => {
                 if chunked {
                     self.head.extend_from_slice(response_head::LAST_CHUNK);
                 }
-                return Pulled::Last(stream);
+                return StreamPoll::Last(stream);
             }
             Ok(bytes) => bytes,
-            Err(error) => return Pulled::Failed(stream, error),
+            Err(error) => return StreamPoll::Failed(stream, error),
         };
         data.truncate(bytes);
         if chunked {
@@ -178,17 +185,21 @@ impl Outbox {
         if !chunked && stream.left != u64::MAX {
             stream.left -= bytes as u64;
             if stream.left == 0 {
-                return Pulled::Last(stream);
+                return StreamPoll::Last(stream);
             }
         }
         self.stream = Some(stream);
-        Pulled::More
+        StreamPoll::More
     }
 
     /// Gives the rest of a reply up; the buffer stays.
     pub(crate) fn abandon(&mut self) -> Option<Stream> {
         self.head.clear();
-        *self = Outbox { stream: self.stream.take(), head: std::mem::take(&mut self.head), ..Outbox::default() };
+        *self = ResponseWriter {
+            stream: self.stream.take(),
+            head: std::mem::take(&mut self.head),
+            ..ResponseWriter::default()
+        };
         self.stream.take()
     }
 }
@@ -220,20 +231,20 @@ mod tests {
     #[test]
     fn a_streams_chunk_is_bounded_to_the_byte() {
         for http10 in [false, true] {
-            let shape = Shape { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
-            let mut outbox = Outbox::default();
+            let meta = RequestMeta { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
+            let mut response = ResponseWriter::default();
             let reply = Reply::stream(io::repeat(b'x'));
-            let unfinished = Some(Marker::Invoke);
-            let answer = Answer { reply, failed: false, close: false, dropped: false, unfinished };
-            outbox.take(answer, &shape, "GET", "-", true);
-            let head_bytes = outbox.unsent().0.len();
-            outbox.sent(head_bytes);
+            let streaming = Some(LogMarker::Invoke);
+            let answer = Answer { reply, failed: false, close: false, dropped: false, streaming };
+            response.start(answer, &meta, "GET", "-", true);
+            let head_bytes = response.unsent().0.len();
+            response.advance(head_bytes);
             for _ in 0..3 {
-                assert!(matches!(outbox.pull(), Pulled::More));
-                let (head, body) = outbox.unsent();
+                assert!(matches!(response.pull(), StreamPoll::More));
+                let (head, body) = response.unsent();
                 let whole = head.len() + body.len();
-                assert_eq!((body.len(), outbox.held()), (STREAM_CHUNK_BYTES, 0), "HTTP/1.0: {http10}");
-                outbox.sent(whole);
+                assert_eq!((body.len(), response.held()), (STREAM_CHUNK_BYTES, 0), "HTTP/1.0: {http10}");
+                response.advance(whole);
             }
         }
     }

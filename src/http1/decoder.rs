@@ -1,21 +1,21 @@
 //! One connection's input: from bytes to whole requests.
 //!
 //! Owns the unread bytes and the time limits of head and body. A buffer is lent only while bytes are pending, so an
-//! idle connection holds none. Must not know sockets, replies or callbacks: the server asks [`Connection::advance`]
+//! idle connection holds none. Must not know sockets, replies or callbacks: the server asks [`RequestDecoder::advance`]
 //! what to do and answers every [`Step::Request`] before it asks again.
 //!
 //! Buffer layout, all offsets from `start`: `[head][decoded body][spent framing][raw bytes]`. A request is handed out
-//! borrowed from it, whole, and dropped by [`Connection::consume`]; what follows is the next pipelined request.
+//! borrowed from it, whole, and dropped by [`RequestDecoder::consume`]; what follows is the next pipelined request.
 
 use crate::http1::chunked::{Decoder, Progress};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{self, EndScan, Framing, Head, HeaderRoom};
+use crate::http1::head::{self, Framing, Head, HeadEndFinder, HeaderStorage};
 use crate::limits::Limits;
 use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
 
 /// The input side of one connection. Times are readings of the awake clock.
-pub(crate) struct Connection {
+pub(crate) struct RequestDecoder {
     buffer: Vec<u8>,
     start: usize,
     state: State,
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
 
 enum State {
     /// Waiting for a head, or inside one.
-    Head(EndScan),
+    Head(HeadEndFinder),
     Body {
         head_bytes: usize,
         body: Body,
@@ -54,9 +54,9 @@ pub(crate) enum Step<'a> {
     Refuse(ProtocolError),
 }
 
-impl Connection {
-    pub(crate) fn new() -> Connection {
-        Connection { buffer: Vec::new(), start: 0, state: State::Head(EndScan::default()), deadline: None }
+impl RequestDecoder {
+    pub(crate) fn new() -> RequestDecoder {
+        RequestDecoder { buffer: Vec::new(), start: 0, state: State::Head(HeadEndFinder::default()), deadline: None }
     }
 
     /// No request begun: closing now loses nothing.
@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// The buffer to append a read to, with room for at least one more byte; an error if there is no memory for it,
-    /// or if [`Connection::held`] would have to grow by more than `allowance`.
+    /// or if [`RequestDecoder::held`] would have to grow by more than `allowance`.
     pub(crate) fn buffer_for_reading(&mut self, allowance: usize) -> Result<&mut Vec<u8>, ProtocolError> {
         if self.start > 0 && self.start == self.buffer.len() {
             self.buffer.clear();
@@ -94,9 +94,9 @@ impl Connection {
             let most = self.buffer.capacity().max(SPARE_BYTES_MAX).saturating_add(allowance);
             let growth = growth.min(most - self.buffer.len());
             if growth < wanted {
-                return Err(ProtocolError::NoMemory);
+                return Err(ProtocolError::Overloaded);
             }
-            self.buffer.try_reserve_exact(growth).map_err(|_| ProtocolError::NoMemory)?;
+            self.buffer.try_reserve_exact(growth).map_err(|_| ProtocolError::Overloaded)?;
         }
         Ok(&mut self.buffer)
     }
@@ -111,13 +111,13 @@ impl Connection {
         self.buffer.capacity() == 0
     }
 
-    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn attach(&mut self, buffer: Vec<u8>) {
         debug_assert!(self.wants_buffer() && buffer.is_empty());
         self.buffer = buffer;
     }
 
     /// Gives the buffer back once it holds nothing.
-    pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn detach(&mut self) -> Option<Vec<u8>> {
         if !self.pending().is_empty() || self.wants_buffer() {
             return None;
         }
@@ -128,7 +128,12 @@ impl Connection {
 
     /// Decides on the bytes read so far. Call until it says `NeedMore` or `Refuse`. After `TooManyHeaders` it may be
     /// asked again with more room.
-    pub(crate) fn advance<'a>(&'a mut self, now: Duration, limits: &Limits, room: &'a mut HeaderRoom<'a>) -> Step<'a> {
+    pub(crate) fn advance<'a>(
+        &'a mut self,
+        now: Duration,
+        limits: &Limits,
+        room: &'a mut HeaderStorage<'a>,
+    ) -> Step<'a> {
         match self.try_advance(now, limits, room) {
             Ok(step) => step,
             Err(error) => Step::Refuse(error),
@@ -139,7 +144,7 @@ impl Connection {
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        room: &'a mut HeaderRoom<'a>,
+        room: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         match self.state {
             State::Head(_) => self.advance_head(now, limits, room),
@@ -152,11 +157,11 @@ impl Connection {
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        room: &'a mut HeaderRoom<'a>,
+        room: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         let State::Head(scan) = &mut self.state else { unreachable!("called in state Head") };
         // RFC 9112 §2.2: empty lines in front of a request are ignored.
-        while *scan == EndScan::default() && self.buffer[self.start..].starts_with(b"\r\n") {
+        while *scan == HeadEndFinder::default() && self.buffer[self.start..].starts_with(b"\r\n") {
             self.start += 2;
         }
         let pending = &self.buffer[self.start..];
@@ -175,7 +180,7 @@ impl Connection {
             _ => {}
         }
         // Most heads arrive whole: then the parser finds the end as well, and it is searched for only if that fails.
-        let first_look = *scan == EndScan::default();
+        let first_look = *scan == HeadEndFinder::default();
         let whole = if first_look { Some(pending.len()) } else { end_of_head(scan, pending, limits)? };
         let parsed = match whole.map(|end| head::parse(&pending[..end], room, limits)) {
             Some(Err(_)) if first_look && end_of_head(scan, pending, limits)?.is_none() => None,
@@ -186,31 +191,31 @@ impl Connection {
             return Ok(Step::NeedMore);
         };
         if head_bytes > limits.head_bytes_max {
-            return Err(head::blame_oversized(&pending[..head_bytes], limits));
+            return Err(head::oversized_error(&pending[..head_bytes], limits));
         }
-        let shape = head.shape;
+        let meta = head.meta;
         let arrived = pending.len() - head_bytes;
-        if let Framing::Sized(body_bytes) = shape.framing
+        if let Framing::Sized(body_bytes) = meta.framing
             && arrived >= body_bytes
         {
             self.deadline = None;
             self.state = State::Delivered { total: head_bytes + body_bytes };
             return Ok(Step::Request(head, &pending[head_bytes..head_bytes + body_bytes]));
         }
-        let body = match shape.framing {
+        let body = match meta.framing {
             Framing::Sized(body_bytes) => Body::Sized(body_bytes),
             Framing::Chunked => Body::Chunked(Decoder::new(), Progress { read: 0, written: 0, done: false }),
         };
         self.state = State::Body { head_bytes, body };
         self.deadline = Some(now + limits.body_time_max);
         // A client that sends the body without waiting is not waiting (RFC 9110 §10.1.1).
-        Ok(Step::HeadDone { send_continue: shape.expects_continue && arrived == 0 })
+        Ok(Step::HeadDone { send_continue: meta.expects_continue && arrived == 0 })
     }
 
     fn advance_body<'a>(
         &'a mut self,
         limits: &Limits,
-        room: &'a mut HeaderRoom<'a>,
+        room: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         let State::Body { head_bytes, body, .. } = &mut self.state else { unreachable!("called in state Body") };
         let head_bytes = *head_bytes;
@@ -241,7 +246,7 @@ impl Connection {
     pub(crate) fn consume(&mut self) {
         let State::Delivered { total } = self.state else { unreachable!("only a delivered request is consumed") };
         self.start += total;
-        self.state = State::Head(EndScan::default());
+        self.state = State::Head(HeadEndFinder::default());
         if self.buffer.capacity() > SPARE_BYTES_MAX && (1..=READ_BYTES).contains(&self.pending().len()) {
             // What a large body needed is not kept for the first bytes of the next request.
             self.buffer.drain(..self.start);
@@ -290,12 +295,12 @@ impl Connection {
 }
 
 /// Where the head ends, once its end is there; an error as soon as it is too large.
-fn end_of_head(scan: &mut EndScan, pending: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+fn end_of_head(scan: &mut HeadEndFinder, pending: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
     let end = scan.find(pending)?;
     let head = end.map_or(pending, |end| &pending[..end]);
     let too_large =
         if end.is_some() { head.len() > limits.head_bytes_max } else { head.len() >= limits.head_bytes_max };
-    if too_large { Err(head::blame_oversized(head, limits)) } else { Ok(end) }
+    if too_large { Err(head::oversized_error(head, limits)) } else { Ok(end) }
 }
 
 #[cfg(test)]

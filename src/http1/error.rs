@@ -27,7 +27,7 @@ pub(crate) enum ProtocolError {
     Trailer,
     HeadTimeout,
     BodyTimeout,
-    NoMemory,
+    Overloaded,
 }
 
 impl ProtocolError {
@@ -42,7 +42,7 @@ impl ProtocolError {
             UnknownCoding => 501,
             Version => 505,
             HeadTimeout | BodyTimeout => 408,
-            NoMemory => 503,
+            Overloaded => 503,
             BareLineFeed | MalformedHead | TargetForm | Host | ContentLength | TransferEncoding | LengthAndCoding
             | ChunkSize | ChunkEnd | ChunkOverhead | Trailer => 400,
         }
@@ -72,7 +72,7 @@ impl ProtocolError {
             Trailer => "a trailer line is malformed",
             HeadTimeout => "the head took too long to arrive",
             BodyTimeout => "the body took too long to arrive",
-            NoMemory => "there is no memory for the request",
+            Overloaded => "there is no memory for the request",
         }
     }
 }

@@ -10,16 +10,16 @@ use httparse::Status;
 use std::mem::MaybeUninit;
 
 /// Room for the headers of one head, untouched until headers fill it.
-pub(crate) type HeaderRoom<'a> = [MaybeUninit<httparse::Header<'a>>];
+pub(crate) type HeaderStorage<'a> = [MaybeUninit<httparse::Header<'a>>];
 
 /// As much as usual requests take. Lives on the stack of whoever parses.
-pub(crate) fn usual_room<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_USUAL] {
+pub(crate) fn small_header_storage<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_USUAL] {
     [const { MaybeUninit::uninit() }; HEADERS_USUAL]
 }
 
 /// As much as any request may take.
 #[cold]
-pub(crate) fn full_room<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
+pub(crate) fn large_header_storage<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
     let mut room = Vec::new();
     room.resize_with(HEADERS_CAPACITY, MaybeUninit::uninit);
     room
@@ -27,12 +27,12 @@ pub(crate) fn full_room<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
 
 /// Looks for the end of a head in bytes that arrive piece by piece, each byte looked at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EndScan {
+pub(crate) struct HeadEndFinder {
     position: usize,
     line_start: usize,
 }
 
-impl EndScan {
+impl HeadEndFinder {
     /// The length of the head with its final empty line, once it is there. The bytes before `position` must be those of
     /// the call before.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
@@ -59,12 +59,12 @@ pub(crate) struct Head<'a> {
     /// The request target without scheme and authority: begins with `/`, or is `*`.
     pub(crate) path_and_query: &'a str,
     pub(crate) headers: &'a [httparse::Header<'a>],
-    pub(crate) shape: Shape,
+    pub(crate) meta: RequestMeta,
 }
 
 /// What the connection must remember of a head while its body arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct RequestMeta {
     pub(crate) framing: Framing,
     /// The client is ready for another exchange on this connection (RFC 9112 §9.3).
     pub(crate) keep_alive: bool,
@@ -85,7 +85,7 @@ pub(crate) enum Framing {
 /// `room` are too many, as those beyond the limit are.
 pub(crate) fn parse<'a>(
     bytes: &'a [u8],
-    room: &'a mut HeaderRoom<'a>,
+    room: &'a mut HeaderStorage<'a>,
     limits: &Limits,
 ) -> Result<(Head<'a>, usize), ProtocolError> {
     let mut request = httparse::Request::new(&mut []);
@@ -109,8 +109,8 @@ pub(crate) fn parse<'a>(
     }
     let path_and_query = path_and_query(method, target).ok_or(ProtocolError::TargetForm)?;
     let headers: &'a [httparse::Header<'a>] = request.headers;
-    let shape = shape(headers, minor == 0, limits)?;
-    Ok((Head { method, path_and_query, headers, shape }, head_bytes))
+    let meta = meta(headers, minor == 0, limits)?;
+    Ok((Head { method, path_and_query, headers, meta }, head_bytes))
 }
 
 /// Whether every line of a parsed head ends with CRLF. Its lines end where the next header's name begins, so nothing
@@ -125,7 +125,7 @@ fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
 }
 
 /// A head that has outgrown `head_bytes_max` without ending: says which part is to blame.
-pub(crate) fn blame_oversized(bytes: &[u8], limits: &Limits) -> ProtocolError {
+pub(crate) fn oversized_error(bytes: &[u8], limits: &Limits) -> ProtocolError {
     let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes, |end| &bytes[..end]);
     let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
     if target.len() > limits.target_bytes_max { ProtocolError::TargetTooLong } else { ProtocolError::HeadTooLarge }
@@ -167,7 +167,7 @@ fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     }
 }
 
-fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Result<Shape, ProtocolError> {
+fn meta(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Result<RequestMeta, ProtocolError> {
     let mut length = None;
     let mut chunked = false;
     let mut hosts = 0;
@@ -218,7 +218,7 @@ fn shape(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Res
         (false, length) => Framing::Sized(within_body_limit(length.unwrap_or(0), limits)?),
     };
     let keep_alive = !close && (!http10 || keep_alive);
-    Ok(Shape { framing, keep_alive, expects_continue, http10 })
+    Ok(RequestMeta { framing, keep_alive, expects_continue, http10 })
 }
 
 /// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2). More than that, a user or a comma say, is another host to

@@ -25,7 +25,7 @@ pub(crate) enum BodyEnd {
 }
 
 /// What a head says beside the author's own headers.
-pub(crate) struct HeadFacts {
+pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     /// `x-fc-status: 404` instead of `200` (C-INV-3).
     pub(crate) failed: bool,
@@ -36,26 +36,26 @@ pub(crate) struct HeadFacts {
 /// What is said about the connection's future; HTTP/1.1 stays open without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionHeader {
-    Silent,
+    Omit,
     KeepAlive,
     Close,
 }
 
 /// Appends a whole head.
-pub(crate) fn head<'a>(
+pub(crate) fn write_head<'a>(
     out: &mut Vec<u8>,
-    facts: &HeadFacts,
+    head: &ResponseHead,
     content_type: Option<&str>,
     headers: impl Iterator<Item = (&'a str, &'a str)>,
 ) {
-    if facts.status == 200 && !facts.failed {
+    if head.status == 200 && !head.failed {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\nx-fc-status: 200\r\n");
     } else {
         out.extend_from_slice(b"HTTP/1.1 ");
-        decimal(out, u64::from(facts.status));
+        decimal(out, u64::from(head.status));
         out.push(b' ');
-        out.extend_from_slice(reason(facts.status).as_bytes());
-        out.extend_from_slice(if facts.failed { b"\r\nx-fc-status: 404\r\n" } else { b"\r\nx-fc-status: 200\r\n" });
+        out.extend_from_slice(reason(head.status).as_bytes());
+        out.extend_from_slice(if head.failed { b"\r\nx-fc-status: 404\r\n" } else { b"\r\nx-fc-status: 200\r\n" });
     }
     if let Some(content_type) = content_type {
         line(out, "content-type", content_type);
@@ -63,12 +63,12 @@ pub(crate) fn head<'a>(
     for (name, value) in headers {
         line(out, name, value);
     }
-    match facts.connection {
-        ConnectionHeader::Silent => {}
+    match head.connection {
+        ConnectionHeader::Omit => {}
         ConnectionHeader::KeepAlive => line(out, "connection", "keep-alive"),
         ConnectionHeader::Close => line(out, "connection", "close"),
     }
-    match facts.end {
+    match head.end {
         BodyEnd::Length(bytes) => {
             out.extend_from_slice(b"content-length: ");
             decimal(out, bytes);
@@ -82,17 +82,17 @@ pub(crate) fn head<'a>(
 
 /// Appends the whole answer to a request that was refused, without content if that is not asked for; the connection
 /// closes behind it.
-pub(crate) fn refusal(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
+pub(crate) fn write_rejection(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
     let (before, after) = (br#"{"errorMessage":""#, br#"","errorType":"ProtocolError"}"#);
     let message = error.message().as_bytes();
     let body_bytes = before.len() + message.len() + after.len();
-    let facts = HeadFacts {
+    let head = ResponseHead {
         status: error.status(),
         failed: true,
         end: BodyEnd::Length(body_bytes as u64),
         connection: ConnectionHeader::Close,
     };
-    head(out, &facts, Some("application/json"), std::iter::empty());
+    write_head(out, &head, Some("application/json"), std::iter::empty());
     if with_content {
         for part in [&before[..], message, &after[..]] {
             out.extend_from_slice(part);
@@ -167,7 +167,7 @@ fn reason(status: u16) -> &'static str {
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
-        503 => "Service Unavailable",
+        503 => "Dispatcher Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
@@ -187,15 +187,15 @@ mod tests {
     #[test]
     fn heads() {
         let cases = [
-            (BodyEnd::Length(0), ConnectionHeader::Silent, "content-length: 0\r\n"),
-            (BodyEnd::Length(u64::MAX), ConnectionHeader::Silent, "content-length: 18446744073709551615\r\n"),
+            (BodyEnd::Length(0), ConnectionHeader::Omit, "content-length: 0\r\n"),
+            (BodyEnd::Length(u64::MAX), ConnectionHeader::Omit, "content-length: 18446744073709551615\r\n"),
             (BodyEnd::Chunked, ConnectionHeader::KeepAlive, "connection: keep-alive\r\ntransfer-encoding: chunked\r\n"),
             (BodyEnd::Close, ConnectionHeader::Close, "connection: close\r\n"),
-            (BodyEnd::NoBody, ConnectionHeader::Silent, ""),
+            (BodyEnd::NoBody, ConnectionHeader::Omit, ""),
         ];
         for (end, connection, tail) in cases {
-            let facts = HeadFacts { status: 200, failed: false, end, connection };
-            let seen = text(|out| head(out, &facts, Some("text/plain"), [("a", "b"), ("c", "")].into_iter()));
+            let head = ResponseHead { status: 200, failed: false, end, connection };
+            let seen = text(|out| write_head(out, &head, Some("text/plain"), [("a", "b"), ("c", "")].into_iter()));
             let expected = "HTTP/1.1 200 OK\r\nx-fc-status: 200\r\ncontent-type: text/plain\r\na: b\r\nc: \r\n";
             assert_eq!(seen, format!("{expected}{tail}\r\n"));
         }
@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn a_status_without_a_phrase_keeps_its_space() {
-        let facts = HeadFacts { status: 299, failed: true, end: BodyEnd::NoBody, connection: ConnectionHeader::Silent };
-        let seen = text(|out| head(out, &facts, None, std::iter::empty()));
+        let head = ResponseHead { status: 299, failed: true, end: BodyEnd::NoBody, connection: ConnectionHeader::Omit };
+        let seen = text(|out| write_head(out, &head, None, std::iter::empty()));
         assert_eq!(seen, "HTTP/1.1 299 \r\nx-fc-status: 404\r\n\r\n");
     }
 
@@ -213,14 +213,14 @@ mod tests {
     fn refusals_are_whole() {
         use ProtocolError::*;
         for error in [BareLineFeed, TargetTooLong, HeadTooLarge, BodyTooLarge, UnknownCoding, Version, BodyTimeout] {
-            let seen = text(|out| refusal(out, error, true));
+            let seen = text(|out| write_rejection(out, error, true));
             let (head, body) = seen.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status())), "{head}");
             assert!(head.contains("\r\nx-fc-status: 404\r\n") && head.contains("\r\nconnection: close\r\n"), "{head}");
             assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
             let json: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(json["errorMessage"], error.message());
-            assert_eq!(text(|out| refusal(out, error, false)), format!("{head}\r\n\r\n"));
+            assert_eq!(text(|out| write_rejection(out, error, false)), format!("{head}\r\n\r\n"));
         }
     }
 

@@ -1,38 +1,38 @@
 //! Open connections, in a fixed number of slots.
 //!
 //! A slot's index and generation name a connection, never its descriptor: the kernel hands descriptors out again at
-//! once. Slots are made on first use and then reused, so an instance that serves one connection pays for one.
+//! once. ConnectionTable are made on first use and then reused, so an instance that serves one connection pays for one.
 
 use crate::function::request::Peer;
-use crate::function::response_writer::Outbox;
-use crate::http1::decoder::Connection;
+use crate::function::response_writer::ResponseWriter;
+use crate::http1::decoder::RequestDecoder;
 use crate::server::system::{Interest, Token};
 use crate::tuning::{KEEP_ALIVE_TIME_MIN, UNUSED_TIME_MIN};
 use std::fmt;
 use std::time::Duration;
 
 /// One connection. Times are readings of the awake clock.
-pub(crate) struct Slot<K> {
+pub(crate) struct Connection<K> {
     pub(crate) socket: K,
     pub(crate) peer: Peer,
-    pub(crate) input: Connection,
-    pub(crate) outbox: Outbox,
+    pub(crate) input: RequestDecoder,
+    pub(crate) response: ResponseWriter,
     pub(crate) mode: Mode,
     /// What the poller was last told.
     pub(crate) watched: Interest,
     /// A reply in flight has made no progress since; set while one is blocked.
     pub(crate) stalled_at: Option<Duration>,
     /// What the kernel held of it at that time: it goes on sending long after it stopped taking more from us.
-    pub(crate) queued: Option<usize>,
+    pub(crate) unacked_bytes: Option<usize>,
     /// The peer is sent every piece at once.
-    pub(crate) at_once: bool,
+    pub(crate) nodelay: bool,
     /// When it was accepted, or its last reply was begun; once that is sent, when it was.
     pub(crate) since: Duration,
     /// It has brought a whole request.
     pub(crate) used: bool,
     /// There is more to do without waiting for the peer: the others were to have their turn first.
-    pub(crate) yielding: bool,
-    /// What [`Slots`] has counted of it.
+    pub(crate) wants_turn: bool,
+    /// What [`ConnectionTable`] has counted of it.
     counted: Counted,
 }
 
@@ -54,28 +54,28 @@ pub(crate) enum Mode {
     Lingering { until: Duration, bytes_left: usize },
 }
 
-impl<K> Slot<K> {
-    pub(crate) fn new(socket: K, peer: Peer, since: Duration) -> Slot<K> {
-        Slot {
+impl<K> Connection<K> {
+    pub(crate) fn new(socket: K, peer: Peer, since: Duration) -> Connection<K> {
+        Connection {
             socket,
             peer,
-            input: Connection::new(),
-            outbox: Outbox::default(),
+            input: RequestDecoder::new(),
+            response: ResponseWriter::default(),
             mode: Mode::Serving,
             watched: Interest::Read,
             stalled_at: None,
-            queued: None,
-            at_once: false,
+            unacked_bytes: None,
+            nodelay: false,
             since,
             used: false,
-            yielding: false,
+            wants_turn: false,
             counted: Counted::default(),
         }
     }
 
     /// Follows from the state, afresh each time.
     pub(crate) fn interest(&self) -> Interest {
-        if self.yielding || !self.outbox.is_empty() { Interest::Write } else { Interest::Read }
+        if self.wants_turn || !self.response.is_empty() { Interest::Write } else { Interest::Read }
     }
 
     /// When the peer has used up its time; none while it owes us nothing.
@@ -91,12 +91,12 @@ impl<K> Slot<K> {
 
     /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
     fn held(&self) -> usize {
-        self.input.held() + self.outbox.held()
+        self.input.held() + self.response.held()
     }
 
     /// From when on it may be closed for another one.
     pub(crate) fn replaceable_from(&self) -> Option<Duration> {
-        let has_no_head = self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_before_body();
+        let has_no_head = self.mode == Mode::Serving && self.response.is_empty() && self.input.is_before_body();
         match self.used {
             false if has_no_head => Some(self.since + UNUSED_TIME_MIN),
             true if self.is_idle() => Some(self.since + KEEP_ALIVE_TIME_MIN),
@@ -106,7 +106,7 @@ impl<K> Slot<K> {
 
     /// Nothing is in progress: closing now loses nothing.
     pub(crate) fn is_idle(&self) -> bool {
-        self.mode == Mode::Serving && self.outbox.is_empty() && self.input.is_idle()
+        self.mode == Mode::Serving && self.response.is_empty() && self.input.is_idle()
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) enum CloseReason {
     /// The author's reader failed.
     StreamFailed,
     /// Another connection was to have its place.
-    Crowded,
+    Evicted,
     /// The instance is stopping.
     Stopping,
 }
@@ -140,13 +140,13 @@ impl fmt::Display for CloseReason {
             CloseReason::Broken => "the connection broke",
             CloseReason::Stalled => "the peer took no byte of its reply in time",
             CloseReason::StreamFailed => "the reply's stream failed",
-            CloseReason::Crowded => "its place or its memory was needed",
+            CloseReason::Evicted => "its place or its memory was needed",
             CloseReason::Stopping => "the instance is stopping",
         })
     }
 }
 
-pub(crate) struct Slots<K> {
+pub(crate) struct ConnectionTable<K> {
     entries: Vec<Entry<K>>,
     free: Vec<usize>,
     max: usize,
@@ -158,12 +158,12 @@ pub(crate) struct Slots<K> {
 
 struct Entry<K> {
     generation: u32,
-    slot: Option<Slot<K>>,
+    connection: Option<Connection<K>>,
 }
 
-impl<K> Slots<K> {
-    pub(crate) fn new(max: usize) -> Slots<K> {
-        Slots { entries: Vec::new(), free: Vec::new(), max, timed: 0, earliest: Duration::MAX, held: 0 }
+impl<K> ConnectionTable<K> {
+    pub(crate) fn new(max: usize) -> ConnectionTable<K> {
+        ConnectionTable { entries: Vec::new(), free: Vec::new(), max, timed: 0, earliest: Duration::MAX, held: 0 }
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -174,47 +174,47 @@ impl<K> Slots<K> {
         self.open() >= self.max
     }
 
-    pub(crate) fn insert(&mut self, slot: Slot<K>) -> Token {
-        debug_assert!(!self.is_full(), "nothing is accepted while the slots are full");
+    pub(crate) fn insert(&mut self, connection: Connection<K>) -> Token {
+        debug_assert!(!self.is_full(), "nothing is accepted while the connections are full");
         let index = self.free.pop().unwrap_or_else(|| {
             if self.entries.is_empty() {
                 // Most instances have one connection; the vector would begin with room for four.
                 self.entries.reserve_exact(1);
             }
-            self.entries.push(Entry { generation: 0, slot: None });
+            self.entries.push(Entry { generation: 0, connection: None });
             self.entries.len() - 1
         });
         let entry = &mut self.entries[index];
-        entry.slot = Some(slot);
+        entry.connection = Some(connection);
         Token::of_slot(index, entry.generation)
     }
 
     /// The connection of this name, if it is still open.
-    pub(crate) fn get(&mut self, token: Token) -> Option<&mut Slot<K>> {
+    pub(crate) fn get(&mut self, token: Token) -> Option<&mut Connection<K>> {
         let entry = self.entries.get_mut(token.index())?;
-        if entry.generation == token.generation() { entry.slot.as_mut() } else { None }
+        if entry.generation == token.generation() { entry.connection.as_mut() } else { None }
     }
 
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Slot<K>> {
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Connection<K>> {
         let entry = self.entries.get_mut(token.index())?;
         if entry.generation != token.generation() {
             return None;
         }
-        let slot = entry.slot.take()?;
+        let connection = entry.connection.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(token.index());
-        self.timed -= usize::from(slot.counted.timed);
-        self.held -= slot.counted.held;
-        Some(slot)
+        self.timed -= usize::from(connection.counted.timed);
+        self.held -= connection.counted.held;
+        Some(connection)
     }
 
     /// Keeps count of connections with a deadline and of the memory that all hold, so that a turn need not look at
     /// every one. Called whenever either may have changed.
     pub(crate) fn settle(&mut self, token: Token, stall_time_max: Duration) {
-        let Some(slot) = self.get(token) else { return };
-        let deadline = slot.deadline(stall_time_max);
-        let counted = Counted { timed: deadline.is_some(), held: slot.held() };
-        let before = std::mem::replace(&mut slot.counted, counted);
+        let Some(connection) = self.get(token) else { return };
+        let deadline = connection.deadline(stall_time_max);
+        let counted = Counted { timed: deadline.is_some(), held: connection.held() };
+        let before = std::mem::replace(&mut connection.counted, counted);
         self.timed = self.timed + usize::from(counted.timed) - usize::from(before.timed);
         self.held = self.held + counted.held - before.held;
         self.earliest = deadline.map_or(self.earliest, |deadline| deadline.min(self.earliest));
@@ -226,8 +226,8 @@ impl<K> Slots<K> {
             return Vec::new();
         }
         let is_due = |deadline: &Duration| *deadline <= now;
-        let overdue = self.pick(|slot| slot.deadline(stall_time_max).as_ref().is_some_and(is_due));
-        let deadlines = self.iter().filter_map(|(_, slot)| slot.deadline(stall_time_max));
+        let overdue = self.pick(|connection| connection.deadline(stall_time_max).as_ref().is_some_and(is_due));
+        let deadlines = self.iter().filter_map(|(_, connection)| connection.deadline(stall_time_max));
         self.earliest = deadlines.filter(|deadline| !is_due(deadline)).min().unwrap_or(Duration::MAX);
         overdue
     }
@@ -244,33 +244,36 @@ impl<K> Slots<K> {
     /// The connection that may be closed for another one first, and from when on. Of those whose time has come, unused
     /// ones go before used ones.
     pub(crate) fn replaceable(&self, now: Duration) -> Option<(Token, Duration)> {
-        let candidates = self.iter().filter_map(|(token, slot)| Some((token, slot.used, slot.replaceable_from()?)));
+        let candidates = self
+            .iter()
+            .filter_map(|(token, connection)| Some((token, connection.used, connection.replaceable_from()?)));
         let order = |(_, used, from): &(Token, bool, Duration)| (*from > now, *used && *from <= now, *from);
         candidates.min_by_key(order).map(|(token, _, from)| (token, from))
     }
 
     /// The connection whose reply holds most memory, of those that were begun before.
-    pub(crate) fn greediest_reader(&self, before: Duration) -> Option<Token> {
-        let unread = |(_, slot): &(Token, &Slot<K>)| slot.outbox.held() > 0 && slot.since <= before;
-        self.iter().filter(unread).max_by_key(|(_, slot)| slot.outbox.held()).map(|(token, _)| token)
+    pub(crate) fn largest_buffered_reply(&self, before: Duration) -> Option<Token> {
+        let unread =
+            |(_, connection): &(Token, &Connection<K>)| connection.response.held() > 0 && connection.since <= before;
+        self.iter().filter(unread).max_by_key(|(_, connection)| connection.response.held()).map(|(token, _)| token)
     }
 
-    /// What the others hold, as of [`Slots::held`].
+    /// What the others hold, as of [`ConnectionTable::held`].
     pub(crate) fn held_by_others(&self, token: Token) -> usize {
-        let own = self.entries.get(token.index()).and_then(|entry| entry.slot.as_ref());
-        self.held - own.map_or(0, |slot| slot.counted.held)
+        let own = self.entries.get(token.index()).and_then(|entry| entry.connection.as_ref());
+        self.held - own.map_or(0, |connection| connection.counted.held)
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Token, &Slot<K>)> {
+    fn iter(&self) -> impl Iterator<Item = (Token, &Connection<K>)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {
-            let slot = entry.slot.as_ref()?;
-            Some((Token::of_slot(index, entry.generation), slot))
+            let connection = entry.connection.as_ref()?;
+            Some((Token::of_slot(index, entry.generation), connection))
         })
     }
 
     /// The names of the open connections that `wanted` picks.
-    pub(crate) fn pick(&self, wanted: impl Fn(&Slot<K>) -> bool) -> Vec<Token> {
-        self.iter().filter(|(_, slot)| wanted(slot)).map(|(token, _)| token).collect()
+    pub(crate) fn pick(&self, wanted: impl Fn(&Connection<K>) -> bool) -> Vec<Token> {
+        self.iter().filter(|(_, connection)| wanted(connection)).map(|(token, _)| token).collect()
     }
 }
 
@@ -282,77 +285,77 @@ mod tests {
 
     #[test]
     fn a_stale_name_reaches_nobody() {
-        let mut slots = Slots::new(2);
-        let first = slots.insert(Slot::new('a', Peer::Unix, Duration::ZERO));
-        assert!(slots.remove(first).is_some());
-        let second = slots.insert(Slot::new('b', Peer::Unix, Duration::ZERO));
+        let mut connections = ConnectionTable::new(2);
+        let first = connections.insert(Connection::new('a', Peer::Unix, Duration::ZERO));
+        assert!(connections.remove(first).is_some());
+        let second = connections.insert(Connection::new('b', Peer::Unix, Duration::ZERO));
         assert_eq!(first.index(), second.index());
-        assert!(slots.get(first).is_none() && slots.remove(first).is_none());
-        assert_eq!(slots.get(second).map(|slot| slot.socket), Some('b'));
-        assert!(slots.get(Token::LISTENER).is_none() && slots.get(Token::WAKE).is_none());
+        assert!(connections.get(first).is_none() && connections.remove(first).is_none());
+        assert_eq!(connections.get(second).map(|connection| connection.socket), Some('b'));
+        assert!(connections.get(Token::LISTENER).is_none() && connections.get(Token::WAKE).is_none());
     }
 
     #[test]
     fn the_overdue_are_found_when_they_are() {
-        let mut slots = Slots::new(9);
+        let mut connections = ConnectionTable::new(9);
         let tokens = [5, 3, 9].map(|seconds| {
-            let token = slots.insert(Slot::new((), Peer::Unix, Duration::ZERO));
-            let slot = slots.get(token).expect("open");
-            slot.mode = Mode::Lingering { until: SECOND * seconds, bytes_left: 1 };
-            slots.settle(token, SECOND);
+            let token = connections.insert(Connection::new((), Peer::Unix, Duration::ZERO));
+            let connection = connections.get(token).expect("open");
+            connection.mode = Mode::Lingering { until: SECOND * seconds, bytes_left: 1 };
+            connections.settle(token, SECOND);
             token
         });
         for (now, expected) in [(2, vec![]), (3, vec![tokens[1]]), (4, vec![]), (5, vec![tokens[0]]), (6, vec![])] {
-            let overdue = slots.overdue(SECOND * now, SECOND);
+            let overdue = connections.overdue(SECOND * now, SECOND);
             assert_eq!(overdue, expected, "after {now} s");
-            overdue.into_iter().for_each(|token| drop(slots.remove(token)));
+            overdue.into_iter().for_each(|token| drop(connections.remove(token)));
         }
-        let slot = slots.get(tokens[2]).expect("open");
-        slot.mode = Mode::Lingering { until: SECOND * 7, bytes_left: 1 };
-        slots.settle(tokens[2], SECOND);
-        assert_eq!(slots.overdue(SECOND * 7, SECOND), [tokens[2]], "its deadline was brought forward");
+        let connection = connections.get(tokens[2]).expect("open");
+        connection.mode = Mode::Lingering { until: SECOND * 7, bytes_left: 1 };
+        connections.settle(tokens[2], SECOND);
+        assert_eq!(connections.overdue(SECOND * 7, SECOND), [tokens[2]], "its deadline was brought forward");
     }
 
     /// C-CONN-1: what was used has 15 minutes.
     #[test]
     fn places_go_from_the_least_used() {
-        let mut slots = Slots::new(9);
+        let mut connections = ConnectionTable::new(9);
         let mut insert = |used, seconds| {
-            let token = slots.insert(Slot::new((), Peer::Unix, SECOND * seconds));
-            slots.get(token).expect("open").used = used;
+            let token = connections.insert(Connection::new((), Peer::Unix, SECOND * seconds));
+            connections.get(token).expect("open").used = used;
             token
         };
         let (_, old, used) = (insert(true, 20), insert(false, 9), insert(true, 5));
         let newer = insert(false, 10);
         // The first whose time comes; once it has come to several, the least used of them.
         for now in [0, 10, 905, 2000] {
-            assert_eq!(slots.replaceable(SECOND * now), Some((old, SECOND * 10)), "after {now} s");
+            assert_eq!(connections.replaceable(SECOND * now), Some((old, SECOND * 10)), "after {now} s");
         }
-        slots.remove(old);
-        assert_eq!(slots.replaceable(SECOND * 9), Some((newer, SECOND * 11)));
-        slots.get(newer).expect("open").mode = Mode::Closing { linger: true };
-        assert_eq!(slots.replaceable(SECOND * 9), Some((used, SECOND * 905)));
+        connections.remove(old);
+        assert_eq!(connections.replaceable(SECOND * 9), Some((newer, SECOND * 11)));
+        connections.get(newer).expect("open").mode = Mode::Closing { linger: true };
+        assert_eq!(connections.replaceable(SECOND * 9), Some((used, SECOND * 905)));
         // One that has just come stands before nobody whose time has come.
-        let latest = slots.insert(Slot::new((), Peer::Unix, SECOND * 905));
-        assert_eq!(slots.replaceable(SECOND * 905), Some((used, SECOND * 905)));
-        assert_eq!(slots.replaceable(SECOND * 906), Some((latest, SECOND * 906)));
+        let latest = connections.insert(Connection::new((), Peer::Unix, SECOND * 905));
+        assert_eq!(connections.replaceable(SECOND * 905), Some((used, SECOND * 905)));
+        assert_eq!(connections.replaceable(SECOND * 906), Some((latest, SECOND * 906)));
     }
 
     #[test]
     fn slots_are_reused_and_bounded() {
-        let mut slots = Slots::new(2);
+        let mut connections = ConnectionTable::new(2);
         for _ in 0..10 {
-            let tokens = [(), ()].map(|()| slots.insert(Slot::new((), Peer::Unix, Duration::ZERO)));
-            assert!(slots.is_full());
-            let slot = slots.get(tokens[0]).expect("open");
-            slot.mode = Mode::Lingering { until: SECOND, bytes_left: 1 };
-            slots.settle(tokens[0], SECOND);
-            assert!(slots.any_timed());
+            let tokens = [(), ()].map(|()| connections.insert(Connection::new((), Peer::Unix, Duration::ZERO)));
+            assert!(connections.is_full());
+            let connection = connections.get(tokens[0]).expect("open");
+            connection.mode = Mode::Lingering { until: SECOND, bytes_left: 1 };
+            connections.settle(tokens[0], SECOND);
+            assert!(connections.any_timed());
             for token in tokens {
-                assert!(slots.remove(token).is_some());
+                assert!(connections.remove(token).is_some());
             }
-            assert_eq!((slots.open(), slots.any_timed()), (0, false));
+            assert_eq!((connections.open(), connections.any_timed()), (0, false));
         }
-        assert_eq!(slots.entries.len(), 2);
+        assert_eq!(connections.entries.len(), 2);
     }
 }

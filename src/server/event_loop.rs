@@ -3,18 +3,18 @@
 //! One thread, level-triggered readiness. Every turn asks the kernel what is ready and does one bounded step for
 //! each; what is not finished is seen again in the next turn. While no request is in progress the wait has no limit,
 //! so an idle instance never wakes. All system calls go through [`System`], all decisions about calls through
-//! [`Service`]; this file decides only whose turn it is and when a connection ends.
+//! [`Dispatcher`]; this file decides only whose turn it is and when a connection ends.
 
 mod eviction;
 mod exchange;
 
-use crate::function::dispatch::Service;
-use crate::function::lifecycle::{Evidence, Moment};
-use crate::function::marker_log::{Console, Printer};
+use crate::function::dispatch::Dispatcher;
+use crate::function::lifecycle::{ClockReading, Evidence};
+use crate::function::marker_log::{MarkerLog, MarkerWriter};
 use crate::function::request::Peer;
 use crate::limits::Limits;
 use crate::server::awake_clock::AwakeClock;
-use crate::server::connection_table::{CloseReason, Mode, Slot, Slots};
+use crate::server::connection_table::{CloseReason, Connection, ConnectionTable, Mode};
 use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Signals, System, Token};
 use crate::tuning;
 use exchange::refuse;
@@ -24,26 +24,26 @@ use std::time::{Duration, Instant};
 /// A server on its way through its life.
 pub(crate) struct Loop<S: 'static, O: System> {
     os: O,
-    service: Service<S>,
+    service: Dispatcher<S>,
     limits: Limits,
-    slots: Slots<O::Socket>,
+    connections: ConnectionTable<O::Socket>,
     clock: AwakeClock,
     /// This turn's reading of the clocks.
-    now: Moment,
+    now: ClockReading,
     /// Buffers that go from one connection to the next, so that idle ones hold none.
-    spare: Spare,
-    console: Console,
+    spare: BufferPool,
+    marker_log: MarkerLog,
     /// The kernel has no room for another connection: leave the listener alone until then, or until one closes.
-    resting_until: Option<Duration>,
+    accept_paused_until: Option<Duration>,
     /// That was said in the log, and need not be said again before.
-    silent_until: Option<Duration>,
+    accept_warning_muted_until: Option<Duration>,
     /// All slots are taken and somebody has come nevertheless.
-    turned_away: bool,
+    accept_backlogged: bool,
     draining: Option<Drain>,
 }
 
 #[derive(Default)]
-struct Spare {
+struct BufferPool {
     input: Vec<u8>,
     output: Vec<u8>,
     /// The last small body, kept until the next: musl gives a group of equal slots back with its last one and makes it
@@ -58,7 +58,7 @@ struct Drain {
     /// Up to here it was counted.
     counted: Instant,
     /// Every connection was looked at since the stop: those with nothing to say can be closed.
-    looked: bool,
+    polled_once: bool,
     /// Somebody may still wait in the kernel's queue.
     listening: bool,
 }
@@ -67,20 +67,20 @@ struct Drain {
 type Outcome = Result<(), CloseReason>;
 
 impl<S, O: System> Loop<S, O> {
-    pub(crate) fn new(mut os: O, service: Service<S>, limits: Limits, call_markers: bool) -> Loop<S, O> {
+    pub(crate) fn new(mut os: O, service: Dispatcher<S>, limits: Limits, call_markers: bool) -> Loop<S, O> {
         let now = os.now();
         Loop {
             os,
             service,
-            slots: Slots::new(limits.connections_max),
+            connections: ConnectionTable::new(limits.connections_max),
             limits,
             clock: AwakeClock::new(now.instant),
             now,
-            spare: Spare::default(),
-            console: Console::new(call_markers),
-            resting_until: None,
-            silent_until: None,
-            turned_away: false,
+            spare: BufferPool::default(),
+            marker_log: MarkerLog::new(call_markers),
+            accept_paused_until: None,
+            accept_warning_muted_until: None,
+            accept_backlogged: false,
             draining: None,
         }
     }
@@ -89,9 +89,9 @@ impl<S, O: System> Loop<S, O> {
     pub(crate) fn run(&mut self) {
         let mut ready = Vec::new();
         while !self.is_done() {
-            let room_at = self.room_at();
-            self.watch_listener(room_at);
-            let limit = self.wait_limit(room_at);
+            let next_evictable_at = self.next_evictable_at();
+            self.watch_listener(next_evictable_at);
+            let limit = self.wait_limit(next_evictable_at);
             let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
                 if self.is_done() {
@@ -114,28 +114,28 @@ impl<S, O: System> Loop<S, O> {
             self.sweep(!interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT);
             self.accept_the_last();
         }
-        for token in self.slots.pick(|_| true) {
+        for token in self.connections.pick(|_| true) {
             self.close(token, CloseReason::Stopping);
         }
-        self.service.stop(&mut Printer::new(&mut self.os, &mut self.console));
+        self.service.stop(&mut MarkerWriter::new(&mut self.os, &mut self.marker_log));
         self.os.flush_output();
     }
 
     fn is_done(&self) -> bool {
-        self.draining.is_some_and(|drain| self.slots.open() == 0 || drain.spent >= self.limits.drain_time_max)
+        self.draining.is_some_and(|drain| self.connections.open() == 0 || drain.spent >= self.limits.drain_time_max)
     }
 
     /// None means for ever: nobody owes us anything.
-    fn wait_limit(&self, room_at: Option<Duration>) -> Option<Duration> {
-        if self.draining.is_some_and(|drain| !drain.looked) {
+    fn wait_limit(&self, next_evictable_at: Option<Duration>) -> Option<Duration> {
+        if self.draining.is_some_and(|drain| !drain.polled_once) {
             return Some(Duration::ZERO);
         }
         let now = self.clock.reading();
         let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
         // What is there already needs no waiting for.
-        let room = room_at.filter(|at| *at > now);
-        let peers = if self.slots.any_timed() { Some(now + tuning::TURN_TIME_MAX) } else { None };
-        let next = [drain, self.resting_until, room, peers].into_iter().flatten().min()?;
+        let room = next_evictable_at.filter(|at| *at > now);
+        let peers = if self.connections.any_timed() { Some(now + tuning::TURN_TIME_MAX) } else { None };
+        let next = [drain, self.accept_paused_until, room, peers].into_iter().flatten().min()?;
         Some(next.saturating_sub(now).min(tuning::TURN_TIME_MAX))
     }
 
@@ -154,7 +154,7 @@ impl<S, O: System> Loop<S, O> {
         let unexplained = interrupted && !any;
         let evidence = Evidence { sigcont: continued, overslept, interrupted: unexplained, ..Evidence::default() };
         if evidence.any() {
-            self.service.note(evidence);
+            self.service.record_evidence(evidence);
         }
         match stop_age {
             Some(_) if self.draining.is_some() => self.count_drain(evidence.any()),
@@ -168,8 +168,8 @@ impl<S, O: System> Loop<S, O> {
     fn accept(&mut self, run_max: usize) -> bool {
         for nth in 0..run_max {
             // Only of the first it is known that it waits.
-            if self.slots.is_full() && (nth > 0 || !self.make_room()) {
-                self.turned_away = nth == 0;
+            if self.connections.is_full() && (nth > 0 || !self.evict_idle()) {
+                self.accept_backlogged = nth == 0;
                 return false;
             }
             match self.os.accept() {
@@ -177,7 +177,7 @@ impl<S, O: System> Loop<S, O> {
                 Err(error) if is_about_the_peer(error) => {}
                 Err(Errno::AGAIN) => return true,
                 // Said even where nobody waits.
-                Err(Errno::MFILE | Errno::NFILE) if nth == 0 && self.make_room() => {}
+                Err(Errno::MFILE | Errno::NFILE) if nth == 0 && self.evict_idle() => {}
                 Err(error) => {
                     self.rest(error);
                     return false;
@@ -188,40 +188,40 @@ impl<S, O: System> Loop<S, O> {
     }
 
     fn admit(&mut self, socket: O::Socket, peer: Peer) {
-        let token = self.slots.insert(Slot::new(socket, peer, self.clock.reading()));
-        let Some(slot) = self.slots.get(token) else { return };
-        if let Err(error) = self.os.watch(&slot.socket, token, slot.watched) {
+        let token = self.connections.insert(Connection::new(socket, peer, self.clock.reading()));
+        let Some(connection) = self.connections.get(token) else { return };
+        if let Err(error) = self.os.register(&connection.socket, token, connection.watched) {
             log::warn!("cannot watch a connection: {error}");
-            self.slots.remove(token);
+            self.connections.remove(token);
         }
     }
 
     /// Ends what has used up its time.
     fn expire(&mut self) {
         let now = self.clock.reading();
-        if self.resting_until.is_some_and(|until| until <= now) {
-            self.resting_until = None;
+        if self.accept_paused_until.is_some_and(|until| until <= now) {
+            self.accept_paused_until = None;
         }
-        for token in self.slots.overdue(now, self.limits.stall_time_max) {
-            let Some(slot) = self.slots.get(token) else { continue };
-            let outcome = match slot.mode {
+        for token in self.connections.overdue(now, self.limits.stall_time_max) {
+            let Some(connection) = self.connections.get(token) else { continue };
+            let outcome = match connection.mode {
                 Mode::Lingering { .. } => Err(CloseReason::Done),
-                Mode::Serving if slot.interest() == Interest::Read => {
-                    let error = slot.input.overdue();
-                    refuse(slot, error);
+                Mode::Serving if connection.interest() == Interest::Read => {
+                    let error = connection.input.overdue();
+                    refuse(connection, error);
                     self.drive(token)
                 }
                 // Its turn has not come for so long. Whether the peer takes anything will show now.
-                Mode::Serving | Mode::Closing { .. } if slot.yielding => self.drive(token),
-                Mode::Serving | Mode::Closing { .. } => match self.os.queued(&slot.socket) {
+                Mode::Serving | Mode::Closing { .. } if connection.wants_turn => self.drive(token),
+                Mode::Serving | Mode::Closing { .. } => match self.os.unacked_bytes(&connection.socket) {
                     // The peer is slow, not stuck: it has taken some since.
-                    Some(queued) if slot.queued.is_none_or(|before| queued < before) => {
-                        slot.queued = Some(queued);
-                        slot.stalled_at = Some(now);
+                    Some(unacked_bytes) if connection.unacked_bytes.is_none_or(|before| unacked_bytes < before) => {
+                        connection.unacked_bytes = Some(unacked_bytes);
+                        connection.stalled_at = Some(now);
                         Ok(())
                     }
                     _ => {
-                        self.os.spoil(&slot.socket);
+                        self.os.set_reset_on_close(&connection.socket);
                         Err(CloseReason::Stalled)
                     }
                 },
@@ -232,21 +232,21 @@ impl<S, O: System> Loop<S, O> {
 
     /// Stops accepting; what is in hand has until the drain's end.
     fn drain(&mut self, age: Duration) {
-        self.draining = Some(Drain { spent: age, counted: self.now.instant, looked: false, listening: true });
+        self.draining = Some(Drain { spent: age, counted: self.now.instant, polled_once: false, listening: true });
         self.accept_the_last();
-        log::info!("stopping: {} connections are open", self.slots.open());
+        log::info!("stopping: {} connections are open", self.connections.open());
     }
 
     /// Connections that the kernel has accepted for us would be reset with the listener: so it goes once they are in,
     /// as places and descriptors allow.
     fn accept_the_last(&mut self) {
         while self.draining.is_some_and(|drain| drain.listening)
-            && !self.slots.is_full()
-            && self.resting_until.is_none()
+            && !self.connections.is_full()
+            && self.accept_paused_until.is_none()
         {
             let nobody_waits = self.accept(tuning::ACCEPT_RUN_MAX);
             if let Some(drain) = &mut self.draining {
-                (drain.looked, drain.listening) = (false, !nobody_waits);
+                (drain.polled_once, drain.listening) = (false, !nobody_waits);
             }
             if nobody_waits {
                 // Closing removes it from the poller as well, so there is nothing to fail.
@@ -268,20 +268,20 @@ impl<S, O: System> Loop<S, O> {
     /// Closes what has nothing to say any more, once a stopping instance has looked at every connection.
     fn sweep(&mut self, saw_all: bool) {
         let Some(drain) = &mut self.draining else { return };
-        drain.looked |= saw_all;
-        if !drain.looked {
+        drain.polled_once |= saw_all;
+        if !drain.polled_once {
             return;
         }
-        for token in self.slots.pick(Slot::is_idle) {
+        for token in self.connections.pick(Connection::is_idle) {
             let outcome = self.close_or_linger(token, false);
             self.settle(token, outcome.map_err(|_| CloseReason::Stopping));
         }
         let linger_until = self.clock.reading() + self.linger_time();
-        for token in self.slots.pick(|slot| matches!(slot.mode, Mode::Lingering { .. })) {
-            if let Some(Slot { mode: Mode::Lingering { until, .. }, .. }) = self.slots.get(token) {
+        for token in self.connections.pick(|connection| matches!(connection.mode, Mode::Lingering { .. })) {
+            if let Some(Connection { mode: Mode::Lingering { until, .. }, .. }) = self.connections.get(token) {
                 *until = linger_until.min(*until);
             }
-            self.slots.settle(token, self.limits.stall_time_max);
+            self.connections.settle(token, self.limits.stall_time_max);
         }
     }
 }

@@ -11,9 +11,9 @@ mod system;
 
 use crate::config::{Config, Listen};
 use crate::function::app::App;
-use crate::function::context::Surroundings;
-use crate::function::dispatch::Service;
-use crate::function::lifecycle::Moment;
+use crate::function::context::Env;
+use crate::function::dispatch::Dispatcher;
+use crate::function::lifecycle::ClockReading;
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -70,7 +70,7 @@ impl Server {
     /// Everything happens on the calling thread, callbacks included.
     pub fn run<S>(self, app: &'static App<S>, state: S) {
         let Server { os, config, .. } = self;
-        let mut service = Service::new(app, state, SURROUNDINGS);
+        let mut service = Dispatcher::new(app, state, PROCESS_ENV);
         if config.health_path.is_some() {
             service.health_path = config.health_path;
         }
@@ -78,15 +78,15 @@ impl Server {
         let mut server = event_loop::Loop::new(os, service, config.limits, config.call_markers);
         server.run();
         // The state's destructor is the author's code too; what it panics with is said by the panic itself.
-        let _ = crate::function::panic::isolated(|| drop(server));
+        let _ = crate::function::panic::catch_panic(|| drop(server));
     }
 }
 
 /// What the process lends to the pure core.
-pub(crate) const SURROUNDINGS: Surroundings = Surroundings { now, cancelled: sys::signals::stop_requested };
+pub(crate) const PROCESS_ENV: Env = Env { now, cancelled: sys::signals::stop_requested };
 
-fn now() -> Moment {
-    Moment { instant: Instant::now(), wall: SystemTime::now() }
+fn now() -> ClockReading {
+    ClockReading { instant: Instant::now(), wall: SystemTime::now() }
 }
 
 /// Prints to standard output in one write; nothing stays buffered.
@@ -100,6 +100,6 @@ pub(crate) fn flush_output() -> Result<(), Errno> {
 }
 
 /// Prints to standard error in one write. If it cannot be written there is nobody left to tell.
-pub(crate) fn complain(message: std::fmt::Arguments<'_>) {
+pub(crate) fn eprint_line(message: std::fmt::Arguments<'_>) {
     let _ = sys::unix::write_all(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
 }

@@ -1,6 +1,6 @@
 //! What the loop needs of the operating system, so that a simulation can stand in for it.
 
-use crate::function::lifecycle::Moment;
+use crate::function::lifecycle::ClockReading;
 use crate::function::marker_log::Output;
 use crate::function::request::Peer;
 use rustix::io::Errno;
@@ -67,7 +67,7 @@ pub(crate) trait System {
     /// Waits until something is ready, no longer than `limit`, and puts it in `ready`. True if the wait was
     /// interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
-    fn now(&mut self) -> Moment;
+    fn now(&mut self) -> ClockReading;
     fn signals(&mut self) -> Signals;
 
     /// Whether the listener takes part in the next wait.
@@ -77,22 +77,22 @@ pub(crate) trait System {
     fn accept(&mut self) -> Result<(Self::Socket, Peer), Errno>;
 
     /// Has a new connection take part in waits.
-    fn watch(&mut self, socket: &Self::Socket, token: Token, interest: Interest) -> Result<(), Errno>;
-    fn rewatch(&mut self, socket: &Self::Socket, token: Token, interest: Interest);
-    fn unwatch(&mut self, socket: &Self::Socket);
+    fn register(&mut self, socket: &Self::Socket, token: Token, interest: Interest) -> Result<(), Errno>;
+    fn reregister(&mut self, socket: &Self::Socket, token: Token, interest: Interest);
+    fn deregister(&mut self, socket: &Self::Socket);
 
     /// Appends to `buffer` what fits in its spare capacity; 0 is the peer's end.
     fn read(&mut self, socket: &Self::Socket, buffer: &mut Vec<u8>) -> Result<usize, Errno>;
     /// Writes from both slices in one call.
     fn write(&mut self, socket: &Self::Socket, head: &[u8], body: &[u8]) -> Result<usize, Errno>;
     /// Tells the peer that nothing more will come.
-    fn end_writing(&mut self, socket: &Self::Socket);
+    fn shutdown_write(&mut self, socket: &Self::Socket);
     /// Has the coming close be a reset: what was sent is not whole.
-    fn spoil(&mut self, socket: &Self::Socket);
+    fn set_reset_on_close(&mut self, socket: &Self::Socket);
     /// Sends every piece at once from now on.
-    fn send_at_once(&mut self, socket: &Self::Socket);
+    fn set_nodelay(&mut self, socket: &Self::Socket);
     /// Bytes written that the peer's kernel has not taken yet, where ours can tell.
-    fn queued(&mut self, socket: &Self::Socket) -> Option<usize>;
+    fn unacked_bytes(&mut self, socket: &Self::Socket) -> Option<usize>;
 
     /// One line, line feed included, in one write to standard output.
     fn print(&mut self, line: &[u8]);

@@ -60,7 +60,7 @@ impl Closing {
     }
 
     /// Tells the client that nothing more will come. tiny_http reads on until it hangs up, or asks for more.
-    pub(super) fn end_writing(&mut self, peer: SocketAddr) {
+    pub(super) fn shutdown_write(&mut self, peer: SocketAddr) {
         if let Some(connection) = self.remember(peer) {
             let _ = rustix::net::shutdown(&connection.socket, Shutdown::Write);
         }

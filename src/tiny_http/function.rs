@@ -4,17 +4,17 @@ use super::closing::Closing;
 use super::message::{self, NoBody, Refusal};
 use crate::config::Config;
 use crate::function::app::App;
-use crate::function::dispatch::{Answer, Service};
-use crate::function::lifecycle::{Evidence, Moment};
-use crate::function::marker_log::{Console, Output, Printer};
+use crate::function::dispatch::{Answer, Dispatcher};
+use crate::function::lifecycle::{ClockReading, Evidence};
+use crate::function::marker_log::{MarkerLog, MarkerWriter, Output};
 use crate::function::panic::Failure;
 use crate::function::request::{Headers, NO_ID, Peer, Request};
-use crate::function::response_writer::{Outbox, Pulled};
-use crate::http1::head::{self, Framing, Head, Shape};
+use crate::function::response_writer::{ResponseWriter, StreamPoll};
+use crate::http1::head::{self, Framing, Head, RequestMeta};
 use crate::limits::Limits;
 use crate::logging::OneLine;
 use crate::server::sys::signals;
-use crate::server::{self, SURROUNDINGS};
+use crate::server::{self, PROCESS_ENV};
 use crate::start_error::StartError;
 use crate::tuning::DRAIN_LINGER_TIME_MAX;
 use std::fmt;
@@ -53,9 +53,9 @@ use std::net::SocketAddr;
 /// one function; a reply waits for those that are owed on its connection. Signals are the server's business: call
 /// [`Function::stop`] at the end.
 pub struct Function<S: 'static> {
-    service: Service<S>,
+    service: Dispatcher<S>,
     limits: Limits,
-    console: Console,
+    marker_log: MarkerLog,
     output: Stdout,
     closing: Closing,
 }
@@ -76,13 +76,13 @@ impl<S> Function<S> {
     }
 
     pub(super) fn of(app: &'static App<S>, state: S, config: &Config) -> Function<S> {
-        let mut service = Service::new(app, state, SURROUNDINGS);
+        let mut service = Dispatcher::new(app, state, PROCESS_ENV);
         if let Some(path) = &config.health_path {
             service.health_path = Some(path.clone());
         }
         service.control_path_required |= config.control_path_required;
-        let console = Console::new(config.call_markers);
-        Function { service, limits: config.limits.clone(), console, output: Stdout, closing: Closing::default() }
+        let marker_log = MarkerLog::new(config.call_markers);
+        Function { service, limits: config.limits.clone(), marker_log, output: Stdout, closing: Closing::default() }
     }
 
     /// Answers one request, reading its body and writing the reply on the calling thread.
@@ -90,9 +90,9 @@ impl<S> Function<S> {
     /// # Errors
     /// Says why the client did not get what a callback answered, or not whole. Nothing is left to be done about it.
     pub fn answer(&mut self, mut request: ::tiny_http::Request) -> Result<(), Unanswered> {
-        let received = (SURROUNDINGS.now)();
+        let received = (PROCESS_ENV.now)();
         if signals::take_continued() {
-            self.service.note(Evidence { sigcont: true, ..Evidence::default() });
+            self.service.record_evidence(Evidence { sigcont: true, ..Evidence::default() });
         }
         let Some(peer) = request.remote_addr().copied() else {
             return Err(self.refuse_unix(request));
@@ -111,7 +111,7 @@ impl<S> Function<S> {
             Ok(head) => head,
             Err(error) => return Err(self.refuse(request, peer, error.into())),
         };
-        let body = match message::body(&mut request, head.shape.framing, &self.limits) {
+        let body = match message::body(&mut request, head.meta.framing, &self.limits) {
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return Err(self.refuse(request, peer, refusal)),
             Err(NoBody::ClientLeft) => {
@@ -128,7 +128,7 @@ impl<S> Function<S> {
 
     /// Runs pre-stop if the platform did not call it (C-STOP-3).
     pub fn stop(&mut self) {
-        self.service.stop(&mut Printer::new(&mut self.output, &mut self.console));
+        self.service.stop(&mut MarkerWriter::new(&mut self.output, &mut self.marker_log));
     }
 
     fn call(
@@ -136,31 +136,31 @@ impl<S> Function<S> {
         head: Head<'_>,
         body: &[u8],
         peer: SocketAddr,
-        received: Moment,
+        received: ClockReading,
         mut writer: Box<dyn Write + Send>,
         is_last: bool,
     ) -> Result<(), Unanswered> {
-        let Head { method, path_and_query, headers, shape } = head;
+        let Head { method, path_and_query, headers, meta } = head;
         let request = Request { method, path_and_query, headers: Headers(headers), body, peer: Peer::Ip(peer) };
-        let printer = &mut Printer::new(&mut self.output, &mut self.console);
-        let answer = self.service.handle(&request, received, usize::MAX, printer);
+        let markers = &mut MarkerWriter::new(&mut self.output, &mut self.marker_log);
+        let answer = self.service.handle(&request, received, usize::MAX, markers);
         let is_stopping = self.service.is_cancelled();
-        let wanted = shape.keep_alive && !is_last && !answer.close && !is_stopping;
+        let wanted = meta.keep_alive && !is_last && !answer.close && !is_stopping;
         let request_id = request.logged_id();
-        let unfinished = answer.unfinished;
-        let mut outbox = Outbox::default();
-        let kept = outbox.take(answer, &shape, method, request_id, wanted);
-        if let Some(marker) = unfinished.filter(|_| !outbox.is_streaming()) {
+        let streaming = answer.streaming;
+        let mut response = ResponseWriter::default();
+        let kept = response.start(answer, &meta, method, request_id, wanted);
+        if let Some(marker) = streaming.filter(|_| !response.is_streaming()) {
             // A status without content: there is nothing to stream.
-            self.service.finish(marker, request_id, false, printer);
+            self.service.finish(marker, request_id, false, markers);
         }
-        let outcome = self.send(outbox, &mut *writer);
+        let outcome = self.send(response, &mut *writer);
         match outcome {
             Ok(()) if kept => {}
             Ok(()) => {
                 log::trace!("the last reply to {peer}");
                 if !is_last && !is_stopping {
-                    self.closing.end_writing(peer);
+                    self.closing.shutdown_write(peer);
                 }
             }
             Err(_) => self.closing.reset(peer),
@@ -169,32 +169,32 @@ impl<S> Function<S> {
     }
 
     /// Writes a reply, pulling a streamed one piece by piece.
-    fn send(&mut self, mut outbox: Outbox, writer: &mut dyn Write) -> Result<(), Unanswered> {
-        let printer = &mut Printer::new(&mut self.output, &mut self.console);
+    fn send(&mut self, mut response: ResponseWriter, writer: &mut dyn Write) -> Result<(), Unanswered> {
+        let markers = &mut MarkerWriter::new(&mut self.output, &mut self.marker_log);
         loop {
-            let (head, body) = outbox.unsent();
+            let (head, body) = response.unsent();
             // A wait for the reader ends after `stall_time_max`, by an option of the socket. A freeze interrupts it,
             // and it begins anew.
             let written = writer.write_all(head).and_then(|()| writer.write_all(body)).and_then(|()| writer.flush());
             if let Err(error) = written {
-                if let Some(stream) = outbox.abandon() {
+                if let Some(stream) = response.abandon() {
                     // The author's code did nothing wrong: its reader was merely not read to the end.
-                    self.service.finish(stream.marker, &stream.request_id, false, printer);
+                    self.service.finish(stream.marker, &stream.request_id, false, markers);
                 }
                 log::debug!("a reply was not taken: {error}");
                 let stalled = error.kind() == io::ErrorKind::WouldBlock;
                 return Err(if stalled { Unanswered::ReaderStalled } else { Unanswered::ClientLeft });
             }
-            outbox.sent(head.len() + body.len());
-            if !outbox.is_streaming() {
+            response.advance(head.len() + body.len());
+            if !response.is_streaming() {
                 return Ok(());
             }
-            match outbox.pull() {
-                Pulled::More => {}
-                Pulled::Last(stream) => self.service.finish(stream.marker, &stream.request_id, false, printer),
-                Pulled::Failed(stream, error) => {
+            match response.pull() {
+                StreamPoll::More => {}
+                StreamPoll::Last(stream) => self.service.finish(stream.marker, &stream.request_id, false, markers),
+                StreamPoll::Failed(stream, error) => {
                     log::error!("the reply's stream failed: {}, request {}", OneLine(error), stream.request_id);
-                    self.service.finish(stream.marker, &stream.request_id, true, printer);
+                    self.service.finish(stream.marker, &stream.request_id, true, markers);
                     return Err(Unanswered::StreamFailed);
                 }
             }
@@ -222,10 +222,10 @@ impl<S> Function<S> {
 /// The whole reply to a request that is refused, as the default server writes it.
 fn reply_of(refusal: Refusal) -> Vec<u8> {
     let failure = Failure { message: refusal.message.to_owned(), error_type: "ProtocolError".to_owned() };
-    let shape = Shape { framing: Framing::Sized(0), keep_alive: false, expects_continue: false, http10: false };
-    let mut outbox = Outbox::default();
-    outbox.take(Answer::failed(refusal.status, &failure), &shape, "", NO_ID, false);
-    let (head, body) = outbox.unsent();
+    let meta = RequestMeta { framing: Framing::Sized(0), keep_alive: false, expects_continue: false, http10: false };
+    let mut response = ResponseWriter::default();
+    response.start(Answer::failed(refusal.status, &failure), &meta, "", NO_ID, false);
+    let (head, body) = response.unsent();
     [head, body].concat()
 }
 

@@ -5,7 +5,7 @@
 //! Must not know callbacks or replies.
 
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{self, EndScan, Framing};
+use crate::http1::head::{self, Framing, HeadEndFinder};
 use crate::limits::Limits;
 use crate::server::sys::accepted::accepted_from;
 use rustix::net::RecvFlags;
@@ -55,10 +55,10 @@ pub(super) fn head_bytes(request: &::tiny_http::Request, limits: &Limits) -> Res
     }
     line(&["\r\n"]);
     if bytes.len() > limits.head_bytes_max {
-        return Err(head::blame_oversized(&bytes, limits));
+        return Err(head::oversized_error(&bytes, limits));
     }
     // What tiny_http takes for one line, others may take for two.
-    if EndScan::default().find(&bytes)? != Some(bytes.len()) {
+    if HeadEndFinder::default().find(&bytes)? != Some(bytes.len()) {
         return Err(ProtocolError::MalformedHead);
     }
     Ok(bytes)

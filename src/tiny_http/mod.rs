@@ -94,7 +94,7 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     drop(server);
     function.stop();
     // The state's destructor is the author's code too; what it panics with is said by the panic itself.
-    let _ = crate::function::panic::isolated(|| drop(function));
+    let _ = crate::function::panic::catch_panic(|| drop(function));
     match failure {
         Some(error) => crate::run::fail(&StartError::io("accept connections", &error), crate::run::FAILED),
         None => ExitCode::SUCCESS,

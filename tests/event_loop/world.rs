@@ -4,8 +4,8 @@
 //! ready for the server; if nobody has anything to do, time passes, and if nothing is due either, the stop signal
 //! comes. So `Loop::run` returns by itself, and everything can be checked afterwards.
 
-use crate::function::dispatch::Service;
-use crate::function::lifecycle::Moment;
+use crate::function::dispatch::Dispatcher;
+use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
 use crate::limits::Limits;
 use crate::server::event_loop::Loop;
@@ -149,7 +149,7 @@ impl World {
     pub(super) fn run(self, limits: Limits) -> World {
         let world = Rc::new(RefCell::new(self));
         let kernel = Kernel { world: Rc::clone(&world), base: (Instant::now(), SystemTime::now()) };
-        let service = Service::new(&APP, Vec::new(), crate::server::SURROUNDINGS);
+        let service = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
         let mut server = Loop::new(kernel, service, limits, true);
         server.run();
         drop(server);
@@ -278,9 +278,9 @@ impl System for Kernel {
         }
     }
 
-    fn now(&mut self) -> Moment {
+    fn now(&mut self) -> ClockReading {
         let elapsed = self.world.borrow().elapsed;
-        Moment { instant: self.base.0 + elapsed, wall: self.base.1 + elapsed }
+        ClockReading { instant: self.base.0 + elapsed, wall: self.base.1 + elapsed }
     }
 
     fn signals(&mut self) -> Signals {
@@ -317,17 +317,17 @@ impl System for Kernel {
         Ok((Socket { index, world: Rc::clone(&self.world) }, Peer::Unix))
     }
 
-    fn watch(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
+    fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
         self.world.borrow_mut().clients[socket.index].watched = Some((token, interest));
         Ok(())
     }
 
-    fn rewatch(&mut self, socket: &Socket, token: Token, interest: Interest) {
+    fn reregister(&mut self, socket: &Socket, token: Token, interest: Interest) {
         let watched = self.world.borrow_mut().clients[socket.index].watched.replace((token, interest));
         assert!(watched.is_some_and(|(known, before)| known == token && before != interest));
     }
 
-    fn unwatch(&mut self, socket: &Socket) {
+    fn deregister(&mut self, socket: &Socket) {
         assert!(self.world.borrow_mut().clients[socket.index].watched.take().is_some());
     }
 
@@ -362,17 +362,17 @@ impl System for Kernel {
         Ok(room)
     }
 
-    fn end_writing(&mut self, socket: &Socket) {
+    fn shutdown_write(&mut self, socket: &Socket) {
         self.world.borrow_mut().clients[socket.index].server_ended_writing = true;
     }
 
-    fn spoil(&mut self, socket: &Socket) {
+    fn set_reset_on_close(&mut self, socket: &Socket) {
         self.world.borrow_mut().clients[socket.index].spoiled = true;
     }
 
-    fn send_at_once(&mut self, _: &Socket) {}
+    fn set_nodelay(&mut self, _: &Socket) {}
 
-    fn queued(&mut self, socket: &Socket) -> Option<usize> {
+    fn unacked_bytes(&mut self, socket: &Socket) -> Option<usize> {
         Some(self.world.borrow().clients[socket.index].in_flight.len())
     }
 

@@ -11,9 +11,9 @@
 
 use super::{Draw, Numbers, chunked, cuts, head, prefixes, wire};
 use crate::Limits;
-use crate::http1::decoder::{Connection, Step};
+use crate::http1::decoder::{RequestDecoder, Step};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{Framing, full_room, usual_room};
+use crate::http1::head::{Framing, large_header_storage, small_header_storage};
 use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, SPARE_BYTES_MAX};
 use std::time::Duration;
 
@@ -78,13 +78,13 @@ struct Request {
 
 /// Feeds a connection as the server does: as much at a time as its buffer has room for, answering at once.
 fn play(bytes: &[u8], cuts: &[usize], limits: &Limits) -> Seen {
-    let mut connection = Connection::new();
+    let mut connection = RequestDecoder::new();
     let mut seen = Seen { requests: Vec::new(), end: None, idle: true };
     let mut fed = 0;
     for &cut in cuts {
         while fed < cut && seen.end.is_none() {
             if connection.wants_buffer() {
-                connection.lend(Vec::with_capacity(FIRST_READ_BYTES));
+                connection.attach(Vec::with_capacity(FIRST_READ_BYTES));
             }
             let allowance = limits.buffered_bytes_allowed() - connection.held();
             let buffer = connection.buffer_for_reading(allowance).expect("one request always has room");
@@ -96,7 +96,7 @@ fn play(bytes: &[u8], cuts: &[usize], limits: &Limits) -> Seen {
             advance(&mut connection, limits, fed, &mut seen);
             assert_eq!(connection.deadline().is_some(), seen.end.is_none() && !connection.is_idle());
             seen.idle = connection.is_idle();
-            let reclaimed = connection.reclaim();
+            let reclaimed = connection.detach();
             assert_eq!(reclaimed.is_some(), seen.idle || seen.end.is_some(), "a buffer is held for nothing");
         }
     }
@@ -115,14 +115,14 @@ fn memory_max(limits: &Limits) -> usize {
 }
 
 /// Until it has to wait or refuses.
-fn advance(connection: &mut Connection, limits: &Limits, fed: usize, seen: &mut Seen) {
+fn advance(connection: &mut RequestDecoder, limits: &Limits, fed: usize, seen: &mut Seen) {
     let mut continued = None;
     loop {
         let (mut usual, mut full);
-        usual = usual_room();
+        usual = small_header_storage();
         let mut step = connection.advance(Duration::ZERO, limits, &mut usual);
         if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
-            full = full_room();
+            full = large_header_storage();
             step = connection.advance(Duration::ZERO, limits, &mut full);
         }
         match step {
@@ -143,8 +143,8 @@ fn advance(connection: &mut Connection, limits: &Limits, fed: usize, seen: &mut 
                 assert!(body.len() <= limits.body_bytes_max);
                 let headers: Vec<_> = head.headers.iter().map(|header| (header.name, header.value)).collect();
                 seen.requests.push(Request {
-                    text: format!("{} {} {:?} {headers:?} {body:?}", head.method, head.path_and_query, head.shape),
-                    framing: head.shape.framing,
+                    text: format!("{} {} {:?} {headers:?} {body:?}", head.method, head.path_and_query, head.meta),
+                    framing: head.meta.framing,
                     header_count: headers.len(),
                     body: body.to_vec(),
                     fed,

@@ -8,10 +8,10 @@
 //! - No sequence brings the lifecycle where its table has no row.
 
 use super::{Draw, wire};
-use crate::function::app::{App, Observed, Route};
-use crate::function::context::{Context, Surroundings};
-use crate::function::dispatch::{Answer, Journal, Marker, Service};
-use crate::function::lifecycle::{Evidence, Hook, Moment, Phase, Thaw};
+use crate::function::app::{App, HookOutcome, Route};
+use crate::function::context::{Context, Env};
+use crate::function::dispatch::{Answer, CallLog, Dispatcher, LogMarker};
+use crate::function::lifecycle::{ClockReading, Evidence, Hook, Phase, Thaw};
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Peer, Request};
 use crate::tuning::LOGGED_ID_BYTES_MAX;
@@ -30,7 +30,7 @@ pub(super) fn run(input: &[u8]) {
     let mut world = World::new(options);
     while let Some(line) = draw.line() {
         match line {
-            [b'!', signs, ..] => world.note(*signs),
+            [b'!', signs, ..] => world.record_evidence(*signs),
             [b'~', wall, monotonic, ..] => world.pass(i64::from(*wall as i8), i64::from(*monotonic)),
             [b'.', behaviour @ ..] => world.stop(behaviour.first().copied().unwrap_or_default()),
             [behaviour, request @ ..] => world.request(*behaviour, request),
@@ -41,17 +41,17 @@ pub(super) fn run(input: &[u8]) {
 
 thread_local! {
     /// The start of the run, and how many seconds the wall clock and the monotonic one are ahead of it.
-    static START: Cell<Option<Moment>> = const { Cell::new(None) };
+    static START: Cell<Option<ClockReading>> = const { Cell::new(None) };
     static CLOCKS: Cell<(i64, i64)> = const { Cell::new((0, 0)) };
 }
 
-fn now() -> Moment {
-    let start = START.get().unwrap_or_else(server::SURROUNDINGS.now);
+fn now() -> ClockReading {
+    let start = START.get().unwrap_or_else(server::PROCESS_ENV.now);
     START.set(Some(start));
     let (wall, monotonic) = CLOCKS.get();
     let seconds = |count: i64| Duration::from_secs(count.unsigned_abs());
     let wall = if wall < 0 { start.wall - seconds(wall) } else { start.wall + seconds(wall) };
-    Moment { instant: start.instant + seconds(monotonic), wall }
+    ClockReading { instant: start.instant + seconds(monotonic), wall }
 }
 
 /// What ran, as callbacks and model tell it.
@@ -68,7 +68,7 @@ struct Script {
     behaviour: u8,
     ran: Vec<Ran>,
     phases: Vec<Phase>,
-    observed: Vec<Observed>,
+    outcome: Vec<HookOutcome>,
 }
 
 /// A reader that panics. Without the panic's message, for which the fuzzer would end the process.
@@ -119,25 +119,25 @@ static FULL: App<Shared> = App::<Shared>::new(&[
     Route::prefix("/p/", |script, context, _| play(script, Ran::Http("/p/"), context)),
     Route::fallback(|script, context, _| play(script, Ran::Http("fallback"), context)),
 ])
-.observe_hooks(|script, _, _, observed| script.borrow_mut().observed.push(observed));
+.observe_hooks(|script, _, _, outcome| script.borrow_mut().outcome.push(outcome));
 
 static BARE: App<Shared> = App::<Shared>::new(&[
     Route::on_thaw(on_thaw),
     Route::get("/a", |script, context, _| play(script, Ran::Http("/a"), context)),
 ])
-.observe_hooks(|script, _, _, observed| script.borrow_mut().observed.push(observed));
+.observe_hooks(|script, _, _, outcome| script.borrow_mut().outcome.push(outcome));
 
 #[derive(Default)]
-struct Lines(Vec<(Marker, bool)>);
+struct Lines(Vec<(LogMarker, bool)>);
 
-impl Journal for Lines {
-    fn start(&mut self, marker: Marker, request_id: &str) {
+impl CallLog for Lines {
+    fn start(&mut self, marker: LogMarker, request_id: &str) {
         assert!(!request_id.is_empty() && request_id.len() <= LOGGED_ID_BYTES_MAX, "an id of {}", request_id.len());
         assert!(request_id.bytes().all(|byte| byte.is_ascii_graphic()), "{request_id:?} in the log");
         self.0.push((marker, true));
     }
 
-    fn end(&mut self, marker: Marker, _: &str, _: bool) {
+    fn end(&mut self, marker: LogMarker, _: &str, _: bool) {
         self.0.push((marker, false));
     }
 }
@@ -155,7 +155,7 @@ enum Call {
 
 /// The real service beside what the contract says of it.
 struct World {
-    service: Service<Shared>,
+    service: Dispatcher<Shared>,
     script: Shared,
     full: bool,
     strict: bool,
@@ -171,9 +171,9 @@ struct World {
 impl World {
     fn new(options: u8) -> World {
         let full = options & 1 == 0;
-        let surroundings = Surroundings { now, cancelled: || false };
+        let env = Env { now, cancelled: || false };
         let script = Shared::default();
-        let mut service = Service::new(if full { &FULL } else { &BARE }, Rc::clone(&script), surroundings);
+        let mut service = Dispatcher::new(if full { &FULL } else { &BARE }, Rc::clone(&script), env);
         service.health_path = Some("/health".to_owned());
         service.control_path_required = options & 2 != 0;
         World {
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    fn note(&mut self, signs: u8) {
+    fn record_evidence(&mut self, signs: u8) {
         let evidence = Evidence {
             sigcont: signs & 1 != 0,
             interrupted: signs & 2 != 0,
@@ -198,7 +198,7 @@ impl World {
             ..Evidence::default()
         };
         self.noted |= evidence.any();
-        self.service.note(evidence);
+        self.service.record_evidence(evidence);
     }
 
     fn pass(&mut self, wall: i64, monotonic: i64) {
@@ -212,10 +212,10 @@ impl World {
         self.script.borrow_mut().behaviour = behaviour;
         let mut lines = Lines::default();
         self.service.stop(&mut lines);
-        let marker = Marker::Hook(Hook::PreStop);
+        let marker = LogMarker::Hook(Hook::PreStop);
         assert_eq!(lines.0, [(marker, true), (marker, false)][..if runs { 2 } else { 0 }]);
         self.check_ran(&expected);
-        self.script.borrow_mut().observed.clear();
+        self.script.borrow_mut().outcome.clear();
         // Only a call's end is the end of activity; what pre-stop answered is the answer to those who ask later.
         self.stored[Hook::PreStop as usize] = None;
     }
@@ -241,11 +241,11 @@ impl World {
         let answer = self.service.handle(&request, now(), usize::MAX, &mut lines);
         self.check_ran(&expected);
         self.check_answer(call, &expected, behaviour, &answer);
-        let (unfinished, close) = (answer.unfinished, answer.close);
-        let shape = wire::shape(behaviour.is_ascii_lowercase(), behaviour == b's' && target.contains('0'));
+        let (streaming, close) = (answer.streaming, answer.close);
+        let meta = wire::meta(behaviour.is_ascii_lowercase(), behaviour == b's' && target.contains('0'));
         let status = answer.reply.status;
-        let (received, ended) = wire::send(answer, shape, method, usize::MAX);
-        if let Some(marker) = unfinished {
+        let (received, ended) = wire::send(answer, meta, method, usize::MAX);
+        if let Some(marker) = streaming {
             let failed = ended.is_some_and(|(_, failed)| failed);
             self.service.finish(marker, "id", failed, &mut lines);
         }
@@ -355,15 +355,15 @@ impl World {
 
     fn check_answer(&mut self, call: Call, expected: &[Ran], behaviour: u8, answer: &Answer) {
         let status = answer.reply.status;
-        let observed = std::mem::take(&mut self.script.borrow_mut().observed);
+        let outcome = std::mem::take(&mut self.script.borrow_mut().outcome);
         match call {
             Call::Hook(hook) | Call::Unauthorised(hook) => {
                 assert_eq!(status, if answer.failed { 404 } else { 200 }, "a hook's answer (C-STAT-1)");
                 let ran = expected.contains(&Ran::Hook(hook));
                 assert!(!ran || answer.failed == fails(behaviour));
-                let [seen] = observed[..] else { panic!("observed {observed:?}") };
+                let [seen] = outcome[..] else { panic!("outcome {outcome:?}") };
                 assert_eq!((seen.hook, seen.ran, seen.failed), (hook, ran, answer.failed));
-                assert!(!answer.close && answer.unfinished.is_none());
+                assert!(!answer.close && answer.streaming.is_none());
                 return;
             }
             Call::Event => {
@@ -377,13 +377,13 @@ impl World {
             Call::WrongMethod => assert_eq!((status, answer.failed, answer.close), (405, false, false)),
             Call::Health => assert_eq!((status, answer.failed, answer.close), (200, false, false)),
         }
-        assert!(observed.is_empty(), "no hook was called, but {observed:?}");
+        assert!(outcome.is_empty(), "no hook was called, but {outcome:?}");
     }
 
     fn check_log(&self, call: Call, lines: &Lines) {
         let marker = match call {
-            Call::Hook(hook) => Marker::Hook(hook),
-            _ => Marker::Invoke,
+            Call::Hook(hook) => LogMarker::Hook(hook),
+            _ => LogMarker::Invoke,
         };
         let count = if self.is_silent(call) { 0 } else { 2 };
         assert_eq!(lines.0, [(marker, true), (marker, false)][..count], "the log of {call:?}");

@@ -10,7 +10,7 @@
 use super::{Draw, Numbers, cuts, prefixes};
 use crate::Limits;
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{EndScan, Framing, Head, full_room, parse};
+use crate::http1::head::{Framing, Head, HeadEndFinder, large_header_storage, parse};
 
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
@@ -25,18 +25,21 @@ pub(super) fn run(input: &[u8]) {
     for cuts in cuts(bytes, &mut numbers) {
         assert_eq!(scan(bytes, &cuts), end, "cut at {cuts:?}");
     }
-    let mut room = full_room();
+    let mut room = large_header_storage();
     let outcome = parse(bytes, &mut room, &limits);
     if let Ok(Some(end)) = end {
         // What the connection relies on: the parser sees nothing behind the end.
-        let mut room = full_room();
+        let mut room = large_header_storage();
         let alone = parse(&bytes[..end], &mut room, &limits);
         assert_eq!(outcome.as_ref().map(described), alone.as_ref().map(described));
     }
     if let Ok((head, head_bytes)) = &outcome {
         assert_eq!(end, Ok(Some(*head_bytes)), "the parser and the scan disagree on the end");
         for shorter in prefixes(*head_bytes, &mut numbers) {
-            assert!(parse(&bytes[..shorter], &mut full_room(), &limits).is_err(), "{shorter} bytes are no whole head");
+            assert!(
+                parse(&bytes[..shorter], &mut large_header_storage(), &limits).is_err(),
+                "{shorter} bytes are no whole head"
+            );
         }
         check(head, &limits);
         again(head, &limits);
@@ -61,7 +64,7 @@ fn reference_end(bytes: &[u8]) -> End {
 }
 
 fn scan(bytes: &[u8], cuts: &[usize]) -> End {
-    let mut scan = EndScan::default();
+    let mut scan = HeadEndFinder::default();
     for &cut in cuts {
         match scan.find(&bytes[..cut]) {
             Ok(None) => {}
@@ -76,7 +79,7 @@ type Described = (String, String, Vec<(String, Vec<u8>)>, String, usize);
 /// A parsed head, owned, to compare.
 fn described((head, head_bytes): &(Head<'_>, usize)) -> Described {
     let headers = head.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
-    (head.method.to_owned(), head.path_and_query.to_owned(), headers, format!("{:?}", head.shape), *head_bytes)
+    (head.method.to_owned(), head.path_and_query.to_owned(), headers, format!("{:?}", head.meta), *head_bytes)
 }
 
 /// What every accepted head must be like; the connection's target asks the same.
@@ -96,7 +99,7 @@ pub(super) fn check(head: &Head<'_>, limits: &Limits) {
     };
     let framing = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
         ([], []) => Framing::Sized(0),
-        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !head.shape.http10 => Framing::Chunked,
+        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !head.meta.http10 => Framing::Chunked,
         ([length], []) => {
             assert!(!length.is_empty() && length.iter().all(u8::is_ascii_digit), "length {length:?}");
             let length = std::str::from_utf8(length).unwrap().parse().expect("a length that was accepted is a number");
@@ -105,9 +108,9 @@ pub(super) fn check(head: &Head<'_>, limits: &Limits) {
         }
         other => panic!("accepted, though its framing is {other:?}"),
     };
-    assert_eq!(head.shape.framing, framing);
+    assert_eq!(head.meta.framing, framing);
     let hosts = values("host");
-    assert!(hosts.len() == 1 || (hosts.is_empty() && head.shape.http10), "{} hosts", hosts.len());
+    assert!(hosts.len() == 1 || (hosts.is_empty() && head.meta.http10), "{} hosts", hosts.len());
     let doubtful = |byte: &u8| !byte.is_ascii_graphic() || b"\"#,/<>?@\\^`{|}".contains(byte);
     assert!(!hosts.concat().iter().any(doubtful), "host {hosts:?}");
 }
@@ -119,7 +122,7 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 }
 
 fn again(head: &Head<'_>, limits: &Limits) {
-    let version = if head.shape.http10 { "1.0" } else { "1.1" };
+    let version = if head.meta.http10 { "1.0" } else { "1.1" };
     let mut plain = format!("{} {} HTTP/{version}\r\n", head.method, head.path_and_query).into_bytes();
     for header in head.headers {
         plain.extend_from_slice(header.name.as_bytes());
@@ -128,7 +131,7 @@ fn again(head: &Head<'_>, limits: &Limits) {
         plain.extend_from_slice(b"\r\n");
     }
     plain.extend_from_slice(b"\r\n");
-    let mut room = full_room();
+    let mut room = large_header_storage();
     let (seen, bytes) = parse(&plain, &mut room, limits).expect("it was accepted before");
     assert_eq!(described(&(seen, bytes)), described(&(*head, plain.len())));
 }

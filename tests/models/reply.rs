@@ -6,7 +6,7 @@
 //! - A stream that ends too early is told apart from a whole one.
 
 use super::{Draw, wire};
-use crate::function::dispatch::{Answer, Marker};
+use crate::function::dispatch::{Answer, LogMarker};
 use crate::function::reply::{Body, Reply, ReplyError};
 use crate::tuning::REPLY_HEAD_BYTES_MAX;
 use std::io::Cursor;
@@ -91,14 +91,14 @@ fn check(reply: Reply, status: u16, headers: &[(String, String)], body: &[u8], c
     let default_type = reply.content_type.map(|value| ("content-type".to_owned(), value.as_bytes().to_vec()));
     let body = reply.body.bytes().unwrap_or(body).to_vec();
     let early = matches!(reply.body, Body::Stream(_, Some(length)) if length > body.len() as u64);
-    let unfinished = matches!(reply.body, Body::Stream(..)).then_some(Marker::Invoke);
-    let answer = Answer { reply, failed, close: false, dropped: false, unfinished };
-    let (received, ended) = wire::send(answer, wire::shape(keep_alive, http10), method, piece);
+    let streaming = matches!(reply.body, Body::Stream(..)).then_some(LogMarker::Invoke);
+    let answer = Answer { reply, failed, close: false, dropped: false, streaming };
+    let (received, ended) = wire::send(answer, wire::meta(keep_alive, http10), method, piece);
     let bodiless = method == "HEAD" || matches!(status, 204 | 205 | 304);
     assert_eq!((received.status, received.cut), (status, early && !bodiless));
     let fc_status = if failed { b"404" } else { b"200" };
     assert_eq!(received.headers[0], ("x-fc-status".to_owned(), fc_status.to_vec()), "C-INV-3");
-    assert_eq!(ended.is_some(), unfinished.is_some() && !bodiless, "a stream that is sent ends");
+    assert_eq!(ended.is_some(), streaming.is_some() && !bodiless, "a stream that is sent ends");
     assert!(received.kept <= keep_alive && (received.kept || !keep_alive || http10), "the connection's future");
     if !bodiless {
         assert_eq!(received.body, body);

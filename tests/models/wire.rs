@@ -1,9 +1,9 @@
 //! What a reply looks like from the other end: written out by the real outbox, read back by a plain reader.
 
-use crate::function::dispatch::{Answer, Marker};
-use crate::function::response_writer::{Outbox, Pulled};
+use crate::function::dispatch::{Answer, LogMarker};
+use crate::function::response_writer::{ResponseWriter, StreamPoll};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{Framing, Shape};
+use crate::http1::head::{Framing, RequestMeta};
 use crate::http1::response_head;
 use crate::tuning::REPLY_HEAD_BYTES_MAX;
 
@@ -19,8 +19,8 @@ pub(super) struct Received {
 }
 
 /// The client's request, as far as it decides how a reply is framed.
-pub(super) fn shape(keep_alive: bool, http10: bool) -> Shape {
-    Shape { framing: Framing::Sized(0), keep_alive, expects_continue: false, http10 }
+pub(super) fn meta(keep_alive: bool, http10: bool) -> RequestMeta {
+    RequestMeta { framing: Framing::Sized(0), keep_alive, expects_continue: false, http10 }
 }
 
 /// Sends an answer through an outbox, in pieces of `piece` bytes, and reads it as the client would. Says which stream's
@@ -28,33 +28,38 @@ pub(super) fn shape(keep_alive: bool, http10: bool) -> Shape {
 ///
 /// # Panics
 /// If it is not one whole reply that can be told apart from what follows it.
-pub(super) fn send(answer: Answer, shape: Shape, method: &str, piece: usize) -> (Received, Option<(Marker, bool)>) {
-    let mut outbox = Outbox::default();
-    let wanted = shape.keep_alive && !answer.close;
-    let kept = outbox.take(answer, &shape, method, "id", wanted);
+pub(super) fn send(
+    answer: Answer,
+    meta: RequestMeta,
+    method: &str,
+    piece: usize,
+) -> (Received, Option<(LogMarker, bool)>) {
+    let mut response = ResponseWriter::default();
+    let wanted = meta.keep_alive && !answer.close;
+    let kept = response.start(answer, &meta, method, "id", wanted);
     let (mut sent, mut ended) = (Vec::new(), None);
     loop {
         loop {
-            let (head, body) = outbox.unsent();
+            let (head, body) = response.unsent();
             let next: Vec<u8> = head.iter().chain(body).take(piece).copied().collect();
             if next.is_empty() {
                 break;
             }
-            outbox.sent(next.len());
+            response.advance(next.len());
             sent.extend_from_slice(&next);
         }
-        if !outbox.is_streaming() {
+        if !response.is_streaming() {
             break;
         }
-        match outbox.pull() {
-            Pulled::More => {}
-            Pulled::Last(stream) => ended = Some((stream.marker, false)),
-            Pulled::Failed(stream, _) => ended = Some((stream.marker, true)),
+        match response.pull() {
+            StreamPoll::More => {}
+            StreamPoll::Last(stream) => ended = Some((stream.marker, false)),
+            StreamPoll::Failed(stream, _) => ended = Some((stream.marker, true)),
         }
     }
-    assert!(outbox.is_empty(), "something was left in the outbox");
+    assert!(response.is_empty(), "something was left in the response");
     let cut = matches!(ended, Some((_, true)));
-    (receive(&sent, shape, method, kept, cut), ended)
+    (receive(&sent, meta, method, kept, cut), ended)
 }
 
 /// What a peer gets that broke a rule.
@@ -63,13 +68,13 @@ pub(super) fn send(answer: Answer, shape: Shape, method: &str, piece: usize) -> 
 /// If it is not one whole reply with the error's status, of a connection that closes.
 pub(super) fn check_refusal(error: ProtocolError, by_head: bool) {
     let mut bytes = Vec::new();
-    response_head::refusal(&mut bytes, error, !by_head);
+    response_head::write_rejection(&mut bytes, error, !by_head);
     let method = if by_head { "HEAD" } else { "GET" };
-    assert_eq!(receive(&bytes, shape(false, false), method, false, false).status, error.status());
+    assert_eq!(receive(&bytes, meta(false, false), method, false, false).status, error.status());
 }
 
 /// Reads the bytes of one reply, strictly.
-fn receive(bytes: &[u8], shape: Shape, method: &str, kept: bool, cut: bool) -> Received {
+fn receive(bytes: &[u8], meta: RequestMeta, method: &str, kept: bool, cut: bool) -> Received {
     let head_bytes = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a reply's head ends");
     let (head, body) = bytes.split_at(head_bytes);
     assert!(head.len() <= REPLY_HEAD_BYTES_MAX, "a head of {} bytes", head.len());
@@ -83,7 +88,7 @@ fn receive(bytes: &[u8], shape: Shape, method: &str, kept: bool, cut: bool) -> R
         headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..]).collect()
     };
     assert!(matches!(values("x-fc-status")[..], [b"200" | b"404"]), "x-fc-status (C-INV-3)");
-    let expected_connection: &[&[u8]] = match (kept, shape.http10) {
+    let expected_connection: &[&[u8]] = match (kept, meta.http10) {
         (false, _) => &[b"close"],
         (true, true) => &[b"keep-alive"],
         (true, false) => &[],
@@ -101,7 +106,7 @@ fn receive(bytes: &[u8], shape: Shape, method: &str, kept: bool, cut: bool) -> R
             body.to_vec()
         }
         ([], [b"chunked"]) => {
-            assert!(!shape.http10, "chunks, for a client that does not know them");
+            assert!(!meta.http10, "chunks, for a client that does not know them");
             match super::chunked::reference(body, usize::MAX) {
                 Some((plain, end)) => {
                     assert_eq!((end, cut), (body.len(), false), "bytes behind the last chunk");

@@ -11,14 +11,14 @@ thread_local! {
     static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-fn now() -> Moment {
+fn now() -> ClockReading {
     let ahead = AHEAD.with(Cell::get);
-    Moment { instant: Instant::now() + ahead, wall: SystemTime::now() + ahead }
+    ClockReading { instant: Instant::now() + ahead, wall: SystemTime::now() + ahead }
 }
 
 /// Only the wall clock jumps: what a pause of the whole machine looks like.
-fn now_after_pause() -> Moment {
-    Moment { instant: Instant::now(), wall: SystemTime::now() + AHEAD.with(Cell::get) }
+fn now_after_pause() -> ClockReading {
+    ClockReading { instant: Instant::now(), wall: SystemTime::now() + AHEAD.with(Cell::get) }
 }
 
 /// What the callbacks did, in order, and what they are to do next.
@@ -60,26 +60,26 @@ static BARE: App<Script> = App::new(&[Route::get("/a", |script, _, _| script.pla
 #[derive(Default)]
 struct Lines(Vec<String>);
 
-impl Journal for Lines {
-    fn start(&mut self, marker: Marker, request_id: &str) {
+impl CallLog for Lines {
+    fn start(&mut self, marker: LogMarker, request_id: &str) {
         self.0.push(format!("{} start {request_id}", marker.word()));
     }
 
-    fn end(&mut self, marker: Marker, request_id: &str, failed: bool) {
+    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
         self.0.push(format!("{} end {request_id}{}", marker.word(), if failed { " failed" } else { "" }));
     }
 }
 
 /// What came of one call, as text: status, x-fc-status, body, `close`.
 struct Bench {
-    service: Service<Script>,
+    service: Dispatcher<Script>,
     lines: Lines,
 }
 
 impl Bench {
     fn new(app: &'static App<Script>) -> Bench {
-        let surroundings = Surroundings { now, cancelled: || false };
-        Bench { service: Service::new(app, Script::default(), surroundings), lines: Lines::default() }
+        let env = Env { now, cancelled: || false };
+        Bench { service: Dispatcher::new(app, Script::default(), env), lines: Lines::default() }
     }
 
     fn call(&mut self, line: &str, headers: &[(&str, &str)]) -> String {
@@ -87,7 +87,7 @@ impl Bench {
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
         let request = Request { method, path_and_query, headers: Headers(&headers), body: b"event", peer: Peer::Unix };
-        let received = (self.service.surroundings.now)();
+        let received = (self.service.env.now)();
         let answer = self.service.handle(&request, received, usize::MAX, &mut self.lines);
         let body = answer.reply.body.bytes().map_or("stream".into(), String::from_utf8_lossy);
         let (status, fc_status) = (answer.reply.status, if answer.failed { 404 } else { 200 });
@@ -323,16 +323,16 @@ fn health_checks_are_not_calls() {
 #[test]
 fn thaws() {
     let mut bench = Bench::new(&APP);
-    bench.service.note(Evidence { sigcont: true, ..Evidence::default() });
+    bench.service.record_evidence(Evidence { sigcont: true, ..Evidence::default() });
     bench.platform("/initialize", "POST /initialize");
-    bench.service.note(Evidence { interrupted: true, ..Evidence::default() });
+    bench.service.record_evidence(Evidence { interrupted: true, ..Evidence::default() });
     bench.service.state.fail = true;
     assert_eq!(bench.platform("/http-invoke", "GET /503"), "503 404 ");
     bench.service.state.fail = false;
     // An hour of idling is no evidence (C-INIT-4); an hour on the wall clock alone is.
     AHEAD.set(Duration::from_secs(3600));
     bench.platform("/invoke", "POST /invoke");
-    bench.service.surroundings.now = now_after_pause;
+    bench.service.env.now = now_after_pause;
     AHEAD.set(Duration::ZERO);
     bench.platform("/invoke", "POST /invoke");
     AHEAD.set(Duration::from_secs(60));
@@ -382,20 +382,20 @@ fn streams() {
         Route::invoke(|_, _, _| Ok(Reply::stream(Cursor::new("whole")))),
         Route::initialize(|_, _| Ok(Reply::stream_sized(Cursor::new("short"), 100))),
     ]);
-    let surroundings = Surroundings { now, cancelled: || false };
-    let mut service = Service::new(&STREAMS, (), surroundings);
+    let env = Env { now, cancelled: || false };
+    let mut service = Dispatcher::new(&STREAMS, (), env);
     for (path, expected) in [("/invoke", (200, "whole")), ("/initialize", (404, "unexpected end of file"))] {
         let request =
             Request { method: "POST", path_and_query: path, headers: Headers(&[]), body: b"", peer: Peer::Unix };
         let answer = service.handle(&request, now(), usize::MAX, &mut Lines::default());
         let body = String::from_utf8_lossy(answer.reply.body.bytes().unwrap());
         assert!(answer.reply.status == expected.0 && body.contains(expected.1), "{path}: {body}");
-        assert!(answer.unfinished.is_none());
+        assert!(answer.streaming.is_none());
     }
     let mut bench = Bench::new(&APP);
     assert_eq!(bench.platform("/http-invoke", "GET /stream"), "200 200 stream");
     assert_eq!(bench.lines.0, ["Invoke start id-1"]);
-    bench.service.finish(Marker::Invoke, "id-1", true, &mut bench.lines);
+    bench.service.finish(LogMarker::Invoke, "id-1", true, &mut bench.lines);
     assert_eq!(bench.lines.0, ["Invoke start id-1", "Invoke end id-1 failed"]);
     bench.platform("/http-invoke", "HEAD /stream");
     assert_eq!(bench.lines.0.len(), 4, "nothing is streamed for HEAD");
@@ -404,9 +404,9 @@ fn streams() {
 /// The observer sees what the hook itself never does: repeats.
 #[test]
 fn hooks_are_observed() {
-    static OBSERVED: App<Vec<Observed>> = App::<Vec<Observed>>::new(&[Route::initialize(|_, _| Ok(().into()))])
+    static OBSERVED: App<Vec<HookOutcome>> = App::<Vec<HookOutcome>>::new(&[Route::initialize(|_, _| Ok(().into()))])
         .observe_hooks(|seen, _, _, what| seen.push(what));
-    let mut service = Service::new(&OBSERVED, Vec::new(), Surroundings { now, cancelled: || false });
+    let mut service = Dispatcher::new(&OBSERVED, Vec::new(), Env { now, cancelled: || false });
     for _ in 0..2 {
         let request = Request {
             method: "POST",
@@ -417,6 +417,6 @@ fn hooks_are_observed() {
         };
         service.handle(&request, now(), usize::MAX, &mut Lines::default());
     }
-    let observed = |ran| Observed { hook: Hook::Initialize, ran, failed: false };
-    assert_eq!(service.state, [observed(true), observed(false)]);
+    let outcome = |ran| HookOutcome { hook: Hook::Initialize, ran, failed: false };
+    assert_eq!(service.state, [outcome(true), outcome(false)]);
 }

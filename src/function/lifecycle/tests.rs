@@ -4,13 +4,13 @@ use Phase::*;
 
 const PHASES: [Phase; 7] = [Created, Initializing, Ready, Freezing, Frozen, Stopping, Stopped];
 
-fn start() -> (Lifecycle, Moment) {
-    let now = Moment { instant: Instant::now(), wall: SystemTime::now() };
+fn start() -> (Lifecycle, ClockReading) {
+    let now = ClockReading { instant: Instant::now(), wall: SystemTime::now() };
     (Lifecycle::new(now), now)
 }
 
-fn later(moment: Moment, monotonic: Duration, wall: Duration) -> Moment {
-    Moment { instant: moment.instant + monotonic, wall: moment.wall + wall }
+fn later(moment: ClockReading, monotonic: Duration, wall: Duration) -> ClockReading {
+    ClockReading { instant: moment.instant + monotonic, wall: moment.wall + wall }
 }
 
 fn in_phase(phase: Phase, initialized: bool) -> Lifecycle {
@@ -88,7 +88,7 @@ fn a_whole_life() {
         (CallBegins, Stopped),
     ];
     for (event, phase) in steps {
-        life.happen(event);
+        life.apply(event);
         assert_eq!(life.phase(), phase, "{event:?}");
     }
     let expected = Counts { calls: 3, initialized: 1, initialize_failed: 1, frozen: 1, thawed: 0, replayed: 0 };
@@ -116,10 +116,10 @@ fn evidence() {
     ];
     for (noted, monotonic, wall, expected) in cases {
         let (mut life, now) = start();
-        life.note(noted);
+        life.record_evidence(noted);
         let thaw = life.thaw(later(now, monotonic, wall));
         assert_eq!(thaw.map(|thaw| (thaw.evidence, thaw.gap)), expected);
-        life.rest(later(now, monotonic, wall));
+        life.mark_idle(later(now, monotonic, wall));
         assert_eq!(life.thaw(later(now, monotonic, wall)), None, "evidence is used once");
         assert_eq!(life.counts().thawed, u64::from(expected.is_some()));
     }
@@ -128,15 +128,16 @@ fn evidence() {
 #[test]
 fn a_wall_clock_set_back_is_no_freeze_and_no_panic() {
     let (mut life, now) = start();
-    let back = Moment { instant: now.instant + Duration::from_secs(5), wall: now.wall - Duration::from_secs(500) };
+    let back =
+        ClockReading { instant: now.instant + Duration::from_secs(5), wall: now.wall - Duration::from_secs(500) };
     assert_eq!(life.thaw(back), None);
 }
 
 #[test]
 fn pre_freeze_is_evidence_once() {
     let (mut life, now) = start();
-    life.happen(Event::FreezeBegins);
-    life.happen(Event::FreezeEnds);
+    life.apply(Event::FreezeBegins);
+    life.apply(Event::FreezeEnds);
     let thaw = life.thaw(now).expect("the platform said so");
     assert_eq!((thaw.evidence.to_string(), life.phase()), ("pre-freeze".to_owned(), Ready));
     assert_eq!(life.thaw(now), None);
@@ -145,8 +146,8 @@ fn pre_freeze_is_evidence_once() {
 #[test]
 fn evidence_adds_up() {
     let (mut life, now) = start();
-    life.note(Evidence { overslept: Some(Duration::from_secs(2)), ..Evidence::default() });
-    life.note(Evidence { overslept: Some(Duration::from_secs(1)), sigcont: true, ..Evidence::default() });
+    life.record_evidence(Evidence { overslept: Some(Duration::from_secs(2)), ..Evidence::default() });
+    life.record_evidence(Evidence { overslept: Some(Duration::from_secs(1)), sigcont: true, ..Evidence::default() });
     let thaw = life.thaw(now).unwrap();
     assert_eq!(thaw.evidence.overslept, Some(Duration::from_secs(2)));
     assert_eq!(thaw.evidence.to_string(), "sigcont+overslept");

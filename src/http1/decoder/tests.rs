@@ -1,15 +1,15 @@
 use super::*;
-use crate::http1::head::{full_room, usual_room};
+use crate::http1::head::{large_header_storage, small_header_storage};
 use crate::tuning::HEADERS_USUAL;
 
 const NOW: Duration = Duration::from_secs(100);
 
-/// What came out of a connection, as text.
-fn feed(connection: &mut Connection, bytes: &[u8], limits: &Limits, seen: &mut Vec<String>) {
-    connection.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(bytes);
+/// What came out of a decoder, as text.
+fn feed(decoder: &mut RequestDecoder, bytes: &[u8], limits: &Limits, seen: &mut Vec<String>) {
+    decoder.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(bytes);
     loop {
-        let mut room = full_room();
-        match connection.advance(NOW, limits, &mut room) {
+        let mut room = large_header_storage();
+        match decoder.advance(NOW, limits, &mut room) {
             Step::NeedMore => return,
             Step::HeadDone { send_continue } => {
                 if send_continue {
@@ -19,21 +19,21 @@ fn feed(connection: &mut Connection, bytes: &[u8], limits: &Limits, seen: &mut V
             }
             Step::Refuse(error) => {
                 seen.push(format!("{} {error:?}", error.status()));
-                connection.finish();
+                decoder.finish();
                 return;
             }
             Step::Request(head, body) => {
                 seen.push(format!("{} {} {}", head.method, head.path_and_query, body.escape_ascii()));
             }
         }
-        connection.consume();
+        decoder.consume();
     }
 }
 
 fn feed_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Vec<String> {
-    let (mut connection, mut seen) = (Connection::new(), Vec::new());
+    let (mut decoder, mut seen) = (RequestDecoder::new(), Vec::new());
     for piece in pieces {
-        feed(&mut connection, piece, limits, &mut seen);
+        feed(&mut decoder, piece, limits, &mut seen);
     }
     seen
 }
@@ -123,54 +123,54 @@ fn continue_is_sent_to_those_who_wait() {
 #[test]
 fn deadlines() {
     let limits = Limits::default();
-    let (mut connection, mut seen) = (Connection::new(), Vec::new());
-    assert_eq!(connection.deadline(), None);
-    feed(&mut connection, b"POST / HTTP/1.1\r\n", &limits, &mut seen);
-    assert_eq!(connection.deadline(), Some(NOW + limits.head_time_max));
-    feed(&mut connection, b"Host: a\r\nContent-Length: 2\r\n\r\n", &limits, &mut seen);
-    assert_eq!(connection.deadline(), Some(NOW + limits.body_time_max));
-    feed(&mut connection, b"o", &limits, &mut seen);
-    assert_eq!(connection.deadline(), Some(NOW + limits.body_time_max));
-    feed(&mut connection, b"k", &limits, &mut seen);
-    assert_eq!((connection.deadline(), connection.is_idle()), (None, true));
-    feed(&mut connection, b"\r", &limits, &mut seen);
-    assert_eq!(connection.deadline(), Some(NOW + limits.head_time_max));
-    feed(&mut connection, b"\n", &limits, &mut seen);
-    assert_eq!((connection.deadline(), connection.is_idle()), (None, true));
-    feed(&mut connection, b"G", &limits, &mut seen);
-    assert_eq!(connection.overdue(), ProtocolError::HeadTimeout);
-    connection.finish();
-    assert_eq!(connection.deadline(), None);
+    let (mut decoder, mut seen) = (RequestDecoder::new(), Vec::new());
+    assert_eq!(decoder.deadline(), None);
+    feed(&mut decoder, b"POST / HTTP/1.1\r\n", &limits, &mut seen);
+    assert_eq!(decoder.deadline(), Some(NOW + limits.head_time_max));
+    feed(&mut decoder, b"Host: a\r\nContent-Length: 2\r\n\r\n", &limits, &mut seen);
+    assert_eq!(decoder.deadline(), Some(NOW + limits.body_time_max));
+    feed(&mut decoder, b"o", &limits, &mut seen);
+    assert_eq!(decoder.deadline(), Some(NOW + limits.body_time_max));
+    feed(&mut decoder, b"k", &limits, &mut seen);
+    assert_eq!((decoder.deadline(), decoder.is_idle()), (None, true));
+    feed(&mut decoder, b"\r", &limits, &mut seen);
+    assert_eq!(decoder.deadline(), Some(NOW + limits.head_time_max));
+    feed(&mut decoder, b"\n", &limits, &mut seen);
+    assert_eq!((decoder.deadline(), decoder.is_idle()), (None, true));
+    feed(&mut decoder, b"G", &limits, &mut seen);
+    assert_eq!(decoder.overdue(), ProtocolError::HeadTimeout);
+    decoder.finish();
+    assert_eq!(decoder.deadline(), None);
     assert_eq!(seen, ["POST / ok"]);
 }
 
-/// An idle connection holds no buffer, and a body's buffer grows no further than the body.
+/// An idle decoder holds no buffer, and a body's buffer grows no further than the body.
 #[test]
 fn memory() {
     let limits = Limits::default();
-    let (mut connection, mut seen) = (Connection::new(), Vec::new());
-    assert!(connection.wants_buffer());
-    connection.lend(Vec::with_capacity(FIRST_READ_BYTES));
-    feed(&mut connection, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits, &mut seen);
-    let lent = connection.reclaim().expect("nothing is pending");
+    let (mut decoder, mut seen) = (RequestDecoder::new(), Vec::new());
+    assert!(decoder.wants_buffer());
+    decoder.attach(Vec::with_capacity(FIRST_READ_BYTES));
+    feed(&mut decoder, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits, &mut seen);
+    let lent = decoder.detach().expect("nothing is pending");
     assert_eq!((lent.capacity(), lent.len()), (FIRST_READ_BYTES, 0));
-    connection.lend(lent);
-    feed(&mut connection, b"G", &limits, &mut seen);
-    assert!(connection.reclaim().is_none(), "half a request keeps its buffer");
+    decoder.attach(lent);
+    feed(&mut decoder, b"G", &limits, &mut seen);
+    assert!(decoder.detach().is_none(), "half a request keeps its buffer");
 
     // As large as the room that is always there, so that no read has to be cut.
     let piece = [b'x'; FIRST_READ_BYTES / 4];
     let body_bytes = 1000 * piece.len();
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {body_bytes}\r\n\r\n");
-    let mut connection = Connection::new();
-    feed(&mut connection, head.as_bytes(), &limits, &mut seen);
+    let mut decoder = RequestDecoder::new();
+    feed(&mut decoder, head.as_bytes(), &limits, &mut seen);
     for _ in 0..1000 {
-        let buffer = connection.buffer_for_reading(usize::MAX).unwrap();
+        let buffer = decoder.buffer_for_reading(usize::MAX).unwrap();
         assert!(buffer.capacity() > buffer.len());
-        feed(&mut connection, &piece, &limits, &mut seen);
+        feed(&mut decoder, &piece, &limits, &mut seen);
     }
-    assert!(connection.is_idle());
-    assert!(connection.reclaim().unwrap().capacity() <= head.len() + body_bytes + READ_BYTES);
+    assert!(decoder.is_idle());
+    assert!(decoder.detach().unwrap().capacity() <= head.len() + body_bytes + READ_BYTES);
 }
 
 /// A buffer grows as far as the allowance goes, the first 32 KiB whatever it is.
@@ -179,20 +179,20 @@ fn memory_is_grown_into_within_the_allowance() {
     for allowance in [0, 1, 1000, READ_BYTES, 5 * SPARE_BYTES_MAX + 7] {
         for framing in ["Content-Length: 10000000", "Transfer-Encoding: chunked"] {
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n989680\r\n");
-            let (mut connection, limits) = (Connection::new(), Limits::default());
-            feed(&mut connection, head.as_bytes(), &limits, &mut Vec::new());
+            let (mut decoder, limits) = (RequestDecoder::new(), Limits::default());
+            feed(&mut decoder, head.as_bytes(), &limits, &mut Vec::new());
             loop {
-                let room = match connection.buffer_for_reading(allowance - connection.held()) {
-                    Err(error) => break assert_eq!(error, ProtocolError::NoMemory),
+                let room = match decoder.buffer_for_reading(allowance - decoder.held()) {
+                    Err(error) => break assert_eq!(error, ProtocolError::Overloaded),
                     Ok(buffer) => buffer.capacity() - buffer.len(),
                 };
-                assert!(room > 0 && connection.held() <= allowance);
-                feed(&mut connection, &vec![b'x'; room], &limits, &mut Vec::new());
+                assert!(room > 0 && decoder.held() <= allowance);
+                feed(&mut decoder, &vec![b'x'; room], &limits, &mut Vec::new());
             }
             // A read of a few bytes is not worth its call.
-            assert!(connection.held() + FIRST_READ_BYTES / 4 > allowance, "{framing}: {allowance}");
-            connection.finish();
-            assert_eq!(connection.held(), 0);
+            assert!(decoder.held() + FIRST_READ_BYTES / 4 > allowance, "{framing}: {allowance}");
+            decoder.finish();
+            assert_eq!(decoder.held(), 0);
         }
     }
 }
@@ -207,19 +207,19 @@ fn memory_is_given_back_before_the_next_request() {
     ] {
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{size_line}");
         let input = [head.as_bytes(), &vec![b'x'; body_bytes], end.as_bytes(), b"G"].concat();
-        let (mut connection, mut seen, mut sent) = (Connection::new(), Vec::new(), 0);
+        let (mut decoder, mut seen, mut sent) = (RequestDecoder::new(), Vec::new(), 0);
         while sent < input.len() {
-            let buffer = connection.buffer_for_reading(usize::MAX).unwrap();
+            let buffer = decoder.buffer_for_reading(usize::MAX).unwrap();
             let room = buffer.capacity() - buffer.len();
             assert!(room <= READ_BYTES_MAX + READ_BYTES, "one read of {room} bytes");
             let piece = &input[sent..input.len().min(sent + room)];
             sent += piece.len();
-            feed(&mut connection, piece, &limits, &mut seen);
-            connection.reclaim();
+            feed(&mut decoder, piece, &limits, &mut seen);
+            decoder.detach();
         }
         assert_eq!(seen.len(), 1, "{framing}");
-        assert_eq!((connection.pending(), connection.held()), (&b"G"[..], 0), "{framing}");
-        feed(&mut connection, b"ET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits, &mut seen);
+        assert_eq!((decoder.pending(), decoder.held()), (&b"G"[..], 0), "{framing}");
+        feed(&mut decoder, b"ET / HTTP/1.1\r\nHost: a\r\n\r\n", &limits, &mut seen);
         assert_eq!(seen[1], "GET / ");
     }
 }
@@ -272,18 +272,18 @@ fn more_room_is_asked_for() {
     for body in ["", "body"] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{many}\r\n{body}", body.len());
         for cut in 0..request.len() {
-            let mut connection = Connection::new();
+            let mut decoder = RequestDecoder::new();
             let mut served = false;
             for part in [&request[..cut], &request[cut..]] {
-                connection.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(part.as_bytes());
+                decoder.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(part.as_bytes());
                 let mut asked = 0;
                 loop {
-                    let (mut usual, mut full) = (usual_room(), full_room());
+                    let (mut usual, mut full) = (small_header_storage(), large_header_storage());
                     asked += 1;
                     assert!(asked < 10, "cut at {cut}");
-                    let mut step = connection.advance(Duration::ZERO, &limits, &mut usual);
+                    let mut step = decoder.advance(Duration::ZERO, &limits, &mut usual);
                     if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
-                        step = connection.advance(Duration::ZERO, &limits, &mut full);
+                        step = decoder.advance(Duration::ZERO, &limits, &mut full);
                     }
                     match step {
                         Step::NeedMore => break,
@@ -292,12 +292,12 @@ fn more_room_is_asked_for() {
                         Step::Request(head, seen) => {
                             assert_eq!((head.headers.len(), seen), (HEADERS_USUAL + 2, body.as_bytes()));
                             served = true;
-                            connection.consume();
+                            decoder.consume();
                         }
                     }
                 }
             }
-            assert!(served && connection.is_idle(), "cut at {cut}");
+            assert!(served && decoder.is_idle(), "cut at {cut}");
         }
     }
 }

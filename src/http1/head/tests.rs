@@ -3,23 +3,23 @@ use super::*;
 use ProtocolError::*;
 
 fn parse_whole<R>(bytes: &[u8], limits: &Limits, look: impl FnOnce(&Head<'_>) -> R) -> Result<R, ProtocolError> {
-    let end = EndScan::default().find(bytes)?;
+    let end = HeadEndFinder::default().find(bytes)?;
     assert_eq!(end, Some(bytes.len()), "the case must be one whole head: {:?}", bytes.escape_ascii().to_string());
-    let mut room = full_room();
+    let mut room = large_header_storage();
     let (head, head_bytes) = parse(bytes, &mut room, limits)?;
     assert_eq!(head_bytes, bytes.len());
     Ok(look(&head))
 }
 
-fn framed(framing: Framing) -> Shape {
-    Shape { framing, keep_alive: true, expects_continue: false, http10: false }
+fn framed(framing: Framing) -> RequestMeta {
+    RequestMeta { framing, keep_alive: true, expects_continue: false, http10: false }
 }
 
 /// Heads that are fine, and what they mean.
 #[test]
 fn accepted() {
     let plain = framed(Framing::Sized(0));
-    let cases: [(&str, &str, Shape); 21] = [
+    let cases: [(&str, &str, RequestMeta); 21] = [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", plain),
         ("GET /a?b=c HTTP/1.1\r\nhOsT: a\r\n\r\n", "/a?b=c", plain),
         ("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n", "/b?c", plain),
@@ -32,28 +32,27 @@ fn accepted() {
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "*", plain),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", "/", plain),
         ("PURGE / HTTP/1.1\r\nHost: a\r\n\r\n", "/", plain),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "/", Shape { keep_alive: false, ..plain }),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, ClOsE\r\n\r\n", "/", Shape { keep_alive: false, ..plain }),
-        ("GET / HTTP/1.0\r\n\r\n", "/", Shape { keep_alive: false, http10: true, ..plain }),
-        ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "/", Shape { http10: true, ..plain }),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "/", RequestMeta { keep_alive: false, ..plain }),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, ClOsE\r\n\r\n", "/", RequestMeta { keep_alive: false, ..plain }),
+        ("GET / HTTP/1.0\r\n\r\n", "/", RequestMeta { keep_alive: false, http10: true, ..plain }),
+        ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "/", RequestMeta { http10: true, ..plain }),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", "/", framed(Framing::Sized(5))),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\n", "/", framed(Framing::Sized(5))),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", "/", framed(Framing::Chunked)),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n",
             "/",
-            Shape { expects_continue: true, ..framed(Framing::Sized(1)) },
+            RequestMeta { expects_continue: true, ..framed(Framing::Sized(1)) },
         ),
         (
             "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
             "/",
-            Shape { framing: Framing::Sized(1), keep_alive: false, expects_continue: false, http10: true },
+            RequestMeta { framing: Framing::Sized(1), keep_alive: false, expects_continue: false, http10: true },
         ),
     ];
-    for (head, path, shape) in cases {
-        let seen =
-            parse_whole(head.as_bytes(), &Limits::default(), |head| (head.path_and_query.to_owned(), head.shape));
-        assert_eq!(seen, Ok((path.to_owned(), shape)), "{head:?}");
+    for (head, path, meta) in cases {
+        let seen = parse_whole(head.as_bytes(), &Limits::default(), |head| (head.path_and_query.to_owned(), head.meta));
+        assert_eq!(seen, Ok((path.to_owned(), meta)), "{head:?}");
     }
 }
 
@@ -153,7 +152,7 @@ fn refused_targets_and_hosts() {
 
 fn are_refused(cases: &[(&str, ProtocolError)]) {
     for (head, expected) in cases {
-        let seen = parse_whole(head.as_bytes(), &Limits::default(), |head| head.shape);
+        let seen = parse_whole(head.as_bytes(), &Limits::default(), |head| head.meta);
         assert_eq!(seen, Err(*expected), "{head:?}");
     }
 }
@@ -180,10 +179,10 @@ fn limits_are_exact() {
 #[test]
 fn an_oversized_head_blames_the_right_part() {
     let limits = Limits { target_bytes_max: 4, ..Limits::default() };
-    assert_eq!(blame_oversized(b"GET /12345", &limits), TargetTooLong);
-    assert_eq!(blame_oversized(b"GET /12345 HTTP/1.1\r\nA: b", &limits), TargetTooLong);
-    assert_eq!(blame_oversized(b"GET / HTTP/1.1\r\nA: /12345678 x", &limits), HeadTooLarge);
-    assert_eq!(blame_oversized(b"GETTTTTTTTTTTT", &limits), HeadTooLarge);
+    assert_eq!(oversized_error(b"GET /12345", &limits), TargetTooLong);
+    assert_eq!(oversized_error(b"GET /12345 HTTP/1.1\r\nA: b", &limits), TargetTooLong);
+    assert_eq!(oversized_error(b"GET / HTTP/1.1\r\nA: /12345678 x", &limits), HeadTooLarge);
+    assert_eq!(oversized_error(b"GETTTTTTTTTTTT", &limits), HeadTooLarge);
 }
 
 /// The scan gives the same answer however the bytes are cut.
@@ -192,7 +191,7 @@ fn the_end_is_found_at_every_split() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for first in 0..head.len() {
         for second in first..head.len() {
-            let mut scan = EndScan::default();
+            let mut scan = HeadEndFinder::default();
             assert_eq!(scan.find(&head[..first]), Ok(None));
             assert_eq!(scan.find(&head[..second]), Ok(None));
             assert_eq!(scan.find(&[head.as_slice(), b"GET"].concat()), Ok(Some(head.len())));

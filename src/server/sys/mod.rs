@@ -24,7 +24,7 @@ pub(crate) use poll::Poller;
 /// Bytes in a socket's send queue that its peer has not acknowledged.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-pub(crate) fn queued(socket: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
+pub(crate) fn unacked_bytes(socket: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
     use std::os::fd::AsRawFd;
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open, and TIOCOUTQ writes one int to the address given.
@@ -33,7 +33,7 @@ pub(crate) fn queued(socket: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn queued(_: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
+pub(crate) fn unacked_bytes(_: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
     None
 }
 

@@ -1,6 +1,6 @@
 //! The real operating system, as the loop sees it.
 
-use crate::function::lifecycle::Moment;
+use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
 use crate::server::sys::listen::Listener;
 use crate::server::sys::{Poller, signals};
@@ -51,8 +51,8 @@ impl System for Unix {
         }
     }
 
-    fn now(&mut self) -> Moment {
-        Moment { instant: Instant::now(), wall: SystemTime::now() }
+    fn now(&mut self) -> ClockReading {
+        ClockReading { instant: Instant::now(), wall: SystemTime::now() }
     }
 
     fn signals(&mut self) -> Signals {
@@ -87,15 +87,15 @@ impl System for Unix {
         Ok((socket, Peer::Ip(address)))
     }
 
-    fn watch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) -> Result<(), Errno> {
+    fn register(&mut self, socket: &OwnedFd, token: Token, interest: Interest) -> Result<(), Errno> {
         self.poller.add(socket.as_fd(), token, interest)
     }
 
-    fn rewatch(&mut self, socket: &OwnedFd, token: Token, interest: Interest) {
+    fn reregister(&mut self, socket: &OwnedFd, token: Token, interest: Interest) {
         self.poller.change(socket.as_fd(), token, interest);
     }
 
-    fn unwatch(&mut self, socket: &OwnedFd) {
+    fn deregister(&mut self, socket: &OwnedFd) {
         self.poller.forget_before_close(socket.as_fd());
     }
 
@@ -111,22 +111,22 @@ impl System for Unix {
         }
     }
 
-    fn end_writing(&mut self, socket: &OwnedFd) {
+    fn shutdown_write(&mut self, socket: &OwnedFd) {
         // The peer may be gone already; the next read says so.
         let _ = net::shutdown(socket, Shutdown::Write);
     }
 
-    fn spoil(&mut self, socket: &OwnedFd) {
+    fn set_reset_on_close(&mut self, socket: &OwnedFd) {
         let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
     }
 
-    fn send_at_once(&mut self, socket: &OwnedFd) {
+    fn set_nodelay(&mut self, socket: &OwnedFd) {
         // Not possible, and not needed, on Unix sockets.
         let _ = sockopt::set_tcp_nodelay(socket, true);
     }
 
-    fn queued(&mut self, socket: &OwnedFd) -> Option<usize> {
-        super::queued(socket.as_fd())
+    fn unacked_bytes(&mut self, socket: &OwnedFd) -> Option<usize> {
+        super::unacked_bytes(socket.as_fd())
     }
 
     fn print(&mut self, line: &[u8]) {

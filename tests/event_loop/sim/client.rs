@@ -79,7 +79,7 @@ pub(super) struct Client {
     pub(super) reply_ends: Vec<usize>,
     /// The last reply says that the connection closes.
     pub(super) closing: bool,
-    pub(super) turned_away: bool,
+    pub(super) accept_backlogged: bool,
     /// It had brought a request when the stop came.
     pub(super) owed: bool,
     pub(super) accepted_at: Mark,
@@ -141,7 +141,7 @@ impl Default for Client {
             body_seen: 0,
             reply_ends: Vec::new(),
             closing: false,
-            turned_away: false,
+            accept_backlogged: false,
             owed: false,
             accepted_at: mark,
             begun_at: mark,
@@ -159,7 +159,7 @@ impl Default for Client {
 
 impl Client {
     /// Written and not yet taken by the client's kernel.
-    pub(super) fn queued(&self) -> usize {
+    pub(super) fn unacked_bytes(&self) -> usize {
         self.written - self.delivered
     }
 
@@ -211,7 +211,7 @@ impl Client {
         };
         [
             !self.connected,
-            self.queued() > 0 && (self.delivered - self.received < self.rcvbuf || self.gone) && !self.reset,
+            self.unacked_bytes() > 0 && (self.delivered - self.received < self.rcvbuf || self.gone) && !self.reset,
             alive && self.delivered > self.received && self.received < self.manner.deaf_from,
             both_open && !self.fin && self.sent < self.may_send(),
             both_open && (done || (self.seems_closed() && !self.manner.clings)),
@@ -263,7 +263,7 @@ impl Sim {
             }
             1 => {
                 let room = client.rcvbuf - (client.delivered - client.received);
-                client.delivered += portion(&mut self.chance, room.min(client.queued()));
+                client.delivered += portion(&mut self.chance, room.min(client.unacked_bytes()));
                 client.taken_at = turn;
             }
             2 => {

@@ -167,14 +167,14 @@ impl Sim {
 
     /// Its kernel has not taken all of what it was sent, as ours can tell.
     fn is_under_way(&self, index: usize) -> bool {
-        self.tells_queue && self.clients[index].queued() > 0
+        self.tells_queue && self.clients[index].unacked_bytes() > 0
     }
 
     /// Behind the last reply.
     fn closed_in_order(&mut self, index: usize, over: bool, linger_time: Duration) {
         let client = &self.clients[index];
         let last = client.answered.checked_sub(1).and_then(|last| client.asks.get(last));
-        let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.turned_away;
+        let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.accept_backlogged;
         let announced = last.is_some_and(|ask| !ask.keeps && client.read == ask.end && !ask.is_ended_by_close());
         let announced = announced && !refused;
         if !client.server_ended {

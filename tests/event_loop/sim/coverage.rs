@@ -23,7 +23,7 @@ kinds! {
     PreStopAtExit HookRefused HookUnimplemented HookUnauthorised HookFromOutside Thaw ThawWithoutHook
     Event Call Head Continue Http10 AskedToClose KeptHttp10 Chunked Sized Pipelined OverLimit Malformed
     BodyTooLarge Health NotFound WrongMethod NoContent HeadTimeout BodyTimeout StallCut StallSpared LingerTimeout
-    LingerToTheEnd InfiniteWait Crowd MadeRoom NoMemory
+    LingerToTheEnd InfiniteWait Crowd MadeRoom Overloaded
 }
 
 pub(super) struct Seen([u64; Kind::ALL.len()]);

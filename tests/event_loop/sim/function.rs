@@ -133,9 +133,9 @@ fn thaw(function: &mut Function, _: &Context<'_>, thaw: &Thaw) -> crate::Result<
     if sim.chance.one_in(10) { Err(Error::msg("thawing fails")) } else { Ok(()) }
 }
 
-fn observe(function: &mut Function, context: &Context<'_>, _: &Request<'_>, seen: crate::Observed) {
+fn observe(function: &mut Function, context: &Context<'_>, _: &Request<'_>, seen: crate::HookOutcome) {
     let mut sim = function.sim.borrow_mut();
-    sim.observed(number(context), seen.hook, seen.ran);
+    sim.outcome(number(context), seen.hook, seen.ran);
 }
 
 /// The body of a streamed reply.

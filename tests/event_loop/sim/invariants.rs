@@ -83,52 +83,58 @@ struct Facts {
     holds_output: bool,
     timed: bool,
     held: usize,
-    yielding: bool,
+    wants_turn: bool,
 }
 
 /// Everything that must hold whenever the loop goes to wait.
 pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>) {
-    let facts = RefCell::new(Vec::new());
+    let head = RefCell::new(Vec::new());
     let stall_time_max = server.limits.stall_time_max;
-    let tokens = server.slots.pick(|slot| {
-        facts.borrow_mut().push(Facts {
-            index: slot.socket.index,
-            watched: slot.watched,
-            wanted: slot.interest(),
-            mode: slot.mode,
-            idle_input: slot.input.is_idle(),
-            holds_input: !slot.input.wants_buffer(),
-            outbox_empty: slot.outbox.is_empty(),
-            holds_output: !slot.outbox.wants_buffer(),
-            timed: slot.deadline(stall_time_max).is_some(),
-            held: slot.input.held() + slot.outbox.held(),
-            yielding: slot.yielding,
+    let tokens = server.connections.pick(|connection| {
+        head.borrow_mut().push(Facts {
+            index: connection.socket.index,
+            watched: connection.watched,
+            wanted: connection.interest(),
+            mode: connection.mode,
+            idle_input: connection.input.is_idle(),
+            holds_input: !connection.input.wants_buffer(),
+            outbox_empty: connection.response.is_empty(),
+            holds_output: !connection.response.wants_buffer(),
+            timed: connection.deadline(stall_time_max).is_some(),
+            held: connection.input.held() + connection.response.held(),
+            wants_turn: connection.wants_turn,
         });
         true
     });
-    let facts = facts.into_inner();
+    let head = head.into_inner();
     let shared = server.os.sim.clone();
     let mut sim = shared.borrow_mut();
     sim.call_ends();
     let open = sim.clients.iter().filter(|client| client.open).count();
-    if facts.len() != open || server.slots.open() != open || open > sim.limits.connections_max {
-        sim.fail("slots are bounded and none leaks", format!("{} slots, {open} connections", server.slots.open()));
+    if head.len() != open || server.connections.open() != open || open > sim.limits.connections_max {
+        sim.fail(
+            "connections are bounded and none leaks",
+            format!("{} connections, {open} connections", server.connections.open()),
+        );
     }
-    if facts.iter().any(|facts| facts.timed) != server.slots.any_timed() {
-        sim.fail("deadlines are counted", format!("any: {}", server.slots.any_timed()));
+    if head.iter().any(|head| head.timed) != server.connections.any_timed() {
+        sim.fail("deadlines are counted", format!("any: {}", server.connections.any_timed()));
     }
-    for facts in facts.iter().filter(|facts| !facts.holds_input) {
-        sim.clients[facts.index].capacity = 0;
+    for head in head.iter().filter(|head| !head.holds_input) {
+        sim.clients[head.index].capacity = 0;
     }
-    let held: usize = facts.iter().map(|facts| facts.held).sum();
+    let held: usize = head.iter().map(|head| head.held).sum();
     // The call whose reply passes the bound is the last, but hooks are always served. What is read whole grows by
     // doubling.
     let hooks =
         sim.clients.iter().filter(|client| client.open && matches!(client.next_ask(), Some(ask) if ask.is_hook()));
     let replies = 2 * REPLY_BYTES_MAX * (1 + hooks.count());
-    if held != server.slots.held() || held > server.limits.buffered_bytes_allowed() + replies {
-        let each: Vec<_> = facts.iter().map(|facts| (facts.index, facts.held, sim.marker_of(facts.index))).collect();
-        sim.fail("memory is bounded", format!("{held} bytes are held, {} counted: {each:?}", server.slots.held()));
+    if held != server.connections.held() || held > server.limits.buffered_bytes_allowed() + replies {
+        let each: Vec<_> = head.iter().map(|head| (head.index, head.held, sim.marker_of(head.index))).collect();
+        sim.fail(
+            "memory is bounded",
+            format!("{held} bytes are held, {} counted: {each:?}", server.connections.held()),
+        );
     }
     let inputs: usize = sim.clients.iter().map(|client| client.capacity.saturating_sub(SPARE_BYTES_MAX)).sum();
     if inputs > server.limits.buffered_bytes_allowed() {
@@ -139,12 +145,12 @@ pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>
     if !fits || spare.last_body.capacity() > COALESCE_BYTES_MAX || !spare.input.is_empty() || !spare.output.is_empty() {
         sim.fail("memory is bounded", "the spare buffers");
     }
-    for (facts, token) in facts.iter().zip(tokens) {
-        let watched = Some((token, facts.wanted));
-        if sim.clients[facts.index].watched != watched || facts.watched != facts.wanted {
-            sim.fail("interest follows from the state", format!("client {}: {watched:?}", facts.index));
+    for (head, token) in head.iter().zip(tokens) {
+        let watched = Some((token, head.wanted));
+        if sim.clients[head.index].watched != watched || head.watched != head.wanted {
+            sim.fail("interest follows from the state", format!("client {}: {watched:?}", head.index));
         }
-        examine(&mut sim, facts, limit);
+        examine(&mut sim, head, limit);
     }
     sim.check_times();
     if limit.is_none() && sim.listening && !sim.listener_watched && open < sim.limits.connections_max {
@@ -155,26 +161,26 @@ pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>
     }
 }
 
-fn examine(sim: &mut Sim, facts: &Facts, limit: Option<Duration>) {
-    let index = facts.index;
-    let lingers = matches!(facts.mode, Mode::Lingering { .. });
-    if (facts.holds_input && (facts.idle_input || lingers)) || (facts.holds_output && facts.outbox_empty) {
+fn examine(sim: &mut Sim, head: &Facts, limit: Option<Duration>) {
+    let index = head.index;
+    let lingers = matches!(head.mode, Mode::Lingering { .. });
+    if (head.holds_input && (head.idle_input || lingers)) || (head.holds_output && head.outbox_empty) {
         sim.fail("idle connections hold no buffer", format!("client {index}"));
     }
     let client = &sim.clients[index];
-    let rests = facts.wanted == Interest::Read && !lingers;
+    let rests = head.wanted == Interest::Read && !lingers;
     let lacks = client.unanswered() > 0 || !client.reader.is_between();
-    if rests && (lacks || !facts.outbox_empty || facts.yielding) {
+    if rests && (lacks || !head.outbox_empty || head.wants_turn) {
         let details = format!("client {index} waits for {:?}", sim.marker_of(index));
         return sim.fail("after a reply nothing is pending", details);
     }
     let waits = client.next_ask().is_some_and(|ask| ask.waits && client.read == ask.head_end && ask.refused.is_empty());
-    if rests && facts.mode == Mode::Serving && waits && client.next_ask().is_some_and(|ask| !ask.continued) {
+    if rests && head.mode == Mode::Serving && waits && client.next_ask().is_some_and(|ask| !ask.continued) {
         sim.fail("100 Continue once, where it is waited for", format!("client {index} waits for it"));
     }
     let client = &sim.clients[index];
     let in_hand = client.in_hand(&sim.limits).is_some() && !client.closing;
-    if limit.is_none() && (lingers || in_hand || lacks || !facts.outbox_empty || facts.yielding || client.blocked) {
+    if limit.is_none() && (lingers || in_hand || lacks || !head.outbox_empty || head.wants_turn || client.blocked) {
         sim.fail("an endless wait owes nothing", format!("client {index}: in hand {in_hand}, lacks {lacks}"));
     }
 }

@@ -3,7 +3,7 @@
 use super::coverage::Kind;
 use super::requests::REPLY_BYTES_MAX;
 use super::world::{Shared, Sim};
-use crate::function::lifecycle::Moment;
+use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
 use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Signals, System, Token};
 use crate::tuning::{REPLY_HEAD_BYTES_MAX, TURN_TIME_MAX};
@@ -47,7 +47,7 @@ impl Sim {
         for index in 0..self.clients.len() {
             let client = &self.clients[index];
             let Some((token, interest)) = client.watched.filter(|_| client.open) else { continue };
-            let room = client.sndbuf.saturating_sub(client.queued());
+            let room = client.sndbuf.saturating_sub(client.unacked_bytes());
             // Linux reports a socket as writable only once a third of its buffer is free.
             let writable = if self.hysteresis { room * 3 > client.sndbuf } else { room > 0 };
             let broken = client.reset || (client.fin && client.server_ended);
@@ -219,7 +219,7 @@ impl System for Kernel {
         interrupted
     }
 
-    fn now(&mut self) -> Moment {
+    fn now(&mut self) -> ClockReading {
         self.sim.borrow_mut().look()
     }
 
@@ -231,13 +231,13 @@ impl System for Kernel {
         let unexplained = std::mem::take(&mut sim.interrupted) && !any;
         sim.life.signs.sigcont |= continued;
         sim.life.signs.interrupted |= unexplained;
-        let (now, took, looked) = (sim.clocks.monotonic, sim.turn_took, sim.loop_looked.monotonic);
+        let (now, took, polled_once) = (sim.clocks.monotonic, sim.turn_took, sim.loop_looked.monotonic);
         let looks_frozen = continued || unexplained || sim.overslept;
         sim.looks_frozen = looks_frozen;
         let turn = sim.turn;
         let stop_age = sim.stop.as_mut().map(|stop| {
             if !stop.known {
-                (stop.known_at, stop.gap) = (turn, now - looked);
+                (stop.known_at, stop.gap) = (turn, now - polled_once);
             }
             stop.forgiven += if looks_frozen && stop.known { took } else { Duration::ZERO };
             stop.known = true;
@@ -295,7 +295,7 @@ impl System for Kernel {
         Ok((Socket { index, sim: self.sim.clone() }, Peer::Unix))
     }
 
-    fn watch(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
+    fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
         if sim.chance.permille(sim.rates.watch) {
@@ -311,7 +311,7 @@ impl System for Kernel {
         Ok(())
     }
 
-    fn rewatch(&mut self, socket: &Socket, token: Token, interest: Interest) {
+    fn reregister(&mut self, socket: &Socket, token: Token, interest: Interest) {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
         let before = sim.clients[socket.index].watched.replace((token, interest));
@@ -320,7 +320,7 @@ impl System for Kernel {
         }
     }
 
-    fn unwatch(&mut self, socket: &Socket) {
+    fn deregister(&mut self, socket: &Socket) {
         let sim = &mut *self.sim.borrow_mut();
         if sim.clients[socket.index].watched.take().is_none() {
             sim.fail("sockets are used as they are", "unwatched without being watched");
@@ -374,7 +374,7 @@ impl System for Kernel {
             return Err(error);
         }
         let client = &sim.clients[index];
-        let mut room = client.sndbuf.saturating_sub(client.queued());
+        let mut room = client.sndbuf.saturating_sub(client.unacked_bytes());
         if sim.hysteresis && room > 0 {
             // Linux takes what is given as long as there is any room.
             room += OVERSHOOT;
@@ -404,14 +404,14 @@ impl System for Kernel {
         Ok(portion)
     }
 
-    fn end_writing(&mut self, socket: &Socket) {
+    fn shutdown_write(&mut self, socket: &Socket) {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
         sim.end_until_close(socket.index);
         sim.ended(socket.index);
     }
 
-    fn spoil(&mut self, socket: &Socket) {
+    fn set_reset_on_close(&mut self, socket: &Socket) {
         let sim = &mut *self.sim.borrow_mut();
         let tells_queue = sim.tells_queue;
         let client = &mut sim.clients[socket.index];
@@ -421,19 +421,19 @@ impl System for Kernel {
         }
     }
 
-    fn send_at_once(&mut self, _: &Socket) {
+    fn set_nodelay(&mut self, _: &Socket) {
         self.sim.borrow_mut().tick();
     }
 
-    fn queued(&mut self, socket: &Socket) -> Option<usize> {
+    fn unacked_bytes(&mut self, socket: &Socket) -> Option<usize> {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
         let client = &sim.clients[socket.index];
-        let queued = client.queued();
+        let unacked_bytes = client.unacked_bytes();
         if client.taken_at.turn > client.wrote_at.turn {
             sim.seen.count(Kind::StallSpared);
         }
-        sim.tells_queue.then_some(queued)
+        sim.tells_queue.then_some(unacked_bytes)
     }
 
     fn print(&mut self, line: &[u8]) {

@@ -258,7 +258,7 @@ impl Sim {
     }
 
     /// A hook call was decided.
-    pub(super) fn observed(&mut self, number: Option<u64>, hook: Hook, ran: bool) {
+    pub(super) fn outcome(&mut self, number: Option<u64>, hook: Hook, ran: bool) {
         let number = number.unwrap_or(0);
         if self.life.variant == Variant::Bare {
             self.seen.count(Kind::HookUnimplemented);

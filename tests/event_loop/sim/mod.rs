@@ -21,8 +21,8 @@ mod rng;
 mod scenario;
 mod world;
 
-use crate::function::context::Surroundings;
-use crate::function::dispatch::Service;
+use crate::function::context::Env;
+use crate::function::dispatch::Dispatcher;
 use crate::server::event_loop::Loop;
 use coverage::{Kind, Seen};
 use function::{Function, Variant};
@@ -46,8 +46,8 @@ struct Broken {
 fn live_through(seed: u64, traced: bool) -> Result<Seen, Broken> {
     let sim: Shared = Rc::new(RefCell::new(Sim::new(seed, traced)));
     let (limits, app) = (sim.borrow().limits.clone(), sim.borrow().life.variant.app());
-    let surroundings = Surroundings { now: world::surroundings_now, cancelled: world::surroundings_cancelled };
-    let service = Service::new(app, Function { sim: sim.clone() }, surroundings);
+    let env = Env { now: world::env_now, cancelled: world::env_cancelled };
+    let service = Dispatcher::new(app, Function { sim: sim.clone() }, env);
     let kernel = Kernel { sim: sim.clone(), looked_at: false, waits: 0, idle_waits: 0, progress_before: u64::MAX };
     let mut server = Loop::new(kernel, service, limits, true);
     loop {

@@ -122,10 +122,10 @@ impl Sim {
             self.seen.count(if in_head { Kind::HeadTimeout } else { Kind::BodyTimeout });
             (refused, stopping) = (true, true);
         } else if head.status == 503 && head.close && !whole && self.may_lack_memory(index) {
-            self.seen.count(Kind::NoMemory);
+            self.seen.count(Kind::Overloaded);
             refused = true;
         } else if head.status == 503 && head.number.is_none() && self.may_be_dropped(ask) {
-            self.seen.count(Kind::NoMemory);
+            self.seen.count(Kind::Overloaded);
             dropped = true;
         } else if refused {
             if !ask.refused.contains(&head.status) || !begun {
@@ -153,7 +153,7 @@ impl Sim {
         }
         let client = &mut self.clients[index];
         client.closing = head.close;
-        client.turned_away = early || spared;
+        client.accept_backlogged = early || spared;
         client.dropped = dropped;
         client.body_seen = 0;
     }
@@ -221,7 +221,7 @@ impl Sim {
             _ => ask.number,
         };
         let fine = match self.expected(ask) {
-            _ if client.turned_away || client.dropped || !ask.refused.is_empty() => true,
+            _ if client.accept_backlogged || client.dropped || !ask.refused.is_empty() => true,
             Expected::Text(_, text) => text.get(from..from + data.len()) == Some(data),
             Expected::Refusal(_) => true,
             Expected::Content(_, bytes) => {
@@ -243,7 +243,7 @@ impl Sim {
             _ => None,
         });
         let short = stream.is_some_and(|(bytes, end)| client.body_seen != bytes || end != StreamEnd::Whole)
-            && !client.turned_away
+            && !client.accept_backlogged
             && !client.dropped
             && client.next_ask().is_some_and(|ask| ask.refused.is_empty());
         client.answered += 1;

@@ -6,7 +6,7 @@ use super::function::Variant;
 use super::lifecycle_check::Life;
 use super::requests::Ask;
 use super::rng::Rng;
-use crate::function::lifecycle::Moment;
+use crate::function::lifecycle::ClockReading;
 use crate::limits::Limits;
 use crate::tuning::TURN_TIME_MAX;
 use std::cell::{Cell, RefCell};
@@ -134,13 +134,13 @@ thread_local! {
     static STOPPED: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(super) fn surroundings_now() -> Moment {
+pub(super) fn env_now() -> ClockReading {
     let clocks = NOW.get();
     LOOKS.set((LOOKS.get().1, clocks));
     moment(clocks)
 }
 
-pub(super) fn surroundings_cancelled() -> bool {
+pub(super) fn env_cancelled() -> bool {
     STOPPED.get()
 }
 
@@ -150,10 +150,13 @@ pub(super) fn looks() -> (Clocks, Clocks) {
 }
 
 /// An instant can only be had from the real clock; everything is told from its difference to this one.
-fn moment(clocks: Clocks) -> Moment {
+fn moment(clocks: Clocks) -> ClockReading {
     static BASE: OnceLock<Instant> = OnceLock::new();
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    Moment { instant: *BASE.get_or_init(Instant::now) + clocks.monotonic, wall: wall + clocks.monotonic + clocks.ahead }
+    ClockReading {
+        instant: *BASE.get_or_init(Instant::now) + clocks.monotonic,
+        wall: wall + clocks.monotonic + clocks.ahead,
+    }
 }
 
 impl Sim {
@@ -352,7 +355,7 @@ impl Sim {
     }
 
     /// The loop looks at the clocks; the first time after a wait it is this turn's time.
-    pub(super) fn look(&mut self) -> Moment {
+    pub(super) fn look(&mut self) -> ClockReading {
         self.tick();
         if self.looks_frozen
             && self.waiting.is_none()
