@@ -108,7 +108,7 @@ impl Config {
                 if !value.starts_with('/') || value.contains(['?', '#', ' ']) {
                     return Err(StartError::quoting(value, "is not a path"));
                 }
-                if crate::function::app::RESERVED_PATHS.contains(&value) {
+                if crate::function::path::check(value).is_err() {
                     return Err(StartError::quoting(value, "is a path of the platform's own calls"));
                 }
                 self.health_path = Some(value.to_owned());

@@ -7,7 +7,7 @@
 use crate::function::app::{App, HookOutcome, Route};
 use crate::function::callback::Result;
 use crate::function::context::Context;
-use crate::function::lifecycle::{ClockReading, Hook, Thaw};
+use crate::function::lifecycle::{ClockReading, Thaw};
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Request, WITHHELD};
 use crate::json::Json;
@@ -39,7 +39,7 @@ fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<
         inspector.hook_calls.pop_front();
     }
     let entry = Json::object()
-        .text("hook", hook_name(outcome.hook))
+        .text("hook", outcome.hook.name())
         .raw("ran", outcome.ran)
         .raw("failed", outcome.failed)
         .raw("atMs", unix_ms(context.received()))
@@ -126,14 +126,6 @@ fn thaw(thaw: &Thaw) -> String {
         .raw("oversleptMs", maybe_ms(evidence.overslept))
         .raw("interrupted", evidence.interrupted);
     Json::object().raw("evidence", signs.end()).raw("gapMs", ms(thaw.gap)).end()
-}
-
-fn hook_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Initialize => "initialize",
-        Hook::PreFreeze => "pre-freeze",
-        Hook::PreStop => "pre-stop",
-    }
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -3,36 +3,20 @@
 //! No HTTP and no hooks: the invoke callback runs once. What it may ask of its [`Context`](crate::Context) is
 //! filled from the environment, which carries some of what the headers carry otherwise.
 
-use crate::function::app::{App, INVOKE_PATH};
+use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
 use crate::function::request::{Headers, Peer, Request};
+use crate::platform::headers::CONTROL_PATH;
+use crate::platform::hooks::{INVOKE_METHOD, INVOKE_PATH};
+use crate::platform::variables::HEADERS;
 use crate::server::sys::signals;
 use crate::server::{PROCESS_ENV, eprint_line, flush_output, print};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-/// Holds the event, and says that there is no server to be.
-pub(crate) const EVENT_VARIABLE: &str = "FC_CUSTOM_CONTAINER_EVENT";
-
 /// 128 + SIGTERM, as a shell would report it: the client has cancelled the request (C-JOB-3).
 const CANCELLED: u8 = 143;
-
-/// Which header each variable stands for.
-const HEADERS: [(&str, &str); 12] = [
-    ("x-fc-request-id", "FC_REQUEST_ID"),
-    ("x-fc-access-key-id", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
-    ("x-fc-access-key-secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-    ("x-fc-security-token", "ALIBABA_CLOUD_SECURITY_TOKEN"),
-    ("x-fc-function-name", "FC_FUNCTION_NAME"),
-    ("x-fc-function-handler", "FC_FUNCTION_HANDLER"),
-    ("x-fc-function-memory", "FC_FUNCTION_MEMORY_SIZE"),
-    ("x-fc-region", "FC_REGION"),
-    ("x-fc-account-id", "FC_ACCOUNT_ID"),
-    ("x-fc-qualifier", "FC_QUALIFIER"),
-    ("x-fc-service-name", "FC_SERVICE_NAME"),
-    ("x-fc-control-path", ""),
-];
 
 /// Runs the invoke callback on the event; its reply's body goes to standard output, a failure's JSON to standard error.
 pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCode {
@@ -41,14 +25,15 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
         log::warn!("cannot take signals over: {error}");
     }
     let values = HEADERS.map(|(_, variable)| std::env::var_os(variable).map(OsString::into_vec).unwrap_or_default());
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS.len()];
-    for ((header, (name, variable)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
-        let value: &[u8] = if variable.is_empty() { INVOKE_PATH.as_bytes() } else { value };
+    // The control path stands behind the headers that come from variables.
+    let control_path = httparse::Header { name: CONTROL_PATH, value: INVOKE_PATH.as_bytes() };
+    let mut headers = [control_path; HEADERS.len() + 1];
+    for ((header, (name, _)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
         *header = httparse::Header { name, value };
     }
     let event = event.into_vec();
     let request = Request {
-        method: "POST",
+        method: INVOKE_METHOD,
         path_and_query: INVOKE_PATH,
         headers: Headers(&headers),
         body: &event,

@@ -117,6 +117,7 @@ mod logging;
 #[doc(hidden)]
 #[path = "../tests/models/mod.rs"]
 pub mod models;
+mod platform;
 mod run;
 mod server;
 mod start_error;
@@ -129,10 +130,11 @@ pub use function::app::{App, HookOutcome, ObserveFn, Route};
 pub use function::callback::{CallFn, HookFn, Result, ThawFn};
 pub use function::context::{Context, Credentials, Secret};
 pub use function::error::Error;
-pub use function::lifecycle::{ClockReading, Counts, Evidence, Hook, Lifecycle, Phase, Thaw};
+pub use function::lifecycle::{ClockReading, Counts, Evidence, Lifecycle, Phase, Thaw};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
 pub use limits::{LimitError, Limits};
+pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;
 pub use start_error::StartError;

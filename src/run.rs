@@ -3,6 +3,7 @@
 use crate::config::{Config, Listen};
 use crate::function::app::App;
 use crate::logging::init_logging;
+use crate::platform::{markers, variables};
 use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
     // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
     // come and go during the start cheap: without it each is two system calls and two page faults.
     let _anchor = std::hint::black_box(Box::new(0_u8));
-    if let Some(event) = std::env::var_os(job::EVENT_VARIABLE) {
+    if let Some(event) = std::env::var_os(variables::EVENT) {
         init_logging();
         return job::run(app, state, event);
     }
@@ -50,9 +51,8 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
 /// Says that calls are waited for, to whoever reads the log.
 pub(crate) fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
-    if std::env::var_os("FC_FUNCTION_NAME").is_some_and(|name| !name.is_empty()) {
-        // The platform's mark of a cold start's end (C-LOG-4).
-        lines.push_str("FunctionCompute fc-hooks runtime inited.\n");
+    if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
+        lines.push_str(markers::RUNTIME_INITED);
     }
     // Serving does not depend on somebody reading this.
     let _ = server::print(lines.as_bytes());

@@ -5,8 +5,10 @@
 
 use crate::function::callback::{CallFn, HookFn, ThawFn};
 use crate::function::context::Context;
-use crate::function::lifecycle::Hook;
+use crate::function::path::{self, PathError, same};
+use crate::function::per_hook::PerHook;
 use crate::function::request::Request;
+use crate::platform::hooks::Hook;
 
 /// A function: its hooks, its routes and its options, for a state `S` that every callback gets.
 ///
@@ -34,7 +36,7 @@ use crate::function::request::Request;
 /// ```
 pub struct App<S: 'static> {
     routes: &'static [Route<S>],
-    hooks: [Option<HookFn<S>>; 3],
+    hooks: PerHook<Option<HookFn<S>>>,
     pub(crate) on_thaw: Option<ThawFn<S>>,
     pub(crate) invoke: Option<CallFn<S>>,
     fallback: Option<CallFn<S>>,
@@ -166,7 +168,7 @@ impl<S> App<S> {
     pub const fn new(routes: &'static [Route<S>]) -> App<S> {
         let mut app = App {
             routes,
-            hooks: [None; 3],
+            hooks: PerHook::none(),
             on_thaw: None,
             invoke: None,
             fallback: None,
@@ -178,8 +180,9 @@ impl<S> App<S> {
         while index < routes.len() {
             match &routes[index].0 {
                 Kind::Hook(hook, callback) => {
-                    assert!(app.hooks[*hook as usize].is_none(), "fc-hooks: the table has the same hook twice");
-                    app.hooks[*hook as usize] = Some(*callback);
+                    let place = app.hooks.get_mut(*hook);
+                    assert!(place.is_none(), "fc-hooks: the table has the same hook twice");
+                    *place = Some(*callback);
                 }
                 Kind::OnThaw(callback) => {
                     assert!(app.on_thaw.is_none(), "fc-hooks: the table has on_thaw twice");
@@ -214,16 +217,28 @@ impl<S> App<S> {
     /// # Panics
     /// At compile time in a `static`: a malformed path, a hook's own path, a path that a route already serves.
     pub const fn health_path(mut self, path: &'static str) -> App<S> {
-        check_path(path);
-        let mut index = 0;
-        while index < self.routes.len() {
-            if let Kind::Exact(_, known, _) = &self.routes[index].0 {
-                assert!(!same(known, path), "fc-hooks: a route has the health check's path");
-            }
-            index += 1;
+        if let Err(error) = self.check_health_path(path) {
+            error.panic();
         }
         self.health_path = Some(path);
         self
+    }
+
+    /// Whether the health check can have this path beside the routes of the table.
+    pub(crate) const fn check_health_path(&self, path: &str) -> Result<(), PathError> {
+        if let Err(error) = path::check(path) {
+            return Err(error);
+        }
+        let mut index = 0;
+        while index < self.routes.len() {
+            if let Kind::Exact(_, known, _) = &self.routes[index].0
+                && same(known, path)
+            {
+                return Err(PathError::Route);
+            }
+            index += 1;
+        }
+        Ok(())
     }
 
     /// Refuses hooks that come without `x-fc-control-path`. The platform's documentation shows the header on
@@ -240,7 +255,7 @@ impl<S> App<S> {
     }
 
     pub(crate) fn hook(&self, hook: Hook) -> Option<HookFn<S>> {
-        self.hooks[hook as usize]
+        *self.hooks.get(hook)
     }
 
     /// Exact routes first, then the longest prefix, then the fallback.
@@ -293,30 +308,10 @@ impl<S> App<S> {
     }
 }
 
-/// The paths that belong to the platform's own calls.
-pub(crate) const INITIALIZE_PATH: &str = "/initialize";
-pub(crate) const PRE_FREEZE_PATH: &str = "/pre-freeze";
-pub(crate) const PRE_STOP_PATH: &str = "/pre-stop";
-pub(crate) const INVOKE_PATH: &str = "/invoke";
-pub(crate) const RESERVED_PATHS: [&str; 4] = [INITIALIZE_PATH, PRE_FREEZE_PATH, PRE_STOP_PATH, INVOKE_PATH];
-
 const fn check_path(path: &str) {
-    assert!(!path.is_empty(), "fc-hooks: a route's path is empty");
-    let bytes = path.as_bytes();
-    assert!(bytes[0] == b'/', "fc-hooks: a route's path does not begin with '/'");
-    let mut index = 0;
-    while index < bytes.len() {
-        assert!(
-            bytes[index] > b' ' && bytes[index] < 0x7f && bytes[index] != b'?' && bytes[index] != b'#',
-            "fc-hooks: a route's path holds a character that no request path holds"
-        );
-        index += 1;
+    if let Err(error) = path::check(path) {
+        error.panic();
     }
-    assert!(
-        !same(path, INITIALIZE_PATH) && !same(path, PRE_FREEZE_PATH) && !same(path, PRE_STOP_PATH),
-        "fc-hooks: a route on a hook's own path; use Route::initialize, Route::pre_freeze or Route::pre_stop"
-    );
-    assert!(!same(path, INVOKE_PATH), "fc-hooks: a route on the path of events; use Route::invoke");
 }
 
 const fn check_method(method: &str) {
@@ -324,7 +319,10 @@ const fn check_method(method: &str) {
     let mut index = 0;
     while index < bytes.len() {
         let byte = bytes[index];
-        assert!(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_', "fc-hooks: a route's method is no token");
+        assert!(
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_',
+            "fc-hooks: invalid HTTP method; it can hold letters, digits, '-' and '_'"
+        );
         index += 1;
     }
 }
@@ -335,31 +333,15 @@ const fn check_unique<S>(routes: &[Route<S>], index: usize) {
         match (&routes[earlier].0, &routes[index].0) {
             (Kind::Exact(method_a, path_a, _), Kind::Exact(method_b, path_b, _)) => assert!(
                 !(same(path_a, path_b) && (method_a.is_empty() || method_b.is_empty() || same(method_a, method_b))),
-                "fc-hooks: two routes for the same method and path"
+                "fc-hooks: two routes have the same method and path"
             ),
             (Kind::Prefix(path_a, _), Kind::Prefix(path_b, _)) => {
-                assert!(!same(path_a, path_b), "fc-hooks: two routes for the same prefix");
+                assert!(!same(path_a, path_b), "fc-hooks: two routes have the same prefix");
             }
             _ => {}
         }
         earlier += 1;
     }
-}
-
-/// `==` for text, which is not `const` yet.
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < a.len() {
-        if a[index] != b[index] {
-            return false;
-        }
-        index += 1;
-    }
-    true
 }
 
 #[cfg(test)]

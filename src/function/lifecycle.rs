@@ -1,6 +1,6 @@
 //! What an instance lives through, as a state machine: phases, what may happen in each, and freezes.
 //!
-//! All transitions are in [`NEXT`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are
+//! All transitions are in [`next`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are
 //! handed in. Must not know HTTP, the table of routes, or what callbacks do.
 //!
 //! The tricky part is the freeze. It is never announced on FC 3.0 (C-FRZ-2), never followed by a call on thaw
@@ -9,6 +9,7 @@
 //! callback; a thaw missed costs a dead connection. An idle gap alone is no evidence: waiting looks the same from
 //! inside.
 
+pub(crate) use crate::platform::hooks::Hook;
 use crate::tuning::CLOCK_JUMP_MIN;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,52 +66,42 @@ impl fmt::Display for Phase {
 /// What moves an instance from one phase to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    InitializeBegins,
-    InitializeSucceeds,
-    InitializeFails,
     CallBegins,
-    FreezeBegins,
-    FreezeEnds,
     Thaws,
-    StopBegins,
-    StopEnds,
+    HookBegins(Hook),
+    HookSucceeds(Hook),
+    HookFails(Hook),
 }
 
-/// Every transition there is. What is not listed cannot happen: one thread runs one callback at a time, so nothing
-/// arrives while a hook is running, and [`Lifecycle::admit`] lets nothing else through.
-const NEXT: [(Phase, Event, Phase); 17] = {
+/// Every transition there is. One thread runs one callback at a time, so no event but the hook's own end arrives while a
+/// hook is running.
+const fn next(phase: Phase, event: Event) -> Option<Phase> {
     use Event::*;
+    use Hook::*;
     use Phase::*;
-    [
-        (Created, InitializeBegins, Initializing),
-        (Created, CallBegins, Ready), // a function without an initializer
-        (Created, FreezeBegins, Freezing),
-        (Created, Thaws, Created), // frozen before the first call (C-INIT-4)
-        (Created, StopBegins, Stopping),
-        (Initializing, InitializeSucceeds, Ready),
-        (Initializing, InitializeFails, Created), // it will be called again, or not (C-INIT-2)
-        (Ready, InitializeBegins, Initializing),  // calls came first; or a retry after a failure
-        (Ready, CallBegins, Ready),
-        (Ready, FreezeBegins, Freezing),
-        (Ready, Thaws, Ready), // frozen without a pre-freeze call (C-FRZ-2)
-        (Ready, StopBegins, Stopping),
-        (Freezing, FreezeEnds, Frozen), // whatever the hook returned (C-FRZ-4)
-        (Frozen, Thaws, Ready),         // and only then whatever thawed it
-        (Stopping, StopEnds, Stopped),  // whatever the hook returned (C-FRZ-4)
-        (Stopped, CallBegins, Stopped),
-        (Stopped, Thaws, Stopped),
-    ]
-};
+    Some(match (phase, event) {
+        (Created, CallBegins) => Ready, // a function without an initializer
+        (Ready, CallBegins) => Ready,
+        (Stopped, CallBegins) => Stopped,
 
-/// The hooks that the platform calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// `POST /initialize`
-    Initialize,
-    /// `GET /pre-freeze`
-    PreFreeze,
-    /// `GET /pre-stop`
-    PreStop,
+        (Created, HookBegins(Initialize)) => Initializing,
+        (Ready, HookBegins(Initialize)) => Initializing, // calls came first, or an earlier attempt failed
+        (Initializing, HookSucceeds(Initialize)) => Ready,
+        (Initializing, HookFails(Initialize)) => Created, // the platform may call it again or not (C-INIT-2)
+
+        (Created | Ready, HookBegins(PreFreeze)) => Freezing,
+        (Freezing, HookSucceeds(PreFreeze) | HookFails(PreFreeze)) => Frozen, // a failure prevents nothing (C-FRZ-4)
+
+        (Created | Ready, HookBegins(PreStop)) => Stopping,
+        (Stopping, HookSucceeds(PreStop) | HookFails(PreStop)) => Stopped, // a failure prevents nothing (C-FRZ-4)
+
+        (Created, Thaws) => Created, // frozen before the first call (C-INIT-4)
+        (Ready, Thaws) => Ready,     // frozen without a pre-freeze call (C-FRZ-2)
+        (Frozen, Thaws) => Ready,    // the request that ended the freeze comes after this
+        (Stopped, Thaws) => Stopped,
+
+        _ => return None,
+    })
 }
 
 /// What to do with a hook call.
@@ -253,19 +244,20 @@ impl Lifecycle {
         known.overslept = known.overslept.max(seen.overslept);
     }
 
-    /// Whether, and how, a hook call is served now.
+    /// Whether and how a hook call is served now.
     pub(crate) fn admit(&self, hook: Hook) -> Admission {
-        use Admission::*;
-        use Phase::*;
-        match (self.phase, hook) {
-            (Created | Ready, Hook::Initialize) if self.counts.initialized == 0 => Run,
-            (Created | Ready | Stopped, Hook::Initialize) if self.counts.initialized > 0 => Replay,
-            (Created | Ready, Hook::PreFreeze | Hook::PreStop) => Run,
-            (Frozen, Hook::PreFreeze) => Replay,
-            (Stopped, Hook::PreStop) => Replay,
-            (Stopped, _) => Refuse,
-            // Inside a hook nothing else runs, and what is not pre-freeze thaws first.
-            (Initializing | Freezing | Frozen | Stopping, _) | (_, Hook::Initialize) => Refuse,
+        // An initializer that succeeded is done for good, the other hooks as long as their phase lasts.
+        let is_done = match hook {
+            Hook::Initialize => self.counts.initialized > 0 && matches!(self.phase, Phase::Ready | Phase::Stopped),
+            Hook::PreFreeze => self.phase == Phase::Frozen,
+            Hook::PreStop => self.phase == Phase::Stopped,
+        };
+        if is_done {
+            Admission::Replay
+        } else if next(self.phase, Event::HookBegins(hook)).is_some() {
+            Admission::Run
+        } else {
+            Admission::Refuse
         }
     }
 
@@ -287,18 +279,17 @@ impl Lifecycle {
         Some(thaw)
     }
 
-    /// Moves along [`NEXT`].
+    /// Moves along a transition of [`next`].
     pub(crate) fn apply(&mut self, event: Event) {
-        let Some(next) = next(self.phase, event) else {
-            unreachable!("admit lets nothing through that the table does not know")
-        };
+        let Some(next) = next(self.phase, event) else { unreachable!("an event that has no transition") };
         self.phase = next;
         match event {
             Event::CallBegins => self.counts.calls += 1,
-            Event::InitializeSucceeds => self.counts.initialized += 1,
-            Event::InitializeFails => self.counts.initialize_failed += 1,
-            Event::FreezeEnds => self.counts.frozen += 1,
-            _ => {}
+            Event::HookSucceeds(Hook::Initialize) => self.counts.initialized += 1,
+            Event::HookFails(Hook::Initialize) => self.counts.initialize_failed += 1,
+            Event::HookSucceeds(Hook::PreFreeze) | Event::HookFails(Hook::PreFreeze) => self.counts.frozen += 1,
+            Event::HookSucceeds(Hook::PreStop) | Event::HookFails(Hook::PreStop) => {}
+            Event::HookBegins(_) | Event::Thaws => {}
         }
     }
 
@@ -310,10 +301,6 @@ impl Lifecycle {
     pub(crate) fn mark_idle(&mut self, now: ClockReading) {
         self.last_active = now;
     }
-}
-
-fn next(phase: Phase, event: Event) -> Option<Phase> {
-    NEXT.iter().find(|(from, on, _)| (*from, *on) == (phase, event)).map(|(.., to)| *to)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Log markers on standard output: the lines by which the platform's console cuts logs into calls (C-LOG-1, C-LOG-2).
 
 use crate::function::dispatch::{CallLog, LogMarker};
+use crate::platform::markers;
 
 /// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
 const LINE_BYTES_USUAL: usize = 80;
@@ -44,7 +45,7 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
         line.clear();
         // One allocation, not one for every doubling.
         line.reserve(LINE_BYTES_USUAL);
-        for part in ["FC ", marker.word(), edge, " RequestId: ", request_id, tail, "\n"] {
+        for part in [markers::PREFIX, marker.word(), edge, markers::REQUEST_ID, request_id, tail, "\n"] {
             line.extend_from_slice(part.as_bytes());
         }
         self.output.print(line);
@@ -53,11 +54,11 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
 
 impl<O: Output> CallLog for MarkerWriter<'_, O> {
     fn start(&mut self, marker: LogMarker, request_id: &str) {
-        self.print(marker, " Start", request_id, "");
+        self.print(marker, markers::START, request_id, "");
     }
 
     fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
         self.output.flush_output();
-        self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
+        self.print(marker, markers::END, request_id, if failed { markers::ERROR_TAIL } else { "" });
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::function::error::Error;
 use crate::json::Json;
+use crate::platform::errors;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,9 +19,13 @@ pub(crate) struct Failure {
 impl Failure {
     /// `{"errorMessage":…,"errorType":…}` (C-INV-5).
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let json = Json::object().text("errorMessage", &self.message).text("errorType", &self.error_type);
-        json.end().into_bytes()
+        error_json(&self.message, &self.error_type)
     }
+}
+
+/// The description of an error as its caller reads it: `{"errorMessage":…,"errorType":…}` (C-INV-5).
+pub(crate) fn error_json(message: &str, error_type: &str) -> Vec<u8> {
+    Json::object().text(errors::MESSAGE, message).text(errors::TYPE, error_type).end().into_bytes()
 }
 
 /// Runs a callback. Its error is rendered under the same protection: an author's `Display` can panic like anything

@@ -5,6 +5,7 @@
 
 use crate::function::panic::drop_catching_panic;
 use crate::http1::is_token_byte;
+use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::borrow::Cow;
 use std::fmt;
@@ -344,7 +345,7 @@ impl std::error::Error for ReplyError {}
 fn is_owned_by_server(name: &str) -> bool {
     const OWNED: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];
     OWNED.iter().any(|owned| name.eq_ignore_ascii_case(owned))
-        || name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-fc-"))
+        || name.get(..headers::PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(headers::PREFIX))
 }
 
 #[cfg(test)]

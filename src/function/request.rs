@@ -1,5 +1,6 @@
 //! A request as callbacks see it: borrowed from the bytes it came in, nothing copied.
 
+use crate::platform::headers;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ impl<'a> Request<'a> {
     /// The request id as log lines show it: up to the first character that is not plain to see, because what follows
     /// could pass for another part of the line (C-LOG-1), and of bounded length.
     pub(crate) fn logged_id(&self) -> &'a str {
-        let id = self.headers.get("x-fc-request-id").unwrap_or_default();
+        let id = self.headers.get(headers::REQUEST_ID).unwrap_or_default();
         let most = id.len().min(LOGGED_ID_BYTES_MAX);
         let shown = id.as_bytes()[..most].iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(most);
         if shown == 0 { NO_ID } else { &id[..shown] }
@@ -109,16 +110,8 @@ impl<'a> Headers<'a> {
     /// Whether a header of this name holds a secret: credentials of the function (C-LOG-5), the tracing endpoint, and
     /// what a client authenticates with.
     pub fn is_secret(name: &str) -> bool {
-        const SECRET: [&str; 7] = [
-            "x-fc-access-key-id",
-            "x-fc-access-key-secret",
-            "x-fc-security-token",
-            "x-fc-tracing-jaeger-endpoint",
-            "authorization",
-            "proxy-authorization",
-            "cookie",
-        ];
-        SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+        const OF_CLIENTS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+        headers::SECRET.iter().chain(&OF_CLIENTS).any(|secret| name.eq_ignore_ascii_case(secret))
     }
 }
 
