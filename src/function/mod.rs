@@ -15,3 +15,4 @@ pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod response_writer;
+pub(crate) mod caller_clock;

@@ -1,0 +1,43 @@
+//! The time in a request id.
+
+use std::time::Duration;
+
+/// When the platform made this id, since 1970: FC 3.0 writes `1-<hex seconds>-<hex>-<hex>` (HDR, C-FRZ-10). A UUID
+/// carries no time.
+pub(crate) fn unix_time(id: &str) -> Option<Duration> {
+    let seconds = id.strip_prefix("1-")?.as_bytes();
+    // Eight digits last until the year 2106, and more digits are some other number.
+    if seconds.get(SECONDS_DIGITS) != Some(&b'-') {
+        return None;
+    }
+    let digits = &seconds[..SECONDS_DIGITS];
+    let value = digits.iter().try_fold(0, |value: u64, digit| {
+        Some(value << 4 | u64::from((*digit as char).to_digit(16)?))
+    })?;
+    Some(Duration::from_secs(value))
+}
+
+const SECONDS_DIGITS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_form_of_fc_3_carries_a_time() {
+        let cases = [
+            ("1-6560b2f1-1234abcd-0123456789ab", Some(0x6560_b2f1)),
+            ("1-6560B2F1-1234ABCD-0123456789ab", Some(0x6560_b2f1)),
+            ("8be20777-90fa-46a2-aa93-5bb58bde697d", None),
+            ("1-6560b2f", None),
+            ("1-6560b2f1", None),
+            ("1-06560b2f1-1234abcd", None),
+            ("1-+560b2f1-1234abcd", None),
+            ("2-6560b2f1-1234abcd", None),
+            ("", None),
+        ];
+        for (id, seconds) in cases {
+            assert_eq!(unix_time(id), seconds.map(Duration::from_secs), "{id}");
+        }
+    }
+}
