@@ -125,7 +125,7 @@ mod start_error;
 pub mod tiny_http;
 mod tuning;
 
-pub use config::{Config, Listen};
+pub use config::{Config, Listen, Setting};
 pub use function::app::{App, HookOutcome, ObserveFn, Route};
 pub use function::callback::{CallFn, HookFn, Result, ThawFn};
 pub use function::context::{Context, Credentials, Secret};
@@ -133,7 +133,7 @@ pub use function::error::Error;
 pub use function::lifecycle::{ClockReading, Counts, Evidence, Lifecycle, Phase, Thaw};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
-pub use limits::{LimitError, Limits};
+pub use limits::{Limit, LimitError, Limits};
 pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;

@@ -39,6 +39,9 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
 /// Serves with this configuration, whatever the environment says; exit codes as [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     init_logging();
+    if let Err(error) = check(app, &config) {
+        return fail(&error, MISUSED);
+    }
     let server = match Server::bind(config) {
         Ok(server) => server,
         Err(error) => return fail(&error, FAILED),
@@ -48,18 +51,24 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says that calls are waited for, to whoever reads the log.
+/// Whether this configuration fits this table.
+pub(crate) fn check<S>(app: &App<S>, config: &Config) -> Result<(), StartError> {
+    let Some(path) = &config.health_path else { return Ok(()) };
+    app.check_health_path(path).map_err(|error| StartError::invalid(path, &error))
+}
+
+/// Says in the log that the server waits for calls.
 pub(crate) fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
         lines.push_str(markers::RUNTIME_INITED);
     }
-    // Serving does not depend on somebody reading this.
+    // The server works the same if nobody can read this.
     let _ = server::print(lines.as_bytes());
 }
 
 pub(crate) const FAILED: u8 = 1;
-const MISUSED: u8 = 2;
+pub(crate) const MISUSED: u8 = 2;
 
 pub(crate) fn fail(error: &StartError, code: u8) -> ExitCode {
     server::eprint_line(format_args!("fc-hooks: {error}"));

@@ -1,5 +1,6 @@
 //! Why the process cannot do what it was started for: verb, object, cause.
 
+use crate::limits::LimitError;
 use std::fmt;
 use std::io;
 
@@ -13,12 +14,23 @@ impl StartError {
         StartError { message: message.into() }
     }
 
-    /// `'<value>' <what is wrong with it>`.
-    pub(crate) fn quoting(value: &str, wrong: &str) -> StartError {
-        StartError { message: format!("'{value}' {wrong}") }
+    /// `expected <form>, not '<value>'`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn expected(form: &str, value: &str) -> StartError {
+        StartError { message: format!("expected {form}, not '{value}'") }
+    }
+
+    /// `'<value>': <cause>`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn invalid(value: &str, cause: &dyn fmt::Display) -> StartError {
+        StartError { message: format!("'{value}': {cause}") }
     }
 
     /// `<name>: <cause>`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn about(name: &str, cause: &dyn fmt::Display) -> StartError {
         StartError { message: format!("{name}: {cause}") }
     }
@@ -26,6 +38,14 @@ impl StartError {
     /// `cannot <action>: <cause>`.
     pub(crate) fn io(action: impl fmt::Display, cause: &io::Error) -> StartError {
         StartError { message: format!("cannot {action}: {}", Cause(cause)) }
+    }
+}
+
+impl From<LimitError> for StartError {
+    #[cold]
+    #[inline(never)]
+    fn from(error: LimitError) -> StartError {
+        StartError { message: error.to_string() }
     }
 }
 

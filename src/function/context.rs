@@ -119,6 +119,7 @@ impl<'a> Context<'a> {
         self.header(name)?.parse().ok()
     }
 
+    #[inline(never)]
     fn seconds(&self, name: &str) -> Option<Duration> {
         self.number(name).map(|seconds| Duration::from_secs(seconds.into()))
     }
