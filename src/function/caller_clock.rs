@@ -26,9 +26,46 @@ const FIRST_LEAD_MAX_MS: i64 = 1_000;
 /// How long the request that ends a pause may have waited for the machine.
 const RESUME_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How a header tells the time of its caller, for [`App::caller_clock`](crate::App::caller_clock).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeFormat {
+    /// Seconds since 1970 as a decimal number, with or without a fraction: `1800000000.123`, as nginx writes `$msec`.
+    UnixSeconds,
+    /// Milliseconds since 1970 as a decimal number: `1800000000123`.
+    UnixMillis,
+}
+
+impl TimeFormat {
+    /// None if the value has another form. `t=` before the number is skipped.
+    pub(crate) fn parse(self, value: &str) -> Option<CallerTime> {
+        let number = value.trim().strip_prefix("t=").unwrap_or(value.trim());
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
+            return None;
+        }
+        let whole: u64 = whole.parse().ok()?;
+        match self {
+            TimeFormat::UnixMillis => Some(CallerTime(whole)),
+            TimeFormat::UnixSeconds => {
+                let digits = fraction.bytes().chain([b'0'; 3]).take(3);
+                let millis = digits.fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
+                Some(CallerTime(whole.checked_mul(1000)?.checked_add(millis)?))
+            }
+        }
+    }
+}
+
 /// A time of the caller, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallerTime(pub(crate) u64);
+
+impl From<Duration> for CallerTime {
+    fn from(since_1970: Duration) -> CallerTime {
+        CallerTime(since_1970.as_millis() as u64)
+    }
+}
 
 /// What the leads of all requests so far show.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +150,23 @@ mod tests {
     fn a_clock_that_differs_from_ours_is_no_pause() {
         // The caller's clock is an hour ahead, as it is for an instance without a clock of its own.
         run(&[(100, 3_600_000, None), (1_100, 3_601_000, None), (1_200, 3_606_000, Some(4))]);
+    }
+
+    #[test]
+    fn times_of_headers() {
+        let cases = [
+            (TimeFormat::UnixSeconds, "1800000000.1239", Some(1_800_000_000_123)),
+            (TimeFormat::UnixSeconds, "t=1800000000.5", Some(1_800_000_000_500)),
+            (TimeFormat::UnixSeconds, " 1800000000 ", Some(1_800_000_000_000)),
+            (TimeFormat::UnixSeconds, "18000000000000000000", None),
+            (TimeFormat::UnixMillis, "1800000000123", Some(1_800_000_000_123)),
+            (TimeFormat::UnixMillis, "-1", None),
+            (TimeFormat::UnixMillis, "", None),
+            (TimeFormat::UnixSeconds, "1.2.3", None),
+        ];
+        for (format, value, expected) in cases {
+            assert_eq!(format.parse(value), expected.map(CallerTime), "{format:?} {value}");
+        }
     }
 
     /// A clock slewed by a tenth loses 6 s a minute, and that is no pause.

@@ -8,13 +8,14 @@ use crate::function::call::{Call, classify};
 use crate::function::callback::HookFn;
 use crate::function::context::{Context, Env};
 use crate::function::error::Error;
-use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase};
+use crate::function::caller_clock::CallerTime;
+use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase, Thaw};
 use crate::function::panic::{self, Failure};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
 use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
-use crate::platform::headers;
+use crate::platform::{headers, request_id};
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 
 /// A function with its state, being served.
@@ -84,7 +85,7 @@ impl<S> Dispatcher<S> {
 
     /// Notes evidence of a freeze that the server came across.
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
-        self.lifecycle.record_evidence(evidence);
+        self.lifecycle.freezes().record(&evidence);
     }
 
     /// Whether the process was told to stop.
@@ -109,6 +110,7 @@ impl<S> Dispatcher<S> {
         };
         let request_id = request.logged_id();
         log.start(marker, request_id);
+        self.lifecycle.look(received, self.caller_time(request, request_id), self.env.machine);
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
@@ -151,19 +153,38 @@ impl<S> Dispatcher<S> {
         };
         let marker = LogMarker::Hook(Hook::PreStop);
         log.start(marker, NO_ID);
+        self.lifecycle.look(now, None, self.env.machine);
         self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
         let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
         log.end(marker, NO_ID, answer.failed);
     }
 
-    /// Everything but a repeated pre-freeze call ends a freeze: nothing else is sent to a frozen instance.
+    /// The time of the caller, if the request tells one.
+    fn caller_time(&self, request: &Request<'_>, request_id: &str) -> Option<CallerTime> {
+        match self.app.caller_clock {
+            None => request_id::unix_time(request_id).map(CallerTime::from),
+            Some((header, format)) => format.parse(request.headers.get(header)?),
+        }
+    }
+
+    /// Runs the thaw callback if there was a freeze that this call ends. The platform sends nothing else to a frozen
+    /// instance than a repeated pre-freeze, and only a call or the initializer brings a stopped one back (C-STOP-5).
     fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
-        if matches!(call, Call::Hook(Hook::PreFreeze)) && self.lifecycle.phase() == Phase::Frozen {
+        let leaves_it_as_it_is = match self.lifecycle.phase() {
+            Phase::Frozen => matches!(call, Call::Hook(Hook::PreFreeze)),
+            Phase::Stopped => !matches!(call, Call::Event | Call::Http | Call::Hook(Hook::Initialize)),
+            _ => false,
+        };
+        if leaves_it_as_it_is {
             return;
         }
-        let Some(thaw) = self.lifecycle.thaw(now) else { return };
-        log::info!("thawed after at most {} ms ({}), request {request_id}", thaw.gap.as_millis() as u64, thaw.evidence);
-        let Some(callback) = self.app.on_thaw.filter(|_| self.lifecycle.phase() != Phase::Stopped) else { return };
+        let Some(thaw) = self.lifecycle.thaw() else { return };
+        let Thaw { evidence, confidence, gap, gap_clock, .. } = thaw;
+        let gap_ms = gap.as_millis() as u64;
+        log::info!(
+            "thawed after at most {gap_ms} ms by the {gap_clock} clock ({confidence}: {evidence}), request {request_id}"
+        );
+        let Some(callback) = self.app.on_thaw else { return };
         let context = context(headers, now, None, &self.lifecycle, self.env);
         if let Err(failure) = panic::run(|| callback(&mut self.state, &context, &thaw)) {
             log_failure("on_thaw", &failure, request_id);
@@ -173,7 +194,7 @@ impl<S> Dispatcher<S> {
     fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading) -> Answer {
         if hook == Hook::PreFreeze {
             // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
-            self.lifecycle.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
+            self.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
         self.observe(hook, false, true, request, received, NO_ID);
         let message = format!("{} is not implemented by this function", hook.path());

@@ -3,9 +3,11 @@
 pub(crate) mod app;
 pub(crate) mod call;
 pub(crate) mod callback;
+pub(crate) mod caller_clock;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod error;
+pub(crate) mod freeze;
 pub(crate) mod lifecycle;
 pub(crate) mod marker_log;
 pub(crate) mod panic;
@@ -15,4 +17,3 @@ pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod response_writer;
-pub(crate) mod caller_clock;

@@ -13,7 +13,7 @@ use crate::config::{Config, Listen};
 use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::dispatch::Dispatcher;
-use crate::function::lifecycle::ClockReading;
+use crate::function::lifecycle::{ClockReading, Machine};
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -83,7 +83,11 @@ impl Server {
 }
 
 /// What the process lends to the pure core.
-pub(crate) const PROCESS_ENV: Env = Env { now, cancelled: sys::signals::stop_requested };
+pub(crate) const PROCESS_ENV: Env = Env {
+    now,
+    cancelled: sys::signals::stop_requested,
+    machine: Machine { raw: sys::machine::raw_clock, place: sys::machine::place },
+};
 
 fn now() -> ClockReading {
     ClockReading { instant: Instant::now(), wall: SystemTime::now() }

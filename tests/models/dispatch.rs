@@ -171,7 +171,7 @@ struct World {
 impl World {
     fn new(options: u8) -> World {
         let full = options & 1 == 0;
-        let env = Env { now, cancelled: || false };
+        let env = Env { now, cancelled: || false, machine: Machine::UNKNOWN };
         let script = Shared::default();
         let mut service = Dispatcher::new(if full { &FULL } else { &BARE }, Rc::clone(&script), env);
         service.health_path = Some("/health".to_owned());

@@ -78,7 +78,7 @@ struct Bench {
 
 impl Bench {
     fn new(app: &'static App<Script>) -> Bench {
-        let env = Env { now, cancelled: || false };
+        let env = Env { now, cancelled: || false, machine: Machine::UNKNOWN };
         Bench { service: Dispatcher::new(app, Script::default(), env), lines: Lines::default() }
     }
 
@@ -382,7 +382,7 @@ fn streams() {
         Route::invoke(|_, _, _| Ok(Reply::stream(Cursor::new("whole")))),
         Route::initialize(|_, _| Ok(Reply::stream_sized(Cursor::new("short"), 100))),
     ]);
-    let env = Env { now, cancelled: || false };
+    let env = Env { now, cancelled: || false, machine: Machine::UNKNOWN };
     let mut service = Dispatcher::new(&STREAMS, (), env);
     for (path, expected) in [("/invoke", (200, "whole")), ("/initialize", (404, "unexpected end of file"))] {
         let request =
@@ -406,7 +406,7 @@ fn streams() {
 fn hooks_are_observed() {
     static OBSERVED: App<Vec<HookOutcome>> = App::<Vec<HookOutcome>>::new(&[Route::initialize(|_, _| Ok(().into()))])
         .observe_hooks(|seen, _, _, what| seen.push(what));
-    let mut service = Dispatcher::new(&OBSERVED, Vec::new(), Env { now, cancelled: || false });
+    let mut service = Dispatcher::new(&OBSERVED, Vec::new(), Env { now, cancelled: || false, machine: Machine::UNKNOWN });
     for _ in 0..2 {
         let request = Request {
             method: "POST",

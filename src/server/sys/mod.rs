@@ -8,6 +8,7 @@ pub(crate) mod accepted;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
 pub(crate) mod listen;
+pub(crate) mod machine;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
 #[allow(unsafe_code)]
 mod no_backtrace;
