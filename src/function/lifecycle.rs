@@ -37,7 +37,7 @@ pub enum Phase {
     Frozen,
     /// The pre-stop hook is running.
     Stopping,
-    /// The pre-stop hook was answered. The instance still serves calls, because the platform decides whether they come.
+    /// The pre-stop hook was answered. The instance still serves calls if the platform sends any.
     Stopped,
 }
 
