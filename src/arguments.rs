@@ -8,8 +8,8 @@ use lexopt::prelude::*;
 const ABOUT: &str = "\
 fc-hooks: lifecycle hooks for serverless containers, in one thread
 
-Serves the inspector: hooks answer OK, POST /invoke echoes its event, and every
-other call answers a JSON document with the request and the instance's life.
+Serves the inspector: hooks answer OK, events are echoed, and every other call
+answers a JSON document with the request and the life of the instance.
 
 Usage: fc-hooks [OPTIONS]
 

@@ -69,15 +69,15 @@ impl Config {
     /// Every setting, in the order in which the environment is read: a later one overrides an earlier one.
     pub const SETTINGS: &'static [Setting] = &SETTINGS;
 
-    /// The environment variable that holds an event. If it is set, web server mode is off (C-JOB-2): [`run`](crate::run)
-    /// handles the event and starts no server.
+    /// The environment variable that holds an event. If it is set, web server mode is off (C-JOB-2):
+    /// [`run`](crate::run) handles the event and starts no server.
     pub const EVENT_VARIABLE: &'static str = variables::EVENT;
 
     /// Reads the environment, setting by setting.
     ///
     /// | variable | value | meaning |
     /// |---|---|---|
-    /// | `FC_CUSTOM_LISTEN_PORT`, else `FC_SERVER_PORT` | `PORT` | port to listen on, on every IPv4 address (C-START-1) |
+    /// | `FC_CUSTOM_LISTEN_PORT`, else `FC_SERVER_PORT` | `PORT` | port on every IPv4 address (C-START-1) |
     /// | `FC_HOOKS_LISTEN` | `ADDR:PORT` or `unix:PATH` | address to listen on, instead of the port |
     /// | `FC_HOOKS_LIMITS` | `NAME=VALUE,…` | limits, see [`Limits::NAMES`] |
     /// | `FC_HOOKS_HEALTH_PATH` | `PATH` | path of the health check (C-START-4) |
@@ -105,7 +105,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Sets one thing from text, as variables and options do.
+    /// Changes one setting, from the text that a variable or an option holds.
     ///
     /// ```
     /// let mut config = fc_hooks::Config::default();

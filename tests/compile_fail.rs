@@ -61,7 +61,8 @@ const CASES: &[Case] = &[
     ("on_initialize", "()", "[Route::post(\"/initialize\", call)]", HOOKS_PATH),
     ("on_pre_freeze", "()", "[Route::any(\"/pre-freeze\", call)]", HOOKS_PATH),
     ("on_pre_stop", "()", "[Route::get(\"/pre-stop\", call)]", HOOKS_PATH),
-    ("on_invoke", "()", "[Route::post(\"/invoke\", call)]", "fc-hooks: the path belongs to events; only Route::invoke can serve it"),
+    ("on_invoke", "()", "[Route::post(\"/invoke\", call)]",
+        "fc-hooks: the path belongs to events; only Route::invoke can serve it"),
 
     ("blank_in_method", "()", "[Route::on(\"GET IT\", \"/a\", call)]", NO_METHOD),
     ("line_in_method", "()", "[Route::on(\"GET\\r\\n\", \"/a\", call)]", NO_METHOD),

@@ -1,7 +1,8 @@
-//! The static table: which callback serves which call, checked when it is compiled.
+//! The static table: which callback serves which call. The compiler checks it.
 //!
-//! A table is function pointers and static text, so a `static` holds it finished: nothing is built, allocated or
-//! hashed at start. Looking a call up is a walk over a handful of routes. Must not know requests or replies.
+//! A table consists of function pointers and static text, so a `static` holds it complete: nothing is built, allocated
+//! or hashed at start. The search for a route walks over the few routes that there are. Must not know requests or
+//! replies.
 
 use crate::function::caller_clock::TimeFormat;
 use crate::function::callback::{CallFn, HookFn, ThawFn};
@@ -11,7 +12,7 @@ use crate::function::per_hook::PerHook;
 use crate::function::request::Request;
 use crate::platform::hooks::Hook;
 
-/// A function: its hooks, its routes and its options, for a state `S` that every callback gets.
+/// A function: its hooks, its routes and its options. Every callback gets the function's state, of type `S`.
 ///
 /// ```
 /// use fc_hooks::{App, Route};
@@ -26,7 +27,7 @@ use crate::platform::hooks::Hook;
 /// ]);
 /// ```
 ///
-/// What is wrong with a table is a compile error, for example two callbacks for one call:
+/// A mistake in a table is a compile error, for example two callbacks for one call:
 ///
 /// ```compile_fail
 /// # use fc_hooks::{App, Route};
@@ -48,16 +49,16 @@ pub struct App<S: 'static> {
     pub(crate) caller_clock: Option<(&'static str, TimeFormat)>,
 }
 
-/// Sees every hook call after it was decided, also those that the author's hook never sees.
+/// Sees every hook call after it was answered, including those that the author's hook never sees.
 pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, HookOutcome);
 
-/// What became of a hook call.
+/// The outcome of a hook call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HookOutcome {
     /// Which hook was called.
     pub hook: Hook,
-    /// The callback ran; else the call was answered from store, or refused.
+    /// The callback ran. Otherwise the call got a stored answer or was refused.
     pub ran: bool,
     /// The answer was 404.
     pub failed: bool,
@@ -77,22 +78,24 @@ enum Kind<S: 'static> {
 }
 
 impl<S> Route<S> {
-    /// `POST /initialize`: once, before any traffic (C-INIT-1); again only after a failure.
+    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure.
     pub const fn initialize(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::Initialize, callback))
     }
 
-    /// `GET /pre-freeze`: once before each freeze. FC 3.0 never calls it (C-FRZ-2).
+    /// `GET /pre-freeze`. It runs once before each freeze. FC 3.0 never calls it (C-FRZ-2).
     pub const fn pre_freeze(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreFreeze, callback))
     }
 
-    /// `GET /pre-stop`: once, before the instance is destroyed (C-STOP-1); or at SIGTERM, if the platform did not call.
+    /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did not
+    /// call it.
     pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreStop, callback))
     }
 
-    /// Before the first request after a freeze. The platform has no such call (C-FRZ-5): the server finds out.
+    /// Runs before the first request after a freeze. The platform has no such call (C-FRZ-5); the server finds out by
+    /// itself.
     pub const fn on_thaw(callback: ThawFn<S>) -> Route<S> {
         Route(Kind::OnThaw(callback))
     }
@@ -107,7 +110,7 @@ impl<S> Route<S> {
         Route(Kind::Exact(method, path, callback))
     }
 
-    /// As [`Route::on`] with GET; also answers HEAD, unless the table has a route of its own for it.
+    /// As [`Route::on`] with GET. It also answers HEAD, unless the table has a route for that.
     pub const fn get(path: &'static str, callback: CallFn<S>) -> Route<S> {
         Route::on("GET", path, callback)
     }
@@ -137,22 +140,22 @@ impl<S> Route<S> {
         Route(Kind::Exact("", path, callback))
     }
 
-    /// HTTP calls with any method whose path begins with this text; end it with `/` to match whole segments. An exact
-    /// route wins over it, and the longest prefix over shorter ones.
+    /// HTTP calls with any method whose path begins with this text. A text that ends with `/` matches whole segments.
+    /// An exact route comes before it, and a longer prefix before a shorter one.
     pub const fn prefix(path: &'static str, callback: CallFn<S>) -> Route<S> {
         Route(Kind::Prefix(path, callback))
     }
 
-    /// HTTP calls that no other route knows the path of.
+    /// HTTP calls whose path no other route has.
     pub const fn fallback(callback: CallFn<S>) -> Route<S> {
         Route(Kind::Fallback(callback))
     }
 }
 
-/// Who serves an HTTP call.
+/// The result of the search for a route.
 pub(crate) enum Found<S: 'static> {
     Call(CallFn<S>),
-    /// The path is known, the method is not: the methods that are, for `Allow`.
+    /// Routes have the path but not the method. Their methods, for `Allow`.
     WrongMethod(String),
     Nothing,
 }
@@ -160,14 +163,17 @@ pub(crate) enum Found<S: 'static> {
 impl<S> App<S> {
     /// A function from its table.
     ///
-    /// With options behind it, such as [`App::health_path`], name the state so that closures know it:
+    /// If options such as [`App::health_path`] follow, name the type of the state, so that closures know it:
     /// `App::<Shop>::new(&[…]).health_path("/health")`.
     ///
     /// # Panics
-    /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw
-    /// callback or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty,
-    /// does not begin with `/`, or holds `?`, `#` or a blank and so could never match; a method that is not a token;
-    /// a route on a hook's own path.
+    /// In a `static` or `const` each of these is a compile error with the same text:
+    /// - a hook, an event callback, a thaw callback or a fallback that occurs twice;
+    /// - the same method and path twice, or the same prefix twice;
+    /// - a path that is empty, does not begin with `/`, or could never match because it holds `?`, `#`, a blank, a
+    ///   control character or a character beyond ASCII;
+    /// - a method that holds anything but letters, digits, `-` and `_`;
+    /// - a route with the path of a hook or of events.
     pub const fn new(routes: &'static [Route<S>]) -> App<S> {
         let mut app = App {
             routes,
@@ -215,11 +221,12 @@ impl<S> App<S> {
         app
     }
 
-    /// Answers `GET` of this path with 200 by itself, without waking the function: the platform's health check
-    /// (C-START-4). It counts neither as call nor as thaw.
+    /// Answers the platform's health check (C-START-4): `GET` and `HEAD` of this path get 200, without waking the
+    /// function. A health check counts neither as a call nor as a thaw.
     ///
     /// # Panics
-    /// At compile time in a `static`: a malformed path, a hook's own path, a path that a route already serves.
+    /// In a `static` or `const` each of these is a compile error: a malformed path, the path of a hook or of events, the
+    /// path of a route.
     pub const fn health_path(mut self, path: &'static str) -> App<S> {
         if let Err(error) = self.check_health_path(path) {
             error.panic();
@@ -245,7 +252,7 @@ impl<S> App<S> {
         Ok(())
     }
 
-    /// Refuses hooks that come without `x-fc-control-path`. The platform's documentation shows the header on
+    /// Refuses hook calls without the header `x-fc-control-path`. The platform's documentation shows the header on
     /// `/pre-freeze` and `/pre-stop` in sample code only (C-DISP-1), and local tools never send it (C-DISP-4).
     pub const fn require_control_path(mut self) -> App<S> {
         self.control_path_required = true;
@@ -261,7 +268,7 @@ impl<S> App<S> {
         self
     }
 
-    /// Has this callback see every hook call after it was decided, for audits and counters.
+    /// Calls this callback after every hook call, for audits and counters.
     pub const fn observe_hooks(mut self, observer: ObserveFn<S>) -> App<S> {
         self.observer = Some(observer);
         self
@@ -381,7 +388,8 @@ mod tests {
         Route::get("/p/only", exact),
     ]);
 
-    /// Which route serves what: exact before prefix, longest prefix first, GET for HEAD, 405 for known paths only.
+    /// Exact routes come before prefixes, longer prefixes before shorter ones, GET answers HEAD, and 405 is for known
+    /// paths only.
     #[test]
     fn lookup() {
         let cases: [(&str, &str, &str); 14] = [

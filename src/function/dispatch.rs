@@ -18,12 +18,12 @@ use crate::logging::OneLine;
 use crate::platform::{headers, request_id};
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 
-/// A function with its state, being served.
+/// Runs one function: its table, its state, and its life.
 pub(crate) struct Dispatcher<S: 'static> {
     app: &'static App<S>,
     state: S,
     lifecycle: Lifecycle,
-    /// What the last run of each hook answered, for repeats (C-INIT-2, C-STOP-4).
+    /// The answer of the last run of each hook, for repeated calls (C-INIT-2, C-STOP-4).
     stored: PerHook<Option<Stored>>,
     env: Env,
     pub(crate) health_path: Option<String>,
@@ -35,20 +35,20 @@ struct Stored {
     failed: bool,
 }
 
-/// What to send, and what else to do about it.
+/// The reply to a request, and what else the server must know about it.
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
-    /// `x-fc-status` (C-INV-3).
+    /// The call failed, and the status header says so (C-INV-3).
     pub(crate) failed: bool,
     /// The connection must not be used again.
     pub(crate) close: bool,
-    /// The callback's own reply was dropped: there is no memory to hold it.
+    /// The callback's own reply was dropped, because the budget of memory could not hold it.
     pub(crate) dropped: bool,
-    /// The reply is a stream: the call ends with it, and so does its log.
+    /// The reply is a stream. The call ends when the stream ends, and so does its log.
     pub(crate) streaming: Option<LogMarker>,
 }
 
-/// The calls whose log lines the platform's console cuts out (C-LOG-1, C-LOG-2).
+/// The kinds of calls that have log markers (C-LOG-1, C-LOG-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogMarker {
     Invoke,
@@ -64,7 +64,7 @@ impl LogMarker {
     }
 }
 
-/// Takes the lines that delimit a call in the log.
+/// Receives the start and the end of each call.
 pub(crate) trait CallLog {
     fn start(&mut self, marker: LogMarker, request_id: &str);
     fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool);
@@ -83,17 +83,18 @@ impl<S> Dispatcher<S> {
         }
     }
 
-    /// Notes evidence of a freeze that the server came across.
+    /// Adds evidence of a freeze that the server has found.
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
         self.lifecycle.freezes().record(&evidence);
     }
 
-    /// Whether the process was told to stop.
+    /// Whether a stop signal has come.
     pub(crate) fn is_cancelled(&self) -> bool {
         (self.env.cancelled)()
     }
 
-    /// Serves one request. A call's reply that would hold more than `reply_bytes_max` until it is sent is not given.
+    /// Serves one request. If the reply of a call would hold more memory than `reply_bytes_max` until it is sent, the
+    /// answer is 503 instead.
     pub(crate) fn handle(
         &mut self,
         request: &Request<'_>,
@@ -132,13 +133,13 @@ impl<S> Dispatcher<S> {
         answer
     }
 
-    /// A streamed reply has been sent, or has failed.
+    /// Ends a call with a streamed reply: the stream was sent, or it failed.
     pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut impl CallLog) {
         log.end(marker, request_id, failed);
         self.lifecycle.mark_idle((self.env.now)());
     }
 
-    /// The process is about to end: runs pre-stop if the platform did not call it (C-STOP-3).
+    /// Runs pre-stop before the process ends, if the platform did not call it (C-STOP-3).
     pub(crate) fn stop(&mut self, log: &mut impl CallLog) {
         if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
             return;
@@ -270,7 +271,7 @@ impl<S> Dispatcher<S> {
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context, request)?;
-            // Streaming is for HTTP calls only (C-INV-6).
+            // Only HTTP calls can stream (C-INV-6).
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
@@ -299,7 +300,7 @@ impl<S> Dispatcher<S> {
         Answer { close, ..answer }
     }
 
-    /// Says whether the instance has stopped: it still answers, but wants no further call on the connection.
+    /// Returns whether the instance has stopped. Then it still answers, but closes the connection after the reply.
     fn begin_call(&mut self) -> bool {
         self.lifecycle.apply(Event::CallBegins);
         self.lifecycle.phase() == Phase::Stopped
@@ -316,7 +317,7 @@ fn context<'a>(
     Context { headers, received, time_limit, lifecycle, env }
 }
 
-/// 200 or 404, whatever the author's code says or does (C-STAT-1, C-FRZ-4).
+/// The answer of a hook or an event: 200 or 404, whatever the author's code does (C-STAT-1, C-FRZ-4).
 fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> Answer {
     match outcome {
         Ok(mut reply) => {
@@ -336,7 +337,7 @@ fn failure(error_type: &str, message: &str) -> Failure {
 
 fn wrong_method(allow: String) -> Answer {
     let mut answer =
-        Answer::client_error(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
+        Answer::client_error(405, &failure("MethodNotAllowed", &format!("this path allows the methods {allow}")));
     answer.reply.headers.push(("allow".into(), allow.into()));
     answer
 }
@@ -355,12 +356,12 @@ impl Answer {
         if held <= reply_bytes_max {
             return self;
         }
-        let failure = failure("Overloaded", "there is no memory for the reply beside those on their way");
-        log::warn!("a reply of {held} bytes was dropped: {}", failure.message);
+        let failure = failure("Overloaded", "reply buffer limit reached");
+        log::warn!("dropped a reply of {held} bytes: {}", failure.message);
         Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
     }
 
-    /// The client's mistake, not the function's: a failed call would count against the function.
+    /// A mistake of the client. It is no failed call, which would count as an error of the function.
     fn client_error(status: u16, failure: &Failure) -> Answer {
         Answer { failed: false, ..Answer::failed(status, failure) }
     }

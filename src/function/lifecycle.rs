@@ -1,7 +1,7 @@
-//! What an instance lives through, as a state machine: phases, what may happen in each, and freezes.
+//! The life of an instance as a state machine: its phases, the events that each phase allows, and freezes.
 //!
-//! All transitions are in [`next`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are
-//! handed in. Must not know HTTP, the table of routes, or what callbacks do.
+//! All transitions are in [`next`], all decisions about hooks in [`Lifecycle::admit`]. Pure: callers pass times and
+//! evidence. Must not know HTTP, the table of routes, or what callbacks do.
 //!
 //! Freezes are inferred by `freeze`; this module says in which phase a request may end one.
 
@@ -10,10 +10,10 @@ pub(crate) use crate::platform::hooks::Hook;
 use crate::function::caller_clock::CallerTime;
 use std::fmt;
 
-/// Where an instance is in its life.
+/// The phase of life that an instance is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Listening; no request so far, or the initializer failed.
+    /// Listening. No call has come, or the initializer failed.
     Created,
     /// The initializer is running.
     Initializing,
@@ -21,7 +21,7 @@ pub enum Phase {
     Ready,
     /// The pre-freeze hook is running.
     Freezing,
-    /// The pre-freeze hook was answered: from now on the instance can stand still at any instant.
+    /// The pre-freeze hook was answered: from now on the platform can freeze the instance at any instant.
     Frozen,
     /// The pre-stop hook is running.
     Stopping,
@@ -30,7 +30,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase in a word: `created`, `initializing`, ….
+    /// The name of the phase: `created`, `initializing`, ….
     pub const fn name(self) -> &'static str {
         match self {
             Phase::Created => "created",
@@ -60,8 +60,8 @@ pub(crate) enum Event {
     HookFails(Hook),
 }
 
-/// Every transition there is. One thread runs one callback at a time, so no event but the hook's own end arrives while a
-/// hook is running.
+/// Every transition there is. One thread runs one callback at a time, so while a hook is running no event arrives but
+/// the hook's own end.
 const fn next(phase: Phase, event: Event) -> Option<Phase> {
     use Event::*;
     use Hook::*;
@@ -92,39 +92,39 @@ const fn next(phase: Phase, event: Event) -> Option<Phase> {
     })
 }
 
-/// What to do with a hook call.
+/// How a hook call is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Run,
-    /// Answer what was answered the first time; the callback does not run again.
+    /// The first answer is given again; the callback does not run.
     Replay,
-    /// Answer that it failed: the instance is in no phase for it.
+    /// The answer is a failure: the hook has no place in this phase.
     Refuse,
 }
 
-/// How often an instance did what.
+/// Counters of one instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls served: events and HTTP.
+    /// Calls: events and HTTP calls.
     pub calls: u64,
     /// Initializer runs that succeeded: one at most for each life that a pre-stop ends.
     pub initialized: u64,
-    /// Initializer runs that failed.
+    /// Runs of the initializer that failed.
     pub initialize_failed: u64,
     /// Runs of the pre-freeze hook.
     pub frozen: u64,
-    /// Thaws noticed.
+    /// Thaws that the server noticed.
     pub thawed: u64,
     /// Runs of the pre-stop hook.
     pub stopped: u64,
     /// Calls and initializers that came after a pre-stop and brought the instance back to life (C-STOP-5).
     pub revived: u64,
-    /// Hook calls answered from store, without running the hook again.
+    /// Hook calls that got a stored answer, without a run of the hook.
     pub replayed: u64,
 }
 
-/// An instance's life so far.
+/// The life of an instance so far.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     phase: Phase,
@@ -146,22 +146,22 @@ impl Lifecycle {
         }
     }
 
-    /// The phase the instance is in; inside a hook the one that belongs to it.
+    /// The current phase; inside a hook, the phase of that hook.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How often what happened.
+    /// The counters.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// When serving began.
+    /// When the server started.
     pub fn started(&self) -> ClockReading {
         self.freezes.started()
     }
 
-    /// The end of the last request before this one.
+    /// When the last request before this one ended.
     pub fn last_active(&self) -> ClockReading {
         self.freezes.last_active()
     }
@@ -171,7 +171,7 @@ impl Lifecycle {
         self.freezes.gap()
     }
 
-    /// The last thaw noticed, if any.
+    /// The last thaw, if there was any.
     pub fn last_thaw(&self) -> Option<&Thaw> {
         self.last_thaw.as_ref()
     }

@@ -42,8 +42,8 @@ fn admission() {
     }
 }
 
-/// An admitted hook can begin, and it can end both ways in the phase that its beginning leads to. So `apply` never meets
-/// an event without a transition.
+/// An admitted hook can begin, and it can end both ways in the phase that it leads to. So `apply` never meets an event
+/// without a transition.
 #[test]
 fn admitted_hooks_have_transitions() {
     for phase in PHASES {
