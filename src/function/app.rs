@@ -4,8 +4,8 @@
 //! or hashed at start. The search for a route walks over the few routes that there are. Must not know requests or
 //! replies.
 
-use crate::function::caller_clock::TimeFormat;
 use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::caller_clock::TimeFormat;
 use crate::function::context::Context;
 use crate::function::path::{self, PathError, same};
 use crate::function::per_hook::PerHook;

@@ -198,7 +198,7 @@ mod tests {
             received: now(),
             time_limit,
             lifecycle: &lifecycle,
-            env: Env { now, cancelled: || false, machine: Machine::UNKNOWN },
+            env: Env { now, cancelled: || false, machine: crate::function::freeze::Machine::UNKNOWN },
         })
     }
 

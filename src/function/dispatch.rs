@@ -6,17 +6,17 @@
 use crate::function::app::{App, Found, HookOutcome};
 use crate::function::call::{Call, classify};
 use crate::function::callback::HookFn;
+use crate::function::caller_clock::CallerTime;
 use crate::function::context::{Context, Env};
 use crate::function::error::Error;
-use crate::function::caller_clock::CallerTime;
 use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase, Thaw};
 use crate::function::panic::{self, Failure};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
 use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
-use crate::platform::{headers, request_id};
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
+use crate::platform::{headers, request_id};
 
 /// Runs one function: its table, its state, and its life.
 pub(crate) struct Dispatcher<S: 'static> {

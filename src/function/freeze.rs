@@ -61,13 +61,20 @@ pub enum Confidence {
     Certain,
 }
 
-impl fmt::Display for Confidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Confidence {
+    /// It in a word: `possible`, `likely`, `certain`.
+    pub const fn name(self) -> &'static str {
+        match self {
             Confidence::Possible => "possible",
             Confidence::Likely => "likely",
             Confidence::Certain => "certain",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -132,13 +139,20 @@ pub enum Clock {
     Caller,
 }
 
-impl fmt::Display for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Clock {
+    /// It in a word: `monotonic`, `wall`, `caller`.
+    pub const fn name(self) -> &'static str {
+        match self {
             Clock::Monotonic => "monotonic",
             Clock::Wall => "wall",
             Clock::Caller => "caller",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -336,3 +350,6 @@ fn longest(monotonic: Duration, wall: Duration, behind: Option<Duration>) -> Gap
     };
     Gap { length, clock }
 }
+
+#[cfg(test)]
+mod tests;

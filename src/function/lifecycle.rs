@@ -5,9 +5,9 @@
 //!
 //! Freezes are inferred by `freeze`; this module says in which phase a request may end one.
 
+use crate::function::caller_clock::CallerTime;
 pub(crate) use crate::function::freeze::{ClockReading, Evidence, FreezeDetector, Gap, Machine, Thaw};
 pub(crate) use crate::platform::hooks::Hook;
-use crate::function::caller_clock::CallerTime;
 use std::fmt;
 
 /// The phase of life that an instance is in.

@@ -11,9 +11,8 @@ pub(crate) fn unix_time(id: &str) -> Option<Duration> {
         return None;
     }
     let digits = &seconds[..SECONDS_DIGITS];
-    let value = digits.iter().try_fold(0, |value: u64, digit| {
-        Some(value << 4 | u64::from((*digit as char).to_digit(16)?))
-    })?;
+    let value =
+        digits.iter().try_fold(0, |value: u64, digit| Some(value << 4 | u64::from((*digit as char).to_digit(16)?)))?;
     Some(Duration::from_secs(value))
 }
 
