@@ -12,7 +12,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
 /// What the default build links, apart from ourselves. A dependency has to earn its bytes: one more is a decision, and
-/// ARCHITECTURE.md says what it costs.
+/// docs/dependencies.md says what it costs.
 const DEPENDENCIES: [&str; 14] = [
     "bitflags",
     "env_filter",
