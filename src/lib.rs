@@ -93,7 +93,7 @@
 //! error with [`run`].
 //!
 //! # Rules
-//! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; ARCHITECTURE.md lists them.
+//! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; docs/contract.md lists them.
 //!
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.

@@ -32,7 +32,7 @@ fn events_are_verbatim() {
     }
 }
 
-/// LIM: 32 MiB is the most that the platform sends; one byte more is refused.
+/// C-LIM-3: 32 MiB is the most that the platform sends; one byte more is refused.
 #[test]
 fn events_of_32_mib_and_one_byte_more() {
     let server = Setup::inspector().start();
@@ -44,6 +44,35 @@ fn events_of_32_mib_and_one_byte_more() {
     assert_eq!((reply.status, reply.error().1.as_str()), (413, "the body is too large"));
     client.half_close();
     client.is_closed();
+    server.finish();
+}
+
+/// C-LIM-1, C-LIM-2: the largest head that the platform lets through, with all of its own headers on top.
+#[test]
+fn the_largest_head_of_the_platform() {
+    let server = Setup::inspector().start();
+    let path = format!("/{}", "p".repeat(4095));
+    let names: Vec<String> = (0..8).map(|number| format!("client-{number}")).collect();
+    let value = "v".repeat(1024 - names[0].len());
+    let token = "t".repeat(1024);
+    let own: Vec<String> = (0..25).map(|number| format!("x-fc-own-{number}")).collect();
+    let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>(), 8192);
+    headers.push(("x-fc-security-token", &token));
+    headers.extend(own.iter().map(|name| (name.as_str(), "of the usual length of an identifier")));
+    let reply = server.connect().call("GET", &path, &headers, b"");
+    assert_eq!((reply.status, reply.json()["request"]["path"].as_str()), (200, Some(path.as_str())));
+    server.finish();
+}
+
+/// C-LIM-5: more than 8 KB of headers is a failed call that says why, not a reply that the platform refuses.
+#[test]
+fn replies_have_no_larger_head_than_the_platform_takes() {
+    let server = Setup::subject("full").expect_stderr().start();
+    let reply = server.connect().get("/do/wide?8193");
+    assert_eq!((reply.status, reply.error().0.as_str(), reply.header("a")), (500, "ReplyError", None));
+    let reply = server.connect().get("/do/wide?7000");
+    assert_eq!((reply.status, reply.header("a").map(str::len)), (200, Some(7000)));
     server.finish();
 }
 
@@ -78,7 +107,7 @@ fn events_that_succeed_and_fail() {
 }
 
 /// C-INV-2, C-INV-3: the handler's own status; an error or a panic is 500 to the client and 404 to the platform. What
-/// the client got wrong is no failure of the function.
+/// the client got wrong is no failure of the function. C-CMD-5: no initializer has run before these calls.
 #[test]
 fn http_calls_that_succeed_and_fail() {
     let server = Setup::subject("full").expect_stderr().start();
@@ -111,7 +140,8 @@ fn http_calls_that_succeed_and_fail() {
     server.finish();
 }
 
-/// HDR: every common request header is a field; empty means none; names in any case.
+/// C-HDR-1, C-HDR-2, C-HDR-3, C-HDR-4: every common request header is a field, also one that FC 3.0 does not list;
+/// names come in any case; an empty one means none, and none is needed. C-ENV-1: no credentials are no error.
 #[test]
 fn the_context_has_every_header() {
     let pairs = [
@@ -252,7 +282,7 @@ fn secrets_are_never_shown() {
     }
 }
 
-/// C-LOG-1 to C-LOG-3: exactly these lines, each whole and at column 0.
+/// C-LOG-1, C-LOG-2, C-LOG-3, C-LIM-6: exactly these lines, each whole, at column 0 and of bounded length.
 #[test]
 fn log_markers() {
     let long_id = "i".repeat(200);
@@ -303,7 +333,7 @@ fn log_markers() {
     }
 }
 
-/// C-START-4: the health check is answered, and is neither a call nor a thaw, however it is configured.
+/// C-START-4, C-HLT-2, C-HLT-5: the health check is answered, and is neither a call nor a thaw, however it is set.
 #[test]
 fn the_health_check_wakes_nobody() {
     let setups: [fn() -> Setup; 3] = [
@@ -330,6 +360,29 @@ fn the_health_check_wakes_nobody() {
     let server = Setup::inspector().arg("--health-path").arg("/healthz").start();
     assert_eq!(server.connect().get("/healthz").text(), "ok");
     assert_eq!(server.connect().get("/").json()["lifecycle"]["calls"], 1);
+    server.finish();
+}
+
+/// C-HLT-3: the health check is answered at every point of a life, also after a failed hook and after pre-stop.
+#[test]
+fn the_health_check_is_answered_for_a_whole_life() {
+    let server = Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", "/healthz").expect_stderr().start();
+    let mut probe = server.connect();
+    let mut healthy = |when: &str| assert_eq!(probe.get("/healthz").status, 200, "{when}");
+    healthy("at the start");
+    let turns = [
+        ("POST", "/initialize", "error", 404),
+        ("POST", "/initialize", "static", 200),
+        ("POST", "/invoke", "static", 200),
+        ("GET", "/pre-freeze", "static", 200),
+        ("GET", "/thing", "", 200),
+        ("GET", "/pre-stop", "static", 200),
+    ];
+    for (method, path, directive, status) in turns {
+        let reply = server.connect().call(method, path, &[("x-fc-function-handler", directive)], b"");
+        assert_eq!(reply.status, status, "{path}");
+        healthy(path);
+    }
     server.finish();
 }
 

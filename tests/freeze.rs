@@ -167,7 +167,7 @@ fn a_thaw_callback_that_fails_fails_no_request() {
     }
 }
 
-/// C-START-3, C-START-4: neither a probe nor a health check is the request that thaws.
+/// C-START-3, C-HLT-5: neither a probe nor a health check is the request that thaws.
 #[test]
 fn probes_do_not_use_up_the_evidence() {
     if !is_linux("freezes") {

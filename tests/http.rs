@@ -6,8 +6,8 @@ use support::client::{Client, End, request};
 use support::process::{Server, Setup};
 use support::{pattern, state_of, users};
 
-/// C-CONN-1, RFC 9112 §9.3: who keeps the connection, and what is said about it. Request head without its end, the
-/// reply's `connection`, whether the connection stays.
+/// C-CONN-1, C-CONN-4, RFC 9112 §9.3: who keeps the connection, and what is said about it. Request head without its
+/// end, the reply's `connection`, whether the connection stays.
 #[test]
 fn who_keeps_the_connection() {
     let cases = [
@@ -234,8 +234,8 @@ fn a_stream_that_fails_cuts_the_connection() {
 /// Small limits, so that every one of them is easily passed.
 const SMALL: &str = "head_bytes_max=1000,headers_max=8,target_bytes_max=100,body_bytes_max=1000,linger_ms_max=60000";
 
-/// LIM: a client that sends everything before it reads still sees the answer, however much it sends; the answer is the
-/// last thing on the connection.
+/// A client that sends everything before it reads still sees the answer, however much it sends; the answer is the last
+/// thing on the connection.
 #[test]
 fn beyond_a_limit_the_client_sees_the_answer() {
     let server = Setup::inspector().limits(SMALL).start();

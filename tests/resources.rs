@@ -19,7 +19,7 @@ fn release_build(check: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// One thread, at any moment: at the start, under load, in a callback, while stopping.
+/// C-LIM-7: one thread, at any moment: at the start, under load, in a callback, while stopping.
 #[test]
 fn one_thread_at_any_moment() {
     if !is_linux("the number of threads") {
@@ -71,7 +71,8 @@ fn one_thread_at_any_moment() {
     server.ended();
 }
 
-/// Asleep when idle: not one context switch in five seconds with 50 open connections, half of which were used.
+/// C-FRZ-1: nothing runs without a request. Not one context switch in five seconds with 50 open connections, half of
+/// which were used.
 #[test]
 fn no_wake_up_while_idle() {
     if !is_linux("context switches") {
@@ -275,7 +276,7 @@ fn silent_connections_lock_nobody_out() {
     }
 }
 
-/// LIM: unfinished bodies of all connections together are bounded; small calls are served all the same, and there is
+/// Unfinished bodies of all connections together are bounded; small calls are served all the same, and there is
 /// room again as soon as one has gone.
 #[test]
 fn bodies_of_all_connections_together() {
@@ -302,7 +303,7 @@ fn bodies_of_all_connections_together() {
     server.finish();
 }
 
-/// LIM: replies that nobody reads count as well. Whoever needs little, streams, or is the platform is served all the
+/// Replies that nobody reads count as well. Whoever needs little, streams, or is the platform is served all the
 /// same; a large reply is not held beside them, and says so.
 #[test]
 fn unread_replies_of_all_connections_together() {
@@ -329,7 +330,7 @@ fn unread_replies_of_all_connections_together() {
     server.finish();
 }
 
-/// LIM: a reader that takes a little now and then is no reason to refuse others for longer than the stall limit.
+/// A reader that takes a little now and then is no reason to refuse others for longer than the stall limit.
 #[test]
 fn slow_readers_give_way_for_want_of_memory() {
     if !is_linux("when a reader is stuck") {

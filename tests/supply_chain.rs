@@ -17,7 +17,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 const BUILD_SCRIPTS: [&str; 6] = ["httparse", "libc", "rustix", "serde_core", "serde_json", "zmij"];
 
 /// Blocks, implementations and foreign declarations in each file that has any. Each is listed with its reason in
-/// ARCHITECTURE.md.
+/// docs/dependencies.md.
 const UNSAFE: [(&str, usize); 5] = [
     ("src/server/sys/accepted.rs", 4),
     ("src/server/sys/mod.rs", 1),

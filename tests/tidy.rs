@@ -8,11 +8,12 @@ use std::process::Command;
 use std::{env, fs};
 
 const LINE_CHARS_MAX: usize = 120;
+const MARKDOWN_CHARS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
 /// What the default build links, apart from ourselves. A dependency has to earn its bytes: one more is a decision, and
-/// ARCHITECTURE.md says what it costs.
+/// docs/dependencies.md says what it costs.
 const DEPENDENCIES: [&str; 14] = [
     "bitflags",
     "env_filter",
@@ -59,6 +60,56 @@ fn lines_functions_and_files_stay_short() {
     assert_none(&faults);
 }
 
+/// A line of a table cannot be broken, nor one that is nothing but a link.
+#[test]
+fn lines_of_markdown_stay_short() {
+    let mut faults = Vec::new();
+    for (path, text) in documents() {
+        for (index, line) in text.lines().enumerate() {
+            let unbreakable =
+                line.starts_with('|') || line.split_once("](").is_some_and(|(_, link)| link.ends_with(')'));
+            if line.chars().count() > MARKDOWN_CHARS_MAX && !unbreakable {
+                faults.push(format!("{path}:{}: over {MARKDOWN_CHARS_MAX} characters", index + 1));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+/// A link to a file of the repository leads to a file, and its anchor to a heading.
+#[test]
+fn links_of_markdown_lead_somewhere() {
+    let (mut faults, mut followed) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        let defined =
+            text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, link)| (link, ""));
+        for (link, _) in inline.chain(defined).filter(|(link, _)| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&path) } else { folder.join(file) };
+            let leads = fs::read_to_string(&target).is_ok_and(|text| anchor.is_empty() || has_heading(&text, anchor));
+            if !leads {
+                faults.push(format!("{path}: {link} leads nowhere"));
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "only {followed} links were found: the search is broken");
+    assert_none(&faults);
+}
+
+/// The anchor of a heading, as GitHub makes it: lower case, spaces as hyphens, punctuation left out.
+fn has_heading(text: &str, anchor: &str) -> bool {
+    let anchor_of = |heading: &str| -> String {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor_of(line.trim_start_matches(['#', ' '])) == anchor)
+}
+
 /// rustfmt puts a function's last brace below its first word, so indentation is all that has to be understood.
 fn long_functions(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
@@ -100,9 +151,7 @@ fn nothing_is_left_over() {
     ];
     let leftovers = leftovers.map(|halves| halves.concat());
     let mut faults = Vec::new();
-    let documents =
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(|name| (name.to_owned(), read(name)));
-    for (path, text) in sources().into_iter().chain(documents) {
+    for (path, text) in sources().into_iter().chain(documents()) {
         for (index, line) in text.lines().enumerate() {
             faults.extend(
                 leftovers
@@ -247,6 +296,26 @@ fn sources() -> Vec<(String, String)> {
         collect(&root().join(folder), &mut files);
     }
     files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch"].map(|name| root().join(name)));
+    let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Every document: its path in the checkout and itself.
+fn documents() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // What was built, what git keeps, and what a fuzzer found are not documents.
+            if path.is_dir() && !path.is_symlink() && ![".git", "target", "corpus", "regressions"].contains(&name) {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                files.push(path);
+            }
+        }
+    }
     let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
     files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
 }

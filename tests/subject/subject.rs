@@ -159,6 +159,7 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "json" => Ok(json!({"a": [1, null]}).into()),
         "bytes" => Ok(vec![0, 255, b'\r', b'\n'].into()),
         "header" => Ok(Reply::from("x").with_header("a", "b")?),
+        "wide" => Ok(Reply::from("x").with_header("a", "w".repeat(number as usize))?),
         "split" => Ok(Reply::from("x").with_header("a", "b\r\nc: d")?),
         "status" => Ok(Reply::from("body").with_status(number.try_into().unwrap_or(500))?),
         "status-500" => Ok(Reply::from("body").with_status(500)?),
