@@ -391,6 +391,6 @@ fn the_command_shows_results_again() {
     std::fs::write(&json, serde_json::to_string(&Results { schema: 0, ..results }).unwrap()).unwrap();
     let other = report(&[&json]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 1"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 2"));
     assert_eq!(report(&[&folder.file("none.json")]).status.code(), Some(2));
 }

@@ -1,4 +1,4 @@
-//! One instance under the double: a target, the platform that calls it, and the limits.
+//! One instance in the emulator: a target, the platform that calls it, and the limits.
 //!
 //! What `run` and `check` have in common. Starts and calls; judges nothing.
 

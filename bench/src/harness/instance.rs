@@ -36,7 +36,7 @@ pub struct Start<'a> {
     pub group: Option<Arc<FreezeGroup>>,
 }
 
-/// A running instance, in a process group of its own. Dropping it kills the group and what is in its group, and reaps
+/// A running instance, in a process group of its own. Dropping it kills the process group and what is in its freeze group, and reaps
 /// it.
 pub struct Instance {
     shared: Arc<Shared>,

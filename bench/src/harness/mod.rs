@@ -1,6 +1,6 @@
 //! Who is measured, and the manners all measures share: interleaved rounds, pinned processors, progress.
 //!
-//! Owns the list, the processors, instances and the groups they are frozen in, and what `/proc` tells of them. Knows
+//! Owns the list of contenders, the processors, and the instances with their freeze groups. Knows
 //! nothing of what is measured.
 
 mod client;

@@ -57,9 +57,9 @@ fn summary(all: &Findings) -> String {
     let failed = |severity| all.count(Outcome::Failed, Some(severity));
     let counts = [
         (all.count(Outcome::Passed, None), "passed"),
-        (failed(Severity::Must), "must failed"),
-        (failed(Severity::Should), "should failed"),
-        (failed(Severity::Note), "note failed"),
+        (failed(Severity::Must), "failed (must)"),
+        (failed(Severity::Should), "failed (should)"),
+        (failed(Severity::Note), "failed (note)"),
         (all.count(Outcome::Skipped, None), "skipped"),
         (all.count(Outcome::Blocked, None), "blocked by a failed one"),
         (all.count(Outcome::Untested, None), "could not be tested"),
@@ -68,7 +68,7 @@ fn summary(all: &Findings) -> String {
     format!("\n{} in {:.1} s\n", told.collect::<Vec<_>>().join(", "), all.ms as f64 / 1000.0)
 }
 
-/// The list of checks, of the command `list`.
+/// The checks, as the command `list` shows them.
 pub fn list(checks: &[&Check]) -> String {
     let line = |check: &&Check| {
         let Check { id, rule, severity, request, expected, .. } = check;
@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn a_failure_says_everything() {
         let text = findings(&samples::findings(), false);
-        for part in ["request:  GET /pre-stop", "expected: 2xx", "actual:     404", "fix:      route"] {
+        for part in ["request:  GET /pre-stop", "expected: 2xx", "actual:   404", "fix:      route"] {
             assert!(text.contains(part), "{part:?} in {text}");
         }
-        assert!(text.contains("1 passed, 1 must failed, 1 note failed, 1 skipped"));
+        assert!(text.contains("1 passed, 1 failed (must), 1 failed (note), 1 skipped"));
         assert!(!text.contains('\x1b'));
         assert!(findings(&samples::findings(), true).contains(RED));
     }

@@ -30,8 +30,8 @@ fn case(finding: &Finding) -> String {
         Outcome::Skipped | Outcome::Blocked => format!("{head}><skipped message=\"{actual}\"/></testcase>\n"),
         Outcome::Untested => format!("{head}><error message=\"{actual}\"/></testcase>\n"),
         Outcome::Failed => format!(
-            "{head}><failure type=\"{}\" message=\"{actual}\">request: {}\nexpected: {}\nactual: {actual}\nfix: {}</failure>\
-             </testcase>\n",
+            "{head}><failure type=\"{}\" message=\"{actual}\">request: {}\nexpected: {}\n\
+             actual: {actual}\nfix: {}</failure></testcase>\n",
             severity.name(),
             escape(request),
             escape(expected),

@@ -11,7 +11,7 @@ use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
 use serde_json::Value;
 
 /// Targets checked at once. Most of the time is spent waiting for freezes to pass.
-const SUBJECTS_AT_ONCE: usize = 12;
+const TARGETS_AT_ONCE: usize = 12;
 
 /// The path of the faulty helper.
 pub fn faulty() -> &'static str {
@@ -100,7 +100,7 @@ impl Report {
 pub fn work_through<T: Sync>(rows: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..SUBJECTS_AT_ONCE {
+        for _ in 0..TARGETS_AT_ONCE {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(row);

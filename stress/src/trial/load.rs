@@ -1,4 +1,4 @@
-//! Honest clients: each has one connection and uses it in every kind that a server must bear.
+//! Honest clients: each has one connection and uses it in every way that a server must bear.
 //!
 //! Every call carries an unguessable number, and every answer is compared whole. Slow senders and readers rest by the
 //! [`AwakeClock`], so that they stay within every time limit of an instance that counts only what it was awake. What

@@ -1,5 +1,5 @@
 //! What is done, from a seed: when it is frozen, how long, and how it wakes. A seed replays the plan; what the clients
-//! are doing at each of its timestamps is the machine's affair.
+//! are doing at each of its moments is the machine's affair.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ pub fn text(report: &Report) -> String {
     let mut text = format!("{} freezes by {} in {took}, seed {}\n", figures.freezes, report.method, report.seed);
     let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<10} {value}\n"));
     row(
-        "timestamps",
+        "moments",
         format!(
             "{} under load, {} at rest, {} announced by {} calls of pre-freeze",
             figures.busy, figures.quiet, figures.announced, figures.pre_freeze_calls

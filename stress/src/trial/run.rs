@@ -1,6 +1,6 @@
 //! One trial: an instance, its load, its freezes and its end, and everything that is checked on the way.
 //!
-//! Rng freezes and endurance are the same trial with other measures: many freezes and honest clients only, or a long
+//! Random freezes and soak tests are the same trial with other measures: many freezes and honest clients only, or a long
 //! time and everybody.
 
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub enum Until {
     Time(Duration),
 }
 
-/// Clients that are not honest: one is called with its number and its rng numbers, until all is over.
+/// Clients that are not honest: one is called with its number and its random numbers, until all is over.
 pub type Misbehaving<'a> = &'a (dyn Fn(&Load<'_>, &AwakeClock, Rng) + Sync);
 
 /// What is done.

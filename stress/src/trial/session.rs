@@ -1,8 +1,8 @@
 //! The instance between freezer and clients: started, told to freeze, asked what its callbacks did, and stopped.
 //!
-//! Its target is one that counts: `GET /tally` says how often each of its callbacks ran. A command is frozen by a
-//! freezer that it is put under after its start, and without the pause for a proof of each freeze, which would be
-//! longer than most of them; one in [`PROOF_EVERY`] is proven. A container is frozen by its engine.
+//! Its target is one that counts: `GET /tally` says how often each of its callbacks ran. A command is frozen without a
+//! proof of each freeze, because a proof takes longer than most freezes; one in [`PROOF_EVERY`] is proven. A container
+//! is frozen by its engine.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl Session {
     /// Starts it, and waits until it listens.
     ///
     /// # Errors
-    /// When it does not start, cannot be frozen in this method, or does not count its callbacks.
+    /// When it does not start, cannot be frozen by this method, or does not count its callbacks.
     pub fn start(start: &Start) -> Result<Self> {
         let second = Duration::from_secs(1);
         let limits = Limits {
@@ -93,7 +93,6 @@ impl Session {
         let setup = Setup {
             spec: start.spec.clone(),
             settings: Settings::default(),
-            // The target's own freezer is not used, and this one costs nothing.
             freeze_method: freeze_method(start)?,
             port: None,
             env: start.env.clone(),

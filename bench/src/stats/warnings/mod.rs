@@ -8,8 +8,8 @@ use super::figures::{self, LoadBlock, LoadFigures, Who};
 use super::order::Sorted;
 use crate::results::{Kind, Results, Start};
 
-/// The baseline does next to nothing, so what its times differ by is the machine. Above this share of the median between
-/// its quartiles, differences of the size that matters here drown.
+/// The baseline does next to nothing, so its times differ only because of the machine. Above this share of the median
+/// between its quartiles, differences of the size that matters here drown.
 const BASELINE_IQR_MAX: f64 = 0.15;
 
 /// A client that is busier than this is what was measured.
