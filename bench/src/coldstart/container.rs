@@ -1,8 +1,8 @@
 //! Starts as containers: `docker run` of images from scratch that hold one static file each.
 //!
 //! The clock starts before `docker run` is made, so the engine's own cost is in every figure; the baseline's image
-//! shows it. Everything is the engine's default but the network, which is the machine's own. Behind a published port the
-//! engine's proxy would accept connections before the server listens, and a container's own address is known only
+//! shows it. Everything is the engine's default but the network, which is the machine's own. Behind a published port
+//! the engine's proxy would accept connections before the server listens, and a container's own address is known only
 //! after the engine has been asked for it; with either, the client would measure something else than the server.
 //! What a network of its own costs is the same for all, and so missing for all.
 //!

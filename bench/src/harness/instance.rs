@@ -1,7 +1,7 @@
 //! One instance of a contender, started so that its first microseconds can be measured.
 //!
-//! Lighter than [`fc_emulator::target`]: no output is read and no thread is started, because hundreds run at once and the
-//! client must not compete with what it measures. Knows nothing of what is asked of the instance.
+//! Lighter than [`fc_emulator::target`]: no output is read and no thread is started, because hundreds run at once and
+//! the client must not compete with what it measures. Knows nothing of what is asked of the instance.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,8 +36,8 @@ pub struct Start<'a> {
     pub group: Option<Arc<FreezeGroup>>,
 }
 
-/// A running instance, in a process group of its own. Dropping it kills the process group and what is in its freeze group, and reaps
-/// it.
+/// A running instance, in a process group of its own. Dropping it kills the process group and what is in its freeze
+/// group, and reaps it.
 pub struct Instance {
     shared: Arc<Shared>,
     port: Port,

@@ -121,8 +121,8 @@ struct Reference {
     rate: f64,
 }
 
-/// Half of what the baseline does at most on as many connections; of the first that can be loaded if there is no baseline,
-/// which is said.
+/// Half of what the baseline does at most on as many connections; of the first that can be loaded if there is no
+/// baseline, which is said.
 fn reference(
     setting: &Setting,
     plan: &Plan,

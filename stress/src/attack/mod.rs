@@ -4,8 +4,8 @@
 //! disturbs both; then the attackers leave for good, and everything must be as before: descriptors, answers, an orderly
 //! end. Client and attackers have one processor, the server another.
 //!
-//! From the outside in: `table` says which attacks there are, each connection's part in it is a `script`, `clients` plays
-//! scripts, `healthy` calls meanwhile, `bound` says how much memory is too much, and `outcome` judges.
+//! From the outside in: `table` says which attacks there are, each connection's part in it is a `script`, `clients`
+//! plays scripts, `healthy` calls meanwhile, `bound` says how much memory is too much, and `outcome` judges.
 
 mod bound;
 mod clients;

@@ -1,9 +1,9 @@
 //! Endurance: for minutes everything at once, and nothing may pile up.
 //!
-//! Honest clients as in [`crate::freezes`], and beside them misbehaving clients: calls that fail and panic, streams that break,
-//! requests that are none, connections that come, go, stop half way or are reset. The initializer is abandoned, fails
-//! and panics before it succeeds; thaw callbacks fail and panic. Each second `watch` looks at memory, descriptors and
-//! threads; `trend` says whether something grows.
+//! Honest clients as in [`crate::freezes`], and beside them misbehaving clients: calls that fail and panic, streams
+//! that break, requests that are none, connections that come, go, stop half way or are reset. The initializer is
+//! abandoned, fails and panics before it succeeds; thaw callbacks fail and panic. Each second `watch` looks at memory,
+//! descriptors and threads; `trend` says whether something grows.
 
 mod misbehaving;
 

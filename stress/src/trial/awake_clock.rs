@@ -1,9 +1,9 @@
 //! What clients know of time: whether the instance stands still, and how much of a stretch can have been counted.
 //!
-//! Honest clients rest by [`AwakeClock::sleep_awake`], which goes on only while the instance is awake. Whether a time limit
-//! may have fired is judged by [`Reading`]s, which err on the side of the server: of a freeze they leave out only what
-//! is proven and beyond [`TURN_MAX`], because the server's own clock may count so much of it. It is also the gate that
-//! lets the load come to rest.
+//! Honest clients rest by [`AwakeClock::sleep_awake`], which goes on only while the instance is awake. Whether a time
+//! limit may have fired is judged by [`Reading`]s, which err on the side of the server: of a freeze they leave out only
+//! what is proven and beyond [`TURN_MAX`], because the server's own clock may count so much of it. It is also the gate
+//! that lets the load come to rest.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! One trial: an instance, its load, its freezes and its end, and everything that is checked on the way.
 //!
-//! Random freezes and soak tests are the same trial with other measures: many freezes and honest clients only, or a long
-//! time and everybody.
+//! Random freezes and soak tests are the same trial with other measures: many freezes and honest clients only, or a
+//! long time and everybody.
 
 use std::time::{Duration, Instant};
 

@@ -241,8 +241,8 @@ impl Session {
     }
 }
 
-/// The method that the target is frozen by. Unlike elsewhere, `Auto` does not fall back to SIGSTOP: a trial measures the
-/// freezer that it was told to.
+/// The method that the target is frozen by. Unlike elsewhere, `Auto` does not fall back to SIGSTOP: a trial measures
+/// the freezer that it was told to.
 fn freeze_method(start: &Start) -> Result<FreezeMethod> {
     match (&start.spec, start.method) {
         (Spec::Command(_), FreezeMethod::Auto) => FreezeGroup::new(FreezeMethod::CgroupV1)
