@@ -292,7 +292,7 @@ fn without_comment(line: &str) -> &str {
 /// Every text that people write code in: its path in the checkout and itself.
 fn sources() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "bench", ".ci", ".cargo"] {
+    for folder in ["src", "tests", "examples", "emulator", "bench", "stress", "testkit", ".ci", ".cargo"] {
         collect(&root().join(folder), &mut files);
     }
     files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch"].map(|name| root().join(name)));

@@ -1,5 +1,5 @@
-//! The function that keeps count of its own callbacks, for those who try to make it lose count: `fc-bench freezes` and
-//! `fc-bench endure`.
+//! The function that keeps count of its own callbacks, for those who try to make it lose count: `fc-stress freezes` and
+//! `fc-stress soak`.
 //!
 //! A call carries a number in its path, in hexadecimal, and gets it back. Numbers are counted and added up, so that a
 //! caller that knows its own sum sees a call that ran twice or not at all; 0 is for calls of which their caller cannot

@@ -1,0 +1,199 @@
+//! START: listening, the start-up check, and what probes must not do.
+
+use std::time::{Duration, Instant};
+
+use super::context::{CheckContext, settle};
+use super::{Check, Severity, Stop, Verdict, fail, skip};
+use crate::clock::millis;
+use crate::http::{Conn, cut};
+use crate::instance::{Instance, Variant};
+use crate::platform::PORT_NAMES;
+use crate::target::{Port, Ready, Spec};
+
+/// How many probes of each kind are sent.
+const PROBES: usize = 20;
+
+/// Enough for the target to hear of every hang-up.
+const NOTICE_WAIT: Duration = Duration::from_millis(200);
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "ready",
+        rule: "C-START-2",
+        severity: Severity::Must,
+        needs: &[],
+        request: "TCP connections to the port, until one is accepted",
+        expected: "an open port within the time limit (120 s on the platform), and no exit before",
+        fix: "listen on 0.0.0.0 at the port in FC_CUSTOM_LISTEN_PORT, and do slow loading in /initialize",
+        run: ready,
+    },
+    Check {
+        id: "port-from-environment",
+        rule: "C-START-1",
+        severity: Severity::Should,
+        needs: &[],
+        request: "a start with different ports in FC_CUSTOM_LISTEN_PORT and FC_SERVER_PORT",
+        expected: "the port in FC_CUSTOM_LISTEN_PORT is open",
+        fix: "take the port from FC_CUSTOM_LISTEN_PORT, else from FC_SERVER_PORT, else 9000",
+        run: port_from_environment,
+    },
+    Check {
+        id: "listen-all-interfaces",
+        rule: "C-START-1",
+        severity: Severity::Must,
+        needs: &[],
+        request: "a TCP connection to an address that is not 127.0.0.1",
+        expected: "it is accepted",
+        fix: "listen on 0.0.0.0, not on 127.0.0.1 or localhost",
+        run: listen_all_interfaces,
+    },
+    Check {
+        id: "probe-hangup",
+        rule: "C-START-3",
+        severity: Severity::Must,
+        needs: &[],
+        request: "20 connections closed and 20 reset without a byte, then an HTTP call",
+        expected: "the target lives on and answers",
+        fix: "treat a connection that ends before a request as nothing at all",
+        run: probe_hangup,
+    },
+    Check {
+        id: "probe-silent",
+        rule: "C-START-3",
+        severity: Severity::Should,
+        needs: &["probe-hangup"],
+        request: "20 connections closed and 20 reset without a byte",
+        expected: "no line of output",
+        fix: "log a connection that ends before a request at debug level at most",
+        run: probe_silent,
+    },
+    Check {
+        id: "health-url",
+        rule: "C-START-4",
+        severity: Severity::Should,
+        needs: &[],
+        request: "GET of the configured URL (--health)",
+        expected: "200 within 1 s",
+        fix: "answer the configured URL with 200 as soon as the port is open, before /initialize too",
+        run: health_url,
+    },
+];
+
+fn ready(context: &CheckContext<'_>) -> Verdict {
+    let started = Instant::now();
+    let mut instance = Instance::start(&context.plan.setup, &Variant::default())?;
+    match instance.wait_ready() {
+        Ready::Yes => Ok(format!("open after {}", millis(started.elapsed()))),
+        Ready::Exited(exit) => fail(format!("it {exit} before it listened{}", last_words(&instance))),
+        Ready::Late => {
+            let port = instance.target.addr().port();
+            let on_loopback = instance.target.pid().is_some_and(|pid| listens_on_loopback(pid, port));
+            let who = if on_loopback { "the target listens on 127.0.0.1 only" } else { "nobody listens" };
+            let waited = millis(started.elapsed());
+            fail(format!("{who}, port {port}, after {waited}{}", last_words(&instance)))
+        }
+    }
+}
+
+/// Whether that process's network namespace has a listener on loopback: the reason why a container
+/// cannot be reached.
+fn listens_on_loopback(pid: u32, port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let wanted = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next() == Some(&wanted) && fields.nth(1) == Some(LISTEN)
+    })
+}
+
+fn last_words(instance: &Instance) -> String {
+    let Some(output) = instance.target.output() else { return String::new() };
+    settle(output);
+    let lines = output.all();
+    let last = lines.iter().rev().map(|line| line.text.as_str()).find(|text| !text.trim().is_empty());
+    last.map_or_else(String::new, |text| format!("; its last words: `{}`", cut(text, 120)))
+}
+
+fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
+    if !matches!(context.plan.setup.spec, Spec::Command(_)) || context.plan.setup.port.is_some() {
+        return skip("the port is given here, so the target is not asked to choose");
+    }
+    let ports = (Port::free()?, Port::free()?);
+    let (ours, other) = (ports.0.number(), ports.1.number());
+    let env = vec![(PORT_NAMES[0].to_owned(), ours.to_string()), (PORT_NAMES[1].to_owned(), other.to_string())];
+    let mut instance = Instance::start(&context.plan.setup, &Variant { env, port: Some(ours), pid_one: false })?;
+    match instance.wait_ready() {
+        Ready::Yes => Ok(format!("port {ours} is open")),
+        Ready::Exited(exit) => fail(format!("it {exit}{}", last_words(&instance))),
+        Ready::Late if Conn::open(([127, 0, 0, 1], other).into(), instance.call_deadline()).is_ok() => {
+            fail("the port in FC_SERVER_PORT is open instead")
+        }
+        Ready::Late => fail("neither port is open"),
+    }
+}
+
+fn listen_all_interfaces(context: &CheckContext<'_>) -> Verdict {
+    let instance = context.start()?;
+    let Some(addr) = instance.target.outer_addr() else {
+        return skip("where a running address listens cannot be seen from here");
+    };
+    match Conn::open(addr, instance.call_deadline()) {
+        Ok(_) => Ok(format!("{addr} accepts")),
+        Err(why) => fail(format!("{addr}: {why}; 127.0.0.1 accepts")),
+    }
+}
+
+fn probe(instance: &Instance) -> Result<(), Stop> {
+    for count in 0..2 * PROBES {
+        let conn = instance.conn().map_err(|why| Stop::Fail(format!("probe {}: {why}", count + 1)))?;
+        if count % 2 == 0 { drop(conn) } else { conn.reset() }
+    }
+    Ok(())
+}
+
+fn probe_hangup(context: &CheckContext<'_>) -> Verdict {
+    let mut instance = context.start()?;
+    probe(&instance)?;
+    let call = || instance.send(&instance.platform.http("GET", &context.plan.http_path, &[], Vec::new()));
+    // Twice: the target may hear of the last hang-ups only after the first call.
+    let answer = call().and_then(|_| {
+        std::thread::sleep(NOTICE_WAIT);
+        call()
+    });
+    match (answer, instance.target.try_exit()) {
+        (_, Some(exit)) => fail(format!("the target {exit}")),
+        (Err(why), None) => fail(format!("afterwards: {why}")),
+        (Ok(response), None) => Ok(format!("afterwards: {}", response.status)),
+    }
+}
+
+fn probe_silent(context: &CheckContext<'_>) -> Verdict {
+    let instance = context.start()?;
+    let output = context.output(&instance)?;
+    settle(output);
+    let mark = output.mark();
+    probe(&instance)?;
+    settle(output);
+    let lines = output.since(mark);
+    match lines.first() {
+        None => Ok("no output".into()),
+        Some(line) => fail(format!("{} lines, the first: `{}`", lines.len(), cut(&line.text, 120))),
+    }
+}
+
+fn health_url(context: &CheckContext<'_>) -> Verdict {
+    const WAIT: Duration = Duration::from_secs(1);
+    let Some(path) = &context.plan.health_path else {
+        return skip("no HTTP start-up check is configured (--health PATH)");
+    };
+    let instance = context.start()?;
+    let request = instance.platform.request(crate::platform::Caller::Stranger, "GET", path, &[], Vec::new());
+    let deadline = crate::clock::Deadline::after(WAIT);
+    let answer = Conn::open(instance.target.addr(), deadline).and_then(|mut c| c.exchange(&request.bytes(), deadline));
+    match answer {
+        Ok(response) if response.status == 200 => Ok("200".into()),
+        Ok(response) => fail(format!("{} `{}`", response.status, response.body_text(80))),
+        Err(why) => fail(why),
+    }
+}

@@ -1,0 +1,26 @@
+//! An emulator of the Function Compute platform, for one instance.
+//!
+//! It drives any container or server through its life as the platform would (`run`), and checks it against the
+//! platform's contract (`check`). The target may be written in any language. The emulator sees it only from outside:
+//! its port, its output, its signals, its exit.
+//!
+//! The emulator is no gateway that serves real callers, and it emulates neither triggers nor the platform's API.
+//!
+//! From the outside in: [`cli`] turns arguments into plans; [`lifecycle_run`] and [`check`] carry them out with a
+//! [`target`], a [`freezer`], the [`platform`]'s requests and the [`http`] client; [`report`] shows the outcome.
+//! [`cleanup`] removes everything that was started.
+
+pub mod check;
+pub mod cleanup;
+pub mod cli;
+pub mod clock;
+pub mod error;
+pub mod freezer;
+pub mod http;
+pub mod instance;
+pub mod lifecycle_run;
+pub mod output;
+pub mod platform;
+mod process;
+pub mod report;
+pub mod target;

@@ -1,0 +1,167 @@
+//! The project's own binary and examples keep every rule, as processes and as containers.
+//!
+//! They are built here, by `cargo build` in the workspace. Containers are tested only where a
+//! Docker engine answers and the static target is installed; else that is said, and skipped.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{Report, check};
+use fc_testkit::build::{Program, WORKSPACE};
+
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Nothing here is slow on purpose, so these end only what hangs: unoptimized examples on a busy machine, and
+/// containers, take seconds for what else takes milliseconds.
+const PATIENT: &[&str] = &[
+    "--ready-secs=30",
+    "--initialize-secs=20",
+    "--pre-freeze-secs=20",
+    "--pre-stop-secs=20",
+    "--term-secs=20",
+    "--call-secs=30",
+];
+
+/// Builds programs of fc-hooks. A helper of its tests may be built as an example, too, and is none.
+fn build(what: &[&str]) -> Vec<Program> {
+    let programs = fc_testkit::build::build("fc-hooks", what).into_iter();
+    programs.filter(|program| !program.source.to_string_lossy().contains("/tests/")).collect()
+}
+
+fn assert_passes(name: &str, report: &Report) {
+    for outcome in ["failed", "untested", "blocked"] {
+        assert_eq!(report.told(outcome), Vec::<String>::new(), "{name}: {outcome}");
+    }
+    assert_eq!(report.code, Some(0), "{name}: {}", report.stderr);
+}
+
+/// Which hooks a program has: an example need not have all three.
+fn hooks(target: &[&str]) -> String {
+    let report = check(&[PATIENT, &["--only=initialize,pre-freeze,pre-stop"]].concat(), target);
+    let passed: Vec<_> = report.ids("passed").into_iter().collect();
+    if passed.is_empty() { "none".to_owned() } else { passed.join(",") }
+}
+
+#[test]
+fn the_binary_as_a_process() {
+    for Program { name, path, .. } in build(&["--bin=fc-hooks"]) {
+        let report =
+            check(&[PATIENT, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--", path.to_str().unwrap()]);
+        assert_passes(&name, &report);
+    }
+}
+
+#[test]
+#[ignore = "a quarter of a minute: make test-all"]
+fn the_examples_as_processes() {
+    if !Path::new(WORKSPACE).join("examples").exists() {
+        fc_testkit::skip("there are no examples");
+        return;
+    }
+    for Program { name, path, .. } in build(&["--examples"]) {
+        let target = ["--", path.to_str().unwrap()];
+        let report = check(&[PATIENT, &["--jobs=8", "--hooks", &hooks(&target)]].concat(), &target);
+        assert_passes(&name, &report);
+    }
+}
+
+#[test]
+#[ignore = "half a minute: make test-all"]
+fn the_binary_as_a_container() {
+    let Some(image) = own_image() else { return };
+    let report = check(&[PATIENT, &["--job", "--concurrency=8", "--jobs=8"]].concat(), &["--image", &image.0]);
+    assert_passes("container", &report);
+    assert!(report.actual("thaw-call").starts_with("docker pause"), "{}", report.actual("thaw-call"));
+}
+
+#[test]
+fn a_faulty_image_is_found() {
+    let Some(image) = own_image() else { return };
+    relabel(&image.0);
+    let report = check(&[PATIENT, &["--only=image-platform"]].concat(), &["--image", &image.0]);
+    assert_eq!(report.told("failed"), [r#""image-platform": "linux/arm64""#]);
+    assert_eq!(report.code, Some(1));
+}
+
+#[test]
+fn a_container_that_listens_on_loopback_is_told_so() {
+    let Some(image) = own_image() else { return };
+    let words = ["--image", &image.0, "--", "--listen", "127.0.0.1:9000"];
+    let report = check(&["--ready-secs=2", "--only=ready"], &words);
+    assert_eq!(report.code, Some(1));
+    assert!(report.actual("ready").contains("127.0.0.1"), "{}", report.actual("ready"));
+}
+
+#[test]
+fn an_image_that_is_not_there_cannot_be_tested() {
+    if !engine_answers() {
+        return;
+    }
+    let output = common::fc_emulator(&["run", "--image", "fc-emulator.invalid/nowhere:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed to run `docker run"));
+}
+
+/// An image that is removed with this value.
+struct Image(String);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "--force", &self.0]).output();
+    }
+}
+
+/// The static binary and nothing else as an image.
+fn own_image() -> Option<Image> {
+    if !engine_answers() || !has_static_target() {
+        return None;
+    }
+    let Program { path, .. } = build(&["--bin=fc-hooks", "--target", STATIC_TARGET]).pop().expect("there is a binary");
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("fc-emulator-test-{}:{count}", std::process::id());
+    let archive = format!("{}/{}.tar", env!("CARGO_TARGET_TMPDIR"), name.replace(':', "-"));
+    let packed = Command::new("tar").arg("-C").arg(path.parent()?).args(["-cf", &archive, "fc-hooks"]).status();
+    assert!(packed.expect("tar can be started").success());
+    let mut import = Command::new("docker");
+    import.arg("import").args(["--change", r#"ENTRYPOINT ["/fc-hooks"]"#, &archive, &name]);
+    let imported = import.output().expect("docker can be started");
+    std::fs::remove_file(&archive).expect("the archive is ours");
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    Some(Image(name))
+}
+
+/// Makes the image say that it is for another processor, as one built on such a machine does.
+fn relabel(image: &str) {
+    const SCRIPT: &str = r#"set -e
+        cd "$(mktemp -d)"
+        trap 'rm -rf "$PWD"' EXIT
+        old=$(docker image inspect --format '{{.Id}}' "$0")
+        docker save "$0" | tar -x
+        config=$(grep -o '"Config":"[^"]*"' manifest.json | cut -d'"' -f4)
+        sed -i 's/"architecture":"amd64"/"architecture":"arm64"/' "$config"
+        tar -c . | docker load
+        docker rmi "$old"
+    "#;
+    let ran = Command::new("sh").args(["-c", SCRIPT, image]).output().expect("sh can be started");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+fn engine_answers() -> bool {
+    let answers = fc_emulator::target::engine_answers();
+    if let Err(why) = &answers {
+        fc_testkit::skip(format!("no Docker engine answers: {why}"));
+    }
+    answers.is_ok()
+}
+
+fn has_static_target() -> bool {
+    let there = fc_testkit::build::has_target(STATIC_TARGET);
+    if !there {
+        fc_testkit::skip(format!("the target {STATIC_TARGET} is not installed"));
+    }
+    there
+}

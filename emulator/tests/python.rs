@@ -1,0 +1,62 @@
+//! A target in another language: the documentation's sample in Python's standard library, as
+//! people deploy it, and fixed.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use common::check;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/sample.py");
+
+fn has_python() -> bool {
+    let there = Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
+    if !there {
+        fc_testkit::skip("there is no python3 here");
+    }
+    there
+}
+
+#[test]
+#[ignore = "a quarter of a minute: make test-all"]
+fn the_fixed_sample_passes() {
+    if !has_python() {
+        return;
+    }
+    let report =
+        check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE, "--fixed"]);
+    for outcome in ["failed", "untested", "blocked"] {
+        assert_eq!(report.told(outcome), Vec::<String>::new(), "{outcome}");
+    }
+    assert_eq!(report.code, Some(0));
+}
+
+#[test]
+#[ignore = "a quarter of a minute: make test-all"]
+fn the_sample_as_deployed_has_known_faults() {
+    if !has_python() {
+        return;
+    }
+    let report = check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
+    let mut expected = BTreeSet::from([
+        // HTTP/1.0 and so no connection is kept.
+        "http-1-1",
+        "keepalive",
+        // print() into a pipe is held back.
+        "output-unbuffered",
+        // Any caller who names the path runs the hook.
+        "outside-callers",
+        "status-header",
+        "probe-silent",
+    ]);
+    if fc_testkit::is_root() {
+        // The default action of SIGTERM does not apply to process 1.
+        expected.insert("pid-1");
+    }
+    let failed = report.ids("failed");
+    expected.retain(|id| *id != "probe-silent" || failed.contains(id));
+    assert_eq!(failed, expected, "{:#?}", report.told("failed"));
+    assert_eq!(report.ids("untested"), BTreeSet::new(), "{:?}", report.told("untested"));
+    assert_eq!(report.code, Some(1));
+}
