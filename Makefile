@@ -55,8 +55,8 @@ build: target-$(TRIPLE) ## the static binary, on stable Rust
 	@$(call show,$(BUILT))
 
 # The standard library rebuilt for size, without its symbolizer for backtraces, and optimised together with the rest.
-# Panics no longer say in which line. docs/performance.md says what each flag saves. With PANIC=abort nothing unwinds, so
-# the tables for it go, and the unwinder goes with them: only backtraces still name it, and these have no frames now.
+# Panics no longer say in which line. docs/performance.md says what each flag saves. With PANIC=abort nothing unwinds,
+# so the tables for it go, and the unwinder goes with them: only backtraces still name it, and these have no frames now.
 TINY_FLAGS_abort := ,'-Cforce-unwind-tables=no','-Clink-arg=--no-eh-frame-hdr'\
 ,'-Clink-arg=--defsym=_Unwind_Backtrace=getpid','-Clink-arg=--defsym=_Unwind_GetIP=getpid'
 TINY_FLAGS_unwind :=
