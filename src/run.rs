@@ -1,4 +1,4 @@
-//! From an application to an exit code: the environment decides between a server and a single event.
+//! Runs a function and returns an exit code. The environment decides between a server and a single event.
 
 use crate::config::{Config, Listen};
 use crate::function::app::App;
@@ -8,23 +8,24 @@ use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;
 
-/// Does what the environment asks for, and returns the exit code.
+/// Runs a function as the environment says, and returns the exit code.
 ///
-/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that
-/// event, its reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
+/// If `FC_CUSTOM_CONTAINER_EVENT` is set, web server mode is off (C-JOB-2). The invoke callback runs once on that
+/// event, and the body of its reply goes to standard output. The exit code is 0 if the callback succeeded, 1 if it
+/// failed, 143 if SIGTERM came meanwhile.
 ///
-/// Otherwise it serves as [`Config::from_env`] says until SIGTERM or SIGINT: 0 after an orderly stop, 1 if it cannot
-/// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
-/// once with 128 plus its number.
+/// Otherwise it serves with [`Config::from_env`] until SIGTERM or SIGINT. The exit code is 0 after an orderly stop, 1
+/// if the server cannot listen, 2 if the configuration is invalid; an error goes to standard error. A second signal
+/// ends the process at once, with 128 plus the number of the signal.
 pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
     run_on(serve, app, state)
 }
 
-/// [`run`], whichever server it is that serves.
+/// [`run`] for any of the servers.
 #[inline(always)]
 pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: &'static App<S>, state: S) -> ExitCode {
-    // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
-    // come and go during the start cheap: without it each is two system calls and two page faults.
+    // musl unmaps a page with the last allocation in it and maps it again for the next. An allocation that stays makes
+    // the short-lived ones of the start cheap: without it, each costs two system calls and two page faults.
     let _anchor = std::hint::black_box(Box::new(0_u8));
     if let Some(event) = std::env::var_os(variables::EVENT) {
         init_logging();
@@ -36,7 +37,7 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
     }
 }
 
-/// Serves with this configuration, whatever the environment says; exit codes as [`run`].
+/// Serves with this configuration instead of the environment's. The exit codes are those of [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     init_logging();
     if let Err(error) = check(app, &config) {

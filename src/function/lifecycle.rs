@@ -126,8 +126,8 @@ pub struct Evidence {
     /// A wait with a time limit lasted this much too long.
     pub overslept: Option<Duration>,
     /// A wait was interrupted although no signal had come. Linux does this to `epoll_wait` when it thaws a control
-    /// group; the `poll` of other kernels is restarted and shows nothing. This is the weakest sign: attaching a debugger
-    /// looks the same.
+    /// group; the `poll` of other kernels is restarted and shows nothing. This is the weakest sign: attaching a
+    /// debugger looks the same.
     pub interrupted: bool,
 }
 
