@@ -1,37 +1,31 @@
-//! The binary's command line: what its arguments, over what its environment said, ask for. Pure.
+//! The binary's command line: what its arguments and its environment ask for. Arguments override the environment.
 //!
-//! Belongs to the binary; the library compiles it only for the fuzzer, which hands it arguments of any kind.
+//! Pure. Belongs to the binary; the library compiles it only for tests and the fuzzer, which try arguments of any kind.
 
-use crate::{Config, Limits, StartError};
+use crate::{Config, Limit, Limits, StartError};
 use lexopt::prelude::*;
 
-const HELP: &str = "\
+const ABOUT: &str = "\
 fc-hooks: lifecycle hooks for serverless containers, in one thread
 
-Serves the inspector: hooks answer OK, POST /invoke echoes its event, and every
-other call answers a JSON document of what was sent and of the instance's life.
+Serves the inspector: hooks answer OK, events are echoed, and every other call
+answers a JSON document with the request and the life of the instance.
 
 Usage: fc-hooks [OPTIONS]
 
 Options:
-  --listen ADDR:PORT       where to listen, or unix:PATH; port 0 takes a free one
-                           [default: 0.0.0.0 and the port of the environment, else 9000]
-  --health-path PATH       answer GET of PATH with 200 without waking the function
-  --require-control-path   refuse hooks that come without x-fc-control-path
-  --limit NAME=VALUE,...   set limits; may be repeated (--limit help lists them)
-  --log-markers on|off     'FC Invoke Start/End' lines around calls [default: on]
-  -h, --help               print this
-  -V, --version            print the version
+";
 
-Environment:
-  FC_CUSTOM_LISTEN_PORT, FC_SERVER_PORT  the port, as the platform sets it
-  FC_HOOKS_LISTEN                        as --listen
-  FC_HOOKS_LIMITS                        as --limit
-  FC_HOOKS_HEALTH_PATH                   as --health-path
-  FC_HOOKS_REQUIRE_CONTROL_PATH          on: as --require-control-path
-  FC_HOOKS_LOG_MARKERS                   as --log-markers
-  FC_CUSTOM_CONTAINER_EVENT              the event; web server mode is off then
-  RUST_LOG                               log level, on standard error [default: warn]
+/// In front of the variable that holds an event, and behind it.
+const OTHER_OPTIONS: &str = concat!(
+    "  -h, --help\n      print this help\n",
+    "  -V, --version\n      print the version\n",
+    "\nOther variables:\n  ",
+);
+const OTHER_VARIABLES: &str = "
+      event to handle instead of serving (web server mode off)
+  RUST_LOG
+      log level, on standard error [default: warn]
 
 Exit codes: 0 stopped in order; 1 cannot listen; 2 misuse; 128 + n second signal n
 ";
@@ -45,28 +39,31 @@ pub(crate) enum Command {
     Print(String),
 }
 
-/// The error is a sentence for people. A bad variable is said last: help must be had with a bad environment too.
+/// The error is a sentence for people. The arguments come first: `--help` works in a bad environment too.
 pub(crate) fn parse(mut arguments: lexopt::Parser, environment: Result<Config, StartError>) -> Result<Command, String> {
     let (mut config, environment) = match environment {
         Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(error)),
     };
     while let Some(argument) = arguments.next().map_err(text)? {
-        let option = match argument {
-            Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
+        let setting = match argument {
+            Short('h') | Long("help") => return Ok(Command::Print(help())),
             Short('V') | Long("version") => return Ok(Command::Print(VERSION.to_owned())),
-            Long("require-control-path") => {
-                config.control_path_required = true;
-                continue;
-            }
-            Long(name) if Config::SETTINGS.iter().any(|(known, _)| *known == name) => name.to_owned(),
-            unknown => return Err(format!("{} (--help lists the options)", unknown.unexpected())),
+            Long(name) => match Config::SETTINGS.iter().find(|setting| setting.name == name) {
+                Some(setting) => setting,
+                None => return Err(unexpected(argument)),
+            },
+            argument => return Err(unexpected(argument)),
         };
+        if setting.value.is_empty() {
+            config.set(setting.name, "on").map_err(|error| error.to_string())?;
+            continue;
+        }
         let value = arguments.value().and_then(|value| value.string()).map_err(text)?;
-        if option == "limit" && value == "help" {
+        if setting.name == "limit" && value == "help" {
             return Ok(Command::Print(limits_help()));
         }
-        config.set(&option, &value).map_err(|error| format!("--{option}: {error}"))?;
+        config.set(setting.name, &value).map_err(|error| format!("--{}: {error}", setting.name))?;
     }
     match environment {
         Some(error) => Err(error.to_string()),
@@ -74,13 +71,44 @@ pub(crate) fn parse(mut arguments: lexopt::Parser, environment: Result<Config, S
     }
 }
 
-/// As text at once: a boxed error would bring the `Debug` of every kind of error along.
+#[inline(never)]
+fn unexpected(argument: lexopt::Arg<'_>) -> String {
+    format!("{} (--help lists the options)", argument.unexpected())
+}
+
+/// As text at once: a boxed error would add the `Debug` of every kind of error to the binary.
 fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
+fn help() -> String {
+    let mut help = ABOUT.to_owned();
+    for setting in Config::SETTINGS {
+        let (before, after) = if setting.default.is_empty() { ("", "") } else { (" [default: ", "]") };
+        let space = if setting.value.is_empty() { "" } else { " " };
+        let option = ["  --", setting.name, space, setting.value, "\n      "];
+        let meaning = [setting.meaning, before, setting.default, after];
+        push(&mut help, &option);
+        push(&mut help, &meaning);
+        for variable in setting.variables {
+            push(&mut help, &["\n      variable ", variable]);
+        }
+        help.push('\n');
+    }
+    push(&mut help, &[OTHER_OPTIONS, Config::EVENT_VARIABLE, OTHER_VARIABLES]);
+    help
+}
+
+/// `format!` would do the same in five times the bytes.
+#[inline(never)]
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}
+
 fn limits_help() -> String {
-    let line = |(name, min, max): &(&str, u64, u64)| format!("  {name:<18} {min} to {max}\n");
-    let lines: String = Limits::NAMES.iter().map(line).collect();
-    format!("Limits; bytes and counts are plain numbers, times (_ms_) milliseconds awake:\n{lines}")
+    let mut help = "Limits; bytes and counts are plain numbers, times (_ms_) are milliseconds awake:\n".to_owned();
+    for Limit { name, min, max, default, .. } in Limits::NAMES {
+        help.push_str(&format!("  {name:<18} {min} to {max} [default: {default}]\n"));
+    }
+    help
 }

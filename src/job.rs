@@ -1,72 +1,58 @@
 //! Web server mode off (FC 2.0): the event comes from the environment, the result is the exit code (C-JOB-1, C-JOB-2).
 //!
-//! No HTTP and no hooks: the invoke callback runs once. What it may ask of its [`Context`](crate::Context) is
-//! filled from the environment, which carries some of what the headers carry otherwise.
+//! There is no HTTP, and no hook runs: the invoke callback runs once. Its [`Context`](crate::Context) is filled from
+//! environment variables, which hold the values of some headers.
 
-use crate::function::app::{App, INVOKE_PATH};
+use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
 use crate::function::request::{Headers, Peer, Request};
+use crate::platform::headers::CONTROL_PATH;
+use crate::platform::hooks::{INVOKE_METHOD, INVOKE_PATH};
+use crate::platform::variables::HEADERS;
 use crate::server::sys::signals;
 use crate::server::{PROCESS_ENV, eprint_line, flush_output, print};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-/// Holds the event, and says that there is no server to be.
-pub(crate) const EVENT_VARIABLE: &str = "FC_CUSTOM_CONTAINER_EVENT";
-
-/// 128 + SIGTERM, as a shell would report it: the client has cancelled the request (C-JOB-3).
+/// 128 + SIGTERM, like a shell: the client has cancelled the request (C-JOB-3).
 const CANCELLED: u8 = 143;
 
-/// Which header each variable stands for.
-const HEADERS: [(&str, &str); 12] = [
-    ("x-fc-request-id", "FC_REQUEST_ID"),
-    ("x-fc-access-key-id", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
-    ("x-fc-access-key-secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-    ("x-fc-security-token", "ALIBABA_CLOUD_SECURITY_TOKEN"),
-    ("x-fc-function-name", "FC_FUNCTION_NAME"),
-    ("x-fc-function-handler", "FC_FUNCTION_HANDLER"),
-    ("x-fc-function-memory", "FC_FUNCTION_MEMORY_SIZE"),
-    ("x-fc-region", "FC_REGION"),
-    ("x-fc-account-id", "FC_ACCOUNT_ID"),
-    ("x-fc-qualifier", "FC_QUALIFIER"),
-    ("x-fc-service-name", "FC_SERVICE_NAME"),
-    ("x-fc-control-path", ""),
-];
-
-/// Runs the invoke callback on the event; its reply's body goes to standard output, a failure's JSON to standard error.
+/// Runs the invoke callback on the event. The body of its reply goes to standard output, the JSON of a failure to
+/// standard error.
 pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCode {
     if let Err(error) = signals::install() {
-        // The event can be handled all the same; only a cancellation ends it the hard way.
-        log::warn!("cannot take signals over: {error}");
+        // The event can be handled nevertheless; a cancellation then ends the process at once.
+        log::warn!("cannot install signal handlers: {error}");
     }
     let values = HEADERS.map(|(_, variable)| std::env::var_os(variable).map(OsString::into_vec).unwrap_or_default());
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS.len()];
-    for ((header, (name, variable)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
-        let value: &[u8] = if variable.is_empty() { INVOKE_PATH.as_bytes() } else { value };
+    // The control path follows the headers that come from variables.
+    let control_path = httparse::Header { name: CONTROL_PATH, value: INVOKE_PATH.as_bytes() };
+    let mut headers = [control_path; HEADERS.len() + 1];
+    for ((header, (name, _)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
         *header = httparse::Header { name, value };
     }
     let event = event.into_vec();
     let request = Request {
-        method: "POST",
+        method: INVOKE_METHOD,
         path_and_query: INVOKE_PATH,
         headers: Headers(&headers),
         body: &event,
         peer: Peer::None,
     };
-    let mut service = Dispatcher::new(app, state, PROCESS_ENV);
-    let answer = service.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
-    // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
+    let mut dispatcher = Dispatcher::new(app, state, PROCESS_ENV);
+    let answer = dispatcher.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
+    // The dispatcher has read a streamed reply whole (C-INV-6), so the bytes are there.
     let body = answer.reply.body.bytes().unwrap_or_default();
     let mut failed = answer.failed;
     if failed {
         eprint_line(format_args!("{}", String::from_utf8_lossy(body)));
     } else if let Err(error) = flush_output().and_then(|()| print(body)) {
-        // A result that nobody got is no success.
+        // A result that could not be written is no success.
         eprint_line(format_args!("fc-hooks: cannot write the result: {error}"));
         failed = true;
     }
-    crate::function::panic::drop_catching_panic(Box::new(service));
+    crate::function::panic::drop_catching_panic(Box::new(dispatcher));
     match (signals::stop_requested(), failed) {
         (true, _) => ExitCode::from(CANCELLED),
         (false, true) => ExitCode::FAILURE,
@@ -74,7 +60,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     }
 }
 
-/// Log markers belong to web server mode; here standard output is the result.
+/// There are no log markers without web server mode: standard output is the result.
 struct Silent;
 
 impl CallLog for Silent {

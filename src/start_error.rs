@@ -1,9 +1,10 @@
-//! Why the process cannot do what it was started for: verb, object, cause.
+//! The error of a start: the action, its object, and the cause.
 
+use crate::limits::LimitError;
 use std::fmt;
 use std::io;
 
-/// Why the process could not start or go on: `cannot listen on 0.0.0.0:9000: address in use`.
+/// The reason why the process cannot start or go on, such as `cannot listen on 0.0.0.0:9000: address in use`.
 pub struct StartError {
     message: String,
 }
@@ -13,12 +14,23 @@ impl StartError {
         StartError { message: message.into() }
     }
 
-    /// `'<value>' <what is wrong with it>`.
-    pub(crate) fn quoting(value: &str, wrong: &str) -> StartError {
-        StartError { message: format!("'{value}' {wrong}") }
+    /// `expected <form>, not '<value>'`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn expected(form: &str, value: &str) -> StartError {
+        StartError { message: format!("expected {form}, not '{value}'") }
+    }
+
+    /// `'<value>': <cause>`.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn invalid(value: &str, cause: &dyn fmt::Display) -> StartError {
+        StartError { message: format!("'{value}': {cause}") }
     }
 
     /// `<name>: <cause>`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn about(name: &str, cause: &dyn fmt::Display) -> StartError {
         StartError { message: format!("{name}: {cause}") }
     }
@@ -26,6 +38,14 @@ impl StartError {
     /// `cannot <action>: <cause>`.
     pub(crate) fn io(action: impl fmt::Display, cause: &io::Error) -> StartError {
         StartError { message: format!("cannot {action}: {}", Cause(cause)) }
+    }
+}
+
+impl From<LimitError> for StartError {
+    #[cold]
+    #[inline(never)]
+    fn from(error: LimitError) -> StartError {
+        StartError { message: error.to_string() }
     }
 }
 
@@ -43,7 +63,7 @@ impl fmt::Debug for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The cause in words where the standard library has words for it, else with its number.
+/// The cause in words if the standard library has a kind for it, else with its number.
 struct Cause<'a>(&'a io::Error);
 
 impl fmt::Display for Cause<'_> {

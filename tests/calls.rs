@@ -128,7 +128,7 @@ fn http_calls_that_succeed_and_fail() {
         ("/do/error", 500, "404", "NoStock", "sold out"),
         ("/do/panic", 500, "404", "Panic", "pulled the plug"),
         ("/do/panic-any", 500, "404", "Panic", "panicked with a value that is not text"),
-        ("/do/split", 500, "404", "ReplyError", "a reply's header value holds a control character"),
+        ("/do/split", 500, "404", "ReplyError", "the header's value holds a control character"),
         ("/nowhere", 404, "200", "NotFound", "no route has this path"),
         ("/thing/", 404, "200", "NotFound", "no route has this path"),
     ];

@@ -14,10 +14,10 @@ use std::{env, fs};
 /// Name of the case, the type of the state, the table, and what the compiler has to say; empty if it compiles.
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
-const SAME_CALL: &str = "fc-hooks: two routes for the same method and path";
-const HOOKS_PATH: &str = "fc-hooks: a route on a hook's own path";
-const NO_PATH: &str = "fc-hooks: a route's path holds a character that no request path holds";
-const NO_METHOD: &str = "fc-hooks: a route's method is no token";
+const SAME_CALL: &str = "fc-hooks: two routes have the same method and path";
+const HOOKS_PATH: &str = "fc-hooks: the path belongs to a hook; only the hook's own constructor in Route can serve it";
+const NO_PATH: &str = "fc-hooks: the path holds a blank, '?', '#', a control character or a character beyond ASCII";
+const NO_METHOD: &str = "fc-hooks: invalid HTTP method; ";
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -42,17 +42,17 @@ const CASES: &[Case] = &[
     ("invoke_twice", "()", "[Route::invoke(call), Route::invoke(call)]", "fc-hooks: the table has invoke twice"),
     ("two_fallbacks", "()", "[Route::fallback(call), Route::fallback(call)]", "fc-hooks: the table has two fallbacks"),
     ("two_prefixes", "()", "[Route::prefix(\"/a/\", call), Route::get(\"/a\", call), Route::prefix(\"/a/\", call)]",
-        "fc-hooks: two routes for the same prefix"),
+        "fc-hooks: two routes have the same prefix"),
 
     ("same_call_twice", "()", "[Route::get(\"/a\", call), Route::get(\"/a\", call)]", SAME_CALL),
     ("same_call_far_apart", "()",
         "[Route::put(\"/a\", call), Route::get(\"/b\", call), Route::on(\"PUT\", \"/a\", call)]", SAME_CALL),
     ("any_over_a_method", "()", "[Route::delete(\"/a\", call), Route::any(\"/a\", call)]", SAME_CALL),
 
-    ("path_without_slash", "()", "[Route::get(\"orders\", call)]", "fc-hooks: a route's path does not begin with '/'"),
+    ("path_without_slash", "()", "[Route::get(\"orders\", call)]", "fc-hooks: the path does not begin with '/'"),
     ("prefix_without_slash", "()", "[Route::prefix(\"orders/\", call)]",
-        "fc-hooks: a route's path does not begin with '/'"),
-    ("empty_path", "()", "[Route::get(\"\", call)]", "fc-hooks: a route's path is empty"),
+        "fc-hooks: the path does not begin with '/'"),
+    ("empty_path", "()", "[Route::get(\"\", call)]", "fc-hooks: the path is empty"),
     ("query_in_path", "()", "[Route::get(\"/a?b\", call)]", NO_PATH),
     ("fragment_in_path", "()", "[Route::get(\"/a#b\", call)]", NO_PATH),
     ("blank_in_path", "()", "[Route::get(\"/a b\", call)]", NO_PATH),
@@ -61,16 +61,17 @@ const CASES: &[Case] = &[
     ("on_initialize", "()", "[Route::post(\"/initialize\", call)]", HOOKS_PATH),
     ("on_pre_freeze", "()", "[Route::any(\"/pre-freeze\", call)]", HOOKS_PATH),
     ("on_pre_stop", "()", "[Route::get(\"/pre-stop\", call)]", HOOKS_PATH),
-    ("on_invoke", "()", "[Route::post(\"/invoke\", call)]", "fc-hooks: a route on the path of events"),
+    ("on_invoke", "()", "[Route::post(\"/invoke\", call)]",
+        "fc-hooks: the path belongs to events; only Route::invoke can serve it"),
 
     ("blank_in_method", "()", "[Route::on(\"GET IT\", \"/a\", call)]", NO_METHOD),
     ("line_in_method", "()", "[Route::on(\"GET\\r\\n\", \"/a\", call)]", NO_METHOD),
 
     ("health_on_a_route", "()", "[Route::get(\"/a\", call)]).health_path(\"/a\"",
-        "fc-hooks: a route has the health check's path"),
+        "fc-hooks: a route of the table has the health check's path"),
     ("health_on_a_hook", "()", "[Route::get(\"/a\", call)]).health_path(\"/pre-stop\"", HOOKS_PATH),
     ("health_without_slash", "()", "[Route::get(\"/a\", call)]).health_path(\"health\"",
-        "fc-hooks: a route's path does not begin with '/'"),
+        "fc-hooks: the path does not begin with '/'"),
 
     ("hook_captures", "()", "[Route::initialize({ let seen = 1; move |_, _| Ok(seen.to_string().into()) })]",
         "closures can only be coerced to `fn` types if they do not capture any variables"),

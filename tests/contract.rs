@@ -66,7 +66,7 @@ fn hooks_that_fail_answer_404_and_the_process_lives() {
         ("parse", "ParseIntError", "invalid digit found in string"),
         ("panic", "Panic", "pulled the plug"),
         ("panic-any", "Panic", "panicked with a value that is not text"),
-        ("split", "ReplyError", "a reply's header value holds a control character"),
+        ("split", "ReplyError", "the header's value holds a control character"),
         ("broken", "StreamFailed", "asked to fail"),
         ("panicking", "StreamFailed", "asked to collapse"),
     ];

@@ -227,22 +227,22 @@ fn help_and_version() {
 /// Misuse: exit code 2, one line that names what is wrong, and nothing on standard output.
 #[test]
 fn misuse_exits_2() {
-    let neither = "is neither ADDR:PORT (such as 0.0.0.0:9000) nor unix:PATH";
+    let address = "expected ADDR:PORT (such as 0.0.0.0:9000) or unix:PATH, not";
     let cases: [(Arguments<'_>, Environment<'_>, &str); 14] = [
         (&["--nope"], &[], "invalid option '--nope' (--help lists the options)"),
         (&["-x"], &[], "invalid option '-x' (--help lists the options)"),
         (&["serve"], &[], "unexpected argument \"serve\" (--help lists the options)"),
         (&["--listen"], &[], "missing argument for option '--listen'"),
-        (&["--listen", "9000"], &[], &format!("--listen: '9000' {neither}")),
+        (&["--listen", "9000"], &[], &format!("--listen: {address} '9000'")),
         (&["--require-control-path=yes"], &[], "unexpected argument for option '--require-control-path': \"yes\""),
-        (&["--health-path", "x"], &[], "--health-path: 'x' is not a path"),
-        (&["--limit", "x=1"], &[], "--limit: no limit is called 'x'"),
+        (&["--health-path", "x"], &[], "--health-path: 'x': the path does not begin with '/'"),
+        (&["--limit", "x=1"], &[], "--limit: unknown limit 'x'"),
         (&["--limit", "headers_max=0"], &[], "--limit: limit headers_max: 0 is not between 1 and "),
-        (&[], &[("FC_CUSTOM_LISTEN_PORT", "x")], "FC_CUSTOM_LISTEN_PORT: 'x' is not a port"),
-        (&[], &[("FC_SERVER_PORT", "70000")], "FC_SERVER_PORT: '70000' is not a port"),
-        (&[], &[("FC_HOOKS_LISTEN", "x")], &format!("FC_HOOKS_LISTEN: 'x' {neither}")),
+        (&[], &[("FC_CUSTOM_LISTEN_PORT", "x")], "FC_CUSTOM_LISTEN_PORT: expected a port from 0 to 65535, not 'x'"),
+        (&[], &[("FC_SERVER_PORT", "70000")], "FC_SERVER_PORT: expected a port from 0 to 65535, not '70000'"),
+        (&[], &[("FC_HOOKS_LISTEN", "x")], &format!("FC_HOOKS_LISTEN: {address} 'x'")),
         (&[], &[("FC_HOOKS_LIMITS", "body_ms_max=x")], "FC_HOOKS_LIMITS: limit body_ms_max: 'x' is not a whole number"),
-        (&[], &[("FC_HOOKS_LOG_MARKERS", "no")], "FC_HOOKS_LOG_MARKERS: 'no' is neither on nor off"),
+        (&[], &[("FC_HOOKS_LOG_MARKERS", "no")], "FC_HOOKS_LOG_MARKERS: expected on or off, not 'no'"),
     ];
     for (arguments, environment, message) in cases {
         let ended = run(arguments, environment);
@@ -252,7 +252,25 @@ fn misuse_exits_2() {
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
     let ended = Setup::subject("full").env("FC_HOOKS_LIMITS", "x=1").expect_stderr().run().ended();
-    assert_eq!((ended.code, &*ended.stderr), (2, "fc-hooks: FC_HOOKS_LIMITS: no limit is called 'x'\n"));
+    assert_eq!((ended.code, &*ended.stderr), (2, "fc-hooks: FC_HOOKS_LIMITS: unknown limit 'x'\n"));
+}
+
+/// The table refuses the path of a route when it is compiled; for a path from the environment the start is the time.
+#[test]
+fn a_health_path_that_hides_a_route_exits_2() {
+    for (path, cause) in [
+        ("/thing", "a route of the table has the health check's path"),
+        ("/any", "a route of the table has the health check's path"),
+        ("/pre-stop", "the path belongs to a hook; only the hook's own constructor in Route can serve it"),
+    ] {
+        let ended = Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", path).expect_stderr().run().ended();
+        assert_eq!((ended.code, &*ended.stdout), (2, ""), "{path}");
+        assert!(
+            ended.stderr.starts_with("fc-hooks: ") && ended.stderr.ends_with(&format!("'{path}': {cause}\n")),
+            "{}",
+            ended.stderr
+        );
+    }
 }
 
 /// Exit code 1 and the reason where it cannot listen. C-START-1: the documented variable wins over the older one.

@@ -292,7 +292,7 @@ fn bodies_of_all_connections_together() {
     third.send(&event);
     let reply = third.reply();
     assert_eq!((reply.status, reply.header("connection")), (503, Some("close")));
-    assert!(reply.text().contains("there is no memory for the request"), "{}", reply.text());
+    assert!(reply.text().contains("request buffer limit reached"), "{}", reply.text());
     let small = pattern(10_000);
     assert!(server.connect().call("POST", "/invoke", &[], &small).body == small);
     for client in &mut streaming {

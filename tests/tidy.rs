@@ -2,7 +2,9 @@
 
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
+use fc_hooks::Config;
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -280,6 +282,89 @@ fn no_thread_is_started() {
     };
     let faults: Vec<String> = sources().into_iter().filter(starts).map(|(path, _)| path).collect();
     assert_none(&faults);
+}
+
+/// README.md and the documentation of `Config::from_env` list the settings that there are.
+#[test]
+fn the_settings_are_documented() {
+    let (readme, config) = (read("README.md"), read("src/config.rs"));
+    let mut faults = Vec::new();
+    for setting in Config::SETTINGS {
+        let variables = setting.variables.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", else ");
+        let row = format!("| {variables} | {} | {} |", setting.meaning, setting.default).replace("|  |", "| |");
+        if !readme.lines().any(|line| line == row) {
+            faults.push(format!("README.md needs this row: {row}"));
+        }
+        if !config.lines().any(|line| line.trim_start().starts_with(&format!("/// | {variables} |"))) {
+            faults.push(format!("the table at Config::from_env needs a row for {variables}"));
+        }
+    }
+    assert_none(&faults);
+    let known = |name: &str| Config::SETTINGS.iter().any(|setting| setting.variables.contains(&name));
+    let cells = readme.lines().chain(config.lines().map(|line| line.trim_start().trim_start_matches("/// ")));
+    let cells = cells.filter_map(|line| line.strip_prefix("| `FC_")).filter_map(|rest| rest.split('`').next());
+    let unknown: Vec<String> = cells.map(|name| format!("FC_{name}")).filter(|name| !known(name)).collect();
+    assert!(unknown.is_empty(), "no setting has these variables: {unknown:?}");
+}
+
+/// Modules below `src/` import in one direction, so that each can be read after those that it imports. What a module
+/// shares with its own folder (`super::`) is not looked at: such files are one thing in several.
+#[test]
+fn no_imports_in_a_circle() {
+    let file = |name: &str, text: &str| (format!("src/{name}.rs"), text.to_owned());
+    let planted = [
+        file("a/b", "use crate::c::{D, E};"),
+        file("c", "use crate::{f, g};\nuse crate::f::mod_of_f;"),
+        file("f", "fn x() { crate::a::b::y() } // crate::g"),
+        file("g/mod", "use crate::c;"),
+        file("h", "use crate::c;"),
+        file("i", "// use crate::h;\nuse crate::h;\n#[cfg(test)]\nmod tests { use crate::i; }"),
+    ];
+    assert_eq!(in_circles(&planted), ["a::b", "c", "f", "g", "h", "i"], "and what imports them");
+    assert_eq!(in_circles(&planted[3..]), [""; 0]);
+    let sources = sources();
+    assert_eq!(in_circles(&sources), [""; 0]);
+}
+
+/// The modules that import each other, and those that import such modules.
+fn in_circles(sources: &[(String, String)]) -> Vec<String> {
+    let module = |path: &str| path.strip_prefix("src/")?.strip_suffix(".rs").map(str::to_owned);
+    let files: BTreeMap<String, &str> = sources
+        .iter()
+        .filter_map(|(path, text)| Some((module(path)?, text.as_str())))
+        .filter(|(path, _)| !["lib", "main"].contains(&&**path) && !path.ends_with("tests"))
+        .map(|(path, text)| (path.trim_end_matches("/mod").replace('/', "::"), text))
+        .collect();
+    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, text) in &files {
+        let untested = text.split("\n#[cfg(test)]\nmod tests").next().unwrap();
+        let code: String = untested.lines().filter(|line| !line.is_empty()).map(without_comment).collect();
+        let targets = code.replace("#[cfg(doc)]use crate::", "");
+        let targets = targets.split("crate::").skip(1).flat_map(paths).filter_map(|path| {
+            // The longest name that the path begins with.
+            let is_of = |module: &&String| path == **module || path.starts_with(&format!("{module}::"));
+            files.keys().filter(is_of).max_by_key(|module| module.len()).map(String::as_str)
+        });
+        imports.insert(name, targets.filter(|target| target != name).collect());
+    }
+    // Takes away what imports nothing that is left, until nothing changes.
+    loop {
+        let left: BTreeSet<&str> = imports.keys().copied().collect();
+        imports.retain(|_, targets| targets.iter().any(|target| left.contains(target)));
+        if imports.len() == left.len() {
+            return left.into_iter().map(str::to_owned).collect();
+        }
+    }
+}
+
+/// The paths that a piece of code begins with: `a::b`, or of `a::{b, c}` both.
+fn paths(code: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let path = &code[..code.find(|c| !is_path(c)).unwrap_or(code.len())];
+    match code[path.len()..].strip_prefix('{').and_then(|rest| rest.split('}').next()) {
+        Some(names) => names.split(',').map(|name| format!("{path}{}", name.trim())).collect(),
+        None => vec![path.to_owned()],
+    }
 }
 
 fn without_comment(line: &str) -> &str {

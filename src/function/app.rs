@@ -1,14 +1,17 @@
-//! The static table: which callback serves which call, checked when it is compiled.
+//! The static table: which callback serves which call. The compiler checks it.
 //!
-//! A table is function pointers and static text, so a `static` holds it finished: nothing is built, allocated or
-//! hashed at start. Looking a call up is a walk over a handful of routes. Must not know requests or replies.
+//! A table consists of function pointers and static text, so a `static` holds it complete: nothing is built, allocated
+//! or hashed at start. The search for a route walks over the few routes that there are. Must not know requests or
+//! replies.
 
 use crate::function::callback::{CallFn, HookFn, ThawFn};
 use crate::function::context::Context;
-use crate::function::lifecycle::Hook;
+use crate::function::path::{self, PathError, same};
+use crate::function::per_hook::PerHook;
 use crate::function::request::Request;
+use crate::platform::hooks::Hook;
 
-/// A function: its hooks, its routes and its options, for a state `S` that every callback gets.
+/// A function: its hooks, its routes and its options. Every callback gets the function's state, of type `S`.
 ///
 /// ```
 /// use fc_hooks::{App, Route};
@@ -23,7 +26,7 @@ use crate::function::request::Request;
 /// ]);
 /// ```
 ///
-/// What is wrong with a table is a compile error, for example two callbacks for one call:
+/// A mistake in a table is a compile error, for example two callbacks for one call:
 ///
 /// ```compile_fail
 /// # use fc_hooks::{App, Route};
@@ -34,7 +37,7 @@ use crate::function::request::Request;
 /// ```
 pub struct App<S: 'static> {
     routes: &'static [Route<S>],
-    hooks: [Option<HookFn<S>>; 3],
+    hooks: PerHook<Option<HookFn<S>>>,
     pub(crate) on_thaw: Option<ThawFn<S>>,
     pub(crate) invoke: Option<CallFn<S>>,
     fallback: Option<CallFn<S>>,
@@ -43,16 +46,16 @@ pub struct App<S: 'static> {
     pub(crate) control_path_required: bool,
 }
 
-/// Sees every hook call after it was decided, also those that the author's hook never sees.
+/// Sees every hook call after it was answered, including those that the author's hook never sees.
 pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, HookOutcome);
 
-/// What became of a hook call.
+/// The outcome of a hook call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HookOutcome {
     /// Which hook was called.
     pub hook: Hook,
-    /// The callback ran; else the call was answered from store, or refused.
+    /// The callback ran. Otherwise the call got a stored answer or was refused.
     pub ran: bool,
     /// The answer was 404.
     pub failed: bool,
@@ -72,22 +75,24 @@ enum Kind<S: 'static> {
 }
 
 impl<S> Route<S> {
-    /// `POST /initialize`: once, before any traffic (C-INIT-1); again only after a failure.
+    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure.
     pub const fn initialize(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::Initialize, callback))
     }
 
-    /// `GET /pre-freeze`: once before each freeze. FC 3.0 never calls it (C-FRZ-2).
+    /// `GET /pre-freeze`. It runs once before each freeze. FC 3.0 never calls it (C-FRZ-2).
     pub const fn pre_freeze(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreFreeze, callback))
     }
 
-    /// `GET /pre-stop`: once, before the instance is destroyed (C-STOP-1); or at SIGTERM, if the platform did not call.
+    /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did
+    /// not call it.
     pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreStop, callback))
     }
 
-    /// Before the first request after a freeze. The platform has no such call (C-FRZ-5): the server finds out.
+    /// Runs before the first request after a freeze. The platform has no such call (C-FRZ-5); the server finds out by
+    /// itself.
     pub const fn on_thaw(callback: ThawFn<S>) -> Route<S> {
         Route(Kind::OnThaw(callback))
     }
@@ -102,7 +107,7 @@ impl<S> Route<S> {
         Route(Kind::Exact(method, path, callback))
     }
 
-    /// As [`Route::on`] with GET; also answers HEAD, unless the table has a route of its own for it.
+    /// As [`Route::on`] with GET. It also answers HEAD, unless the table has a route for that.
     pub const fn get(path: &'static str, callback: CallFn<S>) -> Route<S> {
         Route::on("GET", path, callback)
     }
@@ -132,22 +137,22 @@ impl<S> Route<S> {
         Route(Kind::Exact("", path, callback))
     }
 
-    /// HTTP calls with any method whose path begins with this text; end it with `/` to match whole segments. An exact
-    /// route wins over it, and the longest prefix over shorter ones.
+    /// HTTP calls with any method whose path begins with this text. A text that ends with `/` matches whole segments.
+    /// An exact route comes before it, and a longer prefix before a shorter one.
     pub const fn prefix(path: &'static str, callback: CallFn<S>) -> Route<S> {
         Route(Kind::Prefix(path, callback))
     }
 
-    /// HTTP calls that no other route knows the path of.
+    /// HTTP calls whose path no other route has.
     pub const fn fallback(callback: CallFn<S>) -> Route<S> {
         Route(Kind::Fallback(callback))
     }
 }
 
-/// Who serves an HTTP call.
+/// The result of the search for a route.
 pub(crate) enum Found<S: 'static> {
     Call(CallFn<S>),
-    /// The path is known, the method is not: the methods that are, for `Allow`.
+    /// Routes have the path but not the method. Their methods, for `Allow`.
     WrongMethod(String),
     Nothing,
 }
@@ -155,18 +160,21 @@ pub(crate) enum Found<S: 'static> {
 impl<S> App<S> {
     /// A function from its table.
     ///
-    /// With options behind it, such as [`App::health_path`], name the state so that closures know it:
+    /// If options such as [`App::health_path`] follow, name the type of the state, so that closures know it:
     /// `App::<Shop>::new(&[…]).health_path("/health")`.
     ///
     /// # Panics
-    /// In a `static` or `const` this is a compile error with the same text: a hook, an event callback, a thaw
-    /// callback or a fallback given twice; the same method and path twice, or the same prefix; a path that is empty,
-    /// does not begin with `/`, or holds `?`, `#` or a blank and so could never match; a method that is not a token;
-    /// a route on a hook's own path.
+    /// In a `static` or `const` each of these is a compile error with the same text:
+    /// - a hook, an event callback, a thaw callback or a fallback that occurs twice;
+    /// - the same method and path twice, or the same prefix twice;
+    /// - a path that is empty, does not begin with `/`, or could never match because it holds `?`, `#`, a blank, a
+    ///   control character or a character beyond ASCII;
+    /// - a method that holds anything but letters, digits, `-` and `_`;
+    /// - a route with the path of a hook or of events.
     pub const fn new(routes: &'static [Route<S>]) -> App<S> {
         let mut app = App {
             routes,
-            hooks: [None; 3],
+            hooks: PerHook::none(),
             on_thaw: None,
             invoke: None,
             fallback: None,
@@ -178,8 +186,9 @@ impl<S> App<S> {
         while index < routes.len() {
             match &routes[index].0 {
                 Kind::Hook(hook, callback) => {
-                    assert!(app.hooks[*hook as usize].is_none(), "fc-hooks: the table has the same hook twice");
-                    app.hooks[*hook as usize] = Some(*callback);
+                    let place = app.hooks.get_mut(*hook);
+                    assert!(place.is_none(), "fc-hooks: the table has the same hook twice");
+                    *place = Some(*callback);
                 }
                 Kind::OnThaw(callback) => {
                     assert!(app.on_thaw.is_none(), "fc-hooks: the table has on_thaw twice");
@@ -208,39 +217,52 @@ impl<S> App<S> {
         app
     }
 
-    /// Answers `GET` of this path with 200 by itself, without waking the function: the platform's health check
-    /// (C-START-4). It counts neither as call nor as thaw.
+    /// Answers the platform's health check (C-START-4): `GET` and `HEAD` of this path get 200, without waking the
+    /// function. A health check counts neither as a call nor as a thaw.
     ///
     /// # Panics
-    /// At compile time in a `static`: a malformed path, a hook's own path, a path that a route already serves.
+    /// In a `static` or `const` each of these is a compile error: a malformed path, the path of a hook or of events,
+    /// the path of a route.
     pub const fn health_path(mut self, path: &'static str) -> App<S> {
-        check_path(path);
-        let mut index = 0;
-        while index < self.routes.len() {
-            if let Kind::Exact(_, known, _) = &self.routes[index].0 {
-                assert!(!same(known, path), "fc-hooks: a route has the health check's path");
-            }
-            index += 1;
+        if let Err(error) = self.check_health_path(path) {
+            error.panic();
         }
         self.health_path = Some(path);
         self
     }
 
-    /// Refuses hooks that come without `x-fc-control-path`. The platform's documentation shows the header on
+    /// Whether the health check can have this path beside the routes of the table.
+    pub(crate) const fn check_health_path(&self, path: &str) -> Result<(), PathError> {
+        if let Err(error) = path::check(path) {
+            return Err(error);
+        }
+        let mut index = 0;
+        while index < self.routes.len() {
+            if let Kind::Exact(_, known, _) = &self.routes[index].0
+                && same(known, path)
+            {
+                return Err(PathError::Route);
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// Refuses hook calls without the header `x-fc-control-path`. The platform's documentation shows the header on
     /// `/pre-freeze` and `/pre-stop` in sample code only (C-DISP-1), and local tools never send it (C-DISP-4).
     pub const fn require_control_path(mut self) -> App<S> {
         self.control_path_required = true;
         self
     }
 
-    /// Has this callback see every hook call after it was decided, for audits and counters.
+    /// Calls this callback after every hook call, for audits and counters.
     pub const fn observe_hooks(mut self, observer: ObserveFn<S>) -> App<S> {
         self.observer = Some(observer);
         self
     }
 
     pub(crate) fn hook(&self, hook: Hook) -> Option<HookFn<S>> {
-        self.hooks[hook as usize]
+        *self.hooks.get(hook)
     }
 
     /// Exact routes first, then the longest prefix, then the fallback.
@@ -293,30 +315,10 @@ impl<S> App<S> {
     }
 }
 
-/// The paths that belong to the platform's own calls.
-pub(crate) const INITIALIZE_PATH: &str = "/initialize";
-pub(crate) const PRE_FREEZE_PATH: &str = "/pre-freeze";
-pub(crate) const PRE_STOP_PATH: &str = "/pre-stop";
-pub(crate) const INVOKE_PATH: &str = "/invoke";
-pub(crate) const RESERVED_PATHS: [&str; 4] = [INITIALIZE_PATH, PRE_FREEZE_PATH, PRE_STOP_PATH, INVOKE_PATH];
-
 const fn check_path(path: &str) {
-    assert!(!path.is_empty(), "fc-hooks: a route's path is empty");
-    let bytes = path.as_bytes();
-    assert!(bytes[0] == b'/', "fc-hooks: a route's path does not begin with '/'");
-    let mut index = 0;
-    while index < bytes.len() {
-        assert!(
-            bytes[index] > b' ' && bytes[index] < 0x7f && bytes[index] != b'?' && bytes[index] != b'#',
-            "fc-hooks: a route's path holds a character that no request path holds"
-        );
-        index += 1;
+    if let Err(error) = path::check(path) {
+        error.panic();
     }
-    assert!(
-        !same(path, INITIALIZE_PATH) && !same(path, PRE_FREEZE_PATH) && !same(path, PRE_STOP_PATH),
-        "fc-hooks: a route on a hook's own path; use Route::initialize, Route::pre_freeze or Route::pre_stop"
-    );
-    assert!(!same(path, INVOKE_PATH), "fc-hooks: a route on the path of events; use Route::invoke");
 }
 
 const fn check_method(method: &str) {
@@ -324,7 +326,10 @@ const fn check_method(method: &str) {
     let mut index = 0;
     while index < bytes.len() {
         let byte = bytes[index];
-        assert!(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_', "fc-hooks: a route's method is no token");
+        assert!(
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_',
+            "fc-hooks: invalid HTTP method; it can hold letters, digits, '-' and '_'"
+        );
         index += 1;
     }
 }
@@ -335,31 +340,15 @@ const fn check_unique<S>(routes: &[Route<S>], index: usize) {
         match (&routes[earlier].0, &routes[index].0) {
             (Kind::Exact(method_a, path_a, _), Kind::Exact(method_b, path_b, _)) => assert!(
                 !(same(path_a, path_b) && (method_a.is_empty() || method_b.is_empty() || same(method_a, method_b))),
-                "fc-hooks: two routes for the same method and path"
+                "fc-hooks: two routes have the same method and path"
             ),
             (Kind::Prefix(path_a, _), Kind::Prefix(path_b, _)) => {
-                assert!(!same(path_a, path_b), "fc-hooks: two routes for the same prefix");
+                assert!(!same(path_a, path_b), "fc-hooks: two routes have the same prefix");
             }
             _ => {}
         }
         earlier += 1;
     }
-}
-
-/// `==` for text, which is not `const` yet.
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < a.len() {
-        if a[index] != b[index] {
-            return false;
-        }
-        index += 1;
-    }
-    true
 }
 
 #[cfg(test)]
@@ -386,7 +375,8 @@ mod tests {
         Route::get("/p/only", exact),
     ]);
 
-    /// Which route serves what: exact before prefix, longest prefix first, GET for HEAD, 405 for known paths only.
+    /// Exact routes come before prefixes, longer prefixes before shorter ones, GET answers HEAD, and 405 is for known
+    /// paths only.
     #[test]
     fn lookup() {
         let cases: [(&str, &str, &str); 14] = [

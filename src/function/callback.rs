@@ -1,4 +1,4 @@
-//! The types of callbacks: what an author writes.
+//! The types of the callbacks that an author writes.
 
 use crate::function::context::Context;
 use crate::function::error::Error;
@@ -6,15 +6,15 @@ use crate::function::lifecycle::Thaw;
 use crate::function::reply::Reply;
 use crate::function::request::Request;
 
-/// What callbacks return: a body, or why there is none.
+/// The result of a callback: a reply, or an error.
 pub type Result<T = Reply> = std::result::Result<T, Error>;
 
-/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. `Ok` is answered with 200 and the value as body, `Err`
-/// and a panic with 404 (C-STAT-1).
+/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. The server answers `Ok` with 200 and the value as the
+/// body, and an `Err` or a panic with 404 (C-STAT-1).
 pub type HookFn<S> = fn(&mut S, &Context<'_>) -> Result;
 
-/// An event or an HTTP call.
+/// The callback for events, or for the HTTP calls of a route.
 pub type CallFn<S> = fn(&mut S, &Context<'_>, &Request<'_>) -> Result;
 
-/// Runs before the first request after a freeze. A failure is logged; the request goes on.
+/// Runs before the first request after a freeze. The server logs a failure and serves the request all the same.
 pub type ThawFn<S> = fn(&mut S, &Context<'_>, &Thaw) -> Result<()>;

@@ -1,29 +1,29 @@
-//! From a request to an answer: which call it is, what the lifecycle says to it, which callback runs.
+//! From a request to an answer: the lifecycle decides about it, a callback runs, and its outcome becomes a reply.
 //!
-//! Pure but for the author's callbacks: log lines go to a [`CallLog`], clocks come from the surroundings. Must not
-//! know how requests arrive or replies leave.
-//!
-//! Who is calling is decided by `x-fc-control-path` alone wherever it is present, because with an HTTP trigger anyone
-//! can ask for `GET /pre-stop`, and nobody outside can set that header (C-DISP-2, C-DISP-3).
+//! Pure except for the author's callbacks: log lines go to a [`CallLog`], and [`Env`] has the clocks. Must not know how
+//! requests arrive or how replies leave.
 
-use crate::function::app::{App, Found, HookOutcome, INITIALIZE_PATH, INVOKE_PATH, PRE_FREEZE_PATH, PRE_STOP_PATH};
+use crate::function::app::{App, Found, HookOutcome};
+use crate::function::call::{Call, classify};
 use crate::function::callback::HookFn;
-use crate::function::context::{Context, Env, TimeLimit};
+use crate::function::context::{Context, Env};
 use crate::function::error::Error;
-use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Hook, Lifecycle, Phase};
-use crate::function::panic;
-use crate::function::panic::Failure;
+use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase};
+use crate::function::panic::{self, Failure};
+use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
-use crate::function::request::{Headers, NO_ID, Request};
+use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
+use crate::platform::headers;
+use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 
-/// A function with its state, being served.
+/// Runs one function: its table, its state, and its life.
 pub(crate) struct Dispatcher<S: 'static> {
     app: &'static App<S>,
     state: S,
     lifecycle: Lifecycle,
-    /// What the last run of each hook answered, for repeats (C-INIT-2, C-STOP-4).
-    stored: [Option<Stored>; 3],
+    /// The answer of the last run of each hook, for repeated calls (C-INIT-2, C-STOP-4).
+    stored: PerHook<Option<Stored>>,
     env: Env,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
@@ -34,20 +34,20 @@ struct Stored {
     failed: bool,
 }
 
-/// What to send, and what else to do about it.
+/// The reply to a request, and what else the server must know about it.
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
-    /// `x-fc-status` (C-INV-3).
+    /// The call failed, and the status header says so (C-INV-3).
     pub(crate) failed: bool,
     /// The connection must not be used again.
     pub(crate) close: bool,
-    /// The callback's own reply was dropped: there is no memory to hold it.
+    /// The callback's own reply was dropped, because the budget of memory could not hold it.
     pub(crate) dropped: bool,
-    /// The reply is a stream: the call ends with it, and so does its log.
+    /// The reply is a stream. The call ends when the stream ends, and so does its log.
     pub(crate) streaming: Option<LogMarker>,
 }
 
-/// The calls whose log lines the platform's console cuts out (C-LOG-1, C-LOG-2).
+/// The kinds of calls that have log markers (C-LOG-1, C-LOG-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogMarker {
     Invoke,
@@ -57,29 +57,16 @@ pub(crate) enum LogMarker {
 impl LogMarker {
     pub(crate) fn word(self) -> &'static str {
         match self {
-            LogMarker::Invoke => "Invoke",
-            LogMarker::Hook(Hook::Initialize) => "Initialize",
-            LogMarker::Hook(Hook::PreFreeze) => "PreFreeze",
-            LogMarker::Hook(Hook::PreStop) => "PreStop",
+            LogMarker::Invoke => INVOKE_MARKER,
+            LogMarker::Hook(hook) => hook.marker(),
         }
     }
 }
 
-/// Takes the lines that delimit a call in the log.
+/// Receives the start and the end of each call.
 pub(crate) trait CallLog {
     fn start(&mut self, marker: LogMarker, request_id: &str);
     fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool);
-}
-
-enum Call {
-    Health,
-    Hook(Hook),
-    Event,
-    Http,
-    /// A hook's or the event's own path with another method: the right one.
-    WrongMethod(&'static str),
-    /// A hook without the header that this instance insists on.
-    Unauthorised(Hook),
 }
 
 impl<S> Dispatcher<S> {
@@ -88,24 +75,25 @@ impl<S> Dispatcher<S> {
             app,
             state,
             lifecycle: Lifecycle::new((env.now)()),
-            stored: [const { None }; 3],
+            stored: PerHook::none(),
             env,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
         }
     }
 
-    /// Notes evidence of a freeze that the server came across.
+    /// Adds evidence of a freeze that the server has found.
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
         self.lifecycle.record_evidence(evidence);
     }
 
-    /// Whether the process was told to stop.
+    /// Whether a stop signal has come.
     pub(crate) fn is_cancelled(&self) -> bool {
         (self.env.cancelled)()
     }
 
-    /// Serves one request. A call's reply that would hold more than `reply_bytes_max` until it is sent is not given.
+    /// Serves one request. If the reply of a call would hold more memory than `reply_bytes_max` until it is sent, the
+    /// answer is 503 instead.
     pub(crate) fn handle(
         &mut self,
         request: &Request<'_>,
@@ -113,7 +101,7 @@ impl<S> Dispatcher<S> {
         reply_bytes_max: usize,
         log: &mut impl CallLog,
     ) -> Answer {
-        let call = self.classify(request);
+        let call = classify(request, self.health_path.as_deref(), self.control_path_required);
         let marker = match call {
             Call::Health => return Answer::done("ok".into(), false),
             Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook, request, received),
@@ -130,7 +118,7 @@ impl<S> Dispatcher<S> {
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
-                Answer::failed(404, &failure("HookRefused", "x-fc-control-path is absent"))
+                Answer::failed(404, &failure("HookRefused", &format!("{} is absent", headers::CONTROL_PATH)))
             }
             Call::Health => unreachable!("answered above"),
         };
@@ -143,24 +131,24 @@ impl<S> Dispatcher<S> {
         answer
     }
 
-    /// A streamed reply has been sent, or has failed.
+    /// Ends a call with a streamed reply: the stream was sent, or it failed.
     pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut impl CallLog) {
         log.end(marker, request_id, failed);
         self.lifecycle.mark_idle((self.env.now)());
     }
 
-    /// The process is about to end: runs pre-stop if the platform did not call it (C-STOP-3).
+    /// Runs pre-stop before the process ends, if the platform did not call it (C-STOP-3).
     pub(crate) fn stop(&mut self, log: &mut impl CallLog) {
         if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
             return;
         }
         let now = (self.env.now)();
         let request = Request {
-            method: "GET",
-            path_and_query: PRE_STOP_PATH,
+            method: Hook::PreStop.method(),
+            path_and_query: Hook::PreStop.path(),
             headers: Headers(&[]),
             body: b"",
-            peer: crate::function::request::Peer::None,
+            peer: Peer::None,
         };
         let marker = LogMarker::Hook(Hook::PreStop);
         log.start(marker, NO_ID);
@@ -169,32 +157,7 @@ impl<S> Dispatcher<S> {
         log.end(marker, NO_ID, answer.failed);
     }
 
-    fn classify(&self, request: &Request<'_>) -> Call {
-        let path = request.path();
-        let checks_health = self.health_path.as_deref() == Some(path) && matches!(request.method, "GET" | "HEAD");
-        match control_path(request.headers) {
-            Some(INITIALIZE_PATH) => Call::Hook(Hook::Initialize),
-            Some(PRE_FREEZE_PATH) => Call::Hook(Hook::PreFreeze),
-            Some(PRE_STOP_PATH) => Call::Hook(Hook::PreStop),
-            Some(INVOKE_PATH) => Call::Event,
-            _ if checks_health => Call::Health,
-            Some(_) => Call::Http,
-            None => {
-                let hook = match (path, request.method) {
-                    (INITIALIZE_PATH, "POST") => Hook::Initialize,
-                    (PRE_FREEZE_PATH, "GET") => Hook::PreFreeze,
-                    (PRE_STOP_PATH, "GET") => Hook::PreStop,
-                    (INVOKE_PATH, "POST") => return Call::Event,
-                    (INITIALIZE_PATH | INVOKE_PATH, _) => return Call::WrongMethod("POST"),
-                    (PRE_FREEZE_PATH | PRE_STOP_PATH, _) => return Call::WrongMethod("GET"),
-                    _ => return Call::Http,
-                };
-                if self.control_path_required { Call::Unauthorised(hook) } else { Call::Hook(hook) }
-            }
-        }
-    }
-
-    /// Everything but a repeated pre-freeze call ends a freeze: nothing else is sent to a frozen instance.
+    /// Ends a freeze, if there was one. Only a repeated pre-freeze call does not: the freeze is still to come.
     fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
         if matches!(call, Call::Hook(Hook::PreFreeze)) && self.lifecycle.phase() == Phase::Frozen {
             return;
@@ -202,7 +165,7 @@ impl<S> Dispatcher<S> {
         let Some(thaw) = self.lifecycle.thaw(now) else { return };
         log::info!("thawed after at most {} ms ({}), request {request_id}", thaw.gap.as_millis() as u64, thaw.evidence);
         let Some(callback) = self.app.on_thaw.filter(|_| self.lifecycle.phase() != Phase::Stopped) else { return };
-        let context = context(headers, now, NO_LIMIT, &self.lifecycle, self.env);
+        let context = context(headers, now, None, &self.lifecycle, self.env);
         if let Err(failure) = panic::run(|| callback(&mut self.state, &context, &thaw)) {
             log_failure("on_thaw", &failure, request_id);
         }
@@ -210,25 +173,25 @@ impl<S> Dispatcher<S> {
 
     fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading) -> Answer {
         if hook == Hook::PreFreeze {
-            // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
+            // The freeze comes nevertheless (C-FRZ-4), and the next request must thaw the instance.
             self.lifecycle.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
         self.observe(hook, false, true, request, received, NO_ID);
-        let path = hook_path(hook);
-        Answer::failed(404, &failure("HookNotImplemented", &format!("{path} is not implemented by this function")))
+        let message = format!("{} is not implemented by this function", hook.path());
+        Answer::failed(404, &failure("HookNotImplemented", &message))
     }
 
     fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
         let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook, request, received) };
         let admission = self.lifecycle.admit(hook);
-        let answer = match (admission, &self.stored[hook as usize]) {
+        let answer = match (admission, self.stored.get(hook)) {
             (Admission::Run, _) => self.run_hook_now(hook, callback, request.headers, received, request_id),
             (Admission::Replay, Some(stored)) => {
                 self.lifecycle.replayed();
                 Answer::done(stored.reply.duplicate(), stored.failed)
             }
             (Admission::Replay, None) | (Admission::Refuse, _) => {
-                let message = format!("{} refused: the instance is {}", hook_path(hook), self.lifecycle.phase());
+                let message = format!("{} refused: the instance is {}", hook.path(), self.lifecycle.phase());
                 Answer::failed(404, &failure("HookRefused", &message))
             }
         };
@@ -246,7 +209,7 @@ impl<S> Dispatcher<S> {
         request_id: &str,
     ) {
         let Some(observer) = self.app.observer else { return };
-        let context = context(request.headers, received, NO_LIMIT, &self.lifecycle, self.env);
+        let context = context(request.headers, received, None, &self.lifecycle, self.env);
         let state = &mut self.state;
         if let Err(failure) =
             panic::catch_panic(|| observer(state, &context, request, HookOutcome { hook, ran, failed }))
@@ -263,40 +226,31 @@ impl<S> Dispatcher<S> {
         received: ClockReading,
         request_id: &str,
     ) -> Answer {
-        self.lifecycle.apply(match hook {
-            Hook::Initialize => Event::InitializeBegins,
-            Hook::PreFreeze => Event::FreezeBegins,
-            Hook::PreStop => Event::StopBegins,
-        });
-        let limit = if hook == Hook::Initialize { INITIALIZER_LIMIT } else { NO_LIMIT };
-        let context = context(headers, received, limit, &self.lifecycle, self.env);
+        self.lifecycle.apply(Event::HookBegins(hook));
+        let context = context(headers, received, hook.time_limit(), &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context)?;
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
-        self.lifecycle.apply(match hook {
-            Hook::Initialize if outcome.is_ok() => Event::InitializeSucceeds,
-            Hook::Initialize => Event::InitializeFails,
-            Hook::PreFreeze => Event::FreezeEnds,
-            Hook::PreStop => Event::StopEnds,
-        });
-        let answer = conclude(hook_path(hook), outcome, request_id);
-        self.stored[hook as usize] = Some(Stored { reply: answer.reply.duplicate(), failed: answer.failed });
+        self.lifecycle.apply(if outcome.is_ok() { Event::HookSucceeds(hook) } else { Event::HookFails(hook) });
+        let answer = conclude(hook.path(), outcome, request_id);
+        *self.stored.get_mut(hook) = Some(Stored { reply: answer.reply.duplicate(), failed: answer.failed });
         answer
     }
 
     fn run_event(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
         let Some(callback) = self.app.invoke else {
-            return Answer::failed(404, &failure("NotImplemented", "/invoke is not implemented by this function"));
+            let message = format!("{INVOKE_PATH} is not implemented by this function");
+            return Answer::failed(404, &failure("NotImplemented", &message));
         };
         let close = self.begin_call();
-        let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.env);
+        let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context, request)?;
-            // Streaming is for HTTP calls only (C-INV-6).
+            // Only HTTP calls can stream (C-INV-6).
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
@@ -307,7 +261,7 @@ impl<S> Dispatcher<S> {
         let close = self.begin_call();
         let answer = match self.app.find(request.method, request.path()) {
             Found::Call(callback) => {
-                let context = context(request.headers, received, FUNCTION_LIMIT, &self.lifecycle, self.env);
+                let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
                 match panic::run(|| callback(&mut self.state, &context, request)) {
                     Ok(reply) => {
                         let failed = reply.status >= 500;
@@ -325,7 +279,7 @@ impl<S> Dispatcher<S> {
         Answer { close, ..answer }
     }
 
-    /// Says whether the instance has stopped: it still answers, but wants no further call on the connection.
+    /// Returns whether the instance has stopped. Then it still answers, but closes the connection after the reply.
     fn begin_call(&mut self) -> bool {
         self.lifecycle.apply(Event::CallBegins);
         self.lifecycle.phase() == Phase::Stopped
@@ -335,42 +289,14 @@ impl<S> Dispatcher<S> {
 fn context<'a>(
     headers: Headers<'a>,
     received: ClockReading,
-    time_limit: TimeLimit,
+    time_limit: Option<&'static str>,
     lifecycle: &'a Lifecycle,
     env: Env,
 ) -> Context<'a> {
     Context { headers, received, time_limit, lifecycle, env }
 }
 
-/// The platform names no limit for this call.
-const NO_LIMIT: TimeLimit = |_| None;
-const INITIALIZER_LIMIT: TimeLimit = |context| context.initialization_timeout();
-const FUNCTION_LIMIT: TimeLimit = |context| context.function_timeout();
-
-/// What the platform says a call is; none where it says nothing. Contradictions are not the platform's (C-DISP-3):
-/// such a call is an outside caller's.
-fn control_path<'a>(headers: Headers<'a>) -> Option<&'a str> {
-    let mut said = None;
-    for (name, value) in headers.iter() {
-        if name.eq_ignore_ascii_case("x-fc-control-path") && !value.is_empty() {
-            let value = std::str::from_utf8(value).unwrap_or("?");
-            if said.replace(value).is_some() {
-                return Some("?");
-            }
-        }
-    }
-    said
-}
-
-fn hook_path(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Initialize => INITIALIZE_PATH,
-        Hook::PreFreeze => PRE_FREEZE_PATH,
-        Hook::PreStop => PRE_STOP_PATH,
-    }
-}
-
-/// 200 or 404, whatever the author's code says or does (C-STAT-1, C-FRZ-4).
+/// The answer of a hook or an event: 200 or 404, whatever the author's code does (C-STAT-1, C-FRZ-4).
 fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> Answer {
     match outcome {
         Ok(mut reply) => {
@@ -390,7 +316,7 @@ fn failure(error_type: &str, message: &str) -> Failure {
 
 fn wrong_method(allow: String) -> Answer {
     let mut answer =
-        Answer::client_error(405, &failure("MethodNotAllowed", &format!("the methods of this path: {allow}")));
+        Answer::client_error(405, &failure("MethodNotAllowed", &format!("this path allows the methods {allow}")));
     answer.reply.headers.push(("allow".into(), allow.into()));
     answer
 }
@@ -409,16 +335,17 @@ impl Answer {
         if held <= reply_bytes_max {
             return self;
         }
-        let failure = failure("Overloaded", "there is no memory for the reply beside those on their way");
-        log::warn!("a reply of {held} bytes was dropped: {}", failure.message);
+        let failure = failure("Overloaded", "reply buffer limit reached");
+        log::warn!("dropped a reply of {held} bytes: {}", failure.message);
         Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
     }
 
-    /// The client's mistake, not the function's: a failed call would count against the function.
+    /// A mistake of the client. It is no failed call, which would count as an error of the function.
     fn client_error(status: u16, failure: &Failure) -> Answer {
         Answer { failed: false, ..Answer::failed(status, failure) }
     }
 
+    #[inline(never)]
     pub(crate) fn failed(status: u16, failure: &Failure) -> Answer {
         let mut reply = Reply::from_json(failure.to_json());
         reply.status = status;

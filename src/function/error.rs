@@ -1,11 +1,12 @@
-//! The author's errors: what a callback fails with.
+//! The error of a failed callback.
 
 use std::fmt;
 
-/// A failed callback: what [`Result`](crate::Result) carries, made from any error by `?`.
+/// The error of a callback, in [`Result`](crate::Result). The operator `?` makes it from any error.
 ///
-/// It becomes `{"errorMessage":…,"errorType":…}` in the answer (C-INV-5). The message is the error's own text with its
-/// sources behind it, the type the error's type name. Mind that callers read the message: no secrets in error texts.
+/// The server answers with `{"errorMessage":…,"errorType":…}` (C-INV-5). The message is the error's own text, followed
+/// by the texts of its sources; the type is the name of the error's type. Callers read the message, so it must hold no
+/// secrets.
 ///
 /// ```
 /// fn port(text: &str) -> Result<u16, fc_hooks::Error> {
@@ -21,23 +22,23 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error from a message alone, of type `Error`.
+    /// An error with this message, of type `Error`.
     pub fn msg(message: impl Into<String>) -> Error {
         Error::typed("Error", message)
     }
 
-    /// An error with a type name of your choice, for callers that tell failures apart by `errorType`.
+    /// An error with this message and type, for callers that distinguish failures by `errorType`.
     pub fn typed(error_type: &'static str, message: impl Into<String>) -> Error {
         let message: String = message.into();
         Error { kind: error_type, source: message.into() }
     }
 
-    /// An error that is boxed already, as of a library that returns `Box<dyn Error>`: `?` does not take those.
+    /// Wraps a boxed error, which `?` cannot convert. Its type is `Error`.
     pub fn from_boxed(error: Box<dyn std::error::Error>) -> Error {
         Error { kind: "Error", source: error }
     }
 
-    /// What the answer gives as `errorType`.
+    /// The `errorType` of the answer.
     pub fn error_type(&self) -> &str {
         self.kind
     }
@@ -67,7 +68,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// `core::num::error::ParseIntError` → `ParseIntError`; generic arguments go.
+/// `core::num::error::ParseIntError` → `ParseIntError`, without generic arguments.
 fn short_type_name(full: &'static str) -> &'static str {
     let head = full.split('<').next().unwrap_or(full);
     head.rsplit(':').next().unwrap_or(head)
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_told() {
+    fn sources_follow_the_message() {
         #[derive(Debug)]
         struct Outer(io::Error);
         impl fmt::Display for Outer {

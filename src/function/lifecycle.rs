@@ -1,14 +1,14 @@
-//! What an instance lives through, as a state machine: phases, what may happen in each, and freezes.
+//! The life of an instance as a state machine: its phases, the events that each phase allows, and freezes.
 //!
-//! All transitions are in [`NEXT`], all decisions about hooks in [`Lifecycle::admit`]. Pure: times and evidence are
-//! handed in. Must not know HTTP, the table of routes, or what callbacks do.
+//! All transitions are in [`next`], all decisions about hooks in [`Lifecycle::admit`]. Pure: callers pass times and
+//! evidence. Must not know HTTP, the table of routes, or what callbacks do.
 //!
-//! The tricky part is the freeze. It is never announced on FC 3.0 (C-FRZ-2), never followed by a call on thaw
-//! (C-FRZ-5), and no single clock shows it (C-FRZ-6). So evidence is collected from wherever it shows, and the next
-//! request is taken for the first after a freeze as soon as there is any. A thaw too many costs the author one
-//! callback; a thaw missed costs a dead connection. An idle gap alone is no evidence: waiting looks the same from
-//! inside.
+//! The tricky part is the freeze. FC 3.0 never announces one (C-FRZ-2), no call follows a thaw (C-FRZ-5), and no single
+//! clock shows it (C-FRZ-6). So the server collects evidence wherever it can, and any evidence makes the next request
+//! the first one after a freeze. A false alarm costs one callback of the author; a missed thaw costs a dead connection.
+//! Idle time alone is no evidence: from inside, waiting for a call looks the same.
 
+pub(crate) use crate::platform::hooks::Hook;
 use crate::tuning::CLOCK_JUMP_MIN;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,16 +16,16 @@ use std::time::{Duration, Instant, SystemTime};
 /// One reading of both clocks, because only together they show a pause.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockReading {
-    /// The monotonic clock. Runs on under SIGSTOP or a cgroup freezer; may not under a VM pause.
+    /// The monotonic clock. It runs on under SIGSTOP and the cgroup freezer, but may stand still when a VM is paused.
     pub instant: Instant,
     /// The wall clock.
     pub wall: SystemTime,
 }
 
-/// Where an instance is in its life.
+/// The phase of life that an instance is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Listening; no request so far, or the initializer failed.
+    /// Listening. No call has come, or the initializer failed.
     Created,
     /// The initializer is running.
     Initializing,
@@ -33,16 +33,16 @@ pub enum Phase {
     Ready,
     /// The pre-freeze hook is running.
     Freezing,
-    /// The pre-freeze hook was answered: from now on the instance can stand still at any instant.
+    /// The pre-freeze hook was answered: from now on the platform can freeze the instance at any instant.
     Frozen,
     /// The pre-stop hook is running.
     Stopping,
-    /// The pre-stop hook was answered. Calls are still served: the platform decides.
+    /// The pre-stop hook was answered. The instance still serves calls if the platform sends any.
     Stopped,
 }
 
 impl Phase {
-    /// The phase in a word: `created`, `initializing`, ….
+    /// The name of the phase: `created`, `initializing`, ….
     pub const fn name(self) -> &'static str {
         match self {
             Phase::Created => "created",
@@ -65,84 +65,74 @@ impl fmt::Display for Phase {
 /// What moves an instance from one phase to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    InitializeBegins,
-    InitializeSucceeds,
-    InitializeFails,
     CallBegins,
-    FreezeBegins,
-    FreezeEnds,
     Thaws,
-    StopBegins,
-    StopEnds,
+    HookBegins(Hook),
+    HookSucceeds(Hook),
+    HookFails(Hook),
 }
 
-/// Every transition there is. What is not listed cannot happen: one thread runs one callback at a time, so nothing
-/// arrives while a hook is running, and [`Lifecycle::admit`] lets nothing else through.
-const NEXT: [(Phase, Event, Phase); 17] = {
+/// Every transition there is. One thread runs one callback at a time, so while a hook is running no event arrives but
+/// the hook's own end.
+const fn next(phase: Phase, event: Event) -> Option<Phase> {
     use Event::*;
+    use Hook::*;
     use Phase::*;
-    [
-        (Created, InitializeBegins, Initializing),
-        (Created, CallBegins, Ready), // a function without an initializer
-        (Created, FreezeBegins, Freezing),
-        (Created, Thaws, Created), // frozen before the first call (C-INIT-4)
-        (Created, StopBegins, Stopping),
-        (Initializing, InitializeSucceeds, Ready),
-        (Initializing, InitializeFails, Created), // it will be called again, or not (C-INIT-2)
-        (Ready, InitializeBegins, Initializing),  // calls came first; or a retry after a failure
-        (Ready, CallBegins, Ready),
-        (Ready, FreezeBegins, Freezing),
-        (Ready, Thaws, Ready), // frozen without a pre-freeze call (C-FRZ-2)
-        (Ready, StopBegins, Stopping),
-        (Freezing, FreezeEnds, Frozen), // whatever the hook returned (C-FRZ-4)
-        (Frozen, Thaws, Ready),         // and only then whatever thawed it
-        (Stopping, StopEnds, Stopped),  // whatever the hook returned (C-FRZ-4)
-        (Stopped, CallBegins, Stopped),
-        (Stopped, Thaws, Stopped),
-    ]
-};
+    Some(match (phase, event) {
+        (Created, CallBegins) => Ready, // a function without an initializer
+        (Ready, CallBegins) => Ready,
+        (Stopped, CallBegins) => Stopped,
 
-/// The hooks that the platform calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// `POST /initialize`
-    Initialize,
-    /// `GET /pre-freeze`
-    PreFreeze,
-    /// `GET /pre-stop`
-    PreStop,
+        (Created, HookBegins(Initialize)) => Initializing,
+        (Ready, HookBegins(Initialize)) => Initializing, // calls came first, or an earlier attempt failed
+        (Initializing, HookSucceeds(Initialize)) => Ready,
+        (Initializing, HookFails(Initialize)) => Created, // the platform may call it again or not (C-INIT-2)
+
+        (Created | Ready, HookBegins(PreFreeze)) => Freezing,
+        (Freezing, HookSucceeds(PreFreeze) | HookFails(PreFreeze)) => Frozen, // a failure prevents nothing (C-FRZ-4)
+
+        (Created | Ready, HookBegins(PreStop)) => Stopping,
+        (Stopping, HookSucceeds(PreStop) | HookFails(PreStop)) => Stopped, // a failure prevents nothing (C-FRZ-4)
+
+        (Created, Thaws) => Created, // frozen before the first call (C-INIT-4)
+        (Ready, Thaws) => Ready,     // frozen without a pre-freeze call (C-FRZ-2)
+        (Frozen, Thaws) => Ready,    // the request that ended the freeze comes after this
+        (Stopped, Thaws) => Stopped,
+
+        _ => return None,
+    })
 }
 
-/// What to do with a hook call.
+/// How a hook call is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Run,
-    /// Answer what was answered the first time; the callback does not run again.
+    /// The first answer is given again; the callback does not run.
     Replay,
-    /// Answer that it failed: the instance has stopped.
+    /// The answer is a failure: the hook has no place in this phase.
     Refuse,
 }
 
-/// Signs that the instance stood still, gathered since the last request.
+/// Signs that the instance was frozen, collected since the last request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// The pre-freeze hook was called: the platform said so.
+    /// The pre-freeze hook was called: the platform announced the freeze.
     pub pre_freeze: bool,
-    /// SIGCONT came: somebody had stopped the process.
+    /// SIGCONT came: the process had been stopped.
     pub sigcont: bool,
-    /// The wall clock ran ahead of the monotonic one by this much: the machine was paused or suspended.
+    /// The wall clock ran this much further than the monotonic clock: the machine was paused or suspended.
     pub clocks_disagree: Option<Duration>,
-    /// A wait with a time limit lasted this much longer than asked.
+    /// A wait with a time limit lasted this much too long.
     pub overslept: Option<Duration>,
-    /// A wait was interrupted though no signal had come, as Linux does to `epoll_wait` when it thaws a control group;
-    /// other kernels' `poll` is restarted instead and shows nothing. The weakest sign: attaching a debugger looks the
-    /// same.
+    /// A wait was interrupted although no signal had come. Linux does this to `epoll_wait` when it thaws a control
+    /// group; the `poll` of other kernels is restarted and shows nothing. This is the weakest sign: attaching a
+    /// debugger looks the same.
     pub interrupted: bool,
 }
 
 impl Evidence {
-    /// Whether there is any.
+    /// Whether there is any sign.
     pub fn any(&self) -> bool {
         *self != Evidence::default()
     }
@@ -166,36 +156,36 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// A freeze that has ended, as the thaw callback gets it.
+/// The end of a freeze, as the thaw callback gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Thaw {
-    /// Why we believe that there was a freeze.
+    /// The signs that there was a freeze.
     pub evidence: Evidence,
-    /// Between the last activity and the request that thawed: the freeze was at most this long. Connections
-    /// opened before it may be dead, credentials and caches out of date (C-FRZ-5).
+    /// The time between the end of the last request and the arrival of this one. The freeze was at most this long.
+    /// Connections that were opened before it may be dead, credentials and caches out of date (C-FRZ-5).
     pub gap: Duration,
 }
 
-/// How often an instance did what.
+/// Counters of one instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Calls served: events and HTTP.
+    /// Calls: events and HTTP calls.
     pub calls: u64,
-    /// Initializer runs that succeeded: 0 or 1.
+    /// Runs of the initializer that succeeded: 0 or 1.
     pub initialized: u64,
-    /// Initializer runs that failed.
+    /// Runs of the initializer that failed.
     pub initialize_failed: u64,
     /// Runs of the pre-freeze hook.
     pub frozen: u64,
-    /// Thaws noticed.
+    /// Thaws that the server noticed.
     pub thawed: u64,
-    /// Hook calls answered from store, without running the hook again.
+    /// Hook calls that got a stored answer, without a run of the hook.
     pub replayed: u64,
 }
 
-/// An instance's life so far.
+/// The life of an instance so far.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     phase: Phase,
@@ -218,32 +208,32 @@ impl Lifecycle {
         }
     }
 
-    /// The phase the instance is in; inside a hook the one that belongs to it.
+    /// The current phase; inside a hook, the phase of that hook.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How often what happened.
+    /// The counters.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// When serving began.
+    /// When the server started.
     pub fn started(&self) -> ClockReading {
         self.started
     }
 
-    /// The end of the last request before this one.
+    /// When the last request before this one ended.
     pub fn last_active(&self) -> ClockReading {
         self.last_active
     }
 
-    /// The last thaw noticed, if any.
+    /// The last thaw, if there was any.
     pub fn last_thaw(&self) -> Option<&Thaw> {
         self.last_thaw.as_ref()
     }
 
-    /// Notes evidence that the server came across.
+    /// Adds evidence that the server has found.
     pub(crate) fn record_evidence(&mut self, seen: Evidence) {
         let known = &mut self.evidence;
         known.pre_freeze |= seen.pre_freeze;
@@ -253,24 +243,25 @@ impl Lifecycle {
         known.overslept = known.overslept.max(seen.overslept);
     }
 
-    /// Whether, and how, a hook call is served now.
+    /// Whether and how a hook call is served now.
     pub(crate) fn admit(&self, hook: Hook) -> Admission {
-        use Admission::*;
-        use Phase::*;
-        match (self.phase, hook) {
-            (Created | Ready, Hook::Initialize) if self.counts.initialized == 0 => Run,
-            (Created | Ready | Stopped, Hook::Initialize) if self.counts.initialized > 0 => Replay,
-            (Created | Ready, Hook::PreFreeze | Hook::PreStop) => Run,
-            (Frozen, Hook::PreFreeze) => Replay,
-            (Stopped, Hook::PreStop) => Replay,
-            (Stopped, _) => Refuse,
-            // Inside a hook nothing else runs, and what is not pre-freeze thaws first.
-            (Initializing | Freezing | Frozen | Stopping, _) | (_, Hook::Initialize) => Refuse,
+        // An initializer that succeeded is done for good, the other hooks as long as their phase lasts.
+        let is_done = match hook {
+            Hook::Initialize => self.counts.initialized > 0 && matches!(self.phase, Phase::Ready | Phase::Stopped),
+            Hook::PreFreeze => self.phase == Phase::Frozen,
+            Hook::PreStop => self.phase == Phase::Stopped,
+        };
+        if is_done {
+            Admission::Replay
+        } else if next(self.phase, Event::HookBegins(hook)).is_some() {
+            Admission::Run
+        } else {
+            Admission::Refuse
         }
     }
 
-    /// Ends a freeze if there is evidence of one. Call before anything else is done for a request, but not for
-    /// probes, nor for a repeated pre-freeze call: neither means that the instance is wanted awake.
+    /// Ends a freeze if there is evidence of one. Callers do this first for each request, but not for health checks and
+    /// repeated pre-freeze calls: neither means that the platform wants the instance awake.
     pub(crate) fn thaw(&mut self, now: ClockReading) -> Option<Thaw> {
         let mut evidence = std::mem::take(&mut self.evidence);
         evidence.pre_freeze |= self.phase == Phase::Frozen;
@@ -287,18 +278,17 @@ impl Lifecycle {
         Some(thaw)
     }
 
-    /// Moves along [`NEXT`].
+    /// Moves along a transition of [`next`].
     pub(crate) fn apply(&mut self, event: Event) {
-        let Some(next) = next(self.phase, event) else {
-            unreachable!("admit lets nothing through that the table does not know")
-        };
+        let Some(next) = next(self.phase, event) else { unreachable!("an event that has no transition") };
         self.phase = next;
         match event {
             Event::CallBegins => self.counts.calls += 1,
-            Event::InitializeSucceeds => self.counts.initialized += 1,
-            Event::InitializeFails => self.counts.initialize_failed += 1,
-            Event::FreezeEnds => self.counts.frozen += 1,
-            _ => {}
+            Event::HookSucceeds(Hook::Initialize) => self.counts.initialized += 1,
+            Event::HookFails(Hook::Initialize) => self.counts.initialize_failed += 1,
+            Event::HookSucceeds(Hook::PreFreeze) | Event::HookFails(Hook::PreFreeze) => self.counts.frozen += 1,
+            Event::HookSucceeds(Hook::PreStop) | Event::HookFails(Hook::PreStop) => {}
+            Event::HookBegins(_) | Event::Thaws => {}
         }
     }
 
@@ -310,10 +300,6 @@ impl Lifecycle {
     pub(crate) fn mark_idle(&mut self, now: ClockReading) {
         self.last_active = now;
     }
-}
-
-fn next(phase: Phase, event: Event) -> Option<Phase> {
-    NEXT.iter().find(|(from, on, _)| (*from, *on) == (phase, event)).map(|(.., to)| *to)
 }
 
 #[cfg(test)]

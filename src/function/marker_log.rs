@@ -1,11 +1,13 @@
-//! Log markers on standard output: the lines by which the platform's console cuts logs into calls (C-LOG-1, C-LOG-2).
+//! The lines on standard output that mark the start and the end of each call. The platform's console uses them to
+//! assign the output to calls (C-LOG-1, C-LOG-2). Pure: an [`Output`] prints.
 
 use crate::function::dispatch::{CallLog, LogMarker};
+use crate::platform::markers;
 
-/// `FC Initialize Start RequestId: ` and an id of 36 characters take 68.
+/// The line for the start of an initializer with an id of 36 characters takes 68.
 const LINE_BYTES_USUAL: usize = 80;
 
-/// Formats log markers; keeps its line buffer.
+/// The settings of log markers, and a buffer for one line that is used again and again.
 pub(crate) struct MarkerLog {
     line: Vec<u8>,
     call_markers: bool,
@@ -17,15 +19,15 @@ impl MarkerLog {
     }
 }
 
-/// Where lines go.
+/// Standard output, or a test's substitute.
 pub(crate) trait Output {
     fn print(&mut self, line: &[u8]);
 
-    /// Sends on what callbacks have printed.
+    /// Flushes the output of callbacks.
     fn flush_output(&mut self);
 }
 
-/// The console with what it prints through.
+/// Writes log markers to an output.
 pub(crate) struct MarkerWriter<'a, O> {
     output: &'a mut O,
     marker_log: &'a mut MarkerLog,
@@ -42,9 +44,9 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
         }
         let line = &mut self.marker_log.line;
         line.clear();
-        // One allocation, not one for every doubling.
+        // One allocation instead of one for each doubling.
         line.reserve(LINE_BYTES_USUAL);
-        for part in ["FC ", marker.word(), edge, " RequestId: ", request_id, tail, "\n"] {
+        for part in [markers::PREFIX, marker.word(), edge, markers::REQUEST_ID, request_id, tail, "\n"] {
             line.extend_from_slice(part.as_bytes());
         }
         self.output.print(line);
@@ -53,11 +55,11 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
 
 impl<O: Output> CallLog for MarkerWriter<'_, O> {
     fn start(&mut self, marker: LogMarker, request_id: &str) {
-        self.print(marker, " Start", request_id, "");
+        self.print(marker, markers::START, request_id, "");
     }
 
     fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
         self.output.flush_output();
-        self.print(marker, " End", request_id, if failed { ", Error: Unhandled function error" } else { "" });
+        self.print(marker, markers::END, request_id, if failed { markers::ERROR_TAIL } else { "" });
     }
 }

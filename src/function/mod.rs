@@ -1,6 +1,7 @@
 //! The function: the author's table and callbacks, and everything that decides about a call. Pure: no I/O, no clock.
 
 pub(crate) mod app;
+pub(crate) mod call;
 pub(crate) mod callback;
 pub(crate) mod context;
 pub(crate) mod dispatch;
@@ -8,6 +9,9 @@ pub(crate) mod error;
 pub(crate) mod lifecycle;
 pub(crate) mod marker_log;
 pub(crate) mod panic;
+pub(crate) mod path;
+pub(crate) mod per_hook;
+pub(crate) mod rejection;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod response_writer;

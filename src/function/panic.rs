@@ -1,14 +1,15 @@
-//! What keeps a failing callback from taking the instance along.
+//! Keeps a panic inside its callback, so that it does not end the instance.
 //!
-//! A panic is caught at the callback and becomes a failure like any other. Must not know which call
-//! it is or what the failure is answered with: `dispatch` does.
+//! A panic becomes a failure like any other. Must not know which call it is, or how the failure is answered: `dispatch`
+//! decides that.
 
 use crate::function::error::Error;
 use crate::json::Json;
+use crate::platform::errors;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A callback that did not succeed, as its caller will read it.
+/// The failure of a callback, as its caller reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) message: String,
@@ -18,15 +19,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// `{"errorMessage":…,"errorType":…}` (C-INV-5).
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let json = Json::object().text("errorMessage", &self.message).text("errorType", &self.error_type);
-        json.end().into_bytes()
+        error_json(&self.message, &self.error_type)
     }
 }
 
-/// Runs a callback. Its error is rendered under the same protection: an author's `Display` can panic like anything
-/// else.
+/// The description of an error as its caller reads it: `{"errorMessage":…,"errorType":…}` (C-INV-5).
+pub(crate) fn error_json(message: &str, error_type: &str) -> Vec<u8> {
+    Json::object().text(errors::MESSAGE, message).text(errors::TYPE, error_type).end().into_bytes()
+}
+
+/// Runs a callback. Its error becomes text under the same protection, because an author's `Display` can panic too.
 ///
-/// The state may be half changed after a panic. That is the author's to mind, as with a poisoned lock that is used on.
+/// After a panic the function's state may be half changed. The author has to deal with that, as with a poisoned lock.
 pub(crate) fn run<T>(callback: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
     match catch_panic(callback) {
         Ok(Ok(value)) => Ok(value),
@@ -35,12 +39,12 @@ pub(crate) fn run<T>(callback: impl FnOnce() -> Result<T, Error>) -> Result<T, F
     }
 }
 
-/// Runs author code; a panic comes back as a failure of type `Panic`.
+/// Runs the author's code. A panic becomes a failure of type `Panic`.
 pub(crate) fn catch_panic<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(code)).map_err(describe)
 }
 
-// Both are kept out of line: `run` and `isolated` are compiled once for each kind of callback.
+// Both are kept out of line, because `run` and `catch_panic` are compiled once for each kind of callback.
 
 #[inline(never)]
 pub(crate) fn render(error: Error) -> Failure {
@@ -60,7 +64,8 @@ fn describe(payload: Box<dyn Any + Send>) -> Failure {
     Failure { message, error_type: "Panic".to_owned() }
 }
 
-/// Drops an author's value. What its destructor panics with is leaked: its own destructor could panic again.
+/// Drops a value of the author. If its destructor panics, the panic's payload is leaked: the payload's own destructor
+/// could panic again.
 pub(crate) fn drop_catching_panic<T: ?Sized>(value: Box<T>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         std::mem::forget::<Box<dyn Any + Send>>(payload);
@@ -71,24 +76,24 @@ pub(crate) fn drop_catching_panic<T: ?Sized>(value: Box<T>) {
 mod tests {
     use super::*;
 
-    struct Spiteful;
+    struct PanicsOnDrop;
 
-    impl Drop for Spiteful {
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
             panic!("dropped");
         }
     }
 
     #[derive(Debug)]
-    struct Mute;
+    struct PanicsOnDisplay;
 
-    impl std::fmt::Display for Mute {
+    impl std::fmt::Display for PanicsOnDisplay {
         fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             panic!("no words")
         }
     }
 
-    impl std::error::Error for Mute {}
+    impl std::error::Error for PanicsOnDisplay {}
 
     /// However a callback fails, a failure comes back and the process goes on.
     #[test]
@@ -99,8 +104,8 @@ mod tests {
             (|| Ok("x".parse::<u8>().map(drop)?), "invalid digit found in string", "ParseIntError"),
             (|| panic!("plain"), "plain", "Panic"),
             (|| panic!("with {}", 1), "with 1", "Panic"),
-            (|| std::panic::panic_any(Spiteful), "panicked with a value that is not text", "Panic"),
-            (|| Err(Mute.into()), "no words", "Panic"),
+            (|| std::panic::panic_any(PanicsOnDrop), "panicked with a value that is not text", "Panic"),
+            (|| Err(PanicsOnDisplay.into()), "no words", "Panic"),
         ];
         for (callback, message, error_type) in cases {
             let failure = run(callback).unwrap_err();

@@ -1,10 +1,11 @@
-//! What a callback answers: [`Reply`], and what converts into it.
+//! The reply of a callback, and the conversions into it.
 //!
-//! Whatever a reply holds can be written on the wire as it is: every header is checked when it is set, so the
-//! encoder has no error to report. Must not know connections.
+//! Every header is checked when it is set, so the encoder can write any reply as it is and has no error to report. Must
+//! not know connections.
 
 use crate::function::panic::drop_catching_panic;
 use crate::http1::is_token_byte;
+use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +14,7 @@ use std::io::{self, Read};
 /// A status, headers and a body.
 ///
 /// Most callbacks never name this type: `()`, `&'static str`, `String`, `Vec<u8>`, `&'static [u8]` and
-/// [`serde_json::Value`] convert into it, with the fitting `content-type`.
+/// [`serde_json::Value`] convert into it and set `content-type`.
 ///
 /// ```
 /// use fc_hooks::Reply;
@@ -35,7 +36,7 @@ pub struct Reply {
 pub(crate) enum Body {
     Static(&'static [u8]),
     Owned(Vec<u8>),
-    /// Length where it is known beforehand.
+    /// With its length, if the author knows it.
     Stream(Source, Option<u64>),
 }
 
@@ -45,25 +46,27 @@ impl Reply {
         Reply { status: 200, content_type: None, headers: Vec::new(), body: Body::Static(b""), header_bytes: 0 }
     }
 
-    /// A reply whose body is pulled from `reader` as the client takes it, at most 16 KiB in memory at a time
-    /// (C-INV-6: `Transfer-Encoding: chunked`, on HTTP calls only; a hook's or an event's reply is read whole first).
+    /// A reply whose body the server reads from `reader` while the client receives it, at most 16 KiB at a time.
     ///
-    /// The reader is called on the server's only thread: one that blocks delays every other call. If it fails, the
-    /// connection is cut so that the client can tell the reply is not whole.
+    /// HTTP calls get it with `Transfer-Encoding: chunked` (C-INV-6). The server reads the reply of a hook or an event
+    /// whole before it sends it.
+    ///
+    /// The reader runs on the server's only thread: if it blocks, it delays every other call. If it fails, the server
+    /// resets the connection, so that the client can tell that the reply is not whole.
     pub fn stream(reader: impl Read + 'static) -> Reply {
         Reply { body: Body::Stream(Source::new(reader), None), ..Reply::new().of_type(OCTETS) }
     }
 
-    /// As [`Reply::stream`], with the length known beforehand: `Content-Length` instead of chunks. What the reader
-    /// gives beyond it is not sent; a reader that ends early cuts the connection.
+    /// As [`Reply::stream`], for a body whose length is known: `Content-Length` instead of chunks. The server sends no
+    /// more bytes than that. If the reader ends early, the server resets the connection.
     pub fn stream_sized(reader: impl Read + 'static, bytes: u64) -> Reply {
         Reply { body: Body::Stream(Source::new(reader), Some(bytes)), ..Reply::new().of_type(OCTETS) }
     }
 
-    /// The status, 200 to 599. Hooks and events ignore it: they answer 200 or 404 (C-STAT-1).
+    /// Sets the status, 200 to 599. Hooks and events ignore it and answer 200 or 404 (C-STAT-1).
     ///
     /// # Errors
-    /// [`ReplyError::Status`] outside that range.
+    /// [`ReplyError::Status`]: the status is outside that range.
     pub fn with_status(mut self, status: u16) -> Result<Reply, ReplyError> {
         if !(200..=599).contains(&status) {
             return Err(ReplyError::Status);
@@ -72,14 +75,14 @@ impl Reply {
         Ok(self)
     }
 
-    /// Adds a header. `content-type` replaces the one that came with the body; any other name may occur twice.
+    /// Adds a header. `content-type` replaces an earlier one; any other header can occur more than once.
     ///
     /// # Errors
-    /// - [`ReplyError::HeaderName`]: not a token (RFC 9110 §5.1).
-    /// - [`ReplyError::HeaderValue`]: CR, LF, NUL or another control character in it (CVE-2026-66753).
-    /// - [`ReplyError::OwnedByServer`]: `connection`, `content-length`, `keep-alive`, `trailer`, `transfer-encoding`,
-    ///   `upgrade` and every `x-fc-…` belong to the server.
-    /// - [`ReplyError::HeadersTooLarge`]: with it the headers pass 8 KiB, beyond which the platform would answer 502.
+    /// - [`ReplyError::HeaderName`]: the name is not a token (RFC 9110 §5.1).
+    /// - [`ReplyError::HeaderValue`]: the value holds CR, LF, NUL or another control character (CVE-2026-66753).
+    /// - [`ReplyError::OwnedByServer`]: the server writes `connection`, `content-length`, `keep-alive`, `trailer`,
+    ///   `transfer-encoding`, `upgrade` and every `x-fc-…` itself.
+    /// - [`ReplyError::HeadersTooLarge`]: the headers would pass 8 KiB, beyond which the platform answers 502.
     pub fn with_header(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -121,7 +124,7 @@ impl Reply {
         if matches!(self.body, Body::Stream(..)) { self.read_stream() } else { Ok(()) }
     }
 
-    /// On its own, because reading takes two pages of the stack.
+    /// A function of its own, because reading takes two pages of the stack.
     #[inline(never)]
     fn read_stream(&mut self) -> io::Result<()> {
         if let Body::Stream(source, length) = &mut self.body {
@@ -132,7 +135,7 @@ impl Reply {
         Ok(())
     }
 
-    /// The same again; of a stream only the head.
+    /// A copy; the body of a stream is left out.
     pub(crate) fn duplicate(&self) -> Reply {
         let body = match &self.body {
             Body::Static(bytes) => Body::Static(bytes),
@@ -142,12 +145,12 @@ impl Reply {
         Reply { headers: self.headers.clone(), body, ..*self }
     }
 
-    /// Whether its body is sent to who asked by this method (RFC 9110 §9.3.2, §15.3.5, §15.3.6, §15.4.5).
+    /// Whether a request with this method gets the body (RFC 9110 §9.3.2, §15.3.5, §15.3.6, §15.4.5).
     pub(crate) fn has_content(&self, method: &str) -> bool {
         method != "HEAD" && !matches!(self.status, 204 | 205 | 304)
     }
 
-    /// What of it would count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
+    /// The bytes that would count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
     pub(crate) fn held(&self, method: &str) -> usize {
         match &self.body {
             Body::Owned(bytes) if self.has_content(method) && bytes.len() > COALESCE_BYTES_MAX => held(bytes),
@@ -155,7 +158,7 @@ impl Reply {
         }
     }
 
-    /// Bytes that are JSON already.
+    /// A reply from JSON text.
     pub(crate) fn from_json(json: Vec<u8>) -> Reply {
         Reply { body: Body::Owned(json), ..Reply::new().of_type(JSON) }
     }
@@ -175,7 +178,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const OCTETS: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 
-/// What the server itself adds to a head, at most: status line, `x-fc-status`, a default type, framing, connection.
+/// The most that the server itself adds to a head: the status line, the platform's status header, a default type,
+/// framing, connection.
 const SERVER_HEAD_BYTES_MAX: usize = 256;
 
 impl From<()> for Reply {
@@ -230,7 +234,7 @@ impl From<serde_json::Value> for Reply {
 }
 
 impl Body {
-    /// The bytes, where they are known without reading a stream.
+    /// The bytes, unless the body is a stream.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Body::Static(bytes) => Some(bytes),
@@ -249,10 +253,11 @@ impl fmt::Debug for Body {
     }
 }
 
-/// The author's reader. A panic in it, or in its destructor, is an I/O error to the rest of the program.
+/// The author's reader. A panic in it or in its destructor becomes an I/O error.
 pub(crate) struct Source(Option<Box<dyn Read>>);
 
-/// What of a body counts against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max) until it is sent.
+/// The bytes of a body that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max) until they
+/// are sent.
 pub(crate) fn held(owned: &Vec<u8>) -> usize {
     owned.capacity().saturating_sub(STREAM_CHUNK_BYTES)
 }
@@ -262,14 +267,17 @@ impl Source {
         Source(Some(Box::new(reader)))
     }
 
-    /// As [`Read::read`]; after an error, only errors.
+    /// As [`Read::read`]. After an error it only returns errors.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(reader) = &mut self.0 else { return Err(io::Error::other("the stream failed before")) };
+        let Some(reader) = &mut self.0 else { return Err(io::Error::other("the stream has failed before")) };
         let outcome = loop {
             match crate::function::panic::catch_panic(|| reader.read(buffer)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // A reader that claims more than there was room for must not make us send what it never wrote.
-                Ok(Ok(bytes)) if bytes > buffer.len() => break Err(io::Error::other("the stream overran its buffer")),
+                // A reader that claims more bytes than the buffer holds must not make us send bytes that it did not
+                // write.
+                Ok(Ok(bytes)) if bytes > buffer.len() => {
+                    break Err(io::Error::other("the stream claims more bytes than its buffer holds"));
+                }
                 Ok(Ok(bytes)) => break Ok(bytes),
                 Ok(Err(error)) => break Err(io::Error::other(crate::function::panic::render(error.into()).message)),
                 Err(panic) => break Err(io::Error::other(panic.message)),
@@ -311,7 +319,7 @@ impl Drop for Source {
     }
 }
 
-/// Why a reply cannot be built that way.
+/// The reason why a reply cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -321,20 +329,20 @@ pub enum ReplyError {
     HeaderName,
     /// A header value holds a control character.
     HeaderValue,
-    /// A header that the server writes itself.
+    /// The server writes this header itself.
     OwnedByServer,
-    /// The headers together pass what the platform lets through.
+    /// The headers together are larger than the platform lets through.
     HeadersTooLarge,
 }
 
 impl fmt::Display for ReplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ReplyError::Status => "a reply's status must be between 200 and 599",
-            ReplyError::HeaderName => "a reply's header name is not a token",
-            ReplyError::HeaderValue => "a reply's header value holds a control character",
-            ReplyError::OwnedByServer => "a reply cannot set a header that belongs to the server",
-            ReplyError::HeadersTooLarge => "a reply's headers are larger than the platform lets through",
+            ReplyError::Status => "the reply's status is not between 200 and 599",
+            ReplyError::HeaderName => "the header's name is not a token",
+            ReplyError::HeaderValue => "the header's value holds a control character",
+            ReplyError::OwnedByServer => "the server writes this header itself",
+            ReplyError::HeadersTooLarge => "the reply's headers are larger than the platform lets through",
         })
     }
 }
@@ -344,7 +352,7 @@ impl std::error::Error for ReplyError {}
 fn is_owned_by_server(name: &str) -> bool {
     const OWNED: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];
     OWNED.iter().any(|owned| name.eq_ignore_ascii_case(owned))
-        || name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-fc-"))
+        || name.get(..headers::PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(headers::PREFIX))
 }
 
 #[cfg(test)]
@@ -352,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conversions_know_their_type() {
+    fn conversions_set_the_content_type() {
         let cases: [(Reply, &[u8], Option<&str>); 8] = [
             (().into(), b"", None),
             ("a".into(), b"a", Some(TEXT)),
@@ -430,9 +438,9 @@ mod tests {
         }
     }
 
-    struct Fickle(Vec<io::Result<usize>>);
+    struct Scripted(Vec<io::Result<usize>>);
 
-    impl Read for Fickle {
+    impl Read for Scripted {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             self.0.pop().unwrap_or_else(|| panic!("read once too often"))
         }
@@ -440,14 +448,14 @@ mod tests {
 
     #[test]
     fn a_source_survives_its_reader() {
-        let mut source = Source::new(Fickle(vec![Ok(9999), Ok(1), Err(io::ErrorKind::Interrupted.into())]));
+        let mut source = Source::new(Scripted(vec![Ok(9999), Ok(1), Err(io::ErrorKind::Interrupted.into())]));
         assert_eq!(source.read(&mut [0; 8]).unwrap(), 1, "an interrupted read is repeated");
         assert!(source.read(&mut [0; 8]).is_err(), "a claim beyond the buffer is an error");
         assert!(source.read(&mut [0; 8]).is_err(), "after an error, only errors");
-        assert!(Source::new(Fickle(vec![])).read(&mut [0; 8]).is_err(), "a panic is an error");
+        assert!(Source::new(Scripted(vec![])).read(&mut [0; 8]).is_err(), "a panic is an error");
     }
 
-    /// What it fails with is the author's code as well.
+    /// The reader's error is the author's code as well.
     #[test]
     fn a_source_survives_its_readers_errors() {
         #[derive(Debug)]
@@ -463,9 +471,9 @@ mod tests {
                 panic!("no end")
             }
         }
-        let mut source = Source::new(Fickle(vec![Err(io::Error::other(Malicious))]));
+        let mut source = Source::new(Scripted(vec![Err(io::Error::other(Malicious))]));
         assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "no words");
-        let mut source = Source::new(Fickle(vec![Err(io::Error::other("dry"))]));
+        let mut source = Source::new(Scripted(vec![Err(io::Error::other("dry"))]));
         assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "dry");
     }
 

@@ -1,13 +1,14 @@
-//! A request as callbacks see it: borrowed from the bytes it came in, nothing copied.
+//! A request as callbacks see it, borrowed from the connection's buffer.
 
+use crate::platform::headers;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What stands for a request id in log lines where there is none.
+/// Stands for the request id in log lines if there is none.
 pub(crate) const NO_ID: &str = "-";
 
-/// One call, whole: head and body, borrowed from the connection's buffer for the length of the callback.
+/// One whole request, head and body. It borrows from the connection's buffer while the callback runs.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub(crate) method: &'a str,
@@ -18,17 +19,17 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The method, as sent: methods are case-sensitive (RFC 9110 §9.1).
+    /// The method as the client sent it. Methods are case-sensitive (RFC 9110 §9.1).
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// The path, as sent: nothing is decoded or normalised. Begins with `/`, or is `*` (OPTIONS).
+    /// The path as the client sent it, neither decoded nor normalised. It begins with `/`, or is `*` (OPTIONS).
     pub fn path(&self) -> &'a str {
         &self.path_and_query[..self.query_mark().unwrap_or(self.path_and_query.len())]
     }
 
-    /// What follows the first `?`, as sent.
+    /// The text after the first `?`, as the client sent it.
     pub fn query(&self) -> Option<&'a str> {
         self.query_mark().map(|mark| &self.path_and_query[mark + 1..])
     }
@@ -38,26 +39,26 @@ impl<'a> Request<'a> {
         self.path_and_query.bytes().position(|byte| byte == b'?')
     }
 
-    /// The request id as log lines show it: up to the first character that is not plain to see, because what follows
-    /// could pass for another part of the line (C-LOG-1), and of bounded length.
+    /// The request id for log lines: of bounded length, and cut at the first character that is not visible ASCII,
+    /// because the rest could look like another part of the line (C-LOG-1).
     pub(crate) fn logged_id(&self) -> &'a str {
-        let id = self.headers.get("x-fc-request-id").unwrap_or_default();
+        let id = self.headers.get(headers::REQUEST_ID).unwrap_or_default();
         let most = id.len().min(LOGGED_ID_BYTES_MAX);
         let shown = id.as_bytes()[..most].iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(most);
         if shown == 0 { NO_ID } else { &id[..shown] }
     }
 
-    /// Every header, the platform's included.
+    /// Every header, including the platform's.
     pub fn headers(&self) -> Headers<'a> {
         self.headers
     }
 
-    /// The body after decoding; for `/invoke` the event, verbatim (C-INV-1).
+    /// The decoded body. For an event it is the event, byte for byte (C-INV-1).
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// Who opened the connection. On the platform that is its gateway; the client's own address is
+    /// The other end of the connection. On the platform that is the gateway; the client's own address is
     /// [`Context::client_ip`](crate::Context::client_ip).
     pub fn peer(&self) -> Peer {
         self.peer
@@ -76,49 +77,41 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// The headers of a request, in the order they came in. `Debug` withholds the values of secret ones.
+/// The headers of a request, in the order in which they came. `Debug` withholds the values of secret ones.
 #[derive(Clone, Copy)]
 pub struct Headers<'a>(pub(crate) &'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
-    /// The first header of that name, in any case; none if it is absent or not UTF-8.
+    /// The value of the first header with that name, whose case does not matter. None if it is absent or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// As [`Headers::get`], whatever the bytes are.
+    /// As [`Headers::get`], also for values that are not UTF-8.
     pub fn get_bytes(&self, name: &str) -> Option<&'a [u8]> {
         self.0.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 
-    /// Name and value of each.
+    /// The name and the value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.0.iter().map(|header| (header.name, header.value))
     }
 
-    /// How many there are.
+    /// The number of headers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no header.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a header of this name holds a secret: credentials of the function (C-LOG-5), the tracing endpoint, and
-    /// what a client authenticates with.
+    /// Whether a header of this name holds a secret: the function's credentials (C-LOG-5), the tracing endpoint, or the
+    /// client's authentication.
     pub fn is_secret(name: &str) -> bool {
-        const SECRET: [&str; 7] = [
-            "x-fc-access-key-id",
-            "x-fc-access-key-secret",
-            "x-fc-security-token",
-            "x-fc-tracing-jaeger-endpoint",
-            "authorization",
-            "proxy-authorization",
-            "cookie",
-        ];
-        SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+        const OF_CLIENTS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+        headers::SECRET.iter().chain(&OF_CLIENTS).any(|secret| name.eq_ignore_ascii_case(secret))
     }
 }
 
@@ -132,7 +125,7 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// What stands in the place of a secret.
+/// Stands in the place of a secret.
 pub(crate) const WITHHELD: &str = "[withheld]";
 
 /// The other end of a connection.
@@ -141,9 +134,9 @@ pub(crate) const WITHHELD: &str = "[withheld]";
 pub enum Peer {
     /// A TCP peer.
     Ip(SocketAddr),
-    /// A peer of a Unix socket; they have no address.
+    /// A peer on a Unix socket, which has no address.
     Unix,
-    /// None: the event came from the environment (C-JOB-2).
+    /// No peer: the event came from the environment (C-JOB-2).
     None,
 }
 
@@ -174,7 +167,7 @@ mod tests {
         }
     }
 
-    /// C-LOG-1: an id cannot pass for a failure, another id or a line.
+    /// C-LOG-1: an id cannot look like a failure, another id or a line.
     #[test]
     fn ids_in_the_log_are_plain() {
         let long = "x".repeat(200);

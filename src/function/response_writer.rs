@@ -7,6 +7,7 @@ use crate::function::dispatch::{Answer, LogMarker};
 use crate::function::reply::{self, Body, Source};
 use crate::http1::head::RequestMeta;
 use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, ResponseHead};
+use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::io;
 
@@ -131,7 +132,8 @@ impl ResponseWriter {
             (true, true) => ConnectionHeader::KeepAlive,
             (true, false) => ConnectionHeader::Omit,
         };
-        let head = ResponseHead { status: reply.status, failed, end, connection };
+        let extra_lines = headers::status_line(failed);
+        let head = ResponseHead { status: reply.status, extra_lines, end, connection };
         response_head::write_head(&mut self.head, &head, reply.content_type, reply.header_lines());
         if !reply.has_content(method) {
             return keep;

@@ -1,39 +1,37 @@
-//! Heads of replies, and the framing of streamed ones, as bytes.
+//! The bytes of response heads, and the framing of streamed bodies.
 //!
-//! Appends to a buffer and never fails: what could not be written on the wire was refused when the
-//! [`Reply`](crate::Reply) was built. Must not know callbacks or sockets.
+//! Everything is appended to a buffer and cannot fail: [`Reply`](crate::Reply) has checked what goes on the wire. Must
+//! not know callbacks, sockets or the platform.
 
-use crate::http1::error::ProtocolError;
-
-/// `100 Continue`, whole.
+/// A whole `100 Continue` response.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The end of a chunked body.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// How the end of a reply's body is told to the client.
+/// How the client learns the end of a response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// `Content-Length`.
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
-    /// The connection closes (a streamed reply to HTTP/1.0).
+    /// The connection closes (a streamed body for HTTP/1.0).
     Close,
-    /// A status that has no body (204, 304): no framing header at all.
+    /// The status has no body (204, 304), so there is no framing header.
     NoBody,
 }
 
-/// What a head says beside the author's own headers.
+/// The parts of a head that are not the author's headers.
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
-    /// `x-fc-status: 404` instead of `200` (C-INV-3).
-    pub(crate) failed: bool,
+    /// Header lines that stand first, each with a CRLF in front of it. They are written as they are.
+    pub(crate) extra_lines: &'static [u8],
     pub(crate) end: BodyEnd,
     pub(crate) connection: ConnectionHeader,
 }
 
-/// What is said about the connection's future; HTTP/1.1 stays open without a word.
+/// The `connection` header. HTTP/1.1 keeps a connection open without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionHeader {
     Omit,
@@ -41,66 +39,48 @@ pub(crate) enum ConnectionHeader {
     Close,
 }
 
-/// Appends a whole head.
+/// Appends a whole head. Each line begins with the CRLF that ends the line before it: that makes the fewest pieces.
 pub(crate) fn write_head<'a>(
     out: &mut Vec<u8>,
     head: &ResponseHead,
     content_type: Option<&str>,
     headers: impl Iterator<Item = (&'a str, &'a str)>,
 ) {
-    if head.status == 200 && !head.failed {
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nx-fc-status: 200\r\n");
+    if head.status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK");
     } else {
         out.extend_from_slice(b"HTTP/1.1 ");
         decimal(out, u64::from(head.status));
         out.push(b' ');
         out.extend_from_slice(reason(head.status).as_bytes());
-        out.extend_from_slice(if head.failed { b"\r\nx-fc-status: 404\r\n" } else { b"\r\nx-fc-status: 200\r\n" });
     }
+    out.extend_from_slice(head.extra_lines);
     if let Some(content_type) = content_type {
-        line(out, "content-type", content_type);
+        out.extend_from_slice(b"\r\ncontent-type: ");
+        out.extend_from_slice(content_type.as_bytes());
     }
     for (name, value) in headers {
-        line(out, name, value);
+        for part in ["\r\n", name, ": ", value] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
     match head.connection {
         ConnectionHeader::Omit => {}
-        ConnectionHeader::KeepAlive => line(out, "connection", "keep-alive"),
-        ConnectionHeader::Close => line(out, "connection", "close"),
+        ConnectionHeader::KeepAlive => out.extend_from_slice(b"\r\nconnection: keep-alive"),
+        ConnectionHeader::Close => out.extend_from_slice(b"\r\nconnection: close"),
     }
     match head.end {
         BodyEnd::Length(bytes) => {
-            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(b"\r\ncontent-length: ");
             decimal(out, bytes);
-            out.extend_from_slice(b"\r\n");
         }
-        BodyEnd::Chunked => line(out, "transfer-encoding", "chunked"),
+        BodyEnd::Chunked => out.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
         BodyEnd::Close | BodyEnd::NoBody => {}
     }
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Appends the whole answer to a request that was refused, without content if that is not asked for; the connection
-/// closes behind it.
-pub(crate) fn write_rejection(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
-    let (before, after) = (br#"{"errorMessage":""#, br#"","errorType":"ProtocolError"}"#);
-    let message = error.message().as_bytes();
-    let body_bytes = before.len() + message.len() + after.len();
-    let head = ResponseHead {
-        status: error.status(),
-        failed: true,
-        end: BodyEnd::Length(body_bytes as u64),
-        connection: ConnectionHeader::Close,
-    };
-    write_head(out, &head, Some("application/json"), std::iter::empty());
-    if with_content {
-        for part in [&before[..], message, &after[..]] {
-            out.extend_from_slice(part);
-        }
-    }
-}
-
-/// Appends the size line of a chunk; its data and a CRLF follow.
+/// Appends the size line of a chunk. Its data and a CRLF follow.
 pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
     let mut digits = [0; 2 * size_of::<usize>()];
     let mut at = digits.len();
@@ -114,13 +94,7 @@ pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn line(out: &mut Vec<u8>, name: &str, value: &str) {
-    for part in [name, ": ", value, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// `core::fmt` would do the same in ten times the instructions, once or twice for each reply.
+/// `core::fmt` would take ten times the instructions, once or twice for each response.
 fn decimal(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -133,7 +107,7 @@ fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// The reason phrase of RFC 9110 §15; empty for codes it does not name, as RFC 9112 §4 allows.
+/// The reason phrase of RFC 9110 §15; empty for other codes, as RFC 9112 §4 allows.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -167,7 +141,7 @@ fn reason(status: u16) -> &'static str {
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
-        503 => "Dispatcher Unavailable",
+        503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
@@ -194,33 +168,22 @@ mod tests {
             (BodyEnd::NoBody, ConnectionHeader::Omit, ""),
         ];
         for (end, connection, tail) in cases {
-            let head = ResponseHead { status: 200, failed: false, end, connection };
+            let head = ResponseHead { status: 200, extra_lines: b"\r\nx-extra: 1", end, connection };
             let seen = text(|out| write_head(out, &head, Some("text/plain"), [("a", "b"), ("c", "")].into_iter()));
-            let expected = "HTTP/1.1 200 OK\r\nx-fc-status: 200\r\ncontent-type: text/plain\r\na: b\r\nc: \r\n";
+            let expected = "HTTP/1.1 200 OK\r\nx-extra: 1\r\ncontent-type: text/plain\r\na: b\r\nc: \r\n";
             assert_eq!(seen, format!("{expected}{tail}\r\n"));
         }
     }
 
+    /// RFC 9112 §4: the space stands there without a reason phrase too.
     #[test]
-    fn a_status_without_a_phrase_keeps_its_space() {
-        let head = ResponseHead { status: 299, failed: true, end: BodyEnd::NoBody, connection: ConnectionHeader::Omit };
-        let seen = text(|out| write_head(out, &head, None, std::iter::empty()));
-        assert_eq!(seen, "HTTP/1.1 299 \r\nx-fc-status: 404\r\n\r\n");
-    }
-
-    /// The length is right and the body is JSON, for every refusal there is.
-    #[test]
-    fn refusals_are_whole() {
-        use ProtocolError::*;
-        for error in [BareLineFeed, TargetTooLong, HeadTooLarge, BodyTooLarge, UnknownCoding, Version, BodyTimeout] {
-            let seen = text(|out| write_rejection(out, error, true));
-            let (head, body) = seen.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status())), "{head}");
-            assert!(head.contains("\r\nx-fc-status: 404\r\n") && head.contains("\r\nconnection: close\r\n"), "{head}");
-            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
-            let json: serde_json::Value = serde_json::from_str(body).unwrap();
-            assert_eq!(json["errorMessage"], error.message());
-            assert_eq!(text(|out| write_rejection(out, error, false)), format!("{head}\r\n\r\n"));
+    fn status_lines() {
+        let cases = [(204, "204 No Content"), (299, "299 "), (404, "404 Not Found"), (503, "503 Service Unavailable")];
+        for (status, expected) in cases {
+            let connection = ConnectionHeader::Omit;
+            let head = ResponseHead { status, extra_lines: b"", end: BodyEnd::NoBody, connection };
+            let seen = text(|out| write_head(out, &head, None, std::iter::empty()));
+            assert_eq!(seen, format!("HTTP/1.1 {expected}\r\n\r\n"));
         }
     }
 

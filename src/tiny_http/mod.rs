@@ -82,6 +82,9 @@ pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
 /// connections.
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     crate::logging::init_logging();
+    if let Err(error) = crate::run::check(app, &config) {
+        return crate::run::fail(&error, crate::run::MISUSED);
+    }
     let (server, address) = match start(&config) {
         Ok(started) => started,
         Err(error) => return crate::run::fail(&error, crate::run::FAILED),

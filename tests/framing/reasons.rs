@@ -36,7 +36,7 @@ const fn about(relation: Relation, oracle: &'static str, cases: &'static [&'stat
 /// The first that fits counts.
 pub const REASONS: &[Reason] = &[
     refused(
-        "Content-Length and Transfer-Encoding together",
+        "the request has both Content-Length and Transfer-Encoding",
         "RFC 9112 §6.1: a server may refuse a request with both, and §6.3 says that it ought to be an error. The \
          others ignore the length.",
     ),
@@ -47,11 +47,11 @@ pub const REASONS: &[Reason] = &[
          there.",
     ),
     refused(
-        "Transfer-Encoding is not one chunked of HTTP/1.1",
+        "unsupported Transfer-Encoding",
         "RFC 9112 §6.1: chunked is applied once and comes last, has no parameters (§7.1), and HTTP/1.0 does not know \
          it: a request that says otherwise has faulty framing.",
     ),
-    refused("a transfer coding other than chunked", "RFC 9112 §6.1: a coding that is not understood is 501."),
+    refused("unsupported transfer coding", "RFC 9112 §6.1: a coding that is not understood is 501."),
     refused(
         "HTTP/1.1 needs exactly one Host header, with one host",
         "RFC 9112 §3.2: none, more than one, or one that is no host must be 400. hyper leaves that to its users, node \
@@ -80,7 +80,7 @@ pub const REASONS: &[Reason] = &[
     ),
     refused("the body is too large", "RFC 9110 §15.5.14: our limit. The others wait for bytes that never come."),
     refused(
-        "an expectation other than 100-continue",
+        "unsupported expectation",
         "RFC 9110 §10.1.1: a server may answer 417; the others ignore what they do not know.",
     ),
     refused(

@@ -71,6 +71,7 @@ fn plainly(arguments: &[&[u8]]) -> Outcome {
             }
             // Behind it there are no options.
             b"--" if value.is_none() && words.len() == 0 => break,
+            b"--port" => "port",
             b"--listen" => "listen",
             b"--limit" => "limit",
             b"--health-path" => "health-path",

@@ -106,7 +106,8 @@ pub(super) fn check(config: &Config) {
     let listen: Listen = config.listen.to_string().parse().expect("it was accepted before");
     assert_eq!(listen, config.listen);
     if let Some(path) = &config.health_path {
-        assert!(path.starts_with('/') && !path.contains(['?', '#', ' ']), "{path:?}");
+        assert!(path.starts_with('/') && !path.contains(['?', '#']), "{path:?}");
+        assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?}");
         assert!(!["/initialize", "/pre-freeze", "/pre-stop", "/invoke"].contains(&&**path), "{path:?}");
     }
 }
@@ -119,10 +120,10 @@ fn check_list(list: &str) {
     let mut fine = true;
     for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        let range = Limits::NAMES.iter().find(|(known, ..)| *known == name.trim());
-        match (range, value.trim().parse::<u64>()) {
-            (Some((name, min, max)), Ok(number)) if (*min..=*max).contains(&number) => {
-                plain.push(format!("{name}={number}"));
+        let limit = Limits::NAMES.iter().find(|limit| limit.name == name.trim());
+        match (limit, value.trim().parse::<u64>()) {
+            (Some(limit), Ok(number)) if (limit.min..=limit.max).contains(&number) => {
+                plain.push(format!("{}={number}", limit.name));
             }
             _ => {
                 fine = false;

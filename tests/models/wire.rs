@@ -1,10 +1,10 @@
 //! What a reply looks like from the other end: written out by the real outbox, read back by a plain reader.
 
 use crate::function::dispatch::{Answer, LogMarker};
+use crate::function::rejection;
 use crate::function::response_writer::{ResponseWriter, StreamPoll};
 use crate::http1::error::ProtocolError;
 use crate::http1::head::{Framing, RequestMeta};
-use crate::http1::response_head;
 use crate::tuning::REPLY_HEAD_BYTES_MAX;
 
 /// A reply as a client reads it.
@@ -68,7 +68,7 @@ pub(super) fn send(
 /// If it is not one whole reply with the error's status, of a connection that closes.
 pub(super) fn check_refusal(error: ProtocolError, by_head: bool) {
     let mut bytes = Vec::new();
-    response_head::write_rejection(&mut bytes, error, !by_head);
+    rejection::write_rejection(&mut bytes, error, !by_head);
     let method = if by_head { "HEAD" } else { "GET" };
     assert_eq!(receive(&bytes, meta(false, false), method, false, false).status, error.status());
 }

@@ -147,7 +147,7 @@ fn what_cannot_be_started() {
             "fc-hooks: cannot listen on unix:/tmp/socket: the tiny_http engine serves TCP only\n",
         ),
         ("192.0.2.1:0", "", 1, "fc-hooks: cannot listen on 192.0.2.1:0: address not available\n"),
-        ("127.0.0.1:0", "x=1", 2, "fc-hooks: FC_HOOKS_LIMITS: no limit is called 'x'\n"),
+        ("127.0.0.1:0", "x=1", 2, "fc-hooks: FC_HOOKS_LIMITS: unknown limit 'x'\n"),
     ];
     for (listen, limits, code, message) in cases {
         let setup: Setup = subject("full").env("FC_HOOKS_LISTEN", listen).limits(limits).expect_stderr();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::http1::head::{large_header_storage, small_header_storage};
-use crate::tuning::HEADERS_USUAL;
+use crate::tuning::HEADERS_SMALL;
 
 const NOW: Duration = Duration::from_secs(100);
 
@@ -268,7 +268,7 @@ fn noise_never_panics() {
 #[test]
 fn more_room_is_asked_for() {
     let limits = Limits::default();
-    let many = "A: b\r\n".repeat(HEADERS_USUAL);
+    let many = "A: b\r\n".repeat(HEADERS_SMALL);
     for body in ["", "body"] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{many}\r\n{body}", body.len());
         for cut in 0..request.len() {
@@ -290,7 +290,7 @@ fn more_room_is_asked_for() {
                         Step::HeadDone { .. } => {}
                         Step::Refuse(error) => panic!("{error} when cut at {cut}"),
                         Step::Request(head, seen) => {
-                            assert_eq!((head.headers.len(), seen), (HEADERS_USUAL + 2, body.as_bytes()));
+                            assert_eq!((head.headers.len(), seen), (HEADERS_SMALL + 2, body.as_bytes()));
                             served = true;
                             decoder.consume();
                         }

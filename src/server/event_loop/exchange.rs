@@ -4,6 +4,7 @@
 //! state, from which its interest follows ([`Connection::interest`]).
 
 use super::{CloseReason, Loop, MarkerWriter, Outcome};
+use crate::function::rejection;
 use crate::function::request::{Headers, NO_ID, Request};
 use crate::function::response_writer::StreamPoll;
 use crate::http1::decoder::Step;
@@ -279,7 +280,7 @@ fn follow_up<O: System>(os: &mut O, connection: &mut Connection<O::Socket>, kept
 /// Answers a request that broke a rule; nothing more is read as HTTP from this peer.
 pub(super) fn refuse<K>(connection: &mut Connection<K>, error: ProtocolError) {
     log::debug!("refused {}: {error}", connection.peer);
-    response_head::write_rejection(connection.response.raw(), error, !connection.input.is_by_head());
+    rejection::write_rejection(connection.response.raw(), error, !connection.input.is_by_head());
     connection.input.finish();
     connection.mode = Mode::Closing { linger: true };
 }
