@@ -37,18 +37,33 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
 
 /// Serves with this configuration, whatever the environment says; exit codes as [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
-    init_logging();
-    let server = match Server::bind(config) {
-        Ok(server) => server,
-        Err(error) => return fail(&error, FAILED),
-    };
-    announce(server.address());
-    server.run(app, state);
-    ExitCode::SUCCESS
+    let bind = || Server::bind(config).map(|server| (server.address().clone(), server));
+    serve_on(bind, |server| {
+        server.run(app, state);
+        Ok(())
+    })
 }
 
-/// Says that calls are waited for, to whoever reads the log.
-pub(crate) fn announce(address: &Listen) {
+/// The life of a process that serves, on either engine: logging, start, the line that says so, serving, exit code.
+#[inline(always)]
+pub(crate) fn serve_on<E>(
+    start: impl FnOnce() -> Result<(Listen, E), StartError>,
+    serve: impl FnOnce(E) -> Result<(), StartError>,
+) -> ExitCode {
+    init_logging();
+    let (address, engine) = match start() {
+        Ok(started) => started,
+        Err(error) => return fail(&error, FAILED),
+    };
+    announce(&address);
+    match serve(engine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// Says on standard output that the server waits for calls.
+fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os("FC_FUNCTION_NAME").is_some_and(|name| !name.is_empty()) {
         // The platform's mark of a cold start's end (C-LOG-4).
@@ -58,10 +73,10 @@ pub(crate) fn announce(address: &Listen) {
     let _ = server::print(lines.as_bytes());
 }
 
-pub(crate) const FAILED: u8 = 1;
+const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
-pub(crate) fn fail(error: &StartError, code: u8) -> ExitCode {
+fn fail(error: &StartError, code: u8) -> ExitCode {
     server::eprint_line(format_args!("fc-hooks: {error}"));
     ExitCode::from(code)
 }

@@ -1,5 +1,6 @@
 //! Why the process cannot do what it was started for: verb, object, cause.
 
+use crate::limits::LimitError;
 use std::fmt;
 use std::io;
 
@@ -26,6 +27,12 @@ impl StartError {
     /// `cannot <action>: <cause>`.
     pub(crate) fn io(action: impl fmt::Display, cause: &io::Error) -> StartError {
         StartError { message: format!("cannot {action}: {}", Cause(cause)) }
+    }
+}
+
+impl From<LimitError> for StartError {
+    fn from(error: LimitError) -> StartError {
+        StartError::new(error.to_string())
     }
 }
 

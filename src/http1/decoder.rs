@@ -65,6 +65,7 @@ impl RequestDecoder {
     }
 
     /// Not one whole head has come since the last request.
+    #[cfg(test)]
     pub(crate) fn is_before_body(&self) -> bool {
         matches!(self.state, State::Head(_))
     }

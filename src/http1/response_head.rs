@@ -83,11 +83,16 @@ pub(crate) fn write_head<'a>(
 /// Appends the whole answer to a request that was refused, without content if that is not asked for; the connection
 /// closes behind it.
 pub(crate) fn write_rejection(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
+    write_rejection_of(out, error.status(), error.message(), with_content);
+}
+
+/// As [`write_rejection`], for a rule of the engine's own; the message is plain ASCII without quotes.
+pub(crate) fn write_rejection_of(out: &mut Vec<u8>, status: u16, message: &str, with_content: bool) {
     let (before, after) = (br#"{"errorMessage":""#, br#"","errorType":"ProtocolError"}"#);
-    let message = error.message().as_bytes();
+    let message = message.as_bytes();
     let body_bytes = before.len() + message.len() + after.len();
     let head = ResponseHead {
-        status: error.status(),
+        status,
         failed: true,
         end: BodyEnd::Length(body_bytes as u64),
         connection: ConnectionHeader::Close,

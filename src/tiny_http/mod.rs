@@ -60,7 +60,8 @@ pub use function::{Function, Unanswered};
 
 use crate::config::{Config, Listen};
 use crate::function::app::App;
-use crate::server::sys::{accepted, signals};
+use crate::server::drop_with_state;
+use crate::server::sys::{self, accepted, signals};
 use crate::start_error::StartError;
 use rustix::net::sockopt::{self, Timeout};
 use std::io;
@@ -81,28 +82,23 @@ pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
 /// SIGHUP stops it too: `ctrlc` catches it with the others. Exit code 1 also where tiny_http accepts no more
 /// connections.
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
-    crate::logging::init_logging();
-    let (server, address) = match start(&config) {
-        Ok(started) => started,
-        Err(error) => return crate::run::fail(&error, crate::run::FAILED),
-    };
-    let mut function = Function::of(app, state, &config);
-    crate::run::announce(&address);
-    let failure = answer_all(&server, &mut function).err();
-    answer_rest(&server, &mut function, &config);
-    // Ends the listening: nobody should begin to wait for a process that is about to end.
-    drop(server);
-    function.stop();
-    // The state's destructor is the author's code too; what it panics with is said by the panic itself.
-    let _ = crate::function::panic::catch_panic(|| drop(function));
-    match failure {
-        Some(error) => crate::run::fail(&StartError::io("accept connections", &error), crate::run::FAILED),
-        None => ExitCode::SUCCESS,
-    }
+    crate::run::serve_on(
+        || start(&config),
+        |server| {
+            let mut function = Function::of(app, state, &config);
+            let outcome = answer_all(&server, &mut function);
+            answer_rest(&server, &mut function, &config);
+            // Ends the listening: no client should begin to wait for a process that is about to end.
+            drop(server);
+            function.stop();
+            drop_with_state(function);
+            outcome.map_err(|error| StartError::io("accept connections", &error))
+        },
+    )
 }
 
-fn start(config: &Config) -> Result<(Arc<::tiny_http::Server>, Listen), StartError> {
-    config.limits.check().map_err(|error| StartError::new(error.to_string()))?;
+fn start(config: &Config) -> Result<(Listen, Arc<::tiny_http::Server>), StartError> {
+    config.limits.check()?;
     accepted::can_be_found().map_err(|error| StartError::io("list the descriptors of this process", &error))?;
     let (listener, address) =
         listen(config).map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
@@ -110,7 +106,7 @@ fn start(config: &Config) -> Result<(Arc<::tiny_http::Server>, Listen), StartErr
         .map_err(|error| StartError::about("cannot start tiny_http", &error))?;
     let server = Arc::new(server);
     take_signals_over(&server)?;
-    Ok((server, address))
+    Ok((address, server))
 }
 
 /// Connections inherit the options of their listener.
@@ -119,10 +115,8 @@ fn listen(config: &Config) -> io::Result<(TcpListener, Listen)> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the tiny_http engine serves TCP only"));
     };
     let listener = TcpListener::bind(address)?;
-    // Several small writes in a row would each wait for the peer's delayed acknowledgement.
-    sockopt::set_tcp_nodelay(&listener, true)?;
-    // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word.
-    sockopt::set_socket_keepalive(&listener, true)?;
+    sys::set_nodelay(&listener)?;
+    sys::set_keepalive(&listener)?;
     sockopt::set_socket_timeout(&listener, Timeout::Send, Some(config.limits.stall_time_max))?;
     let address = listener.local_addr()?;
     Ok((listener, Listen::Tcp(address)))

@@ -108,6 +108,6 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 #[cfg(target_vendor = "apple")]
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = net::socket(family, SocketType::STREAM, None)?;
-    super::sys::prepare(&socket)?;
+    super::set_cloexec_nonblock(&socket)?;
     Ok(socket)
 }

@@ -167,8 +167,8 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(target_vendor = "apple")]
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe()?;
-    super::prepare(&reader)?;
-    super::prepare(&writer)?;
+    super::set_cloexec_nonblock(&reader)?;
+    super::set_cloexec_nonblock(&writer)?;
     Ok((reader, writer))
 }
 
