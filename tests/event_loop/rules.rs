@@ -101,7 +101,7 @@ fn a_client_that_takes_nothing_is_cut_and_its_reply_spoiled() {
     for path in ["/big", "/stream"] {
         let deaf = Client { deaf: true, ..Client::new(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")) };
         let world = live(vec![deaf, Client::new(HELLO)]);
-        assert!(world.clients[0].spoiled && world.clients[0].server_closed);
+        assert!(world.clients[0].reset_on_close && world.clients[0].server_closed);
         let stall = Limits::default().stall_time_max;
         assert!((stall..stall + SECOND).contains(&world.elapsed), "{:?}", world.elapsed);
         assert_eq!(statuses(&world.clients[1]), [200], "others are served meanwhile");
@@ -133,7 +133,7 @@ fn a_swift_pipeline_is_not_cut() {
         world.let_everything_arrive();
         world.turn_takes = Duration::from_millis(100);
         let world = world.run(Limits { stall_time_max: Duration::from_millis(50), ..Limits::default() });
-        assert!(world.clients.iter().all(|client| statuses(client).len() == replies && !client.spoiled));
+        assert!(world.clients.iter().all(|client| statuses(client).len() == replies && !client.reset_on_close));
     }
 }
 
@@ -153,7 +153,10 @@ fn a_refused_client_is_read_out_before_the_close() {
     let world = live(vec![Client::new([head.as_bytes(), &vec![0; 1 << 20]].concat())]);
     let client = &world.clients[0];
     assert_eq!((statuses(client), client.sent), (vec![413], client.to_send.len()));
-    assert!(client.server_ended_writing && client.left && !client.spoiled, "it saw the answer and left by itself");
+    assert!(
+        client.server_ended_writing && client.left && !client.reset_on_close,
+        "it saw the answer and left by itself"
+    );
 }
 
 #[test]

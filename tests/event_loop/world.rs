@@ -64,7 +64,7 @@ pub(super) struct Client {
     pub(super) accepted_late: bool,
     pub(super) server_closed: bool,
     pub(super) server_ended_writing: bool,
-    pub(super) spoiled: bool,
+    pub(super) reset_on_close: bool,
     pub(super) watched: Option<(Token, Interest)>,
 }
 
@@ -149,8 +149,8 @@ impl World {
     pub(super) fn run(self, limits: Limits) -> World {
         let world = Rc::new(RefCell::new(self));
         let kernel = Kernel { world: Rc::clone(&world), base: (Instant::now(), SystemTime::now()) };
-        let service = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
-        let mut server = Loop::new(kernel, service, limits, true);
+        let dispatcher = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
+        let mut server = Loop::new(kernel, dispatcher, limits, true);
         server.run();
         drop(server);
         Rc::into_inner(world).expect("the server is gone").into_inner()
@@ -367,13 +367,17 @@ impl System for Kernel {
     }
 
     fn set_reset_on_close(&mut self, socket: &Socket) {
-        self.world.borrow_mut().clients[socket.index].spoiled = true;
+        self.world.borrow_mut().clients[socket.index].reset_on_close = true;
     }
 
     fn set_nodelay(&mut self, _: &Socket) {}
 
     fn unacked_bytes(&mut self, socket: &Socket) -> Option<usize> {
         Some(self.world.borrow().clients[socket.index].in_flight.len())
+    }
+
+    fn has_unread(&mut self, socket: &Socket) -> bool {
+        !self.world.borrow().clients[socket.index].arrived.is_empty()
     }
 
     fn flush_output(&mut self) {}

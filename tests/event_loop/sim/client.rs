@@ -32,6 +32,10 @@ pub(super) struct Manner {
     /// Sleeps in so many of a thousand steps, up to so many milliseconds.
     pub(super) naps: usize,
     pub(super) nap: usize,
+    /// Sends one byte at a time.
+    pub(super) byte_by_byte: bool,
+    /// Sends nothing before.
+    pub(super) silent_until: Duration,
 }
 
 /// One client's connection. Offsets count from its beginning, in each direction.
@@ -58,7 +62,7 @@ pub(super) struct Client {
     pub(super) rcvbuf: usize,
     pub(super) watched: Option<(Token, Interest)>,
     pub(super) server_ended: bool,
-    pub(super) spoiled: bool,
+    pub(super) reset_on_close: bool,
     /// Bytes that the server's input buffer has room for.
     pub(super) capacity: usize,
     // What the server was told, and what it made of it.
@@ -68,7 +72,7 @@ pub(super) struct Client {
     /// The last write was not taken whole.
     pub(super) blocked: bool,
     /// Others held memory when it was written to.
-    pub(super) crowded: bool,
+    pub(super) others_buffered: bool,
     /// Its reply is one that says that there was no memory for the true one.
     pub(super) dropped: bool,
     pub(super) reader: Reader,
@@ -79,7 +83,7 @@ pub(super) struct Client {
     pub(super) reply_ends: Vec<usize>,
     /// The last reply says that the connection closes.
     pub(super) closing: bool,
-    pub(super) accept_backlogged: bool,
+    pub(super) rejected: bool,
     /// It had brought a request when the stop came.
     pub(super) owed: bool,
     pub(super) accepted_at: Mark,
@@ -108,6 +112,8 @@ impl Default for Client {
                 clings: false,
                 naps: 0,
                 nap: 1,
+                byte_by_byte: false,
+                silent_until: Duration::ZERO,
             },
             asleep_until: Duration::ZERO,
             script: Vec::new(),
@@ -127,13 +133,13 @@ impl Default for Client {
             rcvbuf: 1,
             watched: None,
             server_ended: false,
-            spoiled: false,
+            reset_on_close: false,
             capacity: 0,
             saw_end: false,
             saw_error: false,
             watch_failed: false,
             blocked: false,
-            crowded: false,
+            others_buffered: false,
             dropped: false,
             reader: Reader::default(),
             answered: 0,
@@ -141,7 +147,7 @@ impl Default for Client {
             body_seen: 0,
             reply_ends: Vec::new(),
             closing: false,
-            accept_backlogged: false,
+            rejected: false,
             owed: false,
             accepted_at: mark,
             begun_at: mark,
@@ -251,6 +257,7 @@ impl Sim {
         match option {
             0 => {
                 client.connected = true;
+                client.asleep_until = client.manner.silent_until;
                 if self.listening {
                     self.queue.push_back(index);
                 } else {
@@ -275,7 +282,7 @@ impl Sim {
                 if let Leaves::At(at) | Leaves::ResetsAt(at) = client.manner.leaves {
                     left = left.min(at.saturating_sub(client.sent)).max(1);
                 }
-                client.sent += portion(&mut self.chance, left);
+                client.sent += if client.manner.byte_by_byte { 1 } else { portion(&mut self.chance, left) };
             }
             _ => self.leaves(index),
         }

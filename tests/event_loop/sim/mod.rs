@@ -10,10 +10,12 @@
 mod client;
 mod close_check;
 mod coverage;
+mod directed;
 mod function;
 mod invariants;
 mod kernel;
 mod lifecycle_check;
+mod machines;
 mod reader;
 mod reply_check;
 mod requests;
@@ -47,12 +49,15 @@ fn live_through(seed: u64, traced: bool) -> Result<Seen, Broken> {
     let sim: Shared = Rc::new(RefCell::new(Sim::new(seed, traced)));
     let (limits, app) = (sim.borrow().limits.clone(), sim.borrow().life.variant.app());
     let env = Env { now: world::env_now, cancelled: world::env_cancelled };
-    let service = Dispatcher::new(app, Function { sim: sim.clone() }, env);
+    let dispatcher = Dispatcher::new(app, Function { sim: sim.clone() }, env);
     let kernel = Kernel { sim: sim.clone(), looked_at: false, waits: 0, idle_waits: 0, progress_before: u64::MAX };
-    let mut server = Loop::new(kernel, service, limits, true);
+    let mut server = Loop::new(kernel, dispatcher, limits, true);
     loop {
         match catch_unwind(AssertUnwindSafe(|| server.run())) {
-            Ok(()) => break check_exit(&mut sim.borrow_mut()),
+            Ok(()) => {
+                machines::check_transitions(&mut sim.borrow_mut(), &[], server.accept.state());
+                break check_exit(&mut sim.borrow_mut());
+            }
             Err(payload) => match payload.downcast::<BrokenOff>() {
                 Ok(broken_off) => invariants::audit(&mut server, broken_off.0),
                 Err(payload) => sim.borrow_mut().fail("the server never panics", text(&*payload)),

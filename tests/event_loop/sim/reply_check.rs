@@ -153,13 +153,13 @@ impl Sim {
         }
         let client = &mut self.clients[index];
         client.closing = head.close;
-        client.accept_backlogged = early || spared;
+        client.rejected = early || spared;
         client.dropped = dropped;
         client.body_seen = 0;
     }
 
     /// Whether others hold memory.
-    pub(super) fn others_hold(&self, index: usize) -> bool {
+    pub(super) fn others_buffer(&self, index: usize) -> bool {
         let holds =
             |client: &Client| client.capacity > SPARE_BYTES_MAX || client.unanswered() > 0 || client.reply_begun;
         self.clients.iter().enumerate().any(|(other, client)| other != index && client.open && holds(client))
@@ -171,7 +171,7 @@ impl Sim {
 
     /// Whether it can be refused for what others hold.
     fn may_lack_memory(&self, index: usize) -> bool {
-        self.is_short_of_memory() && self.clients[index].crowded
+        self.is_short_of_memory() && self.clients[index].others_buffered
     }
 
     /// Whether its reply can be too large to be held beside those of others, which may be cut for it at once.
@@ -221,7 +221,7 @@ impl Sim {
             _ => ask.number,
         };
         let fine = match self.expected(ask) {
-            _ if client.accept_backlogged || client.dropped || !ask.refused.is_empty() => true,
+            _ if client.rejected || client.dropped || !ask.refused.is_empty() => true,
             Expected::Text(_, text) => text.get(from..from + data.len()) == Some(data),
             Expected::Refusal(_) => true,
             Expected::Content(_, bytes) => {
@@ -243,7 +243,7 @@ impl Sim {
             _ => None,
         });
         let short = stream.is_some_and(|(bytes, end)| client.body_seen != bytes || end != StreamEnd::Whole)
-            && !client.accept_backlogged
+            && !client.rejected
             && !client.dropped
             && client.next_ask().is_some_and(|ask| ask.refused.is_empty());
         client.answered += 1;

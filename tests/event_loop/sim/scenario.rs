@@ -101,6 +101,7 @@ fn client(chance: &mut Rng, limits: &Limits, index: usize, crowd: bool) -> Clien
         clings: chance.one_in(10),
         naps: if chance.one_in(3) { chance.pick(&[20, 300]) } else { 0 },
         nap: chance.pick(&[5, 200, 2_000, 30_000]),
+        ..client.manner
     };
     if !crowd && chance.one_in(8) {
         // Takes its replies in sips.

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::coverage::{Kind, Seen};
 use super::function::Variant;
 use super::lifecycle_check::Life;
+use super::machines::Machines;
 use super::requests::Ask;
 use super::rng::Rng;
 use crate::function::lifecycle::ClockReading;
@@ -99,6 +100,10 @@ pub(super) struct Sim {
     /// Every name that a connection had.
     pub(super) tokens: Vec<u64>,
     pub(super) stop_at_tick: Option<u64>,
+    /// The stop comes when a connection lets others have their turn.
+    pub(super) stop_on_yield: bool,
+    /// The stop may come in any wait.
+    pub(super) stop_in_wait: bool,
     pub(super) ticks: u64,
     pub(super) continued: bool,
     pub(super) signals_new: bool,
@@ -115,6 +120,9 @@ pub(super) struct Sim {
     /// Shows that something goes on; waits without any are a busy loop.
     pub(super) progress: u64,
     pub(super) life: Life,
+    pub(super) machines: Machines,
+    /// Connections that were accepted since the machines were last looked at.
+    pub(super) accepted: usize,
     pub(super) seen: Seen,
     pub(super) trace: Option<VecDeque<String>>,
     /// The rule that was broken first, and how.
@@ -184,6 +192,8 @@ impl Sim {
             loop_looked: Clocks::default(),
             stop: None,
             stop_at_tick: chance.one_in(3).then(|| chance.below(600) as u64),
+            stop_on_yield: false,
+            stop_in_wait: true,
             ticks: 0,
             continued: false,
             signals_new: false,
@@ -198,6 +208,8 @@ impl Sim {
             hysteresis: chance.one_in(2),
             progress: 0,
             life: Life::new(variant),
+            machines: Machines::new(),
+            accepted: 0,
             seen: Seen::new(),
             trace: traced.then(VecDeque::new),
             broken: None,
@@ -205,7 +217,11 @@ impl Sim {
         };
         STOPPED.set(false);
         sim.show_clocks();
-        super::scenario::people(&mut sim);
+        if seed % super::directed::DIRECTED == super::directed::DIRECTED - 1 {
+            super::directed::people(&mut sim, seed);
+        } else {
+            super::scenario::people(&mut sim);
+        }
         sim
     }
 
