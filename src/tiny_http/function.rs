@@ -1,4 +1,4 @@
-//! One function, answering one request at a time.
+//! One function that answers one request of tiny_http at a time.
 
 use super::closing::Closing;
 use super::message::{self, NoBody, Refusal};
@@ -46,10 +46,10 @@ use std::net::SocketAddr;
 /// function.stop();
 /// ```
 ///
-/// What is checked here is checked here only: a request that the server's own code answers is what tiny_http takes it
-/// for, and may be one that was smuggled in. Hand requests on in the order in which they came, those of one server to
-/// one function; a reply waits for those that are owed on its connection. Signals are the server's business: call
-/// [`Function::stop`] at the end.
+/// Only requests that this function answers are checked by its rules. A request that the server's own code answers is
+/// as tiny_http has read it, and may be a smuggled one. Pass requests on in the order in which they came, those of one
+/// server to one function: a response waits for the earlier ones of its connection. Signals are left to the server:
+/// call [`Function::stop`] at the end.
 pub struct Function<S: 'static> {
     dispatcher: Dispatcher<S>,
     limits: Limits,
@@ -64,7 +64,7 @@ impl<S> Function<S> {
         Function::of(app, state, &Config::default())
     }
 
-    /// A function with what applies of a configuration: limits of size, health path, control path, log markers.
+    /// A function with a configuration. Its limits of size, health path, control path and log markers apply.
     ///
     /// # Errors
     /// A limit is outside the range that [`Limits::NAMES`] gives.
@@ -82,7 +82,7 @@ impl<S> Function<S> {
     /// Answers one request, reading its body and writing the reply on the calling thread.
     ///
     /// # Errors
-    /// Says why the client did not get what a callback answered, or not whole. Nothing is left to be done about it.
+    /// Why the client did not get the callback's reply, or not all of it. Nothing is left to be done about it.
     pub fn answer(&mut self, mut request: ::tiny_http::Request) -> Result<(), Unanswered> {
         let received = (PROCESS_ENV.now)();
         if signals::take_continued() {
@@ -200,19 +200,19 @@ fn response_of(refusal: Refusal) -> Vec<u8> {
     bytes
 }
 
-/// Why a client did not get what a callback answered, or not whole. It has been told, as far as it could be.
+/// Why a client did not get a callback's reply, or not all of it. The client was told, if that was possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unanswered {
     /// The request breaks HTTP or a limit. It was answered with this status and its connection closed.
     Refused(u16),
-    /// The request came over a connection that had been closed before, behind one that was refused, say.
+    /// The request came over a connection that was closed before, behind a refused request for example.
     Closed,
     /// The client left before its request or the reply was whole.
     ClientLeft,
-    /// The client took nothing of its reply for too long. The connection was cut.
+    /// The client took no byte of its response for too long. The connection was reset.
     ReaderStalled,
-    /// The reader of a streamed reply failed. The connection was cut.
+    /// The reader of a streamed reply failed. The connection was reset.
     StreamFailed,
 }
 

@@ -4,10 +4,10 @@
 //! elsewhere. `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in
 //! this folder.
 
-#[cfg(feature = "tiny_http")]
-pub(crate) mod accepted;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
+#[cfg(feature = "tiny_http")]
+pub(crate) mod find_socket_by_peer;
 pub(crate) mod listen;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
 #[allow(unsafe_code)]
