@@ -36,7 +36,7 @@ fn probes_are_silent() {
     assert_eq!(world.lines.len(), 4, "beside them only pre-stop's: {:?}", world.lines);
 }
 
-/// What is sent, what it is refused with, and which limit strikes.
+/// The bytes sent, the message of the rejection, and the limit that has passed.
 type Slow = (&'static str, &'static str, fn(&Limits) -> Duration);
 
 const SLOW: [Slow; 3] = [
@@ -182,7 +182,7 @@ fn full_slots_and_no_descriptors_only_delay() {
     }
 }
 
-/// Those that bring no request lock nobody out, be they silent or slow; those that did, or are at a body, stay.
+/// Clients that send no request, silent or slow, lock no other out. A client that did, or is sending a body, stays.
 #[test]
 fn a_place_goes_to_who_makes_use_of_it() {
     let body = "POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
@@ -215,7 +215,7 @@ fn a_connection_idles_from_the_end_of_its_reply() {
     assert!(world.clients[1].accepted_late, "its place was taken right behind its reply");
 }
 
-/// What is in hand is finished, pre-stop runs, and nobody can hold the exit up for longer than the bound.
+/// Requests in progress are finished, pre-stop runs, and no client can delay the exit for longer than the bound.
 #[test]
 fn a_stop_is_bounded() {
     let mut world = World::new(vec![Client { deaf: true, ..Client::new("GET /big HTTP/1.1\r\nHost: a\r\n\r\n") }]);
@@ -228,7 +228,7 @@ fn a_stop_is_bounded() {
     assert_eq!(world.lines.last().unwrap(), "FC PreStop End RequestId: -");
 }
 
-/// Who waits for a place when the signal comes is served by the stopping server: nobody is reset with its listener.
+/// Connections that wait in the backlog when the signal comes are served by the stopping server, not reset.
 #[test]
 fn a_stop_serves_who_waits_for_a_place() {
     for short_of_descriptors in [false, true] {

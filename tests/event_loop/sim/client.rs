@@ -63,9 +63,9 @@ pub(super) struct Client {
     pub(super) watched: Option<(Token, Interest)>,
     pub(super) server_ended: bool,
     pub(super) reset_on_close: bool,
-    /// Bytes that the server's input buffer has room for.
+    /// The capacity of the server's input buffer, in bytes.
     pub(super) capacity: usize,
-    // What the server was told, and what it made of it.
+    // The kernel's answers to the server, and the server's replies.
     pub(super) saw_end: bool,
     pub(super) saw_error: bool,
     pub(super) watch_failed: bool,
@@ -73,7 +73,7 @@ pub(super) struct Client {
     pub(super) blocked: bool,
     /// Others held memory when it was written to.
     pub(super) others_buffered: bool,
-    /// Its reply is one that says that there was no memory for the true one.
+    /// Its reply says that there was no memory for the callback's own.
     pub(super) dropped: bool,
     pub(super) reader: Reader,
     /// Whole replies; of the next, how many bytes of body.
@@ -92,7 +92,7 @@ pub(super) struct Client {
     pub(super) answered_at: Mark,
     pub(super) taken_at: Mark,
     pub(super) wrote_at: Mark,
-    /// When a write first found no room for all of it.
+    /// When a write was first not taken whole.
     pub(super) blocked_at: Mark,
     pub(super) stalled_since: Mark,
     pub(super) ended_at: Mark,
@@ -190,7 +190,7 @@ impl Client {
         }
         let replies = self.replies();
         let Some(ask) = self.asks.get(replies) else { return whole };
-        // Who waits for `100 Continue` has seen it once the server has written it and the client has read all of it.
+        // A client that waits for `100 Continue` has seen it once it has read everything that the server has written.
         let waits = ask.waits && !(ask.continued && self.received == self.written);
         whole.min(if waits { ask.head_end.max(self.sent) } else { ask.end })
     }
@@ -199,13 +199,13 @@ impl Client {
         (self.server_ended || (self.accepted && !self.open)) && self.received == self.written
     }
 
-    /// Something of it had arrived when the stop came, and waits for its answer.
+    /// A whole request had arrived when the stop came, and is not answered.
     pub(super) fn is_owed_at_stop(&self) -> bool {
         let whole = self.next_ask().is_some_and(|ask| ask.end <= self.sent);
         self.connected && (self.open || !self.accepted) && whole && !self.closing && !self.reset && !self.gone
     }
 
-    /// What it could do next; sleeping apart.
+    /// The steps that it could do next, if it did not sleep.
     fn options(&self) -> [bool; 5] {
         let alive = self.connected && !self.gone;
         let both_open = alive && !self.reset && (self.open || !self.accepted);
@@ -236,7 +236,7 @@ impl Sim {
         (0..count).any(|offset| self.acts((first + offset) % count))
     }
 
-    /// The next time somebody wakes who then has something to do.
+    /// When the next client wakes that then has something to do.
     pub(super) fn next_waking(&self) -> Option<Duration> {
         self.clients.iter().filter(|client| client.can_act()).map(|client| client.asleep_until).min()
     }
@@ -265,7 +265,7 @@ impl Sim {
                 }
             }
             1 if client.gone => {
-                // Bytes for somebody who has closed are answered with a reset.
+                // A kernel answers bytes for a closed socket with a reset.
                 client.reset = true;
             }
             1 => {

@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::tuning::{KEEP_ALIVE_TIME_MIN, TURN_TIME_MAX, UNUSED_TIME_MIN};
 use std::time::Duration;
 
-/// In so many turns what is due must be done: a yielding connection begins to count when its turn comes.
+/// In so many turns the server must have done what is due: a yielding connection begins to count at its turn.
 const OVERDUE_TURNS_MAX: u32 = 12;
 
 impl Client {
@@ -86,7 +86,7 @@ impl Sim {
         let client = &self.clients[index];
         let mid_reply = !client.reader.is_between();
         let lacks = client.unanswered() > 0 || mid_reply;
-        // Who was told by an error or an end need not be asked again.
+        // After an error nothing more is owed.
         if client.saw_error || client.watch_failed {
             if mid_reply && matches!(client.next_ask().map(|ask| ask.what), Some(What::Call(Does::Stream { .. }))) {
                 self.seen.count(Kind::StreamCut);
@@ -138,7 +138,7 @@ impl Sim {
         }
     }
 
-    /// That a stopping server ends this idle connection though it has something for it to do.
+    /// The rule that is broken if a stopping server ends this idle connection: a request of it had arrived.
     fn owes_at_stop(&self, index: usize) -> Option<(&'static str, String)> {
         let client = &self.clients[index];
         // An empty line alone is no request yet, and a short read may bring no more.
@@ -157,7 +157,7 @@ impl Sim {
         if !client.reader.is_between() || again {
             return self.fail("one reply for each request", "the end before the last reply is whole");
         }
-        // At the drain's end it all ends.
+        // At the drain's end everything ends.
         if std::mem::replace(&mut client.closing, true) || over {
             return;
         }
@@ -172,7 +172,7 @@ impl Sim {
         }
     }
 
-    /// Its kernel has not taken all of what it was sent, as ours can tell.
+    /// The client's kernel has not taken everything, and the server's kernel can tell.
     fn is_under_way(&self, index: usize) -> bool {
         self.tells_queue && self.clients[index].unacked_bytes() > 0
     }
@@ -186,7 +186,7 @@ impl Sim {
         let announced = announced && !refused;
         if !client.server_ended {
             let must_linger = (!announced || self.is_under_way(index)) && !self.limits.linger_time_max.is_zero();
-            // It had its turn to come, and no room for what follows.
+            // Its turn was to come, and its socket took nothing more for as long as a stall may last.
             let stalled =
                 client.reset_on_close && client.stalled_since.may_be_over(self.turn, self.limits.stall_time_max);
             if must_linger && !over && !stalled {

@@ -4,7 +4,7 @@ use crate::server::{accept, connection};
 
 macro_rules! kinds {
     ($($kind:ident)*) => {
-        /// What can happen in a world.
+        /// A kind of event of a world.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Kind { $($kind),* }
 

@@ -124,7 +124,7 @@ fn memory_for_another(sim: &mut Sim) {
     sim.clients.push(other);
 }
 
-/// A silent client sends its request in the moment in which its slot is wanted.
+/// A silent client sends its request at the moment in which another one needs its slot.
 fn request_at_the_eviction(sim: &mut Sim) {
     sim.limits.connections_max = 1;
     (sim.rates.act, sim.rates.jump, sim.rates.freeze, sim.freezes_left) = (500, 0, 0, 0);

@@ -27,7 +27,7 @@ impl Sim {
             self.fail("sockets are used as they are", format!("client {index} is read behind its end"));
         }
         if room == 0 {
-            self.fail("sockets are used as they are", "a read into no room looks like the peer's end");
+            self.fail("sockets are used as they are", "a read into a full buffer looks like the client's end");
         }
         if capacity > input_bytes_max(&self.limits) {
             self.fail("memory is bounded", format!("client {index} has {capacity} bytes"));
@@ -71,7 +71,7 @@ impl Sim {
     }
 }
 
-/// What a connection shows of itself.
+/// One connection of the server, as far as the checks need it.
 pub(super) struct Facts {
     pub(super) index: usize,
     pub(super) token: Token,
@@ -146,7 +146,7 @@ pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>
     }
 }
 
-/// What connections hold together, and what the pool keeps.
+/// The memory of all connections together, and of the buffer pool.
 fn check_memory(server: &Loop<Function, Kernel>, sim: &mut Sim, facts: &[Facts]) {
     for facts in facts.iter().filter(|facts| !facts.holds_input) {
         sim.clients[facts.index].capacity = 0;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-/// Breaks off the loop before a wait, so that its state can be looked at; it is then entered anew, at the same place.
+/// Breaks off the loop before a wait, so that its data can be checked; `run` is then called again, and goes on there.
 pub(super) struct BrokenOff(pub(super) Option<Duration>);
 
 pub(super) struct Kernel {
@@ -34,7 +34,7 @@ impl Drop for Socket {
     }
 }
 
-/// So much more than it has room for a send buffer takes.
+/// How many bytes a send buffer takes beyond its size.
 const OVERSHOOT: usize = 20_000;
 /// No world takes more; a thousandth of it is usual.
 const WAITS_MAX: usize = 60_000;
@@ -69,7 +69,7 @@ impl Sim {
         ready
     }
 
-    /// What one wait reports, from wherever in the kernel's list it has come to.
+    /// The events that one wait reports, beginning anywhere in the kernel's list.
     fn report(&mut self) -> Vec<Ready> {
         let mut ready = self.collect();
         if !ready.is_empty() {
@@ -371,7 +371,7 @@ impl System for Kernel {
         if sim.clients[index].server_ended || whole == 0 || whole > REPLY_BYTES_MAX + REPLY_HEAD_BYTES_MAX {
             sim.fail("sockets are used as they are", format!("client {index}: a write of {whole} bytes"));
         }
-        // What is written is decided on when it is first tried.
+        // The server has decided about the reply when it first tries to write it.
         if !sim.clients[index].blocked {
             sim.clients[index].others_buffered = sim.others_buffer(index);
         }
@@ -382,7 +382,7 @@ impl System for Kernel {
         let client = &sim.clients[index];
         let mut room = client.sndbuf.saturating_sub(client.unacked_bytes());
         if sim.hysteresis && room > 0 {
-            // Linux takes what is given as long as there is any room.
+            // Linux takes a whole write as long as any of the buffer is free.
             room += OVERSHOOT;
         }
         let mut portion = room.min(whole);
@@ -421,7 +421,7 @@ impl System for Kernel {
         let sim = &mut *self.sim.borrow_mut();
         let tells_queue = sim.tells_queue;
         let client = &mut sim.clients[socket.index];
-        // What the peer takes from now on comes too late.
+        // Bytes that the client takes from now on come too late.
         if !std::mem::replace(&mut client.reset_on_close, true) {
             client.stalled_since = client.waited_since(tells_queue);
         }

@@ -19,7 +19,7 @@ pub(super) struct Machines {
 }
 
 impl Machines {
-    /// What an earlier world of this thread has left is dropped.
+    /// Drops the transitions that an earlier world of this thread has left.
     pub(super) fn new() -> Machines {
         connection::TAKEN.take();
         accept::TAKEN.take();

@@ -10,7 +10,7 @@ use crate::function::lifecycle::Hook;
 use crate::tuning::{DRAIN_LINGER_TIME_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
 
-/// What a reply must be.
+/// The reply that a request must get.
 enum Expected {
     /// These bytes exactly.
     Text(u16, Vec<u8>),
@@ -24,7 +24,7 @@ fn error(message: &str, error_type: &str) -> Vec<u8> {
     format!(r#"{{"errorMessage":"{message}","errorType":"{error_type}"}}"#).into_bytes()
 }
 
-/// What comes of a callback; `whole` for those whose streams are read before the reply.
+/// The reply that follows from a callback; `whole` for those whose streams are read before the reply.
 fn outcome(number: u64, does: Does, failed: u16, whole: bool) -> Expected {
     match does {
         Does::Owned(bytes) => Expected::Content(200, bytes),

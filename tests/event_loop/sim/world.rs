@@ -28,7 +28,7 @@ pub(super) struct Clocks {
 /// A point in time as the rules count it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
-    /// Time that nobody was frozen in.
+    /// Time without that of freezes.
     pub(super) awake: Duration,
     /// The same as documented: no turn counts more than `TURN_TIME_MAX`.
     pub(super) counted: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Whether `limit` may be taken for over since `self`: each freeze costs a turn.
+    /// Whether the server may count `limit` as over since `self`: each freeze costs a turn.
     pub(super) fn may_be_over(self, now: Mark, limit: Duration) -> bool {
         let frozen = TURN_TIME_MAX * now.freezes.saturating_sub(self.freezes);
         now.awake.saturating_sub(self.awake) + frozen >= limit
@@ -49,7 +49,7 @@ pub(super) struct Stop {
     pub(super) at: Duration,
     pub(super) awake: Duration,
     pub(super) freezes: u32,
-    /// Freezes since, that no evidence told of.
+    /// Freezes since then that left no evidence.
     pub(super) unseen_freezes: u32,
     /// Time since in turns that looked like a freeze: the drain counts little of it.
     pub(super) forgiven: Duration,
@@ -60,7 +60,7 @@ pub(super) struct Stop {
     pub(super) gap: Duration,
 }
 
-/// How often what goes wrong, in a thousand.
+/// Rates of mishaps, in a thousand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
     pub(super) act: usize,
@@ -117,7 +117,7 @@ pub(super) struct Sim {
     pub(super) exhausted_at: Option<u64>,
     pub(super) tells_queue: bool,
     pub(super) hysteresis: bool,
-    /// Shows that something goes on; waits without any are a busy loop.
+    /// Counts up whenever something happens: waits in which nothing does are a busy loop.
     pub(super) progress: u64,
     pub(super) life: Life,
     pub(super) machines: Machines,
@@ -133,7 +133,7 @@ pub(super) struct Sim {
 const TRACE_MAX: usize = 120;
 
 thread_local! {
-    /// What the function's surroundings see: they are plain functions.
+    /// The clocks and the stop flag that the dispatcher's `Env` reads, which is plain functions.
     static NOW: Cell<Clocks> = const { Cell::new(Clocks { monotonic: Duration::ZERO, ahead: Duration::ZERO }) };
     static LOOKS: Cell<(Clocks, Clocks)> = const { Cell::new((
         Clocks { monotonic: Duration::ZERO, ahead: Duration::ZERO },
@@ -152,12 +152,12 @@ pub(super) fn env_cancelled() -> bool {
     STOPPED.get()
 }
 
-/// The last but one and the last look of the function's surroundings at the clocks.
+/// The last but one and the last time that the dispatcher's `Env` read the clocks.
 pub(super) fn looks() -> (Clocks, Clocks) {
     LOOKS.get()
 }
 
-/// An instant can only be had from the real clock; everything is told from its difference to this one.
+/// An instant can only come from the real clock, so all of them are told from their difference to this one.
 fn moment(clocks: Clocks) -> ClockReading {
     static BASE: OnceLock<Instant> = OnceLock::new();
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -287,7 +287,7 @@ impl Sim {
         self.show_clocks();
     }
 
-    /// Stands still for a while; `told` if the loop will have evidence. Says whether a wait is interrupted by it.
+    /// The server stands still for a while. True if the freeze interrupts the wait in hand.
     pub(super) fn freeze(&mut self, waiting: bool) -> bool {
         let ms = self.chance.pick(&[5, 300, 900, 1_500, 60_000, 3_600_000, 400_000_000]);
         let time = Duration::from_millis(1 + self.chance.below(ms) as u64);
@@ -299,7 +299,7 @@ impl Sim {
         self.note(|| format!("freeze of {time:?}, way {way}, in a wait: {waiting}"));
         let kind = [Kind::FreezeSilent, Kind::FreezeSigcont, Kind::FreezeInterrupts, Kind::FreezeVm][way];
         self.seen.count(kind);
-        // What passes outside of waits counts in full while the server stops.
+        // Time outside of waits counts in full while the server stops.
         let seen = waiting && (way == 1 || way == 2);
         if way == 3 {
             self.clocks.ahead += time;
