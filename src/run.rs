@@ -39,17 +39,12 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
 
 /// Serves with this configuration instead of the environment's. The exit codes are those of [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
-    init_logging();
-    if let Err(error) = check(app, &config) {
-        return fail(&error, MISUSED);
-    }
-    let server = match Server::bind(config) {
-        Ok(server) => server,
-        Err(error) => return fail(&error, FAILED),
-    };
-    announce(server.address());
-    server.run(app, state);
-    ExitCode::SUCCESS
+    let fits = check(app, &config);
+    let bind = || Server::bind(config).map(|server| (server.address().clone(), server));
+    serve_on(fits, bind, |server| {
+        server.run(app, state);
+        Ok(())
+    })
 }
 
 /// Whether this configuration fits this table.
@@ -58,8 +53,30 @@ pub(crate) fn check<S>(app: &App<S>, config: &Config) -> Result<(), StartError> 
     app.check_health_path(path).map_err(|error| StartError::invalid(path, &error))
 }
 
-/// Says in the log that the server waits for calls.
-pub(crate) fn announce(address: &Listen) {
+/// The life of a process that serves, on either engine: logging, start, the line that says so, serving, exit code.
+#[inline(always)]
+pub(crate) fn serve_on<E>(
+    fits: Result<(), StartError>,
+    start: impl FnOnce() -> Result<(Listen, E), StartError>,
+    serve: impl FnOnce(E) -> Result<(), StartError>,
+) -> ExitCode {
+    init_logging();
+    if let Err(error) = fits {
+        return fail(&error, MISUSED);
+    }
+    let (address, engine) = match start() {
+        Ok(started) => started,
+        Err(error) => return fail(&error, FAILED),
+    };
+    announce(&address);
+    match serve(engine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// Says on standard output that the server waits for calls.
+fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
         lines.push_str(markers::RUNTIME_INITED);
@@ -68,10 +85,10 @@ pub(crate) fn announce(address: &Listen) {
     let _ = server::print(lines.as_bytes());
 }
 
-pub(crate) const FAILED: u8 = 1;
-pub(crate) const MISUSED: u8 = 2;
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
 
-pub(crate) fn fail(error: &StartError, code: u8) -> ExitCode {
+fn fail(error: &StartError, code: u8) -> ExitCode {
     server::eprint_line(format_args!("fc-hooks: {error}"));
     ExitCode::from(code)
 }

@@ -10,10 +10,6 @@ pub struct StartError {
 }
 
 impl StartError {
-    pub(crate) fn new(message: impl Into<String>) -> StartError {
-        StartError { message: message.into() }
-    }
-
     /// `expected <form>, not '<value>'`.
     #[cold]
     #[inline(never)]

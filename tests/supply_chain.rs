@@ -19,7 +19,7 @@ const BUILD_SCRIPTS: [&str; 6] = ["httparse", "libc", "rustix", "serde_core", "s
 /// Blocks, implementations and foreign declarations in each file that has any. Each is listed with its reason in
 /// docs/dependencies.md.
 const UNSAFE: [(&str, usize); 5] = [
-    ("src/server/sys/accepted.rs", 4),
+    ("src/server/sys/find_socket_by_peer.rs", 4),
     ("src/server/sys/mod.rs", 1),
     ("src/server/sys/no_backtrace.rs", 2),
     ("src/server/sys/poll.rs", 1),

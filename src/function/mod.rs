@@ -6,6 +6,7 @@ pub(crate) mod callback;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod error;
+pub(crate) mod exchange;
 pub(crate) mod lifecycle;
 pub(crate) mod marker_log;
 pub(crate) mod panic;

@@ -66,6 +66,7 @@ impl RequestDecoder {
     }
 
     /// No complete head has come since the last request.
+    #[cfg(test)]
     pub(crate) fn is_before_body(&self) -> bool {
         matches!(self.state, State::Head(_))
     }

@@ -247,8 +247,7 @@ impl World {
         let status = answer.reply.status;
         let (received, ended) = wire::send(answer, meta, method, usize::MAX);
         if let Some(marker) = streaming {
-            let failed = ended.is_some_and(|(_, failed)| failed);
-            self.service.finish(marker, "id", failed, &mut lines);
+            self.service.finish(marker, "id", ended == Some(true), &mut lines);
         }
         self.check_log(call, &lines);
         assert_eq!(received.status, status);

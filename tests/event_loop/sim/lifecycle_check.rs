@@ -1,4 +1,4 @@
-//! What the instance's life must look like, told from outside: by the log, by the clocks, and by which callbacks run.
+//! The instance's lifecycle, checked from outside: by the log, by the clocks, and by the callbacks that run.
 
 use super::coverage::Kind;
 use super::function::Variant;
