@@ -9,10 +9,10 @@ mod support;
 use fc_hooks::{App, Config, Route, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use support::client::Client;
 
 struct Counting;
 
@@ -67,20 +67,12 @@ static APP: App<()> = App::new(&[
 ]);
 
 /// Sends a request many times over one connection and gives the allocations that the server made for them.
-fn allocations(stream: &mut TcpStream, request: &[u8], body_bytes: usize, times: usize) -> u64 {
+fn allocations(client: &mut Client, request: &[u8], body_bytes: usize, times: usize) -> u64 {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    let mut reply = vec![0; body_bytes + 1000];
     for _ in 0..times {
-        stream.write_all(request).expect("the server reads");
-        let mut bytes = 0;
-        let head_bytes = loop {
-            bytes += stream.read(&mut reply[bytes..]).expect("an answer in time");
-            if let Some(at) = reply[..bytes].windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-        };
-        stream.read_exact(&mut reply[bytes..head_bytes + body_bytes]).expect("the whole body");
-        assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        client.send(request);
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.body.len()), (200, body_bytes));
     }
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
@@ -100,20 +92,22 @@ fn a_static_reply_allocates_nothing() {
         WATCHED.set(false);
     });
     let address = address.recv_timeout(support::PATIENCE).expect("the server listens");
-    let mut stream = TcpStream::connect(&address).expect("a connection");
-    stream.set_read_timeout(Some(support::PATIENCE)).expect("a socket");
+    let stream = TcpStream::connect(&address).expect("a connection");
+    let mut client = Client::tcp(stream, Arc::default());
     let platform = "host: a\r\nx-fc-request-id: 1-2-3\r\nx-fc-control-path: ";
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{platform}/http-invoke\r\n\r\n").into_bytes();
     let event =
         format!("POST /invoke HTTP/1.1\r\n{platform}/invoke\r\ncontent-length: 9\r\n\r\nthe event").into_bytes();
     let cases = [("GET", get("/static"), 6), ("event", event, 5), ("large GET", get("/large"), 100_000)];
     for (name, request, body_bytes) in &cases {
-        let warm_up = allocations(&mut stream, request, *body_bytes, 100);
-        let steady = allocations(&mut stream, request, *body_bytes, 1000);
-        support::say(&format!("allocations, {name}: {warm_up} in 100 requests of warm-up, {steady} in 1000 behind it"));
+        let warm_up = allocations(&mut client, request, *body_bytes, 100);
+        let steady = allocations(&mut client, request, *body_bytes, 1000);
+        fc_testkit::say(format_args!(
+            "allocations, {name}: {warm_up} in 100 requests of warm-up, {steady} in 1000 behind it"
+        ));
         assert_eq!(steady, 0, "{name}");
     }
-    assert!(allocations(&mut stream, &get("/owned"), 5, 10) >= 10, "the counter counts");
+    assert!(allocations(&mut client, &get("/owned"), 5, 10) >= 10, "the counter counts");
     // SAFETY: raise takes a number; the server has taken this signal over.
     assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
     server.join().expect("an orderly stop");

@@ -5,6 +5,8 @@
 
 #![cfg(all(target_os = "linux", not(fc_hooks_poll)))] // the image does not depend on the poller of this build
 
+use fc_testkit::http::Decoder;
+use fc_testkit::{say, skip};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -30,7 +32,7 @@ fn the_image_is_the_binary_for_nobody_on_one_platform() {
     assert_eq!(head["Config"]["ExposedPorts"], serde_json::json!({ "9000/tcp": {} }));
     assert_eq!(head["RootFS"]["Layers"].as_array().map(Vec::len), Some(1), "the binary and nothing else");
     let bytes = head["Size"].as_u64().unwrap();
-    say(&format!("image: {bytes} bytes of at most {IMAGE_BYTES_MAX}"));
+    say(format_args!("image: {bytes} bytes of at most {IMAGE_BYTES_MAX}"));
     assert!(bytes <= IMAGE_BYTES_MAX);
 }
 
@@ -132,7 +134,7 @@ impl Image {
                 Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
                 Err(error) => format!("docker: {error}"),
             };
-            say(&format!("SKIPPED container test '{what}', no Docker engine answers: {why}"));
+            skip(format_args!("container test '{what}', no Docker engine answers: {why}"));
             return None;
         }
         // A test that failed has cleaned up like any other.
@@ -182,7 +184,7 @@ impl Container {
             assert!(Instant::now() < deadline, "does not listen:\n{}", self.log());
         }
         let stream = TcpStream::connect(address.lines().next().unwrap()).expect("connect to the published port");
-        Connection { stream, received: Vec::new() }
+        Connection { stream, decoder: Decoder::default() }
     }
 
     fn state(&self, field: &str) -> String {
@@ -211,7 +213,7 @@ impl Drop for Container {
 /// A keep-alive connection, as the platform holds one.
 struct Connection {
     stream: TcpStream,
-    received: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Connection {
@@ -248,31 +250,19 @@ impl Connection {
         }
     }
 
-    /// Status and body of the next reply; the inspector's replies all have a length.
+    /// Status and body of the next reply.
     fn receive(&mut self) -> (u16, String) {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         loop {
-            if let Some((status, head_bytes, body_bytes)) = frame(&self.received)
-                && self.received.len() >= head_bytes + body_bytes
-            {
-                let reply: Vec<u8> = self.received.drain(..head_bytes + body_bytes).collect();
-                return (status, String::from_utf8(reply[head_bytes..].to_vec()).unwrap());
+            if let Some(reply) = self.decoder.response().unwrap() {
+                return (reply.status, String::from_utf8(reply.body).unwrap());
             }
             let mut bytes = [0; 4096];
             let count = self.stream.read(&mut bytes).expect("a reply");
-            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.received));
-            self.received.extend_from_slice(&bytes[..count]);
+            assert!(count > 0, "closed after {}", self.decoder.unread().escape_ascii());
+            self.decoder.feed(&bytes[..count]);
         }
     }
-}
-
-/// Status, bytes of the head and of the body, once the head is there.
-fn frame(received: &[u8]) -> Option<(u16, usize, usize)> {
-    let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&received[..end]).unwrap().to_ascii_lowercase();
-    let status = head.split(' ').nth(1)?.parse().unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-    Some((status, end, length.parse().unwrap()))
 }
 
 /// Runs the client; its standard output without the last line feed.
@@ -281,9 +271,4 @@ fn docker(arguments: &[&str]) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {}: {error}", arguments.join(" "));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-/// Past the test runner, which swallows what a passing test prints.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

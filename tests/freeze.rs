@@ -2,13 +2,15 @@
 
 mod support;
 
+use fc_testkit::cgroup::Version;
+use fc_testkit::{Rng, say, skip};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::client::{Client, request};
-use support::freezer::{Freezer, Version, stopped_for};
+use support::freezer::{Freezer, stopped_for};
 use support::process::{Server, Setup};
-use support::{Random, is_linux, pattern, proc_fs, say, state_of};
+use support::{is_linux, pattern, seeded, state_of};
 
 /// Every time limit there is, far below the freezes here, far above what a busy machine takes.
 const SHORT: &str = "head_ms_max=2000,body_ms_max=2000,stall_ms_max=2000,linger_ms_max=2000,drain_ms_max=2000";
@@ -191,18 +193,18 @@ fn a_frozen_control_group() {
     if !is_linux("freezes") {
         return;
     }
-    for version in [Version::V1, Version::V2] {
+    for version in Version::ALL {
         let server = Setup::inspector().limits(SHORT).start();
         let freezer = match Freezer::new(version, server.pid()) {
             Ok(freezer) => freezer,
             Err(reason) => {
-                say(&format!("SKIPPED: the freezer of control groups {version:?}: {reason}"));
+                skip(format_args!("the freezer of control groups {version:?}: {reason}"));
                 continue;
             }
         };
         let mut client = server.connect();
         assert_eq!(client.get("/").json()["lifecycle"]["thawed"], 0);
-        proc_fs::wait_for_state(server.pid(), 'S');
+        server.process.wait_for_state('S');
         freezer.freeze();
         client.send(request("GET", "/meanwhile", &[], b""));
         assert!(client.has_nothing(), "{version:?}: a frozen server cannot answer");
@@ -211,7 +213,7 @@ fn a_frozen_control_group() {
         assert_eq!(document["request"]["path"], "/meanwhile", "{version:?}");
         if cfg!(fc_hooks_poll) {
             // The kernel takes poll(2) up again by itself, epoll_wait(2) it does not (signal(7)).
-            say("SKIPPED: evidence of a control group's freeze, which the poll backend does not see");
+            skip("evidence of a control group's freeze, which the poll backend does not see");
             drop(freezer);
             server.finish();
             continue;
@@ -232,8 +234,8 @@ fn a_control_group_frozen_for_long() {
         return;
     }
     let server = Setup::subject("full").limits(SHORT).start();
-    let freezer = [Version::V1, Version::V2].into_iter().find_map(|version| Freezer::new(version, server.pid()).ok());
-    let Some(freezer) = freezer else { return say("SKIPPED: no freezer of control groups here") };
+    let freezer = Version::ALL.into_iter().find_map(|version| Freezer::new(version, server.pid()).ok());
+    let Some(freezer) = freezer else { return skip("there is no freezer of control groups here") };
     let mut client = server.connect();
     client.send("POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel");
     server.has_read_everything();
@@ -249,8 +251,8 @@ fn a_control_group_frozen_for_long() {
 }
 
 /// One call of the load, and whether its answer was right.
-fn one_call(client: &mut Client, random: &mut Random) -> u64 {
-    let bytes = random.below(300_000) as usize;
+fn one_call(client: &mut Client, random: &mut Rng) -> u64 {
+    let bytes = random.below(300_000);
     match random.below(6) {
         0 => assert_eq!(client.get("/thing").text(), "GET thing"),
         1 => assert!(client.get(&format!("/do/stream?{bytes}")).body == pattern(bytes), "stream of {bytes}"),
@@ -258,13 +260,13 @@ fn one_call(client: &mut Client, random: &mut Random) -> u64 {
         3 => {
             let body = pattern(bytes);
             let whole = request("POST", "/do/echo", &[], &body);
-            let cut = random.below(whole.len() as u64) as usize;
+            let cut = random.below(whole.len());
             client.send(&whole[..cut]);
             client.send(&whole[cut..]);
             assert!(client.reply().body == body, "echo of {bytes}");
         }
         4 => {
-            let count = 1 + random.below(20);
+            let count = random.within(1, 20);
             client.send(request("GET", "/thing", &[], b"").repeat(count as usize));
             (0..count).for_each(|_| assert_eq!(client.reply().text(), "GET thing"));
             return count;
@@ -278,19 +280,19 @@ fn one_call(client: &mut Client, random: &mut Random) -> u64 {
 /// none is lost: what the server counted is what was asked.
 fn random_freezes(test: &str, time: Duration) {
     let server = Setup::subject("full").limits(SHORT).env("FC_HOOKS_LOG_MARKERS", "off").start();
-    let mut random = Random::seeded(test);
+    let mut random = seeded(test);
     let (over, calls) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut freezes = 0;
     std::thread::scope(|scope| {
         // However this ends, the clients must not wait for a server that stands still.
         let over = Over(&over, &server);
-        for _ in 0..3 {
-            let mut random = random.fork();
+        for number in 0..3 {
+            let mut random = random.fork(number);
             let (server, over, calls) = (&server, over.0, &calls);
             scope.spawn(move || {
                 let mut client = server.connect();
                 while !over.load(Ordering::Relaxed) {
-                    if random.below(20) == 0 {
+                    if random.one_in(20) {
                         client = server.connect();
                     }
                     calls.fetch_add(one_call(&mut client, &mut random), Ordering::Relaxed);
@@ -299,11 +301,11 @@ fn random_freezes(test: &str, time: Duration) {
         }
         let end = Instant::now() + time;
         while Instant::now() < end {
-            std::thread::sleep(Duration::from_micros(random.below(3000)));
+            std::thread::sleep(random.millis(0, 3));
             server.process.signal(libc::SIGSTOP);
-            if random.below(2) == 0 {
-                proc_fs::wait_for_state(server.pid(), 'T');
-                std::thread::sleep(Duration::from_micros(random.below(5000)));
+            if random.one_in(2) {
+                server.process.wait_for_state('T');
+                std::thread::sleep(random.millis(0, 5));
             }
             server.process.signal(libc::SIGCONT);
             freezes += 1;
@@ -311,7 +313,7 @@ fn random_freezes(test: &str, time: Duration) {
     });
     let calls = calls.into_inner();
     let state = state_of(&server);
-    say(&format!("{test}: {freezes} freezes, {calls} calls, {} thaws noticed", state["thawed"]));
+    say(format_args!("{test}: {freezes} freezes, {calls} calls, {} thaws noticed", state["thawed"]));
     assert_eq!(state["calls"], calls + 1, "what was counted is what was asked");
     assert!(state["thawed"].as_u64() > Some(0) && calls > 0, "{calls} calls, {state}");
     server.finish();

@@ -3,7 +3,7 @@
 mod support;
 
 use support::client::{Client, End, request};
-use support::process::{Server, Setup};
+use support::process::Setup;
 use support::{pattern, state_of, users};
 
 /// C-CONN-1, C-CONN-4, RFC 9112 §9.3: who keeps the connection, and what is said about it. Request head without its
@@ -326,7 +326,7 @@ fn lingering_has_an_end() {
     client.send("BAD\r\n\r\n");
     assert_eq!(client.reply().status, 400);
     client.is_closed();
-    support::wait_until("the server drops the connection", || support::proc_fs::sockets(server.pid()) == 1);
+    server.has_no_connection();
     server.finish();
 }
 
@@ -351,7 +351,7 @@ fn a_reader_that_stalls_is_cut() {
         client.receive_little();
         client.send(request("GET", target, &[], b""));
         server.is_stuck_on(&client);
-        gone(&server);
+        server.has_no_connection();
         assert_eq!(client.rest().1, End::Reset, "{target}");
     }
     server.finish();
@@ -438,16 +438,9 @@ fn probes_are_silent() {
         }
         assert_eq!(server.connect().get("/").json()["lifecycle"]["calls"], round + 1, "only this one is a call");
     }
-    gone(&server);
+    server.has_no_connection();
     let printed = server.finish();
     assert_eq!(printed.lines().count(), 50 + 2, "the calls' markers and pre-stop's, nothing else: {printed}");
-}
-
-/// No connection is left.
-fn gone(server: &Server) {
-    if support::is_linux("that no connection is left") {
-        support::wait_until("no connection is left", || support::proc_fs::sockets(server.pid()) == 1);
-    }
 }
 
 /// A client that goes away in the middle of its reply costs nothing but the reply.
@@ -462,7 +455,7 @@ fn clients_that_leave_in_the_middle_of_a_reply() {
             hang_up(client);
         }
     }
-    gone(&server);
+    server.has_no_connection();
     assert_eq!(server.connect().get("/thing").status, 200);
     server.finish();
 }

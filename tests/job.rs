@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use support::process::{Process, Setup};
-use support::{is_linux, pattern, proc_fs, users};
+use support::{is_linux, pattern, users};
 
 const EVENT: &str = "FC_CUSTOM_CONTAINER_EVENT";
 
@@ -115,7 +115,7 @@ fn a_stuck_job_ends_at_the_second_signal() {
     for (first, second) in [(libc::SIGTERM, libc::SIGTERM), (libc::SIGTERM, libc::SIGINT)] {
         let process = started("stuck", "subject: stuck\n");
         process.deliver(first);
-        proc_fs::wait_for_state(process.pid(), 'S');
+        process.wait_for_state('S');
         process.signal(second);
         assert_eq!(process.ended().code, 128 + second);
     }

@@ -2,12 +2,13 @@
 
 mod support;
 
+use fc_testkit::proc;
 use std::net::TcpListener;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use support::client::{End, request};
 use support::process::{Ended, Setup};
-use support::{TempDir, is_linux, pattern, proc_fs, say, state_of, sys, users};
+use support::{is_linux, pattern, state_of, sys, temp_dir, users};
 
 const STOPS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
 /// So long that a test which has to wait for it fails.
@@ -59,7 +60,7 @@ fn requests_in_hand_are_finished() {
         halfway.send(HALF_A_REQUEST);
         server.has_read_everything();
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         let mut unseen = server.connect();
         unseen.send(request("GET", "/thing", &[], b""));
         server.process.signal(signal);
@@ -168,7 +169,7 @@ fn a_second_signal_exits_at_once() {
             match stuck_in {
                 "pre-stop" => _ = server.process.stdout.wait_for("pre-stop", is_stuck),
                 "the drain" => server.has_stopped_listening(),
-                _ => proc_fs::wait_for_state(server.pid(), 'S'),
+                _ => server.process.wait_for_state('S'),
             }
             server.process.signal(second);
             assert_eq!(server.process.ended().code, 128 + second, "{first} then {second} in {stuck_in}");
@@ -182,17 +183,16 @@ fn as_pid_1() {
     if !is_linux("PID 1") {
         return;
     }
-    if !sys::is_root() || !std::path::Path::new("/usr/bin/unshare").exists() {
-        return say("SKIPPED: PID 1 needs root and unshare");
+    if !fc_testkit::is_root() || !std::path::Path::new("/usr/bin/unshare").exists() {
+        return fc_testkit::skip("PID 1 needs root and unshare");
     }
     let binary = env!("CARGO_BIN_EXE_fc-hooks");
     for signal in STOPS {
         let setup = Setup::program("/usr/bin/unshare").arg("--pid").arg("--fork").arg("--kill-child").arg(binary);
         let server = setup.start();
-        let unshare = server.pid();
-        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).expect("children");
-        let pid_1 = children.trim().parse().expect("one child");
-        assert_eq!(proc_fs::status(pid_1, "NSpid").split_whitespace().nth(1), Some("1"));
+        let family = proc::family(server.pid());
+        let [_, pid_1] = family[..] else { panic!("not one child: {family:?}") };
+        assert_eq!(proc::status(pid_1, "NSpid").expect("it lives").split_whitespace().nth(1), Some("1"));
         assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
         sys::kill(pid_1, signal);
         server.ended();
@@ -303,7 +303,7 @@ fn listens_where_the_platform_says() {
 #[test]
 fn unix_sockets() {
     for user in users() {
-        let directory = TempDir::new();
+        let directory = temp_dir();
         let path = directory.path().join("socket");
         for stale in [false, true] {
             if stale {
@@ -327,7 +327,7 @@ fn unix_sockets() {
 /// What is not a socket that nobody listens on is left alone.
 #[test]
 fn a_file_that_is_not_ours_is_left_alone() {
-    let directory = TempDir::new();
+    let directory = temp_dir();
     let path = directory.path().join("file");
     let address = format!("unix:{}", path.display());
     let in_use = format!("fc-hooks: cannot listen on {address}: address in use\n");
@@ -346,7 +346,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
 /// A stopping server has closed its listener; another may take the path over before it ends, and must keep it.
 #[test]
 fn a_successors_socket_survives_the_predecessors_end() {
-    let directory = TempDir::new();
+    let directory = temp_dir();
     let address = format!("unix:{}", directory.path().join("socket").display());
     let serve = || Setup::subject("full").limits(DRAIN_FOR_EVER).env("FC_HOOKS_LISTEN", &address).start_as_configured();
     let first = serve();

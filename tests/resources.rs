@@ -3,18 +3,19 @@
 
 mod support;
 
+use fc_testkit::{proc, say, skip};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::client::{Client, End, request};
 use support::process::{Server, Setup};
-use support::{TempDir, is_linux, pattern, proc_fs, say, wait_until};
+use support::{is_linux, pattern, temp_dir, wait_until};
 
 /// What ships. Budgets in bytes and calls are those of this build; it is not built by the tests.
 fn release_build(check: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/x86_64-unknown-linux-musl/release/fc-hooks");
     if !path.exists() {
-        say(&format!("SKIPPED (no {}; make build): {check}", path.display()));
+        skip(format_args!("{check}: there is no {}; `make build` makes it", path.display()));
     }
     path.exists().then_some(path)
 }
@@ -26,7 +27,7 @@ fn one_thread_at_any_moment() {
         return;
     }
     let server = Setup::subject("full").env("FC_HOOKS_LOG_MARKERS", "off").limits("drain_ms_max=86400000").start();
-    let threads = |when: &str| assert_eq!(proc_fs::status(server.pid(), "Threads"), "1", "{when}");
+    let threads = |when: &str| assert_eq!(proc::threads(server.pid()).expect("it lives"), 1, "{when}");
     threads("at the start");
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -53,7 +54,7 @@ fn one_thread_at_any_moment() {
         let outcomes: Vec<_> = load.into_iter().map(|thread| thread.join()).collect();
         over.store(true, Ordering::Relaxed);
         outcomes.into_iter().for_each(|outcome| outcome.expect("right answers"));
-        say(&format!("threads: 1 in each of {} samples under load", sampler.join().expect("one thread")));
+        say(format_args!("threads: 1 in each of {} samples under load", sampler.join().expect("one thread")));
     });
     let mut client = server.connect();
     client.send("POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n");
@@ -84,9 +85,7 @@ fn no_wake_up_while_idle() {
         assert_eq!(client.get("/").status, 200);
     }
     server.has_accepted(50);
-    let switches = || {
-        ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(|name| proc_fs::status_number(server.pid(), name))
-    };
+    let switches = || proc::context_switches(server.pid()).expect("it lives");
     let before = switches();
     // Not to synchronise: the time that passes is what is tested.
     std::thread::sleep(Duration::from_secs(5));
@@ -118,8 +117,8 @@ fn resident_memory_after_100_requests() {
     let Some(binary) = release_build("600 kB of resident memory after 100 requests") else { return };
     let server = Setup::program(binary).start();
     hundred_requests(&server);
-    let (resident, estimate) = (proc_fs::resident_kb(server.pid()), proc_fs::status(server.pid(), "VmRSS"));
-    say(&format!("resident after 100 requests, release build: {resident} kB (VmRSS {estimate})"));
+    let resident = server.resident_kb();
+    say(format_args!("resident after 100 requests, release build: {resident} kB"));
     assert!(resident <= 600, "{resident} kB");
     server.finish();
 }
@@ -133,7 +132,7 @@ fn a_streamed_reply_in_flight_is_bounded() {
     for name in ["stream", "sized"] {
         let server = Setup::subject("full").start();
         assert_eq!(server.connect().get(&format!("/do/{name}?1000000")).body.len(), 1_000_000);
-        let before = proc_fs::resident_kb(server.pid());
+        let before = server.resident_kb();
         let clients: Vec<Client> = (0..8)
             .map(|_| {
                 let mut client = server.connect();
@@ -142,8 +141,8 @@ fn a_streamed_reply_in_flight_is_bounded() {
                 client
             })
             .collect();
-        let grown = proc_fs::resident_kb(server.pid()).saturating_sub(before);
-        say(&format!("8 endless replies in flight ({name}): {grown} kB more"));
+        let grown = server.resident_kb().saturating_sub(before);
+        say(format_args!("8 endless replies in flight ({name}): {grown} kB more"));
         assert!(grown <= 1024, "{grown} kB for {} replies", clients.len());
         drop(clients);
         assert_eq!(server.connect().get("/thing").status, 200);
@@ -161,14 +160,14 @@ fn a_client_that_does_not_read_is_not_read_from() {
     let mut client = server.connect();
     client.send(request("GET", "/do/big?8000000", &[], b""));
     server.is_stuck_on(&client);
-    let before = proc_fs::resident_kb(server.pid());
+    let before = server.resident_kb();
     let (mut reader, count) = (server.connect(), 20_000);
     reader.send(request("GET", "/thing", &[], b""));
     assert_eq!(reader.reply().status, 200);
     std::thread::scope(|scope| {
         // More than one read holds; the kernel takes what we cannot send at once.
         client.send(request("GET", "/thing", &[], b"").repeat(count / 10));
-        let grown = proc_fs::resident_kb(server.pid()).saturating_sub(before);
+        let grown = server.resident_kb().saturating_sub(before);
         assert!(grown <= 256, "{grown} kB");
         let whole = scope.spawn(|| {
             assert!(client.reply().body == pattern(8_000_000));
@@ -186,12 +185,12 @@ fn out_of_descriptors() {
         return;
     }
     let server = Setup::subject("full").descriptors(16).expect_stderr().start();
-    let room = proc_fs::free_descriptors(server.pid(), 16).len();
+    let free = proc::free_descriptors(server.pid(), 16).expect("it lives").len();
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
     let warning = "cannot accept connections for now";
     server.process.stderr.wait_for(warning, |text| text.contains(warning));
     clients.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
-    let waiting = clients.split_off(room);
+    let waiting = clients.split_off(free);
     for client in &mut clients {
         assert_eq!(client.reply().text(), "GET thing");
         assert_eq!(client.get("/thing").text(), "GET thing", "and goes on being served");
@@ -207,7 +206,7 @@ fn out_of_descriptors() {
     let ended = server.process.ended();
     assert_eq!(ended.code, 0);
     assert!(ended.stderr.lines().all(|line| line.contains(warning)), "{}", ended.stderr);
-    say(&format!("out of descriptors: {} warnings", ended.stderr.lines().count()));
+    say(format_args!("out of descriptors: {} warnings", ended.stderr.lines().count()));
 }
 
 /// Not even one connection possible: it waits, asleep, and stops in order.
@@ -217,13 +216,13 @@ fn no_descriptor_for_any_connection() {
         return;
     }
     let server = Setup::inspector().start();
-    let first_free = proc_fs::free_descriptors(server.pid(), 1000)[0];
+    let first_free = proc::free_descriptors(server.pid(), 1000).expect("it lives")[0];
     server.finish();
     let server = Setup::inspector().descriptors(first_free).expect_stderr().start();
     let client = server.connect();
     let warning = "cannot accept connections for now";
     server.process.stderr.wait_for(warning, |text| text.contains(warning));
-    proc_fs::wait_for_state(server.pid(), 'S');
+    server.process.wait_for_state('S');
     assert!(client.has_nothing());
     server.finish();
 }
@@ -399,14 +398,14 @@ fn strace(check: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|directory| directory.join("strace")).find(|path| path.exists());
     if found.is_none() {
-        say(&format!("SKIPPED (no strace): {check}"));
+        skip(format_args!("{check}: there is no strace"));
     }
     found
 }
 
 /// The system calls of one life of the binary, one a line.
 fn traced(strace: &Path, binary: &Path, markers: &str, live: impl FnOnce(&Server)) -> Vec<String> {
-    let directory = TempDir::new();
+    let directory = temp_dir();
     let log = directory.path().join("calls");
     // -D: the tracer is the child's child, so that the id we know is that of the server.
     let setup = Setup::program(strace).arg("-D").arg("-f").arg("-o").arg(&log).arg(binary);
@@ -439,7 +438,7 @@ fn system_calls_per_event() {
         });
         let at = |mark: &str| calls.iter().position(|call| call.contains(mark)).expect("the mark");
         let between = &calls[at("\"POST /begin")..at("\"POST /end")];
-        say(&format!("system calls per event, markers {markers}: {}", between.len() as f64 / REQUESTS as f64));
+        say(format_args!("system calls per event, markers {markers}: {}", between.len() as f64 / REQUESTS as f64));
         let usual = ["poll(", "wait(", "read(", "write("];
         let unusual: Vec<_> = between.iter().filter(|call| !usual.iter().any(|usual| call.contains(usual))).collect();
         assert!(between.len() <= per_request * REQUESTS, "{} calls, among them {unusual:#?}", between.len());
@@ -464,7 +463,7 @@ fn system_calls_up_to_the_first_wait() {
     let first_wait = calls.iter().position(is_wait).expect("a wait");
     // Only a test asks for port 0, and only then the port has to be asked for. The exec itself counts.
     let before: Vec<_> = calls[..first_wait].iter().filter(|call| !call.contains(" getsockname(")).collect();
-    say(&format!("system calls from exec to the first wait: {}", before.len()));
+    say(format_args!("system calls from exec to the first wait: {}", before.len()));
     assert!(before.len() <= 30, "{}: {before:#?}", before.len());
 }
 
@@ -476,6 +475,6 @@ fn a_crowd_is_served() {
     clients.iter_mut().for_each(|client| client.send(request("GET", "/thing", &[], b"")));
     clients.iter_mut().for_each(|client| assert_eq!(client.reply().text(), "GET thing"));
     drop(clients);
-    wait_until("every connection is closed", || !cfg!(target_os = "linux") || proc_fs::sockets(server.pid()) == 1);
+    server.has_no_connection();
     server.finish();
 }

@@ -4,7 +4,7 @@
 
 #![cfg(not(fc_hooks_poll))] // the shipped binary does not depend on the flags of this build
 
-use std::io::{self, Write};
+use fc_testkit::{say, skip};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
@@ -19,13 +19,13 @@ const TINY_BYTES_MAX: u64 = 200_000;
 fn the_stable_binary() {
     let target = make(&format!("target-{TRIPLE}"));
     if !target.status.success() {
-        say(&format!("SKIPPED size of the stable binary, no {TRIPLE}: {}", text(&target.stderr)));
+        skip(format_args!("size of the stable binary, no {TRIPLE}: {}", text(&target.stderr)));
         return;
     }
     assert_success("make build", &make("build"));
     let binary = fs::read(checkout().join("target").join(TRIPLE).join("release/fc-hooks")).unwrap();
     let (bytes, floor_bytes) = (binary.len() as u64, hello_world_bytes());
-    say(&format!(
+    say(format_args!(
         "stable: {bytes} bytes of at most {STABLE_BYTES_MAX}, {} more than a hello world built alike",
         bytes.saturating_sub(floor_bytes)
     ));
@@ -40,13 +40,13 @@ fn the_tiny_binary() {
     let nightly = Command::new("rustup").args(["run", "nightly", "rustc", "--version"]).output();
     if !nightly.is_ok_and(|output| output.status.success()) {
         // Not fetched for a test's sake: `make tiny` would.
-        say("SKIPPED size of the tiny binary: no nightly toolchain is installed");
+        skip("size of the tiny binary: no nightly toolchain is installed");
         return;
     }
     assert_success("make tiny", &make("tiny"));
     let binary = fs::read(checkout().join("target/tiny").join(TRIPLE).join("release/fc-hooks")).unwrap();
     let bytes = binary.len() as u64;
-    say(&format!("tiny: {bytes} bytes of at most {TINY_BYTES_MAX}"));
+    say(format_args!("tiny: {bytes} bytes of at most {TINY_BYTES_MAX}"));
     assert!(bytes <= TINY_BYTES_MAX);
     assert_static_and_stripped(&binary);
     assert_no_paths_of_this_machine(&binary);
@@ -122,9 +122,4 @@ fn assert_success(what: &str, output: &Output) {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
-}
-
-/// Past the test runner, which swallows what a passing test prints.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -19,11 +19,12 @@ mod support;
 mod verdict;
 
 use corpus::Case;
+use fc_testkit::{say, skip};
 use oracle::Testimony;
 use reasons::REASONS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use support::{Random, say};
+use support::seeded;
 use verdict::{End, Relation, Verdict, relate};
 
 const MUTANTS: usize = 20_000;
@@ -74,13 +75,13 @@ fn the_oracles_say_so_today() {
     for ((name, asked), recorded) in oracle::NAMES.iter().zip(asked).zip(oracle::recorded(&cases)) {
         let Some(asked) = asked else { continue };
         if asked.version != recorded.version {
-            say(&format!("SKIPPED: {name}: here is {}, recorded was {}", asked.version, recorded.version));
+            skip(format_args!("{name}: here is {}, recorded was {}", asked.version, recorded.version));
             continue;
         }
         for ((case, asked), recorded) in cases.iter().zip(&asked.verdicts).zip(&recorded.verdicts) {
             assert_eq!(asked.to_string(), recorded.to_string(), "{name} has changed its mind about {}", case.name);
         }
-        say(&format!("{}: as recorded in all {} cases", asked.version, cases.len()));
+        say(format_args!("{}: as recorded in all {} cases", asked.version, cases.len()));
         same += 1;
     }
     assert!(same > 0, "no oracle could be asked");
@@ -90,7 +91,7 @@ fn the_oracles_say_so_today() {
 #[test]
 #[ignore = "a quarter of a minute, asks the network: make framing"]
 fn mutants_are_framed_alike() {
-    let mut random = Random::seeded("mutants");
+    let mut random = seeded("mutants");
     let cases = mutants::of(&corpus::all(), MUTANTS, &mut random);
     let asked: Vec<(&str, Testimony)> =
         oracle::NAMES.iter().filter_map(|name| Some((*name, oracle::ask(name, &cases)?))).collect();
@@ -109,7 +110,7 @@ fn mutants_are_framed_alike() {
         }
         assert!(!alone, "only we accept {}: {ours}", case.bytes.escape_ascii());
     }
-    say(&format!("{} mutants: {} oracles see the same boundaries", cases.len(), asked.len()));
+    say(format_args!("{} mutants: {} oracles see the same boundaries", cases.len(), asked.len()));
 }
 
 #[test]
@@ -137,10 +138,10 @@ fn cut(every: usize) {
     let (sample, whole): (Vec<&Case>, Vec<Verdict>) = lasting.unzip();
     assert!(sample.len() * every > 4000, "only {} cases", sample.len());
     let server = ours::start();
-    let mut random = Random::seeded("framing");
+    let mut random = seeded("framing");
     let byte_by_byte = ours::in_pieces(&server, &sample, |case| (1..case.bytes.len()).collect());
     let in_pieces = ours::in_pieces(&server, &sample, |case| {
-        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40) as usize));
+        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40)));
         ends.skip(1).take_while(|end| *end < case.bytes.len()).collect()
     });
     for (((case, whole), byte_by_byte), in_pieces) in sample.iter().zip(whole).zip(byte_by_byte).zip(in_pieces) {

@@ -1,7 +1,7 @@
 //! Mutants of the corpus: what nobody thought of. The oracles are asked live, because nothing about them is recorded.
 
 use super::corpus::{CANARY, Case};
-use super::support::Random;
+use fc_testkit::Rng;
 
 /// Of the longest cases mutants take no more than this.
 const CASE_BYTES_MAX: usize = 1000;
@@ -35,12 +35,12 @@ const MARKS: [&[u8]; 24] = [
 ];
 
 /// Cases with one to three changes each, behind them the canary as ever.
-pub fn of(cases: &[Case], count: usize, random: &mut Random) -> Vec<Case> {
+pub fn of(cases: &[Case], count: usize, random: &mut Rng) -> Vec<Case> {
     (0..count).map(|number| mutant(cases, number, random)).collect()
 }
 
-fn mutant(cases: &[Case], number: usize, random: &mut Random) -> Case {
-    let mut below = |end: usize| random.below(end.max(1) as u64) as usize;
+fn mutant(cases: &[Case], number: usize, random: &mut Rng) -> Case {
+    let mut below = |end: usize| random.below(end.max(1));
     let body = |case: &Case| case.bytes[..case.bytes.len() - CANARY.len()].to_vec();
     let parent = &cases[below(cases.len())];
     let mut bytes = body(parent);

@@ -7,7 +7,7 @@
 //! why.
 
 use super::corpus::Case;
-use super::support::{TempDir, say};
+use super::support::temp_dir;
 use super::verdict::{self, End, Verdict};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub fn ask(name: &str, cases: &[Case]) -> Option<Testimony> {
     // Nothing is built twice at the same time.
     static ASKING: Mutex<()> = Mutex::new(());
     let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = TempDir::new();
+    let folder = temp_dir();
     let (questions, answers) = (folder.path().join("questions"), folder.path().join("answers"));
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let lines: Vec<String> = cases.iter().map(|case| hex(&case.bytes) + "\n").collect();
@@ -58,7 +58,7 @@ pub fn ask(name: &str, cases: &[Case]) -> Option<Testimony> {
         std::thread::sleep(Duration::from_millis(1));
     };
     if status.code() == Some(77) {
-        say(&format!("SKIPPED: {name}: see above"));
+        fc_testkit::skip(format_args!("{name}: see above"));
         return None;
     }
     assert!(status.success(), "{name}: {status}");

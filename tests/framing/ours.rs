@@ -5,6 +5,7 @@ use super::corpus::Case;
 use super::support::client::{Client, End as Hangup};
 use super::support::process::{Server, Setup};
 use super::verdict::{self, End, Verdict};
+use fc_testkit::http::{BodyFraming, Decoder, Head, Response};
 
 /// No limit of time ends a case, however busy the machine is.
 pub fn start() -> Server {
@@ -51,49 +52,47 @@ fn observe(server: &Server, cases: &[&Case], cuts: &[Vec<usize>]) -> Vec<Verdict
 
 fn conclude(mut client: Client, name: &str) -> Verdict {
     let (replies, hangup) = client.rest();
-    assert_eq!(hangup, Hangup::Closed, "{name}: reset behind {}", replies.escape_ascii());
+    let shown = || replies.escape_ascii();
+    assert_eq!(hangup, Hangup::Closed, "{name}: reset behind {}", shown());
     let mut verdict = Verdict { requests: Vec::new(), end: End::Waits };
-    let mut rest = &replies[..];
-    while !rest.is_empty() {
-        assert_eq!(verdict.end, End::Waits, "{name}: another reply behind the last: {}", rest.escape_ascii());
-        rest = take_reply(rest, &mut verdict).unwrap_or_else(|| panic!("{name}: no reply: {}", rest.escape_ascii()));
+    let mut decoder = Decoder::default();
+    decoder.feed(&replies);
+    while !decoder.unread().is_empty() {
+        assert_eq!(verdict.end, End::Waits, "{name}: another reply behind the last: {}", shown());
+        let head =
+            Head::parse(decoder.unread()).ok().flatten().unwrap_or_else(|| panic!("{name}: no head: {}", shown()));
+        if head.bytes == decoder.unread().len() && head.framing != BodyFraming::Length(0) {
+            // The request had the method HEAD, so the reply lacks the content that would say why.
+            verdict.end = End::Refused(format!("{} to HEAD", head.status));
+            break;
+        }
+        let reply = decoder.response().ok().flatten();
+        let noted = reply.and_then(|reply| note(&reply, &mut verdict));
+        noted.unwrap_or_else(|| panic!("{name}: no reply: {}", shown()));
     }
     verdict
 }
 
-/// Notes what the first reply tells, and gives what is behind it.
-fn take_reply<'a>(replies: &'a [u8], verdict: &mut Verdict) -> Option<&'a [u8]> {
-    let head_bytes = replies.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&replies[..head_bytes]).ok()?;
-    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
-    if status == "100" {
-        return Some(&replies[head_bytes..]);
-    }
-    if replies.len() == head_bytes && header("x-method").is_none() {
-        // Refused, and nobody asked for the content that would say why.
-        verdict.end = End::Refused(format!("{status} to HEAD"));
-        return Some(&[]);
-    }
-    let body_bytes: usize = header("content-length")?.parse().ok()?;
-    let body = replies.get(head_bytes..head_bytes + body_bytes)?;
+/// Adds to the verdict what one reply tells.
+fn note(reply: &Response, verdict: &mut Verdict) -> Option<()> {
+    let header = |name: &str| reply.header(name);
     if let Some(method) = header("x-method") {
         let (target, body) = (unescaped(header("x-target")?)?, unescaped(header("x-body")?)?);
         verdict.requests.push(verdict::request(method.as_bytes(), &target, &body));
-        if header("connection") == Some("close") {
+        if reply.closes {
             verdict.end = End::Closed;
         }
-    } else {
-        let failure: serde_json::Value = serde_json::from_slice(body).ok()?;
-        verdict.end = End::Refused(format!("{status} {}", failure["errorMessage"].as_str()?));
+    } else if reply.status != 100 {
+        let failure: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+        verdict.end = End::Refused(format!("{} {}", reply.status, failure["errorMessage"].as_str()?));
     }
-    Some(&replies[head_bytes + body_bytes..])
+    Some(())
 }
 
-/// The bytes behind `escape_ascii`.
+/// The bytes that the witness has escaped and put between quotes.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut rest = text;
+    let mut rest = text.strip_prefix('"')?.strip_suffix('"')?;
     while let Some((before, behind)) = rest.split_once('\\') {
         bytes.extend_from_slice(before.as_bytes());
         let mark = behind.get(..1)?;

@@ -1,7 +1,8 @@
 //! Programs under test, and servers among them.
 
 use super::client::Client;
-use super::{PATIENCE, proc_fs, subject, sys, wait_until};
+use super::{PATIENCE, subject, sys, wait_until};
+use fc_testkit::proc;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -102,7 +103,7 @@ impl Setup {
         let ready = |text: &str| text.contains('\n');
         let line = process.stdout.wait_for("the ready line", ready).lines().next().expect("a line").to_owned();
         let address = line.strip_prefix("fc-hooks: listening on ").unwrap_or_else(|| panic!("not ready: {line}"));
-        let read_before = if cfg!(target_os = "linux") { proc_fs::traffic(process.pid()).0 } else { 0 };
+        let read_before = if cfg!(target_os = "linux") { process.traffic().0 } else { 0 };
         Server { address: address.to_owned(), process, tiny_http, read_before, sent: Arc::default() }
     }
 }
@@ -203,7 +204,23 @@ impl Process {
     /// Sends a signal and waits until it has reached the process.
     pub fn deliver(&self, signal: i32) {
         self.signal(signal);
-        wait_until("the delivery of a signal", || proc_fs::pending_signals(self.pid()) == 0);
+        wait_until("the delivery of a signal", || proc::pending_signals(self.pid()).expect("it lives") == 0);
+    }
+
+    /// Waits until the kernel gives this state: `S` sleeps, `T` is stopped.
+    pub fn wait_for_state(&self, wanted: char) {
+        wait_until(&format!("process {} in state {wanted}", self.pid()), || {
+            proc::state(self.pid()).is_ok_and(|state| state == wanted)
+        });
+    }
+
+    fn is_asleep(&self) -> bool {
+        proc::is_asleep(self.pid()).unwrap_or(false)
+    }
+
+    /// The bytes that the process has read and written so far.
+    fn traffic(&self) -> (u64, u64) {
+        proc::traffic(self.pid()).expect("the process lives, and may be looked at")
     }
 
     /// Waits for the end that something else brought about.
@@ -267,12 +284,13 @@ impl Server {
             return;
         }
         if self.tiny_http {
-            let port = self.tcp().port();
-            return wait_until("the server reads what was sent", || proc_fs::has_read_all(self.pid(), port));
+            let (pid, port) = (self.pid(), self.tcp().port());
+            let look = || Ok::<_, std::io::Error>(proc::is_all_read(pid, port)? && proc::all_asleep(pid)?);
+            return wait_until("the server reads what was sent", || look().expect("the process lives"));
         }
         wait_until("the server reads what was sent", || {
-            let read = proc_fs::traffic(self.pid()).0 - self.read_before;
-            read >= self.sent.load(Ordering::Relaxed) && proc_fs::state(self.pid()) == 'S'
+            let read = self.process.traffic().0 - self.read_before;
+            read >= self.sent.load(Ordering::Relaxed) && self.process.is_asleep()
         });
     }
 
@@ -281,7 +299,7 @@ impl Server {
         self.has_read_everything();
         let mut before = None;
         wait_until("the server waits for a reader", || {
-            let now = Some(proc_fs::traffic(self.pid())).filter(|_| proc_fs::state(self.pid()) == 'S');
+            let now = Some(self.process.traffic()).filter(|_| self.process.is_asleep());
             let stuck = now.is_some() && before == now && !client.has_nothing();
             before = now;
             stuck
@@ -291,8 +309,25 @@ impl Server {
     /// Waits until this many connections are accepted and nothing is left to do.
     pub fn has_accepted(&self, connections: usize) {
         wait_until(&format!("{connections} accepted connections"), || {
-            proc_fs::sockets(self.pid()) == connections + 1 && proc_fs::state(self.pid()) == 'S'
+            self.connections() == connections && self.process.is_asleep()
         });
+    }
+
+    /// Waits until no connection is left.
+    pub fn has_no_connection(&self) {
+        if super::is_linux("that no connection is left") {
+            wait_until("no connection is left", || self.connections() == 0);
+        }
+    }
+
+    /// The accepted connections: every socket but the listener.
+    fn connections(&self) -> usize {
+        proc::sockets(self.pid()).expect("the process lives").saturating_sub(1)
+    }
+
+    /// The memory that the process has in RAM. `VmRSS` would be an estimate: some kernels are off by pages for each CPU.
+    pub fn resident_kb(&self) -> u64 {
+        proc::Memory::of(self.pid()).expect("the process lives, and may be looked at").resident_kb
     }
 
     /// Waits until nobody can connect any more: the server has seen the signal to stop.

@@ -4,11 +4,6 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-pub fn is_root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
-
 pub fn kill(pid: u32, signal: i32) {
     // SAFETY: takes numbers only. The caller has not waited for this child yet, so the id is still the child's.
     let outcome = unsafe { libc::kill(pid as i32, signal) };

@@ -3,7 +3,8 @@
 use crate::subject;
 use crate::support::client::{End, request};
 use crate::support::process::Setup;
-use crate::support::{is_linux, pattern, proc_fs, state_of, sys, users, wait_until};
+use crate::support::{is_linux, pattern, state_of, sys, users, wait_until};
+use fc_testkit::proc;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn what_waits_when_the_signal_comes_is_answered() {
     server.process.stdout.wait_for("the callback", |text| text.contains("subject: spinning"));
     let mut waiting = server.connect();
     waiting.send(request("GET", "/thing", &[], b""));
-    wait_until("the request is read", || proc_fs::has_read_all(server.pid(), server.tcp().port()));
+    server.has_read_everything();
     server.process.signal(libc::SIGTERM);
     for (client, body) in [(&mut busy, "cancelled"), (&mut waiting, "GET thing")] {
         let reply = client.reply();
@@ -68,7 +69,7 @@ fn a_second_signal_exits_at_once() {
             if !in_callback {
                 server.process.stdout.wait_for("pre-stop", is_stuck);
             }
-            wait_until("every thread sleeps", || proc_fs::all_asleep(server.pid()));
+            wait_until("every thread sleeps", || proc::all_asleep(server.pid()).expect("it lives"));
             server.process.signal(second);
             assert_eq!(server.process.ended().code, 128 + second, "{first} then {second}");
         }
@@ -84,7 +85,7 @@ fn the_end_of_accepting_ends_the_process() {
     }
     let mut servers =
         [24, 25].map(|limit| (subject("full").descriptors(limit).expect_stderr().start(), limit)).into_iter();
-    let has_pairs = |pid: u32, limit| proc_fs::free_descriptors(pid, limit).len().is_multiple_of(2);
+    let has_pairs = |pid: u32, limit| proc::free_descriptors(pid, limit).expect("it lives").len().is_multiple_of(2);
     let (server, _) = servers.find(|(server, limit)| has_pairs(server.pid(), *limit)).expect("one of two numbers");
     let mut clients = Vec::new();
     while let Ok(client) = TcpStream::connect(server.tcp()) {
@@ -126,7 +127,7 @@ fn a_freeze_does_not_cut_a_reply() {
         client.send(request("GET", target, &[], b""));
         server.is_stuck_on(&client);
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         std::thread::sleep(stall_max + stall_max / 4);
         sys::kill(server.pid(), libc::SIGCONT);
         assert!(client.reply().body == pattern(30_000_000), "{target}");

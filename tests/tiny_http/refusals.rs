@@ -3,7 +3,7 @@
 use crate::subject;
 use crate::support::client::{Client, End, request};
 use crate::support::process::Server;
-use crate::support::{is_linux, pattern, proc_fs, state_of, wait_until};
+use crate::support::{is_linux, pattern, state_of};
 use serde_json::json;
 
 /// What must not be looked at behind a request that was refused.
@@ -124,7 +124,7 @@ fn a_chunked_body_that_ends_with_its_connection_is_refused() {
     for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n2", "5\r\nhello\r\n0\r\n\r\n"] {
         // Of the last one the whole is there. To tell that, the end must not have come with it.
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         let mut client = server.connect();
         client.send(format!("POST /invoke HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}"));
         client.half_close();
@@ -268,9 +268,7 @@ fn lingering_has_an_end() {
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\n\r\n");
     assert_eq!(client.reply().status, 400);
-    if is_linux("that the connection is dropped") {
-        wait_until("the server drops the connection", || proc_fs::sockets(server.pid()) == 1);
-    }
+    server.has_no_connection();
     server.finish();
     let server = subject("full").limits("linger_ms_max=86400000").start();
     let mut client = server.connect();
