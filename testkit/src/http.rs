@@ -176,8 +176,8 @@ impl Decoder {
         Ok(if done { self.begun.take().map(|(_, response)| response) } else { None })
     }
 
-    /// The next response to HEAD: its head alone, because no body follows (RFC 9110 §9.3.2). `None` means that more bytes
-    /// are needed.
+    /// The next response to HEAD: its head alone, because no body follows (RFC 9110 §9.3.2). `None` means that more
+    /// bytes are needed.
     ///
     /// # Errors
     /// If what arrived is no sound response.

@@ -1,12 +1,12 @@
-//! Mutants of the corpus: what nobody thought of. The oracles are asked live, because nothing about them is recorded.
+//! Random mutants of the corpus. No verdict about them is recorded, so the oracles are asked each time.
 
 use super::corpus::{CANARY, Case};
 use fc_testkit::Rng;
 
-/// Of the longest cases mutants take no more than this.
+/// Mutants take at most this many bytes of a case.
 const CASE_BYTES_MAX: usize = 1000;
 
-/// What mutants get more of than other bytes.
+/// Mutants get these texts more often than other bytes.
 const MARKS: [&[u8]; 24] = [
     b"\r\n",
     b"\n",
@@ -34,7 +34,7 @@ const MARKS: [&[u8]; 24] = [
     b"GET / HTTP/1.1\r\n",
 ];
 
-/// Cases with one to three changes each, behind them the canary as ever.
+/// Cases with one to three changes each, and the canary after them.
 pub fn of(cases: &[Case], count: usize, random: &mut Rng) -> Vec<Case> {
     (0..count).map(|number| mutant(cases, number, random)).collect()
 }
@@ -65,7 +65,7 @@ fn mutant(cases: &[Case], number: usize, random: &mut Rng) -> Case {
     Case { name: format!("mutant-{number}/{}", parent.name), bytes }
 }
 
-/// Whether the word is in it, in any case.
+/// Whether the case contains the word `upgrade`, in upper or lower case.
 pub fn names_upgrade(case: &Case) -> bool {
     case.bytes.windows(7).any(|window| window.eq_ignore_ascii_case(b"upgrade"))
 }

@@ -1,4 +1,4 @@
-//! A client that reads replies strictly and sends whatever bytes it is told to.
+//! A client that reads replies strictly and sends any bytes that a test gives it.
 
 use super::PATIENCE;
 use fc_testkit::http::{BodyFraming, Decoder, Response};
@@ -36,7 +36,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// The bytes of a request: `host`, and `content-length` if there is a body or the method asks for one.
+/// The bytes of a request with the header `host`, and with `content-length` if it has a body or the method is POST.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {
@@ -68,13 +68,13 @@ impl Client {
         self.local.expect("a TCP connection")
     }
 
-    /// Makes the kernel hold little for a reader that does not read.
-    pub fn receive_little(&self) {
+    /// Makes the kernel buffer few bytes for this client.
+    pub fn shrink_receive_buffer(&self) {
         sockopt::set_socket_recv_buffer_size(&self.socket, 4096).expect("a socket");
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).expect("the server takes what is sent");
+        self.try_send(bytes).expect("the server takes the bytes");
     }
 
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
@@ -123,7 +123,7 @@ impl Client {
         response.into()
     }
 
-    /// The next bytes, that many.
+    /// The next bytes of the connection, as they are.
     pub fn take(&mut self, bytes: usize) -> Vec<u8> {
         while self.decoder.unread().len() < bytes {
             self.fill();
@@ -137,7 +137,7 @@ impl Client {
 
     fn fill(&mut self) {
         let ended = self.read_some();
-        assert_eq!(ended, None, "the connection ended behind {}", self.beginning());
+        assert_eq!(ended, None, "the connection ended after {}", self.beginning());
     }
 
     fn read_some(&mut self) -> Option<End> {
@@ -149,11 +149,11 @@ impl Client {
                 None
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(End::Reset),
-            Err(error) => panic!("nothing to read ({error}) behind {}", self.beginning()),
+            Err(error) => panic!("nothing to read ({error}) after {}", self.beginning()),
         }
     }
 
-    /// What failures show of the bytes that were read.
+    /// The unread bytes, as failures show them.
     fn beginning(&self) -> String {
         let unread = self.decoder.unread();
         format!("{} bytes: {}", unread.len(), unread[..unread.len().min(500)].escape_ascii())
@@ -175,25 +175,25 @@ impl Client {
         }
     }
 
-    /// The server closes, without another byte.
-    pub fn is_closed(&mut self) {
+    /// Waits until the server closes the connection. It may send no byte before.
+    pub fn expect_close(&mut self) {
         let (rest, end) = self.rest();
         assert_eq!((rest.escape_ascii().to_string().as_str(), end), ("", End::Closed));
     }
 
-    /// Nothing has come so far.
-    pub fn has_nothing(&self) -> bool {
+    /// Whether no byte has arrived so far.
+    pub fn has_received_nothing(&self) -> bool {
         let waiting = rustix::net::recv(&self.socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         self.decoder.unread().is_empty() && waiting == Err(rustix::io::Errno::AGAIN)
     }
 
-    /// Will send nothing more, still reads. The server may have reset the connection before.
+    /// Closes the sending side. The server may have reset the connection before.
     pub fn half_close(&self) {
         let outcome = rustix::net::shutdown(&self.socket, Shutdown::Write);
         assert!(matches!(outcome, Ok(()) | Err(rustix::io::Errno::NOTCONN)), "{outcome:?}");
     }
 
-    /// Hangs up with RST.
+    /// Closes the connection with RST.
     pub fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).expect("a socket");
     }
@@ -206,11 +206,11 @@ impl From<Response> for Reply {
 }
 
 impl Reply {
-    /// The one header of that name, if there is any.
+    /// The value of the header of this name, which must occur at most once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let first = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} twice: {self:?}");
+        assert!(found.next().is_none(), "{name} occurs twice: {self:?}");
         first
     }
 
@@ -222,7 +222,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
-    /// Status, `x-fc-status` and body, to compare at once.
+    /// Status, `x-fc-status` and body, to compare them together.
     pub fn summary(&self) -> (u16, Option<&str>, String) {
         (self.status, self.header("x-fc-status"), self.text())
     }

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 pub use cgroup::Version;
 
-/// Stops the server for that long with SIGSTOP, and lets it go on with SIGCONT. `meanwhile` runs while it is stopped.
+/// Stops the server by SIGSTOP, runs `meanwhile`, waits for that long, and lets the server go on by SIGCONT.
 pub fn stopped_for(server: &Server, time: Duration, meanwhile: impl FnOnce()) {
     server.process.signal(libc::SIGSTOP);
     server.process.wait_for_state('T');
     meanwhile();
-    // Not to synchronise: the time that passes is what is tested.
+    // This does not synchronise: the test is about the time that passes.
     std::thread::sleep(time);
     server.process.signal(libc::SIGCONT);
     wait_until("the server runs again", || proc::state(server.pid()).is_ok_and(|state| state != 'T'));
 }
 
-/// A control group of our own with one process in it. Dropped, the process runs again and the group is gone.
+/// A control group with one process in it. Dropping it thaws the process and removes the group.
 pub struct Freezer {
     directory: PathBuf,
     version: Version,
@@ -28,7 +28,10 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Puts the process into a group, if this machine has control groups of that version and we may make one.
+    /// Puts the process into a group of its own.
+    ///
+    /// # Errors
+    /// If this machine has no control groups of that version, or this process may not make one.
     pub fn new(version: Version, pid: u32) -> Result<Freezer, String> {
         let hierarchy = cgroup::hierarchy(version).ok_or("not mounted")?;
         if !is_root() {
@@ -76,7 +79,7 @@ impl Drop for Freezer {
         if let Some(parent) = self.directory.parent() {
             let _ = fs::write(parent.join("cgroup.procs"), self.pid.to_string());
         }
-        // The kernel lets a group go a moment after its last process.
+        // The kernel removes a group only a moment after its last process has left.
         wait_until("the group is gone", || fs::remove_dir(&self.directory).is_ok() || !self.directory.exists());
     }
 }

@@ -1,8 +1,8 @@
-//! What the process tests share: programs under test, a client that takes nothing for granted, freezers, signals.
+//! Helpers that the process tests share: programs under test, a strict client, freezers, signals.
 //!
 //! No test sleeps to synchronise: it waits for a line, an answer or a state, each with a deadline that only a
-//! failure reaches. Whatever a test starts, its guard ends when it is dropped, by the id of the process.
-#![allow(dead_code)] // every test binary compiles this for itself and uses its own part of it
+//! failure reaches. Each process that a test starts has a guard, which ends it by its id when it is dropped.
+#![allow(dead_code)] // every test binary compiles this module and uses a part of it
 
 pub mod client;
 pub mod freezer;

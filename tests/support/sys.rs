@@ -1,4 +1,4 @@
-//! The system calls that the standard library has no name for.
+//! System calls that the standard library does not offer.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ pub fn kill(pid: u32, signal: i32) {
     assert_eq!(outcome, 0, "cannot send signal {signal} to {pid}: {}", std::io::Error::last_os_error());
 }
 
-/// Lets the program have no more than this many descriptors.
+/// Limits the descriptors of the program to this number.
 pub fn limit_descriptors(command: &mut Command, count: u64) {
     let limit = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: count as libc::rlim_t };
     // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe.
