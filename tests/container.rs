@@ -166,7 +166,7 @@ impl Container {
     fn run(image: &Image) -> Container {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fc-hooks-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        // Its name is known before it exists, so that it is removed even if `docker run` fails half way.
+        // Its name is known before it exists, so that `Drop` removes it even if `docker run` fails.
         let container = Container { id: name };
         #[rustfmt::skip]
         docker(&[

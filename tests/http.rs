@@ -195,7 +195,7 @@ fn streamed_replies() {
             let length = (name == "sized").then(|| bytes.to_string());
             assert_eq!(reply.header("transfer-encoding"), coding, "{name} {bytes}");
             assert_eq!(reply.header("content-length"), length.as_deref(), "{name} {bytes}");
-            assert!(reply.body == pattern(bytes), "{name} {bytes}: {} bytes came", reply.body.len());
+            assert!(reply.body == pattern(bytes), "{name} {bytes}: {} bytes arrived", reply.body.len());
         }
         for keep in ["", "connection: keep-alive\r\n"] {
             let mut old = server.connect();

@@ -111,7 +111,7 @@ fn a_cancelled_job_ends_with_143() {
 /// A second signal ends a callback that does not look at the first.
 #[test]
 fn a_stuck_job_ends_at_the_second_signal() {
-    if !is_linux("when a signal has been delivered") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     for (first, second) in [(libc::SIGTERM, libc::SIGTERM), (libc::SIGTERM, libc::SIGINT)] {

@@ -50,7 +50,7 @@ fn the_stop_is_orderly_even_if_pre_stop_fails() {
 /// Requests in progress when the signal comes are finished. Their replies say that the connection closes.
 #[test]
 fn requests_in_progress_are_finished() {
-    if !is_linux("when requests are in hand") {
+    if !is_linux("requests in progress") {
         return;
     }
     for signal in STOPS {
@@ -82,7 +82,7 @@ fn requests_in_progress_are_finished() {
 /// A reply in progress when the signal comes arrives whole.
 #[test]
 fn replies_in_progress_arrive_whole() {
-    if !is_linux("when replies are on their way") {
+    if !is_linux("replies in progress") {
         return;
     }
     for name in ["big", "stream", "sized"] {
@@ -146,7 +146,7 @@ fn the_drain_is_bounded() {
 /// A second signal ends the process at once, whatever it is doing. The exit code is 128 and the signal's number.
 #[test]
 fn a_second_signal_exits_at_once() {
-    if !is_linux("when a signal has been delivered") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     for (first, second) in STOPS.iter().flat_map(|first| STOPS.map(|second| (*first, second))) {

@@ -36,8 +36,8 @@ fn formatting() {
     for package in ["--all", "--manifest-path=tests/fuzz/Cargo.toml"] {
         let output =
             Command::new(env!("CARGO")).args(["fmt", "--check", package]).current_dir(root()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "run `cargo fmt {package}`:\n{}", text(&said));
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "run `cargo fmt {package}`:\n{}", text(&printed));
     }
 }
 
@@ -309,8 +309,7 @@ fn without_comment(line: &str) -> &str {
     }
 }
 
-/// Every text that people write code in: its path in the checkout and itself. Recorded data is left out: nobody formats
-/// it.
+/// Every text that people write code in: its path in the checkout and itself. No recorded data.
 fn sources() -> Vec<(String, String)> {
     const ENDINGS: [&str; 5] = [".rs", ".toml", ".sh", ".py", "Dockerfile.scratch"];
     texts(&|name| !name.contains('.') || ENDINGS.iter().any(|ending| name.ends_with(ending)))

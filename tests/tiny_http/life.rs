@@ -53,7 +53,7 @@ fn requests_read_before_the_signal_are_answered() {
 /// number.
 #[test]
 fn a_second_signal_exits_at_once() {
-    if !is_linux("when a signal has been noticed") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     let stops = [libc::SIGTERM, libc::SIGINT];
@@ -82,7 +82,7 @@ fn a_second_signal_exits_at_once() {
 /// connection takes two descriptors. If one is left, tiny_http panics instead of returning an error.
 #[test]
 fn the_end_of_accepting_ends_the_process() {
-    if !is_linux("descriptor limits") {
+    if !is_linux("limits of descriptors") {
         return;
     }
     let mut servers =

@@ -116,7 +116,7 @@ fn requests_that_tiny_http_rejects_itself() {
 /// tiny_http takes the end of the connection for the end of a chunked body. No callback may get half a body.
 #[test]
 fn a_chunked_body_that_ends_with_its_connection_is_rejected() {
-    if !is_linux("what has arrived with the end") {
+    if !is_linux("bytes that arrive together with the close") {
         return;
     }
     let server = subject("fallback").start();
@@ -224,7 +224,7 @@ fn limits() {
 /// To skip the unread rest of a body, tiny_http allocates as many bytes. That must not end the process.
 #[test]
 fn a_length_beyond_all_memory() {
-    if !is_linux("memory that is not there") {
+    if !is_linux("requests for more memory than there is") {
         return;
     }
     let server = subject("full").expect_stderr().start();
