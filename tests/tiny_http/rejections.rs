@@ -251,17 +251,26 @@ fn expect_100_continue() {
     let mut client = server.connect();
     for body in ["", "hello"] {
         client.send(head(5) + body);
-        assert_eq!(client.reply_without_body().status, 100);
+        expect_interim_reply(&mut client);
         client.send(&"hello"[body.len()..]);
         assert_eq!(client.reply().text(), "hello");
     }
     client.send(head(0));
-    assert_eq!(client.reply().status, 200, "nothing to wait for");
+    assert_eq!(client.reply().status, 200, "there is no body to wait for");
     client.send(head(1001));
     assert_eq!(client.reply().status, 413);
     client.expect_close();
     drop(client);
     server.finish();
+}
+
+/// tiny_http sends this reply with a `Content-Length`, which RFC 9110 §8.6 forbids, so the strict reader would reject it.
+fn expect_interim_reply(client: &mut Client) {
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\r\n\r\n") {
+        reply.extend(client.take(1));
+    }
+    assert!(reply.starts_with(b"HTTP/1.1 100 Continue\r\n"), "{}", reply.escape_ascii());
 }
 
 /// The server bounds the time and the bytes of a rejected client that goes on sending.
