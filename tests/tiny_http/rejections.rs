@@ -264,7 +264,7 @@ fn expect_100_continue() {
     server.finish();
 }
 
-/// tiny_http sends this reply with a `Content-Length`, which RFC 9110 §8.6 forbids, so the strict reader would reject it.
+/// tiny_http sends this reply with a `Content-Length`. RFC 9110 §8.6 forbids that, so the strict reader rejects it.
 fn expect_interim_reply(client: &mut Client) {
     let mut reply = Vec::new();
     while !reply.ends_with(b"\r\n\r\n") {
