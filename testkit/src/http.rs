@@ -176,6 +176,18 @@ impl Decoder {
         Ok(if done { self.begun.take().map(|(_, response)| response) } else { None })
     }
 
+    /// The next response to HEAD: its head alone, because no body follows (RFC 9110 §9.3.2). `None` means that more
+    /// bytes are needed.
+    ///
+    /// # Errors
+    /// If what arrived is no sound response.
+    pub fn response_to_head(&mut self) -> Result<Option<Response>, String> {
+        if self.begun.is_none() {
+            self.begin()?;
+        }
+        Ok(self.begun.take().map(|(_, response)| response))
+    }
+
     /// The response that the end of the connection completes.
     ///
     /// # Errors
@@ -267,6 +279,18 @@ mod tests {
                 assert_eq!(decoder.unread(), b"HTTP");
             }
         }
+    }
+
+    #[test]
+    fn a_response_to_head_ends_with_its_head() {
+        let mut decoder = Decoder::default();
+        decoder.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n");
+        assert_eq!(decoder.response_to_head(), Ok(None));
+        decoder.feed(b"\r\nHTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\nrest");
+        for status in [200, 404] {
+            assert_eq!(decoder.response_to_head().unwrap().map(|response| response.status), Some(status));
+        }
+        assert_eq!(decoder.unread(), b"rest");
     }
 
     #[test]

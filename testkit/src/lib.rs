@@ -17,14 +17,19 @@ pub use rng::Rng;
 
 use std::fmt::Display;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 
-/// Says on standard error what a test leaves out and why. Unlike `eprintln!`, it also shows when the test passes.
+/// Prints a line on standard error. The test runner captures what `eprintln!` prints and drops it when the test passes;
+/// this line shows even then.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says on standard error what a test leaves out and why, even when the test passes.
 pub fn skip(reason: impl Display) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+    say(format_args!("SKIPPED: {reason}"));
 }
 
 /// Whether this process runs as root, which is mostly needed for process namespaces and control groups.
 pub fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    rustix::process::geteuid().is_root()
 }

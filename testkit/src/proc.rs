@@ -1,7 +1,11 @@
-//! What the kernel tells of a process in `/proc`: its memory and its page faults.
+//! What the kernel tells of a process in `/proc`: its state, its memory, its page faults, its descriptors and sockets.
 //!
 //! Reads and adds up; judges nothing. Processes may end at any instant, so each look can fail.
+//!
+//! The crate `procfs` would read the same files, but does not compile on other systems than Linux. The tests do: there
+//! they leave out what needs these files.
 
+use std::fs;
 use std::io::{self, Error};
 use std::path::Path;
 
@@ -109,7 +113,7 @@ pub fn peak_kb(pid: u32) -> Result<u64> {
 /// # Errors
 /// When the process has ended.
 pub fn descriptors(pid: u32) -> Result<usize> {
-    entries(pid, "fd")
+    Ok(names(pid, "fd")?.len())
 }
 
 /// How many threads one process has.
@@ -117,15 +121,113 @@ pub fn descriptors(pid: u32) -> Result<usize> {
 /// # Errors
 /// When the process has ended.
 pub fn threads(pid: u32) -> Result<usize> {
-    entries(pid, "task")
+    Ok(names(pid, "task")?.len())
 }
 
-/// Whether one process sleeps, waiting for something.
+/// The state of one process or thread: `R` runs, `S` sleeps until something happens, `T` is stopped, `Z` has ended and
+/// nobody has waited for it (proc_pid_stat(5)).
+///
+/// # Errors
+/// When the process has ended.
+pub fn state(pid: u32) -> Result<char> {
+    // The name in parentheses may hold anything, parentheses included.
+    of_process(pid, "stat", |stat| stat.rsplit_once(')')?.1.trim_start().chars().next())
+}
+
+/// Whether one process sleeps, waiting for something. Of its threads this looks only at the first.
 ///
 /// # Errors
 /// When the process has ended.
 pub fn is_asleep(pid: u32) -> Result<bool> {
-    of_process(pid, "stat", |stat| Some(stat.rsplit(')').next()?.trim_start().starts_with('S')))
+    Ok(state(pid)? == 'S')
+}
+
+/// Whether every thread of one process sleeps. A thread that ends meanwhile does nothing either.
+///
+/// # Errors
+/// When the process has ended.
+pub fn all_asleep(pid: u32) -> Result<bool> {
+    let threads = names(pid, "task")?.into_iter().filter_map(|name| name.parse().ok());
+    Ok(threads.map(state).all(|state| matches!(state, Ok('S') | Err(_))))
+}
+
+/// The text of a line in `/proc/PID/status`, such as `NSpid`.
+///
+/// # Errors
+/// When the process has ended, or has no such line.
+pub fn status(pid: u32, name: &str) -> Result<String> {
+    of_process(pid, "status", |text| field(text, name).map(str::to_owned))
+}
+
+/// How often the kernel has taken the processor from one process so far: because it waited, and although it did not.
+/// Only its first thread is counted.
+///
+/// # Errors
+/// When the process has ended.
+pub fn context_switches(pid: u32) -> Result<[u64; 2]> {
+    of_process(pid, "status", |text| {
+        let count = |name| field(text, name)?.parse().ok();
+        Some([count("voluntary_ctxt_switches")?, count("nonvoluntary_ctxt_switches")?])
+    })
+}
+
+/// The signals that were sent and have not reached one process yet, as a mask.
+///
+/// # Errors
+/// When the process has ended.
+pub fn pending_signals(pid: u32) -> Result<u64> {
+    of_process(pid, "status", |text| {
+        let mask = |name| u64::from_str_radix(field(text, name)?, 16).ok();
+        Some(mask("ShdPnd")? | mask("SigPnd")?)
+    })
+}
+
+/// The numbers below `limit` that are no open descriptor of one process. A limit of descriptors bounds their numbers,
+/// so a descriptor that was inherited with a higher number does not count against it.
+///
+/// # Errors
+/// When the process has ended.
+pub fn free_descriptors(pid: u32, limit: u64) -> Result<Vec<u64>> {
+    let open: Vec<u64> = names(pid, "fd")?.into_iter().filter_map(|name| name.parse().ok()).collect();
+    Ok((0..limit).filter(|number| !open.contains(number)).collect())
+}
+
+/// How many descriptors of one process are sockets: those that listen, and connections.
+///
+/// # Errors
+/// When the process has ended.
+pub fn sockets(pid: u32) -> Result<usize> {
+    let names = names(pid, "fd")?.into_iter();
+    let is_socket = |path: &Path| path.to_string_lossy().starts_with("socket:[");
+    Ok(names.filter(|fd| fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|path| is_socket(&path))).count())
+}
+
+/// The bytes that one process has read and written so far by `read`, `write` and the like, sockets included. Bytes that
+/// it has received by `recv`, as the standard library does, are not counted.
+///
+/// # Errors
+/// When the process has ended, or may not be looked at.
+pub fn traffic(pid: u32) -> Result<(u64, u64)> {
+    of_process(pid, "io", |text| Some((field(text, "rchar")?.parse().ok()?, field(text, "wchar")?.parse().ok()?)))
+}
+
+/// Whether the kernel holds no byte that was sent to this TCP port, over IPv4, and that the port's owner has not read.
+/// `pid` is any process of the network namespace.
+///
+/// # Errors
+/// When the process has ended.
+pub fn is_all_read(pid: u32, port: u16) -> Result<bool> {
+    of_process(pid, "net/tcp", |table| Some(!table.lines().any(|line| is_unread(line, port))))
+}
+
+/// Whether one line of `net/tcp` is a connection to the port with bytes that its owner has not read: they wait in the
+/// owner's queue, or still in the sender's.
+fn is_unread(line: &str, port: u16) -> bool {
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let [_, local, remote, _, queues, ..] = columns[..] else { return false };
+    let (unsent, unread) = queues.split_once(':').unwrap_or_default();
+    let (end, holds_some) = (format!(":{port:04X}"), |queue: &str| queue.bytes().any(|digit| digit != b'0'));
+    (local.ends_with(&end) && holds_some(unread)) || (remote.ends_with(&end) && holds_some(unsent))
 }
 
 /// What the kernel holds for TCP connections, of everybody on this machine, in kilobytes.
@@ -143,8 +245,8 @@ pub fn family(pid: u32) -> Vec<u32> {
     let mut members = vec![pid];
     let mut next = 0;
     while let Some(&member) = members.get(next) {
-        let tasks = std::fs::read_dir(format!("/proc/{member}/task")).into_iter().flatten().flatten();
-        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        let tasks = fs::read_dir(format!("/proc/{member}/task")).into_iter().flatten().flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
         lists.for_each(|list| members.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok())));
         next += 1;
     }
@@ -181,15 +283,16 @@ fn of_process<T>(pid: u32, file: &str, parse: impl Fn(&str) -> Option<T>) -> Res
     read(Path::new(&format!("/proc/{pid}/{file}")), parse)
 }
 
-fn entries(pid: u32, folder: &str) -> Result<usize> {
+/// The names in a folder of one process: numbers of descriptors, or ids of threads.
+fn names(pid: u32, folder: &str) -> Result<Vec<String>> {
     let path = format!("/proc/{pid}/{folder}");
-    let listed = std::fs::read_dir(&path).map_err(|cause| about("read", &path, cause))?;
-    Ok(listed.count())
+    let listed = fs::read_dir(&path).map_err(|cause| about("read", &path, cause))?;
+    Ok(listed.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 fn read<T>(path: &Path, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|cause| about("read", &name, cause))?;
+    let text = fs::read_to_string(path).map_err(|cause| about("read", &name, cause))?;
     parse(&text).ok_or_else(|| about("understand", &name, Error::other("a figure is missing")))
 }
 
@@ -197,10 +300,14 @@ fn about(verb: &str, path: &str, cause: Error) -> Error {
     Error::new(cause.kind(), format!("failed to {verb} `{path}`: {cause}"))
 }
 
+/// The text in a line like `Threads: 1`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// The figure in a line like `Pss:   12 kB`.
 fn field_kb(text: &str, name: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    value.trim().strip_suffix("kB")?.trim_end().parse().ok()
+    field(text, name)?.strip_suffix("kB")?.trim_end().parse().ok()
 }
 
 #[cfg(test)]
@@ -239,6 +346,25 @@ mod tests {
         assert_eq!((pages_at_hand(zoneinfo), pages_at_hand("")), (75, 0));
     }
 
+    /// Lines as the kernel writes them: the listener, a connection to it, and its other end.
+    #[test]
+    fn bytes_that_wait_for_their_reader_are_seen_at_either_end() {
+        let line = |local: &str, remote: &str, queues: &str| {
+            format!("   0: 0100007F:{local} 0100007F:{remote} 01 {queues} 00:00000000 00000000 0 0 1234 1")
+        };
+        for (local, remote, queues, unread) in [
+            ("2328", "0000", "00000000:00000000", false),
+            ("2328", "D431", "00000000:00000005", true),
+            ("2328", "D431", "00000005:00000000", false),
+            ("D431", "2328", "00000005:00000000", true),
+            ("D431", "2328", "00000000:00000005", false),
+            ("D431", "1F90", "00000005:00000005", false),
+        ] {
+            assert_eq!(is_unread(&line(local, remote, queues), 9000), unread, "{local} {remote} {queues}");
+        }
+        assert!(!is_unread("  sl  local_address rem_address   st tx_queue rx_queue", 9000));
+    }
+
     #[test]
     fn our_own_process_can_be_looked_at() {
         let pid = std::process::id();
@@ -249,6 +375,15 @@ mod tests {
         assert!(
             peak_kb(pid).unwrap() >= memory.private_kb && descriptors(pid).unwrap() > 2 && threads(pid).unwrap() > 1
         );
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(sockets(pid).unwrap() > 0 && traffic(pid).unwrap().0 > 0);
+        assert!(is_all_read(pid, listener.local_addr().unwrap().port()).unwrap());
+        let free = free_descriptors(pid, 1000).unwrap();
+        assert!(!free.contains(&0) && free.len() < 1000);
+        assert_eq!(status(pid, "Tgid").unwrap(), pid.to_string());
+        assert!(context_switches(pid).is_ok() && pending_signals(pid).is_ok());
+        // This very thread runs.
+        assert!(!all_asleep(pid).unwrap() && state(pid).is_ok());
         assert!(Memory::of(u32::MAX).unwrap_err().to_string().contains("smaps_rollup"));
     }
 

@@ -31,6 +31,11 @@ impl Rng {
         low + self.draw() % (high - low + 1)
     }
 
+    /// The next, from 0 to `end - 1`: an index, a size, a place to cut. `end` is not 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.draw() % end as u64) as usize
+    }
+
     /// True once in so many times.
     pub fn one_in(&mut self, count: u64) -> bool {
         self.draw().is_multiple_of(count)

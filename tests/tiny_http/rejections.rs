@@ -1,25 +1,24 @@
-//! What is refused, and how a connection ends then.
+//! Rejected requests, and the end of their connections.
 
 use crate::subject;
 use crate::support::client::{Client, End, request};
 use crate::support::process::Server;
-use crate::support::{is_linux, pattern, proc_fs, state_of, wait_until};
+use crate::support::{is_linux, pattern, state_of};
 use serde_json::json;
 
-/// What must not be looked at behind a request that was refused.
+/// Bytes that the server must not read after a rejected request.
 const SMUGGLED: &str =
     "POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nxGET /pre-stop HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// Nothing of what was sent so far has reached a callback.
+/// No request so far has reached a callback.
 fn nothing_ran(server: &Server) {
     let state = state_of(server);
     assert_eq!((&state["events"], &state["calls"]), (&json!([]), &json!(1)), "only this question: {state}");
 }
 
-/// CVE-2026-66752: whatever leaves a choice of where a request ends is refused, and is the last thing on its
-/// connection.
+/// CVE-2026-66752: a request that leaves open where it ends is rejected, and is the last on its connection.
 #[test]
-fn an_ambiguous_request_is_refused_and_closed() {
+fn an_ambiguous_request_is_rejected_and_closed() {
     let framing: [(&str, u16); 23] = [
         ("transfer-encoding: gzip", 501),
         ("transfer-encoding: identity", 501),
@@ -47,7 +46,7 @@ fn an_ambiguous_request_is_refused_and_closed() {
     ];
     let server = subject("fallback").start();
     for (headers, status) in framing {
-        is_refused(&server, &format!("POST /invoke HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n{SMUGGLED}"), status);
+        expect_rejection(&server, &format!("POST /invoke HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n{SMUGGLED}"), status);
     }
     let others = [
         ("POST /invoke HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n", 400),
@@ -63,25 +62,25 @@ fn an_ambiguous_request_is_refused_and_closed() {
         ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\ntrailer: x\r\n\r\n", 400),
     ];
     for (bytes, status) in others {
-        is_refused(&server, &format!("{bytes}{SMUGGLED}"), status);
+        expect_rejection(&server, &format!("{bytes}{SMUGGLED}"), status);
     }
     nothing_ran(&server);
     server.finish();
 }
 
-fn is_refused(server: &Server, bytes: &str, status: u16) {
+fn expect_rejection(server: &Server, bytes: &str, status: u16) {
     let mut client = server.connect();
     client.send(bytes);
     let reply = client.reply();
     assert_eq!((reply.status, reply.header("connection")), (status, Some("close")), "{bytes:?}");
     assert_eq!((reply.header("x-fc-status"), &*reply.error().0), (Some("404"), "ProtocolError"), "{bytes:?}");
-    // The server has closed its side already, without being asked to.
-    client.is_closed();
+    // The server has closed its side without waiting for the client.
+    client.expect_close();
 }
 
-/// What tiny_http refuses before anybody sees it: the status, where it gives one.
+/// Requests that tiny_http rejects before fc-hooks sees them, and the status, if it sends one.
 #[test]
-fn what_tiny_http_refuses_itself() {
+fn requests_that_tiny_http_rejects_itself() {
     let cases: [(&str, Option<u16>); 10] = [
         ("GET\r\n\r\n", Some(400)),
         ("GET / FOO\r\n\r\n", Some(400)),
@@ -105,32 +104,32 @@ fn what_tiny_http_refuses_itself() {
         assert_eq!(answer.matches("HTTP/1.1").count(), status.iter().count(), "{bytes:?}: {answer}");
         assert_eq!(end, End::Closed, "{bytes:?}");
     }
-    // Of this one it waits for itself.
+    // tiny_http waits for the rest of this request.
     let mut client = server.connect();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    server.has_read_everything();
-    assert!(client.has_nothing());
+    server.wait_until_read();
+    assert!(client.has_received_nothing());
     nothing_ran(&server);
     server.finish();
 }
 
-/// The end of the connection passes for the end of a chunked body. No callback may get such a half.
+/// tiny_http takes the end of the connection for the end of a chunked body. No callback may get half a body.
 #[test]
-fn a_chunked_body_that_ends_with_its_connection_is_refused() {
-    if !is_linux("what has arrived with the end") {
+fn a_chunked_body_that_ends_with_its_connection_is_rejected() {
+    if !is_linux("bytes that arrive together with the close") {
         return;
     }
     let server = subject("fallback").start();
     for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n2", "5\r\nhello\r\n0\r\n\r\n"] {
-        // Of the last one the whole is there. To tell that, the end must not have come with it.
+        // The last body is whole. The server cannot tell if the end of the connection comes with it.
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         let mut client = server.connect();
         client.send(format!("POST /invoke HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}"));
         client.half_close();
         server.process.signal(libc::SIGCONT);
         assert_eq!(client.reply().status, 400, "{body:?}");
-        client.is_closed();
+        client.expect_close();
     }
     for (length, sent) in [(5, 3), (100_000, 0), (100_000, 99_999)] {
         let mut client = server.connect();
@@ -152,7 +151,7 @@ fn chunked(chunks: &[&[u8]]) -> Vec<u8> {
     [&bytes, &b"0\r\n\r\n"[..]].concat()
 }
 
-/// However a body is framed and cut, the callback gets it whole; and in order, many in one write.
+/// The callback gets the whole body, however it is framed and cut. Many requests in one write are answered in order.
 #[test]
 fn bodies_and_pipelines() {
     let server = subject("full").start();
@@ -164,15 +163,18 @@ fn bodies_and_pipelines() {
         for bytes in [request("POST", "/invoke", &[], &body), chunked(chunks)] {
             let (before, behind) = bytes.split_at(bytes.len() / 2);
             client.send(before);
-            server.has_read_everything();
+            server.wait_until_read();
             client.send(behind);
             assert!(client.reply().body == body, "{} bytes", bytes.len());
         }
         assert_eq!(client.call("POST", "/invoke", &[], b"").body, b"");
         let mut last = server.connect();
         let reply = last.call("POST", "/invoke", &[("connection", "upgrade")], &body);
-        assert!(reply.body == body && reply.header("connection") == Some("close"), "tiny_http reads no further");
-        last.is_closed();
+        assert!(
+            reply.body == body && reply.header("connection") == Some("close"),
+            "tiny_http reads no more requests after this one"
+        );
+        last.expect_close();
     }
     let bodies: Vec<String> = (1..100).map(|number: usize| number.to_string().repeat(number)).collect();
     let both = |body: &String| [request("POST", "/invoke", &[], body.as_bytes()), chunked(&[body.as_bytes()])].concat();
@@ -185,16 +187,17 @@ fn bodies_and_pipelines() {
 
 const SMALL: &str = "head_bytes_max=1000,headers_max=8,target_bytes_max=100,body_bytes_max=1500,linger_ms_max=60000";
 
-/// LIM: what is at a limit is served; beyond it a client that sends everything before it reads still sees the answer.
+/// Requests exactly at a limit are served. Beyond it, a client that sends all its bytes before it reads still gets the
+/// reply.
 #[test]
 fn limits() {
     let server = subject("full").limits(SMALL).start();
     let head = |padding: usize| request("POST", "/invoke", &[("x", &"a".repeat(padding))], b"");
-    let room = 1000 - head(0).len();
+    let padding = 1000 - head(0).len();
     let (body, many, letters) = (pattern(1500), pattern(8 << 20), "a".repeat(4 << 20));
     let cases: [(&str, u16, Vec<u8>); 13] = [
-        ("head", 200, head(room)),
-        ("head", 431, head(room + 1)),
+        ("head", 200, head(padding)),
+        ("head", 431, head(padding + 1)),
         ("a huge head", 431, head(letters.len())),
         ("headers", 200, request("POST", "/invoke", &[("x", ""); 6], b"")),
         ("headers", 431, request("POST", "/invoke", &[("x", ""); 7], &many)),
@@ -212,33 +215,33 @@ fn limits() {
         client.send(bytes);
         assert_eq!(client.reply().status, status, "{name}");
         if status != 200 {
-            client.is_closed();
+            client.expect_close();
         }
     }
     server.finish();
 }
 
-/// To skip what it has not read of a body, tiny_http allocates as much: that must not end the process.
+/// To skip the unread rest of a body, tiny_http allocates as many bytes. That must not end the process.
 #[test]
-fn a_length_that_no_memory_holds() {
-    if !is_linux("memory that is not there") {
+fn a_length_beyond_all_memory() {
+    if !is_linux("requests for more memory than there is") {
         return;
     }
     let server = subject("full").expect_stderr().start();
     for length in [u64::MAX, i64::MAX as u64, 1 << 46, 1 << 30] {
         let head = format!("POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\nx");
-        is_refused(&server, &head, 413);
+        expect_rejection(&server, &head, 413);
         let mut client = server.connect();
         client.send(head);
-        // Given up threads do not take over what tiny_http may hand to them.
-        server.has_read_everything();
+        // The server has read the request before its client leaves.
+        server.wait_until_read();
         drop(client);
     }
     nothing_ran(&server);
     server.finish();
 }
 
-/// RFC 9110 §10.1.1. tiny_http writes the interim reply, and writes it even if the body came along.
+/// RFC 9110 §10.1.1: tiny_http sends the interim reply, even if the body came along.
 #[test]
 fn expect_100_continue() {
     let server = subject("full").limits("body_bytes_max=1000").start();
@@ -248,29 +251,36 @@ fn expect_100_continue() {
     let mut client = server.connect();
     for body in ["", "hello"] {
         client.send(head(5) + body);
-        assert_eq!(client.reply_without_body().status, 100);
+        expect_interim_reply(&mut client);
         client.send(&"hello"[body.len()..]);
         assert_eq!(client.reply().text(), "hello");
     }
     client.send(head(0));
-    assert_eq!(client.reply().status, 200, "nothing to wait for");
+    assert_eq!(client.reply().status, 200, "there is no body to wait for");
     client.send(head(1001));
     assert_eq!(client.reply().status, 413);
-    client.is_closed();
+    client.expect_close();
     drop(client);
     server.finish();
 }
 
-/// A client that is refused and goes on is cut in the end, by time and by bytes.
+/// tiny_http sends this reply with a `Content-Length`. RFC 9110 §8.6 forbids that, so the strict reader rejects it.
+fn expect_interim_reply(client: &mut Client) {
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\r\n\r\n") {
+        reply.extend(client.take(1));
+    }
+    assert!(reply.starts_with(b"HTTP/1.1 100 Continue\r\n"), "{}", reply.escape_ascii());
+}
+
+/// The server bounds the time and the bytes of a rejected client that goes on sending.
 #[test]
 fn lingering_has_an_end() {
     let server = subject("full").limits("linger_ms_max=100").start();
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\n\r\n");
     assert_eq!(client.reply().status, 400);
-    if is_linux("that the connection is dropped") {
-        wait_until("the server drops the connection", || proc_fs::sockets(server.pid()) == 1);
-    }
+    server.wait_for_no_connection();
     server.finish();
     let server = subject("full").limits("linger_ms_max=86400000").start();
     let mut client = server.connect();
@@ -282,15 +292,15 @@ fn lingering_has_an_end() {
     server.finish();
 }
 
-/// A connection that was closed is told from the next one with the same client's address.
+/// A client may use the address of a closed connection again. The server keeps the two apart.
 #[test]
-fn an_address_that_was_refused_is_served_again() {
+fn an_address_that_was_rejected_is_served_again() {
     let server = subject("full").start();
     let (mut client, port) = connect_from(&server, 0);
     for _ in 0..3 {
         client.send("GET / HTTP/1.1\r\n\r\n");
         assert_eq!(client.reply().status, 400);
-        client.is_closed();
+        client.expect_close();
         drop(client);
         client = connect_from(&server, port).0;
         assert_eq!(client.get("/thing").text(), "GET thing");
@@ -298,7 +308,7 @@ fn an_address_that_was_refused_is_served_again() {
     server.finish();
 }
 
-/// A client with a port of its own choice; 0 takes a free one.
+/// A client with this port of its own; 0 takes a free one.
 fn connect_from(server: &Server, port: u16) -> (Client, u16) {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
     let own = std::net::SocketAddr::from(([127, 0, 0, 1], port));
@@ -311,7 +321,7 @@ fn connect_from(server: &Server, port: u16) -> (Client, u16) {
     (client, port)
 }
 
-/// CVE-2026-66753: no line of a reply's head is the author's, or a caller's, whatever they say.
+/// CVE-2026-66753: neither a callback nor a caller can add a line to the head of a reply.
 #[test]
 fn no_line_end_gets_into_a_head() {
     let server = subject("full").expect_stderr().start();
