@@ -1,7 +1,7 @@
 //! An emulator of the Function Compute platform, for one instance.
 //!
-//! It drives any container or server through its life as the platform would (`run`), and checks it against the
-//! platform's contract (`check`). The target may be written in any language. The emulator sees it only from outside:
+//! It drives any container or server through its lifecycle as the platform would (`run`), and checks it against the
+//! contract of the platform (`check`). The target may be written in any language. The emulator sees it only from outside:
 //! its port, its output, its signals, its exit.
 //!
 //! The emulator is no gateway that serves real callers, and it emulates neither triggers nor the platform's API.

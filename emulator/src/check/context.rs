@@ -52,7 +52,7 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// An instance that nobody has called before.
+    /// An instance that has had no call yet.
     pub fn fresh(&self) -> Result<Instance, Stop> {
         if self.is_shared() {
             return skip("this check needs a fresh instance, and this server already ran before");
@@ -178,14 +178,14 @@ pub fn line(output: &Output, mark: usize, wanted: impl Fn(&Line) -> bool) -> Opt
     output.wait_for(mark, Deadline::after(OUTPUT_WAIT), wanted)
 }
 
-/// Passes with "`what`: 200 in 0.4 ms" after a success, and fails with the reason otherwise.
-pub fn success(what: &str, since: std::time::Instant, answer: Result<Response, String>) -> super::Verdict {
+/// Passes with "`call`: 200 in 0.4 ms" after a success, and fails with the reason otherwise.
+pub fn success(call: &str, since: std::time::Instant, answer: Result<Response, String>) -> super::Verdict {
     match answer {
         Ok(response) if response.is_success() => {
-            Ok(format!("{what}: {} in {}", response.status, millis(since.elapsed())))
+            Ok(format!("{call}: {} in {}", response.status, millis(since.elapsed())))
         }
-        Ok(response) => fail(format!("{what}: {} `{}`", response.status, response.body_text(80))),
-        Err(why) => fail(format!("{what}: {why}")),
+        Ok(response) => fail(format!("{call}: {} `{}`", response.status, response.body_text(80))),
+        Err(why) => fail(format!("{call}: {why}")),
     }
 }
 

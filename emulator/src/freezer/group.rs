@@ -107,7 +107,7 @@ impl FreezeGroup {
     /// Freezes the group and proves that nothing in it runs. Without a proof the group is thawed again.
     ///
     /// # Errors
-    /// As [`FreezeGroup::freeze`], or if a member was seen running.
+    /// As [`FreezeGroup::freeze`], or if a task ran although it was frozen.
     pub fn freeze_proven(&self, leader: u32) -> Result<Proof> {
         self.unless_killed(|| {
             freeze(&*self.shared.freezer, leader)?;

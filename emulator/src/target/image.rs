@@ -122,16 +122,16 @@ fn is_remote() -> bool {
 
 fn own_addr(name: &str, port: u16) -> Result<(SocketAddr, Option<u32>)> {
     const FORMAT: &str = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let told = docker(&["inspect", "--format", FORMAT, name])?;
-    let (pid, ip) = told.split_once(' ').unwrap_or_default();
+    let shown = docker(&["inspect", "--format", FORMAT, name])?;
+    let (pid, ip) = shown.split_once(' ').unwrap_or_default();
     // A container that ended at once has no address any more. The next look at it shows its exit.
     let ip = ip.parse().unwrap_or(Ipv4Addr::LOCALHOST);
     Ok(((ip, port).into(), pid.parse().ok().filter(|pid| *pid != 0)))
 }
 
 fn published_addr(name: &str, port: u16) -> Result<SocketAddr> {
-    let told = docker(&["port", name, &port.to_string()])?;
-    let first = told.lines().next().unwrap_or_default();
+    let shown = docker(&["port", name, &port.to_string()])?;
+    let first = shown.lines().next().unwrap_or_default();
     first.parse().map_err(|cause| Error::failed("understand the published address", first, cause))
 }
 
@@ -197,8 +197,8 @@ impl Target for Container {
         {
             return None;
         }
-        let told = docker(&["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", &self.name]).ok()?;
-        let (running, code) = told.split_once(' ')?;
+        let shown = docker(&["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", &self.name]).ok()?;
+        let (running, code) = shown.split_once(' ')?;
         (running == "false").then(|| Exit::Code(code.parse().unwrap_or(-1)))
     }
 }
