@@ -26,7 +26,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["invoke"],
         request: "two calls on one connection",
         expected: "an answer to both, without Connection: close",
-        fix: "keep connections open after an answer; send Content-Length or a chunked body, which that needs",
+        fix: "keep connections open after an answer; that needs Content-Length or chunked bodies",
         run: keepalive,
     },
     Check {

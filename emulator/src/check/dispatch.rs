@@ -72,7 +72,7 @@ fn without_control_path(context: &CheckContext<'_>) -> Verdict {
     if count == 0 {
         skip("the platform sends neither events nor hooks under these options")
     } else {
-        Ok(format!("{count} calls were answered 2xx"))
+        Ok(format!("calls answered 2xx: {count}"))
     }
 }
 

@@ -162,7 +162,7 @@ fn call_during_pre_freeze(context: &CheckContext<'_>) -> Verdict {
         }
     }
     success("pre-freeze", Instant::now(), hook.read(limit))?;
-    Ok(format!("{count} calls and pre-freeze answered"))
+    Ok(format!("pre-freeze and the calls during it ({count}) were answered"))
 }
 
 fn kept_or_new(context: &CheckContext<'_>, instance: &Instance) -> Result<Conn, Stop> {
