@@ -1,5 +1,5 @@
-//! The checker finds faults: for each check at least one target that breaks exactly its rule,
-//! and then this check fails and no other does.
+//! The checks find faults. For each check there is at least one server that breaks exactly its rule, and then this check
+//! fails and no other.
 
 mod common;
 
@@ -80,24 +80,24 @@ const TABLE: &[(&str, &str)] = &[
     ("job-serves", "job"),
 ];
 
-/// The check of images alone; `container.rs` has its faulty target.
+/// The check of images. Its faulty target is in `own.rs`.
 const ELSEWHERE: &[&str] = &["image-platform"];
 
-/// With these, every check has something to do.
+/// With these options no check is skipped.
 const EVERYTHING: &[&str] = &["--http=GET /", "--health=/health", "--concurrency=8", "--job"];
 
-/// Large enough that neither socket buffers nor the limit of `body-limit` let it through, and
-/// small enough for all the faults together. Without a fault it is the full 32 MB.
+/// More than the socket buffers and the limit of `body-limit` let through, and little enough for the memory of many
+/// targets at a time. The server without a fault gets the full 32 MB.
 const LARGE: &str = "--large-bytes=8388608";
 
 #[test]
 fn without_a_fault_every_check_passes() {
     let report = check(&[EVERYTHING, &[FAIL_EVENT]].concat(), &["--", faulty()]);
     for outcome in ["failed", "untested", "blocked"] {
-        assert_eq!(report.told(outcome), Vec::<String>::new(), "{outcome}");
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
     }
     let not_here = if fc_testkit::is_root() { &["image-platform"][..] } else { &["image-platform", "pid-1"] };
-    assert_eq!(report.ids("skipped"), not_here.iter().copied().collect(), "{:?}", report.told("skipped"));
+    assert_eq!(report.ids("skipped"), not_here.iter().copied().collect(), "{:?}", report.details("skipped"));
     assert_eq!(report.code, Some(0));
 }
 
@@ -109,7 +109,7 @@ fn each_fault_is_found_by_exactly_its_check() {
     work_through(&rows, |(fault, check_id)| {
         let report = check(&options, &["--", faulty(), "--fault", fault]);
         if report.ids("failed") != BTreeSet::from([*check_id]) || !report.ids("untested").is_empty() {
-            let told = format!("{:?}, untested {:?}", report.told("failed"), report.told("untested"));
+            let told = format!("{:?}, untested {:?}", report.details("failed"), report.details("untested"));
             wrong.lock().unwrap().insert(*fault, told);
         }
     });

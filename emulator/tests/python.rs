@@ -1,5 +1,4 @@
-//! A target in another language: the documentation's sample in Python's standard library, as
-//! people deploy it, and fixed.
+//! A target in another language: the sample of the documentation in Python, as people deploy it and corrected.
 
 mod common;
 
@@ -25,9 +24,9 @@ fn the_fixed_sample_passes() {
         return;
     }
     let report =
-        check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE, "--fixed"]);
+        check(&["--ready-timeout=20s", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE, "--fixed"]);
     for outcome in ["failed", "untested", "blocked"] {
-        assert_eq!(report.told(outcome), Vec::<String>::new(), "{outcome}");
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
     }
     assert_eq!(report.code, Some(0));
 }
@@ -38,25 +37,25 @@ fn the_sample_as_deployed_has_known_faults() {
     if !has_python() {
         return;
     }
-    let report = check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
+    let report = check(&["--ready-timeout=20s", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
     let mut expected = BTreeSet::from([
-        // HTTP/1.0 and so no connection is kept.
+        // It answers with HTTP/1.0, and so it keeps no connection.
         "http-1-1",
         "keepalive",
-        // print() into a pipe is held back.
+        // Python buffers print() into a pipe.
         "output-unbuffered",
-        // Any caller who names the path runs the hook.
+        // Every caller of the path runs the hook.
         "outside-callers",
         "status-header",
         "probe-silent",
     ]);
     if fc_testkit::is_root() {
-        // The default action of SIGTERM does not apply to process 1.
+        // The kernel ignores SIGTERM for process 1 if it has no handler.
         expected.insert("pid-1");
     }
     let failed = report.ids("failed");
     expected.retain(|id| *id != "probe-silent" || failed.contains(id));
-    assert_eq!(failed, expected, "{:#?}", report.told("failed"));
-    assert_eq!(report.ids("untested"), BTreeSet::new(), "{:?}", report.told("untested"));
+    assert_eq!(failed, expected, "{:#?}", report.details("failed"));
+    assert_eq!(report.ids("untested"), BTreeSet::new(), "{:?}", report.details("untested"));
     assert_eq!(report.code, Some(1));
 }
