@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::output::{Output, Stream};
 
 /// How long the guest may take to answer. Under emulation it starts a program or two for it.
-const ANSWER_WAIT: Duration = Duration::from_secs(20);
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// The clocks of a guest at one moment.
 #[derive(Clone, Copy, Debug)]

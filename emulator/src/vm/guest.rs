@@ -35,11 +35,14 @@ pub enum Method {
     VmSnapshotSame,
     /// The process of QEMU is stopped by SIGSTOP and continued by SIGCONT.
     VmmStop,
+    /// CRIU saves the process in the guest, the process ends, and CRIU restores it. The machine runs on. It needs
+    /// [`Options::criu`], and no open connections.
+    Criu,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::VmPause, Self::VmSnapshot, Self::VmSnapshotSame, Self::VmmStop];
+    pub const ALL: [Self; 5] = [Self::VmPause, Self::VmSnapshot, Self::VmSnapshotSame, Self::VmmStop, Self::Criu];
 
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -48,12 +51,13 @@ impl Method {
             Self::VmSnapshot => "vm-snapshot",
             Self::VmSnapshotSame => "vm-snapshot-same",
             Self::VmmStop => "vmm-stop",
+            Self::Criu => "criu",
         }
     }
 
     /// Whether the forwarded port is open while the guest is frozen, so that a call can be sent which waits for the thaw.
     pub fn accepts_while_frozen(self) -> bool {
-        self != Self::VmSnapshot
+        !matches!(self, Self::VmSnapshot | Self::Criu)
     }
 }
 
@@ -75,8 +79,9 @@ impl fmt::Display for Proof {
         let saved = saved_bytes.map_or(String::new(), |bytes| format!("; {} MB are saved", bytes / 1_000_000));
         match method {
             Method::VmSnapshot => write!(f, "{}{saved}; QEMU has ended", method.name()),
+            Method::Criu => write!(f, "{}; CRIU has saved the process, which has ended", method.name()),
             Method::VmmStop => write!(f, "{}; the {threads} threads of QEMU do not run", method.name()),
-            _ => write!(f, "{}{saved}; the guest's {threads} processors do not run", method.name()),
+            _ => write!(f, "{}{saved}; the guest's processors do not run (threads: {threads})", method.name()),
         }
     }
 }
@@ -115,6 +120,7 @@ enum Frozen {
     Stopped,
     Saved(Snapshot),
     SavedInside,
+    SavedByCriu,
 }
 
 impl Guest {
@@ -246,6 +252,10 @@ impl Guest {
                 save_inside(vmm)?;
                 (Frozen::SavedInside, threads)
             }
+            Method::Criu => {
+                vmm.agent.order("save")?;
+                (Frozen::SavedByCriu, 0)
+            }
             Method::VmSnapshot => {
                 let snapshot = self.snapshot()?;
                 saved_bytes = Some(snapshot.bytes());
@@ -270,6 +280,7 @@ impl Guest {
             }
             Frozen::Paused => self.running()?.resume(),
             Frozen::Stopped => self.running()?.continue_process(),
+            Frozen::SavedByCriu => self.running()?.agent.order("restore"),
             Frozen::SavedInside => {
                 let vmm = self.running()?;
                 load_inside(vmm)?;

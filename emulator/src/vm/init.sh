@@ -10,6 +10,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
 
 while read -r module; do
   insmod "/modules/$module"
@@ -58,11 +59,47 @@ cp /bin/busybox /start /target/dev
 echo '- up' >&3
 out=$(port out)
 err=$(port err)
-(
-  # This file has the environment, and ends in `exec`.
+
+# The file `enter` has the environment, and ends in `exec`.
+contained() {
   (exec unshare -p -m -f /bin/sh /enter < /dev/null > "$out" 2> "$err" 3>&-) &
-  echo $! > /launcher
+  launcher=$!
+  # The first process of the namespace is the only child of `unshare`.
+  while read -r child < "/proc/$launcher/task/$launcher/children" || [ -d "/proc/$launcher" ]; do
+    [ -n "$child" ] && { echo "$child" > /target.pid; break; }
+    usleep 10000
+  done
+  wait $launcher
+}
+
+# CRIU saves a session that has no namespaces, and files but no ports of a virtual machine.
+saved_by_criu() {
+  : > /out
+  : > /err
+  tail -f /out > "$out" &
+  tail -f /err > "$err" &
+  (exec setsid /bin/sh /enter < /dev/null > /out 2> /err 3>&-) &
+  echo $! > /target.pid
   wait $!
+  code=$?
+  # If it was saved, it is no child of ours any more when it comes back, so its end must be looked for.
+  while [ -e /saved ]; do
+    if [ -e /restored ]; then
+      # A restored process that has ended stays until process 1 waits. Its exit status is the last field but none.
+      stat=$(cat "/proc/$(cat /target.pid)/stat" 2> /dev/null) || { code=0; break; }
+      set -- ${stat##*) }
+      [ "$1" = Z ] && { code=$(( ${50} & 127 ? 128 + (${50} & 127) : ${50} >> 8 )); break; }
+    fi
+    usleep 100000
+  done
+  # What it said last has to get through.
+  sleep 2
+  return $code
+}
+
+if [ -e /criu ]; then start=saved_by_criu; else start=contained; fi
+(
+  $start
   echo "- exit $?" >&3
   poweroff -f
 ) &
@@ -74,10 +111,22 @@ clocks() {
   cat /sys/class/rtc/rtc0/since_epoch 2>/dev/null || echo 0
 }
 
-# The first process of the target's namespace is the only child of the launcher.
-target() {
-  launcher=$(cat /launcher)
-  cat "/proc/$launcher/task/$launcher/children"
+# $1: dump or restore, with its arguments. The answer is `done`, or CRIU's own complaint.
+criu() {
+  LD_LIBRARY_PATH=/criu /criu/criu "$@" -D /images -o log -v2 > /images/said 2>&1 && { echo done; return; }
+  grep -h Error /images/log /images/said | tail -n 3 | tr '\n' ' '
+  return 1
+}
+
+save() {
+  rm -rf /images /restored
+  mkdir /images
+  : > /saved
+  criu dump -t "$(cat /target.pid)" || rm /saved
+}
+
+restore() {
+  criu restore -d && : > /restored
 }
 
 # $1: a port as four hexadecimal digits. Sockets in state 0A listen.
@@ -95,7 +144,9 @@ while :; do
     listens) answer=$(listens "$argument") ;;
     random) answer=$(cat /proc/sys/kernel/random/uuid) ;;
     set) answer=$(date -u -s "@$argument" > /dev/null 2>&1 && echo done || echo failed) ;;
-    signal) answer=$(kill "-$argument" $(target) 2>&1 && echo done || echo failed) ;;
+    signal) answer=$(kill "-$argument" "$(cat /target.pid)" 2>&1 && echo done || echo failed) ;;
+    save) answer=$(save) ;;
+    restore) answer=$(restore) ;;
     *) answer='unknown' ;;
   esac
   echo "$number $answer" >&3

@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 /// The drivers that a guest needs: the bus, the network card, the ports of the agent, the disk of an image.
 const DRIVERS: [&str; 4] = ["virtio_pci", "virtio_net", "virtio_console", "virtio_blk"];
 
+/// What CRIU needs beside them: reports about sockets, and nf_tables, without which version 3.17.1 refuses to do anything.
+const CRIU_DRIVERS: [&str; 8] =
+    ["unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nf_tables"];
+
 /// A kernel file and the folder of its modules, if there is one.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -51,13 +55,14 @@ impl Kernel {
     ///
     /// # Errors
     /// If a module cannot be read or unpacked.
-    pub(super) fn drivers(&self, busybox: &Path) -> Result<Vec<Module>> {
+    pub(super) fn drivers(&self, busybox: &Path, criu: bool) -> Result<Vec<Module>> {
         let mut files = BTreeMap::new();
         if let Some(folder) = &self.modules {
             collect(&folder.join("kernel"), &mut files)?;
         }
         let mut loaded = Vec::new();
-        for driver in DRIVERS {
+        let more = if criu { &CRIU_DRIVERS[..] } else { &[] };
+        for driver in DRIVERS.iter().chain(more) {
             load(driver, &files, busybox, &mut loaded)?;
         }
         Ok(loaded)

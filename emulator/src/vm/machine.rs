@@ -69,6 +69,8 @@ pub struct Options {
     pub memory_mib: Option<u64>,
     /// Tell the guest when it is a copy (VMGENID). The kernel reseeds its random numbers then, if it has the driver.
     pub generation_id: bool,
+    /// Carry CRIU into the guest, for [`super::Method::Criu`]. The target then has no namespaces of its own.
+    pub criu: bool,
     /// Further words for the command line of the guest's kernel.
     pub append: Vec<String>,
 }
@@ -104,7 +106,7 @@ impl Machine {
         // A file in memory, without a name: nothing stays behind, however this program ends.
         let file = rustix::fs::memfd_create("initramfs", rustix::fs::MemfdFlags::CLOEXEC);
         let mut file = File::from(file.map_err(|cause| failed(cause.into()))?);
-        std::io::Write::write_all(&mut file, &program.initramfs(tools)?).map_err(failed)?;
+        std::io::Write::write_all(&mut file, &program.initramfs(tools, options.criu)?).map_err(failed)?;
         let image = match &program.files {
             Files::Image { archive, .. } => Some(archive.clone()),
             Files::Alone { .. } => None,

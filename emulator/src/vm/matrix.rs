@@ -47,7 +47,7 @@ pub struct Row {
 }
 
 /// The rows that `make vm` tries. The first is the shortest.
-pub const ROWS: [&str; 14] = [
+pub const ROWS: [&str; 15] = [
     "vm-pause",
     "vm-pause/hpet",
     "vm-pause/acpi_pm",
@@ -62,6 +62,7 @@ pub const ROWS: [&str; 14] = [
     "vmm-stop",
     "clone",
     "clone/generation-id",
+    "criu",
 ];
 
 /// How the matrix is run.
@@ -147,8 +148,8 @@ impl fmt::Display for Row {
 impl Row {
     fn options(&self) -> Options {
         let append = if self.kata { KATA.split_whitespace().map(str::to_owned).collect() } else { Vec::new() };
-        let (rtc, generation_id) = (self.rtc, self.generation_id);
-        Options { clock_source: self.clock_source, rtc, generation_id, append, ..Options::default() }
+        let (rtc, generation_id, criu) = (self.rtc, self.generation_id, self.way == Way::Freeze(Method::Criu));
+        Options { clock_source: self.clock_source, rtc, generation_id, criu, append, memory_mib: None }
     }
 }
 

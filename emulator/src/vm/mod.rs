@@ -5,6 +5,7 @@
 //! virtual machines does, and shows that it stands; [`Guest::lag`] has the word of the guest's own clocks afterwards.
 mod agent;
 mod cpio;
+mod criu;
 mod elf;
 mod guest;
 mod image;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cpio::Archive;
 use super::tools::{Tools, in_path};
-use super::{elf, image};
+use super::{criu, elf, image};
 use crate::error::{Error, Result};
 
 /// A program, its surroundings, and the files that it sees.
@@ -73,16 +73,16 @@ impl Program {
     ///
     /// # Errors
     /// If one of the files cannot be read.
-    pub(super) fn initramfs(&self, tools: &Tools) -> Result<Vec<u8>> {
+    pub(super) fn initramfs(&self, tools: &Tools, with_criu: bool) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
-        for folder in ["bin", "dev", "modules", "proc", "sys", "target"] {
+        for folder in ["bin", "dev", "modules", "proc", "sys", "target", "tmp"] {
             archive.folder(folder);
         }
         archive.device("dev/console", 5, 1);
         archive.program("bin/busybox", &read(&tools.busybox)?);
         archive.program("init", include_bytes!("init.sh"));
         let mut order = String::new();
-        for module in tools.kernel.drivers(&tools.busybox)? {
+        for module in tools.kernel.drivers(&tools.busybox, with_criu)? {
             archive.file(&format!("modules/{}", module.name), &module.content);
             order.push_str(&module.name);
             order.push('\n');
@@ -91,6 +91,13 @@ impl Program {
         match &self.files {
             Files::Alone { file, name } => archive.program(&format!("target/{name}"), &read(file)?),
             Files::Image { .. } => archive.file("image", b""),
+        }
+        if with_criu {
+            archive.folder("criu");
+            archive.folder("lib64");
+            for (path, file) in criu::files()? {
+                archive.program(&path, &read(&file)?);
+            }
         }
         archive.file("enter", self.enter().as_bytes());
         archive.file("start", self.start().as_bytes());
@@ -119,7 +126,7 @@ impl Program {
         let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
         let folder = quoted(&self.folder);
         format!(
-            "/dev/busybox rm -f /dev/busybox /dev/start 2> /dev/null\ncd {folder} || exit 126\nexec {}\n",
+            "/dev/busybox rm -f /dev/busybox /dev/start 2> /dev/null\ncd {folder} || exit 126\nunset OLDPWD PWD SHLVL\nexec {}\n",
             words.join(" ")
         )
     }
@@ -144,7 +151,9 @@ mod tests {
         let words = vec!["/x".to_owned(), "it's $HOME".to_owned()];
         let env = vec![("A".to_owned(), "1 2".to_owned())];
         let mut program = Program { words, env, folder: "/a b".to_owned(), user: None, files };
-        assert!(program.start().ends_with("cd '/a b' || exit 126\nexec '/x' 'it'\\''s $HOME'\n"));
+        assert!(
+            program.start().ends_with("cd '/a b' || exit 126\nunset OLDPWD PWD SHLVL\nexec '/x' 'it'\\''s $HOME'\n")
+        );
         assert!(program.enter().ends_with("exec env -i 'A=1 2' chroot /target /dev/busybox sh /dev/start\n"));
         program.user = Some("10:10".to_owned());
         assert!(program.enter().contains(" -c '10:10' -x /dev/busybox -- sh /dev/start\n"));
