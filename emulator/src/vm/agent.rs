@@ -28,8 +28,8 @@ pub struct Clocks {
     pub rtc: Duration,
 }
 
-/// By how much less than the host a guest has lived between two moments: what it did not run. Each value is exact to about
-/// 0.1 s, the time of a question and its answer under emulation.
+/// By how much less than the host a guest has lived between two moments: what it did not run. Each value is exact to
+/// about 0.1 s, the time of a question and its answer under emulation.
 #[derive(Clone, Copy, Debug)]
 pub struct Lag {
     /// The time between the two moments by the host.

@@ -1,4 +1,5 @@
-//! The archive format of an initramfs: "newc" of cpio, as the kernel's `Documentation/driver-api/early-userspace` has it.
+//! The archive format of an initramfs: "newc" of cpio, as the kernel's `Documentation/driver-api/early-userspace` has
+//! it.
 
 /// What an entry is, in the upper bits of its mode.
 const DIRECTORY: u32 = 0o040_000;

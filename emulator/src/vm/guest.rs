@@ -55,7 +55,8 @@ impl Method {
         }
     }
 
-    /// Whether the forwarded port is open while the guest is frozen, so that a call can be sent which waits for the thaw.
+    /// Whether the forwarded port is open while the guest is frozen, so that a call can be sent which waits for the
+    /// thaw.
     pub fn accepts_while_frozen(self) -> bool {
         !matches!(self, Self::VmSnapshot | Self::Criu)
     }
@@ -66,8 +67,8 @@ impl Method {
 pub struct Proof {
     /// How it was frozen.
     pub method: Method,
-    /// How many threads were watched and did not run: the guest's processors, or every thread of QEMU. None when QEMU has
-    /// ended, which is proof enough.
+    /// How many threads were watched and did not run: the guest's processors, or every thread of QEMU. None when QEMU
+    /// has ended, which is proof enough.
     pub threads: usize,
     /// The size of the saved state.
     pub saved_bytes: Option<u64>,
@@ -124,8 +125,8 @@ enum Frozen {
 }
 
 impl Guest {
-    /// Boots `program`, which listens on `port` in the guest, and returns when it is about to start. The thread that boots or thaws
-    /// a guest must live as long as the guest.
+    /// Boots `program`, which listens on `port` in the guest, and returns when it is about to start. The thread that
+    /// boots or thaws a guest must live as long as the guest.
     ///
     /// # Errors
     /// If the guest does not get that far. The text has the last lines of its console.
@@ -146,7 +147,8 @@ impl Guest {
         Ok(Self { machine, vmm: Some(vmm), frozen: None, clocks: None, output, port: host_port })
     }
 
-    /// Starts a copy of the guest that was saved, at a port of its own. Its state is that of the moment of the snapshot.
+    /// Starts a copy of the guest that was saved, at a port of its own. Its state is that of the moment of the
+    /// snapshot.
     ///
     /// # Errors
     /// If QEMU cannot load the state.
@@ -190,8 +192,8 @@ impl Guest {
         self.running()?.agent.ask("source")
     }
 
-    /// A number that the kernel of the guest draws at random, as text. Two clones that get the same one share the state of the
-    /// kernel's generator.
+    /// A number that the kernel of the guest draws at random, as text. Two clones that get the same one share the state
+    /// of the kernel's generator.
     ///
     /// # Errors
     /// If the guest does not answer.
@@ -224,8 +226,8 @@ impl Guest {
         self.running()?.agent.order("signal TERM")
     }
 
-    /// How the target ended, or `None` while it runs or is frozen. A target that a signal ended has the code 128 + its number, as
-    /// shells have it.
+    /// How the target ended, or `None` while it runs or is frozen. A target that a signal ended has the code 128 + its
+    /// number, as shells have it.
     pub fn try_exit(&mut self) -> Option<Exit> {
         let vmm = self.vmm.as_ref()?;
         match (vmm.agent.exit_code(), vmm.try_exit()) {
@@ -289,8 +291,8 @@ impl Guest {
         }
     }
 
-    /// What the guest's own clocks say about the time since it was frozen or saved last: by how much less than the host it has
-    /// lived. After a pause of the machine that is the pause, and after a stop of QEMU it is nothing.
+    /// What the guest's own clocks say about the time since it was frozen or saved last: by how much less than the host
+    /// it has lived. After a pause of the machine that is the pause, and after a stop of QEMU it is nothing.
     ///
     /// # Errors
     /// If it was never frozen, or does not answer.

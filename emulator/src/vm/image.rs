@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn an_image_runs_as_docker_runs_it() {
-        let config = json!({ "Entrypoint": ["node"], "Cmd": ["a.js"], "Env": ["PATH=/bin", "A=b=c"], "WorkingDir": "/app", "User": "" });
+        let config = json!({
+            "Entrypoint": ["node"], "Cmd": ["a.js"], "Env": ["PATH=/bin", "A=b=c"], "WorkingDir": "/app", "User": "",
+        });
         let ours = [("A".to_owned(), "ours".to_owned())];
         let made = program(&config, &[], &ours, files()).unwrap();
         assert_eq!((made.words.join(" "), made.folder.as_str(), made.user), ("node a.js".into(), "/app", None));

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# Process 1 of the guest. It loads the drivers, starts the target in a process namespace of its own, as a container engine
-# does, and then answers the emulator's questions, one line each, on the port `agent`:
+# Process 1 of the guest. It loads the drivers, starts the target in a process namespace of its own, as a container
+# engine does, and then answers the emulator's questions, one line each, on the port `agent`:
 #   request   NUMBER VERB [ARGUMENT]
 #   answer    NUMBER TEXT
 #   event     - up | - exit CODE | - failed TEXT

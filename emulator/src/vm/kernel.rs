@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 /// The drivers that a guest needs: the bus, the network card, the ports of the agent, the disk of an image.
 const DRIVERS: [&str; 4] = ["virtio_pci", "virtio_net", "virtio_console", "virtio_blk"];
 
-/// What CRIU needs beside them: reports about sockets, and nf_tables, without which version 3.17.1 refuses to do anything.
+/// What CRIU needs beside them: reports about sockets, and nf_tables, without which version 3.17.1 refuses to do
+/// anything.
 const CRIU_DRIVERS: [&str; 8] =
     ["unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nf_tables"];
 

@@ -1,8 +1,8 @@
 //! Every way to freeze a guest, tried on one program, and what the program noticed.
 //!
-//! The program must report its life as the inspector of `fc-hooks` does: JSON with an object `lifecycle`, in which `thawed` counts the
-//! thaws that it noticed and `lastThaw` has the evidence. Whatever evidence there is, by whatever name, is shown. The
-//! calls are those of FC 3.0, whose request ids carry the time of the caller (C-FRZ-10).
+//! The program must report its life as the inspector of `fc-hooks` does: JSON with an object `lifecycle`, in which
+//! `thawed` counts the thaws that it noticed and `lastThaw` has the evidence. Whatever evidence there is, by whatever
+//! name, is shown. The calls are those of FC 3.0, whose request ids carry the time of the caller (C-FRZ-10).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,8 +33,9 @@ enum Way {
     Clone,
 }
 
-/// One row of the table: a way of freezing, and how the guest measures time. Written as words with slashes between them:
-/// `vm-pause`, `vm-snapshot/hpet`, `vm-pause/tsc/rt`, `vm-pause/kata`, `vm-pause/set-clock`, `clone/generation-id`.
+/// One row of the table: a way of freezing, and how the guest measures time. Written as words with slashes between
+/// them: `vm-pause`, `vm-snapshot/hpet`, `vm-pause/tsc/rt`, `vm-pause/kata`, `vm-pause/set-clock`,
+/// `clone/generation-id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     way: Way,

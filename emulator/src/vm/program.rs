@@ -29,8 +29,8 @@ pub(super) enum Files {
 }
 
 impl Program {
-    /// A command, as a user gives it: a program with its arguments, looked up as a shell does. The guest gets the program and no
-    /// other file, so it must be static.
+    /// A command, as a user gives it: a program with its arguments, looked up as a shell does. The guest gets the
+    /// program and no other file, so it must be static.
     ///
     /// # Errors
     /// If there is no such program, or the program is not static.
@@ -51,8 +51,8 @@ impl Program {
         Ok(Self { words, env: env.to_vec(), folder: "/".to_owned(), user: None, files })
     }
 
-    /// An image that Docker has, with the entry point, arguments, variables, folder and user of its configuration. `args` replaces
-    /// its arguments, and `env` wins over its variables, as for `docker run`.
+    /// An image that Docker has, with the entry point, arguments, variables, folder and user of its configuration.
+    /// `args` replaces its arguments, and `env` wins over its variables, as for `docker run`.
     ///
     /// # Errors
     /// If Docker cannot be reached, has no such image, or cannot export it.
@@ -104,8 +104,8 @@ impl Program {
         Ok(archive.finish())
     }
 
-    /// Runs as process 1 of the target's namespace and becomes the target: its `/proc`, its variables, its root folder, its
-    /// user. A busybox inside the new root goes on with [`Program::start`], because an image may have no shell.
+    /// Runs as process 1 of the target's namespace and becomes the target: its `/proc`, its variables, its root folder,
+    /// its user. A busybox inside the new root goes on with [`Program::start`], because an image may have no shell.
     fn enter(&self) -> String {
         let mut script = "mount -t proc proc /target/proc\nexec env -i".to_owned();
         for (name, value) in &self.env {
@@ -121,12 +121,16 @@ impl Program {
         script
     }
 
-    /// The last step. The busybox and this script are gone before the target starts, unless it has no right to remove them.
+    /// The last step. The busybox and this script are gone before the target starts, unless it has no right to remove
+    /// them.
     fn start(&self) -> String {
         let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
         let folder = quoted(&self.folder);
         format!(
-            "/dev/busybox rm -f /dev/busybox /dev/start 2> /dev/null\ncd {folder} || exit 126\nunset OLDPWD PWD SHLVL\nexec {}\n",
+            "/dev/busybox rm -f /dev/busybox /dev/start 2> /dev/null\n\
+             cd {folder} || exit 126\n\
+             unset OLDPWD PWD SHLVL\n\
+             exec {}\n",
             words.join(" ")
         )
     }

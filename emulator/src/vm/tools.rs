@@ -1,5 +1,5 @@
-//! What a virtual machine needs on this machine, and where it is. Nothing is installed here: if something is missing, one
-//! line says what, and how to get it.
+//! What a virtual machine needs on this machine, and where it is. Nothing is installed here: if something is missing,
+//! one line says what, and how to get it.
 
 use std::fmt;
 use std::fs;
@@ -66,7 +66,7 @@ pub fn requirements(kernel: Option<&Path>) -> Result<Tools, Missing> {
     }
     let folder = kernel_folder();
     let shown = format!(
-        "a kernel (--vm-kernel FILE, or Debian's linux-image-…-cloud-amd64: `apt-get download`, then `dpkg -x` into {})",
+        "a kernel (--vm-kernel FILE, or Debian's linux-image-…-cloud-amd64: `apt-get download`, and `dpkg -x` into {})",
         folder.display()
     );
     if found.is_none() {
@@ -107,8 +107,8 @@ fn numbers(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// A device file `/dev/kvm` is not enough: kvm-pvm, which runs inside a virtual machine, has one and creates machines, but
-/// an ordinary kernel never boots in them. The processor's own flag tells the two apart.
+/// A device file `/dev/kvm` is not enough: kvm-pvm, which runs inside a virtual machine, has one and creates machines,
+/// but an ordinary kernel never boots in them. The processor's own flag tells the two apart.
 fn accel() -> Accel {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let can = flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));

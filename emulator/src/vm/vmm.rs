@@ -1,8 +1,8 @@
 //! One QEMU process: its start, its wires, its end.
 //!
-//! Nothing of it has a name in the file system. The control connection, the console and the ports of the guest are socket
-//! pairs, which QEMU inherits; files are open files without a name. The kernel kills QEMU when the thread that started it
-//! ends, so the thread that boots or thaws a guest must live as long as the guest.
+//! Nothing of it has a name in the file system. The control connection, the console and the ports of the guest are
+//! socket pairs, which QEMU inherits; files are open files without a name. The kernel kills QEMU when the thread that
+//! started it ends, so the thread that boots or thaws a guest must live as long as the guest.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -239,8 +239,8 @@ fn adopt(command: &mut Command, inherited: [RawFd; 5]) {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only makes system calls (fcntl, prctl) on numbers that were copied before
-    // the fork. It neither allocates nor locks.
+    // SAFETY: between fork and exec the closure only makes system calls (fcntl, prctl) on numbers that were copied
+    // before the fork. It neither allocates nor locks.
     unsafe { command.pre_exec(prepare) };
 }
 
