@@ -67,7 +67,7 @@ pub const ROWS: [&str; 15] = [
 ];
 
 /// How the matrix is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// How long a guest is frozen.
     pub pause: Duration,
@@ -75,6 +75,8 @@ pub struct Plan {
     pub idle: Duration,
     /// How many freezes a row has. A clone has two restores, whatever this says.
     pub freezes: u32,
+    /// A path whose GET draws something that should be unique, an id or a random number. Clones are compared by it.
+    pub draw: Option<String>,
 }
 
 /// What came of one row.
@@ -216,8 +218,12 @@ impl Trial<'_> {
         let mut clones = [Guest::restore(&snapshot)?, Guest::restore(&snapshot)?];
         let reports = clones.iter().map(|clone| report(clone, &self.platform)).collect::<Result<Vec<_>>>()?;
         let numbers = clones.iter_mut().map(Guest::random).collect::<Result<Vec<_>>>()?;
-        let same = numbers.windows(2).all(|pair| pair[0] == pair[1]);
-        let remark = format!("the kernels' random numbers {}", if same { "coincide" } else { "differ" });
+        let mut remark = format!("the kernels' random numbers {}", compared(&numbers));
+        if let Some(path) = &self.plan.draw {
+            let draw = |clone| call(clone, &self.platform.http("GET", path, &[], Vec::new()));
+            let drawn = clones.iter().map(draw).collect::<Result<Vec<_>>>()?;
+            remark.push_str(&format!(", the answers to GET {path} {}", compared(&drawn)));
+        }
         let noticed = reports.iter().filter(|report| report.thawed > self.before.thawed).count() as u32;
         let evidence = reports.iter().filter(|report| report.thawed > self.before.thawed);
         let evidence = evidence.flat_map(|report| report.evidence.iter().cloned()).collect();
@@ -240,6 +246,11 @@ impl Trial<'_> {
         let (row, source) = (self.row.clone(), self.source.clone());
         Outcome { row, source, freezes, noticed, late_thaws, lag, last, evidence, remark }
     }
+}
+
+/// What two clones have drawn.
+fn compared<T: PartialEq>(drawn: &[T]) -> &'static str {
+    if drawn.windows(2).all(|pair| pair[0] == pair[1]) { "coincide" } else { "differ" }
 }
 
 /// Waits until the program listens.

@@ -20,8 +20,9 @@
 //!
 //! - The peer of a call is 10.0.2.2, QEMU's gateway, and the target's own address is 10.0.2.15.
 //! - QEMU accepts a connection before the target does. If nobody listens in the guest, it hangs up afterwards.
-//! - A connection outlives [`Method::VmPause`] and [`Method::VmmStop`]. A restore loses it: the guest still has its
-//!   end, and the new QEMU knows nothing of it.
+//! - A connection outlives every method but [`Method::VmSnapshot`], and bytes that are sent during the freeze arrive at
+//!   the thaw. A restore in a new QEMU loses it: the guest still has its end, and the new QEMU knows nothing of it.
+//!   [`Method::Criu`] refuses to save a process with an open connection.
 //! - The emulator's own agent sleeps in the guest. It runs for some milliseconds when a guest is frozen, because the
 //!   guest's clocks are read just before.
 
