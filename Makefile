@@ -45,7 +45,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
-	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests, attack, freezes and endure"
+	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests, attack, freezes and soak"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
@@ -55,8 +55,8 @@ build: target-$(TRIPLE) ## the static binary, on stable Rust
 	@$(call show,$(BUILT))
 
 # The standard library rebuilt for size, without its symbolizer for backtraces, and optimised together with the rest.
-# Panics no longer say in which line. What each flag saves is in ARCHITECTURE.md. With PANIC=abort nothing unwinds, so
-# the tables for it go, and the unwinder goes with them: only backtraces still name it, and these have no frames now.
+# Panics no longer say in which line. docs/performance.md says what each flag saves. With PANIC=abort nothing unwinds,
+# so the tables for it go, and the unwinder goes with them: only backtraces still name it, and these have no frames now.
 TINY_FLAGS_abort := ,'-Cforce-unwind-tables=no','-Clink-arg=--no-eh-frame-hdr'\
 ,'-Clink-arg=--defsym=_Unwind_Backtrace=getpid','-Clink-arg=--defsym=_Unwind_GetIP=getpid'
 TINY_FLAGS_unwind :=
@@ -98,11 +98,11 @@ target-%:
 run: ## build for this machine and serve
 	@cargo run --bin fc-hooks -- $(ARGS)
 
-# The debug build of the double, because the tests need it too.
+# The debug build of the emulator, because the tests need it too.
 .PHONY: demo
 demo: build ## one whole life of the inspector, with a real freeze, in the terminal
-	@cargo build --quiet -p fc-bench
-	@target/debug/fc-bench run -- $(BUILT)
+	@cargo build --quiet -p fc-emulator
+	@target/debug/fc-emulator run -- $(BUILT)
 
 .PHONY: test
 test: ## the tests; those that need a Docker engine say so where there is none
@@ -177,8 +177,8 @@ fuzz-toolchain: nightly
 
 .PHONY: attack
 attack: build ## slow, greedy and broken clients by the thousand, a healthy one beside them; ARGS=--quick is short
-	@cargo build --quiet --release -p fc-bench
-	@target/release/fc-bench attack --json target/attack.json $(ARGS)
+	@cargo build --quiet --release -p fc-stress
+	@target/release/fc-stress attack --json target/attack.json $(ARGS)
 
 # An outside opinion, two minutes; SECS=10 is shorter.
 SECS ?= 30
@@ -206,20 +206,20 @@ TALLY := env SUBJECT=tally target/$(TRIPLE)/release/examples/subject
 .PHONY: tally
 tally:
 	@$(MAKE) --no-print-directory build EXAMPLE=subject
-	@cargo build --quiet --release -p fc-bench
+	@cargo build --quiet --release -p fc-stress
 
 .PHONY: freezes
 freezes: tally ## 2,000 freezes at random moments under load: by control groups, by SIGSTOP, 300 in a container
-	@target/release/fc-bench freezes $(ARGS) -- $(TALLY)
-	@target/release/fc-bench freezes --way stop $(ARGS) -- $(TALLY)
+	@target/release/fc-stress freezes $(ARGS) -- $(TALLY)
+	@target/release/fc-stress freezes --way stop $(ARGS) -- $(TALLY)
 	@if docker info >/dev/null 2>&1; then \
 	  $(MAKE) --no-print-directory image EXAMPLE=subject IMAGE=fc-hooks-tally && \
-	  target/release/fc-bench freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
+	  target/release/fc-stress freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
 
-.PHONY: endure
-endure: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
-	@target/release/fc-bench endure $(ARGS) -- $(TALLY)
+.PHONY: soak
+soak: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
+	@target/release/fc-stress soak $(ARGS) -- $(TALLY)
 
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
@@ -241,8 +241,8 @@ torture: ## everything that tries to break the server: two hours and a half, on 
 	$(MAKE) attack ARGS=--strict
 	$(MAKE) slowhttptest
 	$(MAKE) freezes
-	$(MAKE) endure
-	cargo test -p fc-bench --test freezes -- --ignored
+	$(MAKE) soak
+	cargo test -p fc-stress --test freezes -- --ignored
 	$(MAKE) sanitize
 	$(MAKE) miri
 	$(MAKE) deny

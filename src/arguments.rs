@@ -85,7 +85,8 @@ fn help() -> String {
     let mut help = ABOUT.to_owned();
     for setting in Config::SETTINGS {
         let (before, after) = if setting.default.is_empty() { ("", "") } else { (" [default: ", "]") };
-        let option = ["  --", setting.name, " ", setting.value, "\n      "];
+        let space = if setting.value.is_empty() { "" } else { " " };
+        let option = ["  --", setting.name, space, setting.value, "\n      "];
         let meaning = [setting.meaning, before, setting.default, after];
         push(&mut help, &option);
         push(&mut help, &meaning);

@@ -137,7 +137,7 @@ static SETTINGS: [Setting; 6] = [
         name: "port",
         variables: variables::PORTS,
         value: "PORT",
-        meaning: "port to listen on, on every IPv4 address; the platform sets the variable",
+        meaning: "port to listen on, of every IPv4 address",
         default: "9000",
         apply: |config, value| {
             let error = |_| StartError::expected("a port from 0 to 65535", value);
@@ -180,7 +180,7 @@ static SETTINGS: [Setting; 6] = [
         name: "require-control-path",
         variables: &[variables::REQUIRE_CONTROL_PATH],
         value: "",
-        meaning: "refuse hook calls that have no control path; on or off",
+        meaning: "refuse hook calls that have no control path",
         default: "off",
         apply: |config, value| {
             config.control_path_required = switch(value)?;

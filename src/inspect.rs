@@ -1,8 +1,8 @@
-//! The inspector: the function that the binary serves when nobody gave it another.
+//! The inspector: the function that the binary serves.
 //!
-//! Hooks answer OK, `/invoke` echoes its event, and every other call answers a JSON document of what the platform
-//! really sent and of the instance's life so far, so that the contract can be seen with one's own eyes on the real
-//! platform. Secrets are withheld.
+//! Hooks answer OK, `/invoke` echoes its event, and every other call answers a JSON document with the request that the
+//! platform sent and the life of the instance so far. So a user can see what the real platform does. Secrets are
+//! withheld.
 
 use crate::function::app::{App, HookOutcome, Route};
 use crate::function::callback::Result;
@@ -14,10 +14,10 @@ use crate::json::Json;
 use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Hook calls that are remembered.
+/// The number of hook calls that the inspector remembers.
 const HOOK_CALLS_KEPT: usize = 16;
 
-/// The inspector as a function, to serve it from a program of one's own.
+/// The inspector's table, for a program that serves it.
 pub static APP: App<Inspector> = App::new(&[
     Route::initialize(|_, _| Ok("OK".into())),
     Route::pre_freeze(|_, _| Ok("OK".into())),
@@ -27,7 +27,7 @@ pub static APP: App<Inspector> = App::new(&[
 ])
 .observe_hooks(remember);
 
-/// What the inspector remembers between calls.
+/// The inspector's state: the last hook calls.
 #[derive(Debug, Default)]
 pub struct Inspector {
     /// As JSON.
@@ -48,7 +48,7 @@ fn remember(inspector: &mut Inspector, context: &Context<'_>, request: &Request<
     inspector.hook_calls.push_back(entry.end());
 }
 
-/// Where there is no memory for the copy, the call fails and not the instance.
+/// If there is no memory for the copy, only this call fails.
 fn echo(_: &mut Inspector, _: &Context<'_>, event: &Request<'_>) -> Result {
     let mut copy = Vec::new();
     copy.try_reserve_exact(event.body().len())?;
@@ -80,7 +80,7 @@ fn call(request: &Request<'_>) -> String {
         .end()
 }
 
-/// As sent, a name that occurs more than once as often as it does.
+/// The headers in the order in which they came. A name can occur more than once.
 fn headers(headers: Headers<'_>) -> String {
     let shown = |json: Json, (name, value): (&str, &[u8])| {
         let secret = Headers::is_secret(name) && !value.is_empty();

@@ -1,7 +1,7 @@
 //! Web server mode off (FC 2.0): the event comes from the environment, the result is the exit code (C-JOB-1, C-JOB-2).
 //!
-//! No HTTP and no hooks: the invoke callback runs once. What it may ask of its [`Context`](crate::Context) is
-//! filled from the environment, which carries some of what the headers carry otherwise.
+//! There is no HTTP, and no hook runs: the invoke callback runs once. Its [`Context`](crate::Context) is filled from
+//! environment variables, which hold the values of some headers.
 
 use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
@@ -15,17 +15,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-/// 128 + SIGTERM, as a shell would report it: the client has cancelled the request (C-JOB-3).
+/// 128 + SIGTERM, like a shell: the client has cancelled the request (C-JOB-3).
 const CANCELLED: u8 = 143;
 
-/// Runs the invoke callback on the event; its reply's body goes to standard output, a failure's JSON to standard error.
+/// Runs the invoke callback on the event. The body of its reply goes to standard output, the JSON of a failure to
+/// standard error.
 pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCode {
     if let Err(error) = signals::install() {
-        // The event can be handled all the same; only a cancellation ends it the hard way.
-        log::warn!("cannot take signals over: {error}");
+        // The event can be handled nevertheless; a cancellation then ends the process at once.
+        log::warn!("cannot install signal handlers: {error}");
     }
     let values = HEADERS.map(|(_, variable)| std::env::var_os(variable).map(OsString::into_vec).unwrap_or_default());
-    // The control path stands behind the headers that come from variables.
+    // The control path follows the headers that come from variables.
     let control_path = httparse::Header { name: CONTROL_PATH, value: INVOKE_PATH.as_bytes() };
     let mut headers = [control_path; HEADERS.len() + 1];
     for ((header, (name, _)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
@@ -39,19 +40,19 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
         body: &event,
         peer: Peer::None,
     };
-    let mut service = Dispatcher::new(app, state, PROCESS_ENV);
-    let answer = service.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
-    // The dispatcher has read streams whole: an event's reply is never one (C-INV-6).
+    let mut dispatcher = Dispatcher::new(app, state, PROCESS_ENV);
+    let answer = dispatcher.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
+    // The dispatcher has read a streamed reply whole (C-INV-6), so the bytes are there.
     let body = answer.reply.body.bytes().unwrap_or_default();
     let mut failed = answer.failed;
     if failed {
         eprint_line(format_args!("{}", String::from_utf8_lossy(body)));
     } else if let Err(error) = flush_output().and_then(|()| print(body)) {
-        // A result that nobody got is no success.
+        // A result that could not be written is no success.
         eprint_line(format_args!("fc-hooks: cannot write the result: {error}"));
         failed = true;
     }
-    crate::function::panic::drop_catching_panic(Box::new(service));
+    crate::function::panic::drop_catching_panic(Box::new(dispatcher));
     match (signals::stop_requested(), failed) {
         (true, _) => ExitCode::from(CANCELLED),
         (false, true) => ExitCode::FAILURE,
@@ -59,7 +60,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     }
 }
 
-/// Log markers belong to web server mode; here standard output is the result.
+/// There are no log markers without web server mode: standard output is the result.
 struct Silent;
 
 impl CallLog for Silent {

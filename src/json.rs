@@ -1,23 +1,22 @@
-//! Writing JSON objects field by field.
+//! A writer for JSON objects, field by field.
 //!
-//! `serde_json` knows how text is escaped. Its `Value` would do the rest as well, with a tree, an allocation for each
-//! name, and 14 kB for the tree and for numbers with fractions, neither of which is needed to write a few fields in
-//! order.
+//! `serde_json` escapes the text. Its `Value` could do the rest too, but it adds 14 kB for a tree and for numbers with
+//! fractions, and an allocation for each name. A few fields in a fixed order need none of that.
 
 #[cfg(any(test, feature = "inspector"))]
 use std::fmt::Display;
 #[cfg(any(test, feature = "inspector"))]
 use std::io::Write;
 
-/// A JSON object or array being written.
+/// An unfinished JSON object or array.
 pub(crate) struct Json {
     text: Vec<u8>,
     close: u8,
-    /// What stands between two fields: nothing, or a line feed for people.
+    /// Follows the comma between two fields: nothing, or a line feed for people.
     separator: &'static [u8],
 }
 
-/// One allocation holds most documents whole.
+/// Most documents fit in one allocation of this size.
 const BYTES_USUAL: usize = 256;
 
 impl Json {
@@ -36,18 +35,18 @@ impl Json {
         Json { text, close, separator: b"" }
     }
 
-    /// One field on each line.
+    /// Puts each field on a line of its own.
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn in_lines(mut self) -> Json {
         self.separator = b"\n";
         self
     }
 
-    /// A field whose value is JSON as it is: a number, a boolean, another object.
+    /// A field whose value is JSON already: a number, a boolean, another object.
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn raw(mut self, name: &str, value: impl Display) -> Json {
         self.name(name);
-        // Writing to memory does not fail; a Display that does has written what it could.
+        // Writing to memory does not fail. A `Display` that fails has written what it could.
         let _ = write!(self.text, "{value}");
         self
     }
@@ -58,7 +57,7 @@ impl Json {
         self
     }
 
-    /// `null` where there is none.
+    /// A field with a text, or with `null`.
     #[cfg(any(test, feature = "inspector"))]
     pub(crate) fn maybe_text(self, name: &str, value: Option<&str>) -> Json {
         match value {
@@ -77,7 +76,7 @@ impl Json {
 
     pub(crate) fn end(mut self) -> String {
         self.text.push(self.close);
-        // Only whole strings and what escapes them was written.
+        // Only whole strings and their escapes were written.
         String::from_utf8(self.text).unwrap_or_default()
     }
 
@@ -88,7 +87,7 @@ impl Json {
     }
 
     fn quoted(&mut self, text: &str) {
-        // Serialising text to memory has nothing to fail with.
+        // Serialising text to memory does not fail.
         let _ = serde_json::to_writer(&mut self.text, text);
     }
 

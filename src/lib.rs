@@ -1,8 +1,8 @@
 //! Lifecycle hooks for serverless containers, in one thread and half a megabyte.
 //!
-//! `fc_hooks` is the HTTP server inside a custom container on Alibaba Cloud Function Compute (FC), in web server
-//! mode. The platform calls `POST /initialize`, `GET /pre-freeze` and `GET /pre-stop`; your callbacks answer, with
-//! 200 or 404 and their return value as the body. Beside the hooks it serves events (`POST /invoke`) and HTTP calls.
+//! `fc_hooks` is the HTTP server inside a custom container on Alibaba Cloud Function Compute (FC), in web server mode.
+//! The platform calls `POST /initialize`, `GET /pre-freeze` and `GET /pre-stop`. Your callbacks answer, with 200 or
+//! 404 and their return value as the body. The server also serves events (`POST /invoke`) and HTTP calls.
 //!
 //! ```no_run
 //! use fc_hooks::{App, Route};
@@ -22,26 +22,24 @@
 //! ```
 //!
 //! # What it is
-//! - **One thread.** Everything runs on the thread that calls [`run`]: the loop, the callbacks, signals. So callbacks
-//!   get `&mut State`, and need neither `Send` nor locks.
-//! - **A static table.** [`App::new`] is a `const fn`: the table is checked when it is compiled and costs nothing at
-//!   start.
-//! - **Safe to freeze at any instant.** Asleep when idle, nothing buffered after a reply, and no deadline that time
-//!   spent frozen counts against. [`Route::on_thaw`] runs before the first request after a freeze.
-//! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once per freeze, pre-stop
-//!   once, and never for an outside caller who asks for their paths ([`Context::control_path`]).
-//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call; the instance
-//!   lives (with `panic = "unwind"`, Rust's default; under `"abort"` a panic ends the process as it does anywhere).
+//! - **One thread.** Everything runs on the thread that calls [`run`]: the loop, the callbacks, the signals. So
+//!   callbacks get `&mut State`, and need neither `Send` nor locks.
+//! - **A static table.** [`App::new`] is a `const fn`: the compiler checks the table, which costs nothing at start.
+//! - **Safe to freeze at any instant.** The server sleeps when it is idle and buffers nothing after a reply, and time
+//!   spent frozen counts against no deadline. [`Route::on_thaw`] runs before the first request after a freeze.
+//! - **Hooks run as often as they should**: initialize until it succeeds once, pre-freeze once for each freeze,
+//!   pre-stop once. No hook runs for an outside caller that asks for its path ([`Context::control_path`]).
+//! - **A failure stays where it happened.** An error or a panic in a callback is a failed hook or call, and the
+//!   instance lives on (with `panic = "unwind"`, Rust's default; with `"abort"` a panic ends the process).
 //! - **Everything from a peer is bounded**: see [`Limits`].
 //!
 //! # What it is not
-//! - A web framework: no path parameters, no middleware, no sessions, nothing decoded.
-//! - An asynchronous runtime: a callback that blocks delays every other call of its instance. On a platform that
-//!   gives an instance one call at a time (C-INV-7, the default) that delays nobody.
-//! - A front for the open internet: no TLS, no HTTP/2, no WebSocket, no compression, no files. It speaks HTTP/1.1 to
-//!   the platform's gateway.
-//! - It sends no `date` and no `server` header: the platform replaces both (C-INV-4), and a date would be one more
-//!   thing to go stale in a freeze.
+//! - It is no web framework: it has no path parameters, middleware or sessions, and decodes nothing.
+//! - It is no asynchronous runtime: a callback that blocks delays every other call of its instance. By default the
+//!   platform gives an instance one call at a time (C-INV-7), so no other call waits.
+//! - It is no server for the open internet: it has no TLS, HTTP/2, WebSocket, compression or files. It speaks HTTP/1.1
+//!   with the platform's gateway.
+//! - It sends no `date` and no `server` header, because the platform replaces both (C-INV-4).
 //!
 //! # A walk through one life
 //! ```no_run
@@ -67,7 +65,7 @@
 //!     Ok(format!("{} items with {:?} left", shop.stock.len(), context.time_left()).into())
 //! }
 //!
-//! // The platform announces no thaw (C-FRZ-5). Connections opened before `gap` may be dead.
+//! // The platform announces no thaw (C-FRZ-5). Connections that were opened before `gap` may be dead.
 //! fn reconnect(_: &mut Shop, context: &Context, thaw: &Thaw) -> Result<()> {
 //!     let _fresh = context.credentials();
 //!     log::info!("frozen for at most {:?}: {}", thaw.gap, thaw.evidence);
@@ -87,20 +85,19 @@
 //! ```
 //!
 //! # Output
-//! Standard output carries one line at start and the log markers that the platform's console cuts by (C-LOG-1), each
-//! in one write. They are written before the reply, so whoever holds the other end of a pipe must read it: a full
-//! pipe stops the instance, as it stops any program that prints. Everything else goes through `log`, to standard
-//! error with [`run`].
+//! The server writes one line at start and the log markers of calls (C-LOG-1) to standard output, each in one write. It
+//! writes them before the reply, so the reader of a pipe must keep reading: a full pipe stops the instance, like any
+//! program that prints. Everything else goes through `log`; [`run`] sends it to standard error.
 //!
 //! # Rules
-//! `C-INIT-2` and the like are the numbered rules of the platform that a behaviour keeps; ARCHITECTURE.md lists them.
+//! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
-//! - `no_backtrace`: 215 kB less in a static musl binary, for a whole program: nothing in it can print a backtrace any
-//!   more, and `std::backtrace` captures empty ones. Panics are caught as before. Without effect elsewhere.
-//! - `tiny_http`: the module `tiny_http`, the same functions on a server of that crate. It starts threads.
+//! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
+//!   `std::backtrace` captures empty ones. Panics are caught as before. On other targets it has no effect.
+//! - `tiny_http`: the module `tiny_http`, which serves the same functions with that crate. It starts threads.
 
 #[cfg(all(any(test, fuzzing), feature = "inspector"))]
 mod arguments;

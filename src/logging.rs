@@ -1,8 +1,8 @@
-//! Where log records go, and how a foreign text becomes a part of one.
+//! The logger, and foreign text in log records.
 
 use std::fmt::{self, Write};
 
-/// An author's own logger, set up before, stays.
+/// Sets up the logger, unless the author has set up another one.
 #[cfg(feature = "env_logger")]
 pub(crate) fn init_logging() {
     if std::env::var(env_logger::DEFAULT_FILTER_ENV).is_ok() {
@@ -12,12 +12,12 @@ pub(crate) fn init_logging() {
     }
 }
 
-/// Where `RUST_LOG` says nothing. Most instances live without a single warning.
+/// The level if `RUST_LOG` is not set. Most instances never log a warning.
 #[cfg(feature = "env_logger")]
 const DEFAULT_LEVEL: log::LevelFilter = log::LevelFilter::Warn;
 
-/// The logger of an instance that was not asked to log: made when it has something to say, because making it takes as
-/// many instructions as everything else between the exec and the first wait.
+/// The logger if `RUST_LOG` is not set. It is made with the first record, because that takes as many instructions as
+/// everything else between the exec and the first wait.
 #[cfg(feature = "env_logger")]
 struct LateLogger(std::sync::OnceLock<env_logger::Logger>);
 
@@ -42,8 +42,8 @@ impl log::Log for LateLogger {
 #[cfg(not(feature = "env_logger"))]
 pub(crate) fn init_logging() {}
 
-/// Somebody else's words as part of one log line. A caller whose words end up in an error could write lines of its own
-/// otherwise, log markers among them (C-LOG-1).
+/// Foreign text in a log line, with its control characters escaped. Otherwise a caller whose text becomes part of an
+/// error could write whole lines, even log markers (C-LOG-1).
 pub(crate) struct OneLine<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {

@@ -1,4 +1,4 @@
-//! From an application to an exit code: the environment decides between a server and a single event.
+//! Runs a function and returns an exit code. The environment decides between a server and a single event.
 
 use crate::config::{Config, Listen};
 use crate::function::app::App;
@@ -8,23 +8,24 @@ use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;
 
-/// Does what the environment asks for, and returns the exit code.
+/// Runs a function as the environment says, and returns the exit code.
 ///
-/// With `FC_CUSTOM_CONTAINER_EVENT` set, web server mode is off (C-JOB-2): the invoke callback runs once on that
-/// event, its reply's body goes to standard output; 0 if it succeeded, 1 if it failed, 143 if SIGTERM came meanwhile.
+/// If `FC_CUSTOM_CONTAINER_EVENT` is set, web server mode is off (C-JOB-2). The invoke callback runs once on that
+/// event, and the body of its reply goes to standard output. The exit code is 0 if the callback succeeded, 1 if it
+/// failed, 143 if SIGTERM came meanwhile.
 ///
-/// Otherwise it serves as [`Config::from_env`] says until SIGTERM or SIGINT: 0 after an orderly stop, 1 if it cannot
-/// listen, 2 if the configuration makes no sense; both are said on standard error. A second signal ends the process at
-/// once with 128 plus its number.
+/// Otherwise it serves with [`Config::from_env`] until SIGTERM or SIGINT. The exit code is 0 after an orderly stop, 1
+/// if the server cannot listen, 2 if the configuration is invalid; an error goes to standard error. A second signal
+/// ends the process at once, with 128 plus the number of the signal.
 pub fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
     run_on(serve, app, state)
 }
 
-/// [`run`], whichever server it is that serves.
+/// [`run`] for any of the servers.
 #[inline(always)]
 pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: &'static App<S>, state: S) -> ExitCode {
-    // musl unmaps a page with the last allocation in it and maps it anew for the next. One that stays makes those that
-    // come and go during the start cheap: without it each is two system calls and two page faults.
+    // musl unmaps a page with the last allocation in it and maps it again for the next. An allocation that stays makes
+    // the short-lived ones of the start cheap: without it, each costs two system calls and two page faults.
     let _anchor = std::hint::black_box(Box::new(0_u8));
     if let Some(event) = std::env::var_os(variables::EVENT) {
         init_logging();
@@ -36,19 +37,14 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
     }
 }
 
-/// Serves with this configuration, whatever the environment says; exit codes as [`run`].
+/// Serves with this configuration instead of the environment's. The exit codes are those of [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
-    init_logging();
-    if let Err(error) = check(app, &config) {
-        return fail(&error, MISUSED);
-    }
-    let server = match Server::bind(config) {
-        Ok(server) => server,
-        Err(error) => return fail(&error, FAILED),
-    };
-    announce(server.address());
-    server.run(app, state);
-    ExitCode::SUCCESS
+    let fits = check(app, &config);
+    let bind = || Server::bind(config).map(|server| (server.address().clone(), server));
+    serve_on(fits, bind, |server| {
+        server.run(app, state);
+        Ok(())
+    })
 }
 
 /// Whether this configuration fits this table.
@@ -57,8 +53,30 @@ pub(crate) fn check<S>(app: &App<S>, config: &Config) -> Result<(), StartError> 
     app.check_health_path(path).map_err(|error| StartError::invalid(path, &error))
 }
 
-/// Says in the log that the server waits for calls.
-pub(crate) fn announce(address: &Listen) {
+/// The life of a process that serves, on either engine: logging, start, the line that says so, serving, exit code.
+#[inline(always)]
+pub(crate) fn serve_on<E>(
+    fits: Result<(), StartError>,
+    start: impl FnOnce() -> Result<(Listen, E), StartError>,
+    serve: impl FnOnce(E) -> Result<(), StartError>,
+) -> ExitCode {
+    init_logging();
+    if let Err(error) = fits {
+        return fail(&error, MISUSED);
+    }
+    let (address, engine) = match start() {
+        Ok(started) => started,
+        Err(error) => return fail(&error, FAILED),
+    };
+    announce(&address);
+    match serve(engine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// Says on standard output that the server waits for calls.
+fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
         lines.push_str(markers::RUNTIME_INITED);
@@ -67,10 +85,10 @@ pub(crate) fn announce(address: &Listen) {
     let _ = server::print(lines.as_bytes());
 }
 
-pub(crate) const FAILED: u8 = 1;
-pub(crate) const MISUSED: u8 = 2;
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
 
-pub(crate) fn fail(error: &StartError, code: u8) -> ExitCode {
+fn fail(error: &StartError, code: u8) -> ExitCode {
     server::eprint_line(format_args!("fc-hooks: {error}"));
     ExitCode::from(code)
 }

@@ -1,19 +1,15 @@
-//! Why the process cannot do what it was started for: verb, object, cause.
+//! The error of a start: the action, its object, and the cause.
 
 use crate::limits::LimitError;
 use std::fmt;
 use std::io;
 
-/// Why the process could not start or go on: `cannot listen on 0.0.0.0:9000: address in use`.
+/// The reason why the process cannot start or go on, such as `cannot listen on 0.0.0.0:9000: address in use`.
 pub struct StartError {
     message: String,
 }
 
 impl StartError {
-    pub(crate) fn new(message: impl Into<String>) -> StartError {
-        StartError { message: message.into() }
-    }
-
     /// `expected <form>, not '<value>'`.
     #[cold]
     #[inline(never)]
@@ -63,7 +59,7 @@ impl fmt::Debug for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The cause in words where the standard library has words for it, else with its number.
+/// The cause in words if the standard library has a kind for it, else with its number.
 struct Cause<'a>(&'a io::Error);
 
 impl fmt::Display for Cause<'_> {

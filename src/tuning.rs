@@ -1,4 +1,4 @@
-//! Numbers that nobody sets: sizes of buffers, lengths of turns, thresholds. Each has its reason.
+//! Constants that no user sets: sizes of buffers, lengths of turns, thresholds. Each has its reason.
 
 #[cfg(doc)]
 use crate::limits::Limits;
@@ -6,86 +6,86 @@ use std::time::Duration;
 
 const KIB: usize = 1024;
 
-/// Room on the stack for the headers of a usual request. A larger array would be touched page by page on every call, by
-/// the stack's overflow probes, however few headers come.
-pub(crate) const HEADERS_USUAL: usize = 48;
+/// Headers that most requests need at most, for storage on the stack. The stack's overflow probes would touch every
+/// page of a larger array on every call, however few headers come.
+pub(crate) const HEADERS_SMALL: usize = 48;
 
-/// Room for headers where that is too little; the most that `headers_max` can be set to.
+/// Headers of the larger storage for all other requests; the largest value of `headers_max`.
 pub(crate) const HEADERS_CAPACITY: usize = 256;
 
-/// The buffer that is lent to a connection while it has bytes pending, as it begins. With what the allocator adds it
-/// fills one page, so the first request costs one, not five and a mapping of their own; most requests fit whole.
+/// The first size of the buffer that a connection has while bytes are pending. With the allocator's own bytes it fills
+/// one page, so the first request costs one page and no mapping of its own. Most requests fit.
 pub(crate) const FIRST_READ_BYTES: usize = 4 * KIB - 32;
 
-/// What a buffer grows by where that is too little. 16 KiB: any usual head whole.
+/// The bytes that a buffer grows by if that is too little. 16 KiB: most heads fit.
 pub(crate) const READ_BYTES: usize = 16 * KIB;
 
-/// The most that a buffer grows by at a time, and so about the most that one read takes while others wait.
+/// The most bytes that a buffer grows by at a time, and so about the most that one read takes while others wait.
 pub(crate) const READ_BYTES_MAX: usize = 256 * KIB;
 
-/// The buffer for a reply's head and a small body, as it begins.
+/// The first size of the buffer for a reply's head and a small body.
 pub(crate) const FIRST_WRITE_BYTES: usize = KIB;
 
-/// Buffers up to this size are kept for the next connection and are not counted by
-/// [`Limits::buffered_bytes_max`]; larger ones go back to the allocator.
+/// Buffers up to this size are kept for the next connection, and [`Limits::buffered_bytes_max`] does not count them.
+/// Larger ones go back to the allocator.
 pub(crate) const SPARE_BYTES_MAX: usize = 32 * KIB;
 
-/// A reply's body up to this size is copied behind its head, so that both leave in one plain write.
+/// A reply's body up to this size is copied behind its head, so that one plain write sends both.
 pub(crate) const COALESCE_BYTES_MAX: usize = 4 * KIB;
 
-/// What a streamed reply holds in memory at a time: one chunk.
+/// The bytes of a streamed reply that are in memory at a time: one chunk.
 pub(crate) const STREAM_CHUNK_BYTES: usize = 16 * KIB;
 
-/// All headers of a reply together. 8 KiB: beyond it the platform answers 502 BadResponse to the client.
+/// The bytes of all headers of a reply. 8 KiB: beyond it the platform answers 502 BadResponse to the client.
 pub(crate) const REPLY_HEAD_BYTES_MAX: usize = 8 * KIB;
 
-/// What a chunked body may carry beside its data: extensions and trailers, each chunk's own framing (its digits and
-/// line ends) not counted. 16 KiB, as hyper.
+/// The bytes of extensions and trailers in a chunked body. The size digits and line ends of the chunks do not count.
+/// 16 KiB, like hyper.
 pub(crate) const CHUNK_OVERHEAD_BYTES_MAX: usize = 16 * KIB;
 
-/// What a refused client may still send while we linger. Twice the body limit's default.
+/// The bytes that a rejected client can still send before the close. Twice the default of the body limit.
 pub(crate) const LINGER_BYTES_MAX: usize = 64 * KIB * KIB;
 
-/// Pipelined requests that one connection is served in a row before the others get their turn.
+/// The pipelined requests of one connection that are served in a row before other connections get their turn.
 pub(crate) const PIPELINE_RUN_MAX: usize = 16;
 
-/// Pieces of one streamed reply that are sent in a row before the others get their turn.
+/// The pieces of one streamed reply that are sent in a row before other connections get their turn.
 pub(crate) const STREAM_RUN_MAX: usize = 4;
 
-/// How long a stopping instance lingers on a closed connection: its exit must not depend on clients.
+/// The time that a stopping instance waits for a client before a close: its exit must not depend on clients.
 pub(crate) const DRAIN_LINGER_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// How long an instance that cannot accept connections says nothing more about it in its log.
+/// The time between two warnings of an instance that cannot accept connections.
 pub(crate) const EXHAUSTION_SILENCE: Duration = Duration::from_secs(10);
 
-/// How long a connection that was used may idle before it may be closed for another one, where there is no room for
-/// more: what the platform asks for at least (C-CONN-1).
+/// The idle time after which a used connection can be evicted if the table is full: the least that the platform asks
+/// for (C-CONN-1).
 pub(crate) const KEEP_ALIVE_TIME_MIN: Duration = Duration::from_secs(15 * 60);
 
-/// How long a connection has for its first head before it may be closed for another one, where there is no room for
-/// more. 1 s: what opens a connection to use it sends at once.
+/// The time after which a connection without a complete head can be evicted if the table is full. 1 s: a client that
+/// opens a connection to use it sends at once.
 pub(crate) const UNUSED_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// Connections accepted in a row before those that are open get their turn.
+/// The connections that are accepted in a row before the open ones get their turn.
 pub(crate) const ACCEPT_RUN_MAX: usize = 16;
 
-/// The most that one turn of the loop adds to the awake clock, and the longest wait while a deadline is pending.
-/// A freeze of any length therefore costs a deadline at most this much.
+/// The most that one turn of the loop adds to the awake clock, and the longest wait while a deadline is pending. So a
+/// freeze of any length takes at most this much from a deadline.
 pub(crate) const TURN_TIME_MAX: Duration = Duration::from_millis(250);
 
-/// How much longer than asked a wait must last to count as evidence of a freeze. A busy machine delays a
-/// wake-up by milliseconds, a throttled one by a few hundred.
+/// A wait that lasts this much too long is evidence of a freeze. A busy machine delays a wake-up by milliseconds, a
+/// throttled one by a few hundred.
 pub(crate) const OVERSLEPT_MIN: Duration = Duration::from_secs(1);
 
-/// How far the two clocks must drift apart between two requests to count as evidence of a freeze. A clock
-/// being slewed drifts by less than 1 ms a second.
+/// Two clocks that drift apart by this much between two requests are evidence of a freeze. A clock that is being slewed
+/// drifts by less than 1 ms a second.
 pub(crate) const CLOCK_JUMP_MIN: Duration = Duration::from_secs(1);
 
-/// How long the listener rests when the kernel has no descriptor or memory for another connection and none of ours
-/// was closed meanwhile.
+/// The time for which the listener is not polled after the kernel had no descriptor or memory for another connection,
+/// unless a connection closes before.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
-/// A request id longer than this is cut in log lines; the platform's are 36 characters.
+/// Log lines show at most this many bytes of a request id; the platform's ids have 36 characters.
 pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
 
 const _: () = assert!(CHUNK_OVERHEAD_BYTES_MAX <= LINGER_BYTES_MAX);

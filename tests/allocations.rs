@@ -1,7 +1,7 @@
-//! No heap allocation for a request with a static reply, after warm-up.
+//! After warm-up, a request with a static reply costs no heap allocation.
 //!
-//! The server runs on a thread of this very process, whose allocator counts what that thread takes. One test only: the
-//! server takes the process's signals over, and is stopped by one.
+//! The server runs on a thread of this very process, and the allocator counts what that thread allocates. There is only
+//! one test: the server takes over the signals of the process, and a signal stops it.
 #![allow(unsafe_code)]
 
 mod support;
@@ -9,10 +9,10 @@ mod support;
 use fc_hooks::{App, Config, Route, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use support::client::Client;
 
 struct Counting;
 
@@ -27,17 +27,17 @@ thread_local! {
 }
 
 fn count() {
-    // A thread that is ending has no locals any more.
+    // A thread that is ending has no thread-local variables any more.
     if WATCHED.try_with(Cell::get).unwrap_or(false) {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-// SAFETY: everything is passed on to the system's allocator as it is.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are the system allocator's.
+        // SAFETY: the caller promises what the system's allocator asks for.
         unsafe { System.alloc(layout) }
     }
 
@@ -66,21 +66,13 @@ static APP: App<()> = App::new(&[
     Route::get("/owned", |_, _, _| Ok(String::from("owned").into())),
 ]);
 
-/// Sends a request many times over one connection and gives the allocations that the server made for them.
-fn allocations(stream: &mut TcpStream, request: &[u8], body_bytes: usize, times: usize) -> u64 {
+/// Sends a request many times over one connection, and returns how many allocations the server made meanwhile.
+fn allocations(client: &mut Client, request: &[u8], body_bytes: usize, times: usize) -> u64 {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    let mut reply = vec![0; body_bytes + 1000];
     for _ in 0..times {
-        stream.write_all(request).expect("the server reads");
-        let mut bytes = 0;
-        let head_bytes = loop {
-            bytes += stream.read(&mut reply[bytes..]).expect("an answer in time");
-            if let Some(at) = reply[..bytes].windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-        };
-        stream.read_exact(&mut reply[bytes..head_bytes + body_bytes]).expect("the whole body");
-        assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        client.send(request);
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.body.len()), (200, body_bytes));
     }
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
@@ -91,7 +83,7 @@ fn a_static_reply_allocates_nothing() {
     let server = std::thread::spawn(move || {
         let mut config = Config::default();
         config.listen = "127.0.0.1:0".parse().expect("an address");
-        // Markers would go between the lines of the test's own output.
+        // Log markers would mix with the output of the test.
         config.call_markers = false;
         let server = Server::bind(config).expect("a free port");
         address_sender.send(server.address().to_string()).expect("the test waits");
@@ -100,21 +92,23 @@ fn a_static_reply_allocates_nothing() {
         WATCHED.set(false);
     });
     let address = address.recv_timeout(support::PATIENCE).expect("the server listens");
-    let mut stream = TcpStream::connect(&address).expect("a connection");
-    stream.set_read_timeout(Some(support::PATIENCE)).expect("a socket");
+    let stream = TcpStream::connect(&address).expect("a connection");
+    let mut client = Client::tcp(stream, Arc::default());
     let platform = "host: a\r\nx-fc-request-id: 1-2-3\r\nx-fc-control-path: ";
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{platform}/http-invoke\r\n\r\n").into_bytes();
     let event =
         format!("POST /invoke HTTP/1.1\r\n{platform}/invoke\r\ncontent-length: 9\r\n\r\nthe event").into_bytes();
     let cases = [("GET", get("/static"), 6), ("event", event, 5), ("large GET", get("/large"), 100_000)];
     for (name, request, body_bytes) in &cases {
-        let warm_up = allocations(&mut stream, request, *body_bytes, 100);
-        let steady = allocations(&mut stream, request, *body_bytes, 1000);
-        support::say(&format!("allocations, {name}: {warm_up} in 100 requests of warm-up, {steady} in 1000 behind it"));
+        let warm_up = allocations(&mut client, request, *body_bytes, 100);
+        let steady = allocations(&mut client, request, *body_bytes, 1000);
+        fc_testkit::say(format_args!(
+            "allocations, {name}: {warm_up} in 100 requests of warm-up, {steady} in the 1000 after it"
+        ));
         assert_eq!(steady, 0, "{name}");
     }
-    assert!(allocations(&mut stream, &get("/owned"), 5, 10) >= 10, "the counter counts");
-    // SAFETY: raise takes a number; the server has taken this signal over.
+    assert!(allocations(&mut client, &get("/owned"), 5, 10) >= 10, "the counter counts");
+    // SAFETY: raise takes a number, and the server has a handler for this signal.
     assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
-    server.join().expect("an orderly stop");
+    server.join().expect("the server stops in order");
 }

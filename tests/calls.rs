@@ -1,5 +1,5 @@
-//! The contract's calls, on the real binary over real sockets: events, HTTP calls, what callbacks are told, what is
-//! logged and what is never shown.
+//! The rules for calls, on the real binary over real sockets: events, HTTP calls, the context that callbacks get, log
+//! lines, and secrets.
 
 mod support;
 
@@ -8,13 +8,13 @@ use support::client::{Reply, request};
 use support::process::{Server, Setup};
 use support::{pattern, state_of, users};
 
-/// An event for the subject that says what to do with it.
+/// Sends an event that tells the subject what to do.
 fn event(server: &Server, directive: &str) -> Reply {
     let headers = [("x-fc-control-path", "/invoke"), ("x-fc-function-handler", directive)];
     server.connect().call("POST", "/invoke", &headers, b"event")
 }
 
-/// C-INV-1: the event's bytes reach the callback as they were sent, and its answer the caller.
+/// C-INV-1: the callback gets the bytes of the event as they were sent, and the caller gets its answer.
 #[test]
 fn events_are_verbatim() {
     let all_bytes: Vec<u8> = (0..=255).collect();
@@ -26,13 +26,13 @@ fn events_are_verbatim() {
             let headers = [("x-fc-control-path", "/invoke"), ("content-type", "application/octet-stream")];
             let reply = client.call("POST", "/invoke", &headers, body);
             assert_eq!((reply.status, reply.header("x-fc-status")), (200, Some("200")), "{} bytes", body.len());
-            assert!(reply.body == *body, "{} bytes came back as {}", body.len(), reply.body.len());
+            assert!(reply.body == *body, "{} bytes were sent, {} came back", body.len(), reply.body.len());
         }
         server.finish();
     }
 }
 
-/// LIM: 32 MiB is the most that the platform sends; one byte more is refused.
+/// C-LIM-3: the platform sends at most 32 MiB. The server rejects one byte more.
 #[test]
 fn events_of_32_mib_and_one_byte_more() {
     let server = Setup::inspector().start();
@@ -43,11 +43,43 @@ fn events_of_32_mib_and_one_byte_more() {
     let reply = client.call("POST", "/invoke", &[], &pattern((32 << 20) + 1));
     assert_eq!((reply.status, reply.error().1.as_str()), (413, "the body is too large"));
     client.half_close();
-    client.is_closed();
+    client.expect_close();
     server.finish();
 }
 
-/// C-INV-3, C-INV-5, C-INV-6: 200 or 404 whatever the callback says, streams read whole.
+/// C-LIM-1, C-LIM-2: the server accepts the largest head that the platform lets through, with all headers that the
+/// platform adds.
+#[test]
+fn the_largest_head_of_the_platform() {
+    let server = Setup::inspector().start();
+    let path = format!("/{}", "p".repeat(4095));
+    let names: Vec<String> = (0..8).map(|number| format!("client-{number}")).collect();
+    let value = "v".repeat(1024 - names[0].len());
+    let token = "t".repeat(1024);
+    let own: Vec<String> = (0..25).map(|number| format!("x-fc-own-{number}")).collect();
+    let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>(), 8192);
+    headers.push(("x-fc-security-token", &token));
+    headers.extend(own.iter().map(|name| (name.as_str(), "01234567-89ab-cdef-0123-456789abcdef")));
+    let reply = server.connect().call("GET", &path, &headers, b"");
+    assert_eq!((reply.status, reply.json()["request"]["path"].as_str()), (200, Some(path.as_str())));
+    server.finish();
+}
+
+/// C-LIM-5: the platform rejects a reply with more than 8 KB of headers. The server answers such a call with an error
+/// that says why.
+#[test]
+fn replies_have_no_larger_head_than_the_platform_takes() {
+    let server = Setup::subject("full").expect_stderr().start();
+    let reply = server.connect().get("/do/wide?8193");
+    assert_eq!((reply.status, reply.error().0.as_str(), reply.header("a")), (500, "ReplyError", None));
+    let reply = server.connect().get("/do/wide?7000");
+    assert_eq!((reply.status, reply.header("a").map(str::len)), (200, Some(7000)));
+    server.finish();
+}
+
+/// C-INV-3, C-INV-5, C-INV-6: an event is answered with 200 or 404, whatever status the callback chose. The server
+/// reads a stream to its end before it answers.
 #[test]
 fn events_that_succeed_and_fail() {
     let server = Setup::subject("full").expect_stderr().start();
@@ -77,8 +109,9 @@ fn events_that_succeed_and_fail() {
     server.finish();
 }
 
-/// C-INV-2, C-INV-3: the handler's own status; an error or a panic is 500 to the client and 404 to the platform. What
-/// the client got wrong is no failure of the function.
+/// C-INV-2, C-INV-3: an HTTP call gets the status that the callback chose. An error or a panic is 500 for the client
+/// and 404 for the platform. A mistake of the client is no failure of the function. C-CMD-5: no initializer has run
+/// before these calls.
 #[test]
 fn http_calls_that_succeed_and_fail() {
     let server = Setup::subject("full").expect_stderr().start();
@@ -99,7 +132,7 @@ fn http_calls_that_succeed_and_fail() {
         ("/do/error", 500, "404", "NoStock", "sold out"),
         ("/do/panic", 500, "404", "Panic", "pulled the plug"),
         ("/do/panic-any", 500, "404", "Panic", "panicked with a value that is not text"),
-        ("/do/split", 500, "404", "ReplyError", "a reply's header value holds a control character"),
+        ("/do/split", 500, "404", "ReplyError", "the header's value holds a control character"),
         ("/nowhere", 404, "200", "NotFound", "no route has this path"),
         ("/thing/", 404, "200", "NotFound", "no route has this path"),
     ];
@@ -111,7 +144,9 @@ fn http_calls_that_succeed_and_fail() {
     server.finish();
 }
 
-/// HDR: every common request header is a field; empty means none; names in any case.
+/// C-HDR-1, C-HDR-2, C-HDR-3, C-HDR-4: the context has a field for every common request header, also for those that
+/// FC 3.0 does not list. Names of headers ignore case. An empty header counts as absent, and no header is required.
+/// C-ENV-1: absent credentials are no error.
 #[test]
 fn the_context_has_every_header() {
     let pairs = [
@@ -158,7 +193,7 @@ fn the_context_has_every_header() {
     assert!(left <= 3000.0 && left > 2900.0, "{left}");
     assert_eq!(seen["cancelled"], false);
 
-    // All of them empty, as half of them are in real calls.
+    // In real calls half of them are empty; here all are.
     let empty: Vec<_> = headers.iter().map(|(name, _)| (*name, "")).collect();
     let seen = server.connect().call("GET", "/do/context", &empty, b"").json();
     for (_, field, _) in &pairs {
@@ -169,7 +204,8 @@ fn the_context_has_every_header() {
     server.finish();
 }
 
-/// The initializer's own limit counts for it, the function's for calls, none for the other hooks.
+/// The time left is that of the initializer's limit in the initializer, and that of the function's limit in calls.
+/// Other hooks have no limit.
 #[test]
 fn time_left_is_that_of_the_call() {
     let server = Setup::subject("full").start();
@@ -201,7 +237,7 @@ const SECRETS: [(&str, &str); 7] = [
     ("cookie", "session=S3CRET"),
 ];
 
-/// C-LOG-5: whatever happens to a call that carries secrets, no output shows one, at the loudest log level.
+/// C-LOG-5: no output shows a secret that a call carries, whatever happens to the call, even at log level `trace`.
 #[test]
 fn secrets_are_never_shown() {
     let calls = [
@@ -231,7 +267,7 @@ fn secrets_are_never_shown() {
             let mut headers = SECRETS.to_vec();
             headers.extend([("connection", "close"), ("x-fc-request-id", "known")]);
             let plain = request(method, path, &headers, b"");
-            // The same with too many headers, with a bare line feed, and cut in the middle.
+            // The same with too many headers, with a bare line feed, and cut short.
             headers.extend([("x", "y"); 9]);
             let crowded = request(method, path, &headers, b"");
             let bare = [&plain[..plain.len() - 2], b"\n"].concat();
@@ -244,15 +280,20 @@ fn secrets_are_never_shown() {
         }
         server.process.signal(libc::SIGTERM);
         let ended = server.process.ended();
-        assert!(ended.stderr.contains("TRACE") && ended.stderr.contains("DEBUG"), "logs everything: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("TRACE") && ended.stderr.contains("DEBUG"),
+            "the log level is trace: {}",
+            ended.stderr
+        );
         for text in [String::from_utf8_lossy(&answers).into_owned(), ended.stdout, ended.stderr] {
-            assert!(text.contains("known") || text.contains("errorMessage"), "polled_once at the wrong thing: {text}");
+            assert!(text.contains("known") || text.contains("errorMessage"), "this text is of no call: {text}");
             assert!(!text.contains("S3CRET"), "{text}");
         }
     }
 }
 
-/// C-LOG-1 to C-LOG-3: exactly these lines, each whole and at column 0.
+/// C-LOG-1, C-LOG-2, C-LOG-3, C-LIM-6: the server prints exactly these lines. Each is whole, begins at column 0, and
+/// has a bounded length.
 #[test]
 fn log_markers() {
     let long_id = "i".repeat(200);
@@ -303,9 +344,10 @@ fn log_markers() {
     }
 }
 
-/// C-START-4: the health check is answered, and is neither a call nor a thaw, however it is configured.
+/// C-START-4, C-HLT-2, C-HLT-5: the server answers health checks, whichever setting gave their path. A health check is
+/// neither a call nor a thaw.
 #[test]
-fn the_health_check_wakes_nobody() {
+fn health_checks_are_neither_calls_nor_thaws() {
     let setups: [fn() -> Setup; 3] = [
         || Setup::subject("health"),
         || Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", "/healthz"),
@@ -319,11 +361,11 @@ fn the_health_check_wakes_nobody() {
             assert_eq!(client.get(path).summary(), (200, Some("200"), "ok".to_owned()), "{path}");
             assert_eq!(client.call("HEAD", path, &[], b"").status, 200);
         }
-        // Still frozen: a repeat of the hook is answered from store.
+        // The instance still counts as frozen, so the server answers a repeated hook from store.
         client.call("GET", "/pre-freeze", &[], b"");
         let state = state_of(&server);
         let counts = ["calls", "frozen", "thawed", "replayed"].map(|name| state[name].as_u64());
-        assert_eq!(counts, [Some(1), Some(1), Some(1), Some(1)], "only the question itself is a call: {state}");
+        assert_eq!(counts, [Some(1), Some(1), Some(1), Some(1)], "only the request for this state is a call: {state}");
         assert_eq!(client.call("POST", path, &[], b"").status, 404, "another method is an ordinary call");
         assert_eq!(server.finish().matches("Invoke Start").count(), 2);
     }
@@ -333,7 +375,30 @@ fn the_health_check_wakes_nobody() {
     server.finish();
 }
 
-/// The inspector's document shows what was sent and the life so far, without secrets.
+/// C-HLT-3: the server answers health checks at every point of the lifecycle, also after a failed hook and pre-stop.
+#[test]
+fn the_health_check_is_answered_for_a_whole_life() {
+    let server = Setup::subject("full").env("FC_HOOKS_HEALTH_PATH", "/healthz").expect_stderr().start();
+    let mut probe = server.connect();
+    let mut healthy = |when: &str| assert_eq!(probe.get("/healthz").status, 200, "{when}");
+    healthy("at the start");
+    let turns = [
+        ("POST", "/initialize", "error", 404),
+        ("POST", "/initialize", "static", 200),
+        ("POST", "/invoke", "static", 200),
+        ("GET", "/pre-freeze", "static", 200),
+        ("GET", "/thing", "", 200),
+        ("GET", "/pre-stop", "static", 200),
+    ];
+    for (method, path, directive, status) in turns {
+        let reply = server.connect().call(method, path, &[("x-fc-function-handler", directive)], b"");
+        assert_eq!(reply.status, status, "{path}");
+        healthy(path);
+    }
+    server.finish();
+}
+
+/// The inspector's document shows the request and the lifecycle so far, without secrets.
 #[test]
 fn the_inspectors_document() {
     let server = Setup::inspector().start();
@@ -374,7 +439,7 @@ fn the_inspectors_document() {
     server.finish();
 }
 
-/// It remembers the last 16 hook calls, no more.
+/// The inspector remembers the last 16 hook calls and no more.
 #[test]
 fn the_inspector_remembers_16_hook_calls() {
     let server = Setup::inspector().start();

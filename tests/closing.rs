@@ -1,4 +1,4 @@
-//! How connections end: nothing that was sent is lost, and nothing is sent that nobody can read.
+//! How connections end: the client gets every byte of its reply, and no content that it could not read.
 
 mod support;
 
@@ -6,9 +6,9 @@ use support::client::End;
 use support::pattern;
 use support::process::Setup;
 
-/// RFC 9110 §9.3.2: what is refused has no content either, if it was asked for by HEAD.
+/// RFC 9110 §9.3.2: a rejected HEAD request gets no content either.
 #[test]
-fn a_refused_head_has_no_content() {
+fn a_rejected_head_request_gets_no_content() {
     let server = Setup::inspector().limits("head_ms_max=100").start();
     for (bad, status) in [
         ("HEAD / HTTP/1.1\r\n\r\n", 400),
@@ -20,13 +20,13 @@ fn a_refused_head_has_no_content() {
         let mut client = server.connect();
         client.send(bad);
         assert_eq!(client.reply_without_body().status, status, "{bad:?}");
-        client.is_closed();
+        client.expect_close();
     }
     server.finish();
 }
 
-/// RFC 9112 §9.6: bytes behind the last request, be it an empty line (§2.2), must not turn the close into a reset that
-/// takes the rest of the reply along.
+/// RFC 9112 §9.6: bytes after the last request, even an empty line (§2.2), must not turn the close into a reset, which
+/// would discard the rest of the reply.
 #[test]
 fn late_bytes_cost_no_reply() {
     let server = Setup::inspector().start();
@@ -37,7 +37,7 @@ fn late_bytes_cost_no_reply() {
         let head =
             format!("POST /invoke HTTP/{version}\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
         client.send([head.as_bytes(), &body].concat());
-        // The reply is on its way when they come.
+        // The server is sending the reply when they arrive.
         client.take(1);
         client.send(late);
         let (rest, end) = client.rest();
@@ -46,9 +46,10 @@ fn late_bytes_cost_no_reply() {
     server.finish();
 }
 
-/// RFC 9112 §6.3: where only the close tells that a reply is whole, it is no reset, whatever comes late.
+/// RFC 9112 §6.3: if only the close shows that a reply is whole, the connection ends without a reset, whatever arrives
+/// late.
 #[test]
-fn what_the_close_ends_is_closed() {
+fn a_body_that_ends_with_the_close_is_not_reset() {
     let server = Setup::subject("full").start();
     for _ in 0..20 {
         let mut client = server.connect();

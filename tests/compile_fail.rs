@@ -1,4 +1,4 @@
-//! Mistakes in a table are compile errors with a readable message, and what is no mistake compiles.
+//! A mistake in a table is a compile error with a readable message, and a table without one compiles.
 //!
 //! Each case is a binary of one generated package, checked by one run of cargo, so that dependencies are built once.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Name of the case, the type of the state, the table, and what the compiler has to say; empty if it compiles.
+/// Name of the case, type of the state, table, and the message of the compile error; empty if the table compiles.
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
 const SAME_CALL: &str = "fc-hooks: two routes have the same method and path";
@@ -19,9 +19,12 @@ const HOOKS_PATH: &str = "fc-hooks: the path belongs to a hook; only the hook's 
 const NO_PATH: &str = "fc-hooks: the path holds a blank, '?', '#', a control character or a character beyond ASCII";
 const NO_METHOD: &str = "fc-hooks: invalid HTTP method; ";
 
+/// The number of rustc's error that a closure with variables is no function. rustc may change its words.
+const NO_CLOSURE: &str = "error[E0308]";
+
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    // Every kind of row, and every pair that is allowed: without these the harness could pass for another reason.
+    // Every kind of row, and every pair that is allowed. Without these, cases could fail for another reason.
     ("good_every_row", "()", "[
         Route::initialize(hook), Route::pre_freeze(hook), Route::pre_stop(hook), Route::on_thaw(|_, _, _| Ok(())),
         Route::invoke(call), Route::get(\"/a\", call), Route::post(\"/a\", call), Route::on(\"BREW-IT\", \"/a\", call),
@@ -74,9 +77,9 @@ const CASES: &[Case] = &[
         "fc-hooks: the path does not begin with '/'"),
 
     ("hook_captures", "()", "[Route::initialize({ let seen = 1; move |_, _| Ok(seen.to_string().into()) })]",
-        "closures can only be coerced to `fn` types if they do not capture any variables"),
+        NO_CLOSURE),
     ("call_captures", "()", "[Route::invoke({ let seen = [1]; move |_, _, _| Ok(seen[..].to_vec().into()) })]",
-        "closures can only be coerced to `fn` types if they do not capture any variables"),
+        NO_CLOSURE),
 ];
 
 /// `hook` and `call` are generic, so that a case can have any state.
@@ -92,17 +95,17 @@ fn source((_, state, table, _): &Case) -> String {
 }
 
 #[test]
-fn tables() {
+fn mistakes_in_tables_do_not_compile() {
     let package = generate();
-    let said = check(&package);
+    let found = check(&package);
     for (name, _, _, expected) in CASES {
-        let errors = said.get(*name).map(Vec::as_slice).unwrap_or_default();
+        let errors = found.get(*name).map(Vec::as_slice).unwrap_or_default();
         if expected.is_empty() {
-            assert!(errors.is_empty(), "{name} has to compile:\n{}", errors.concat());
+            assert!(errors.is_empty(), "{name} should compile:\n{}", errors.concat());
         } else {
             let all = errors.concat();
-            assert!(all.contains(expected), "{name} has to fail with '{expected}', said:\n{all}");
-            assert_eq!(errors.len(), 1, "{name} fails for another reason too:\n{all}");
+            assert!(all.contains(expected), "{name} should fail with '{expected}', but:\n{all}");
+            assert_eq!(errors.len(), 1, "{name} has other errors too:\n{all}");
         }
     }
 }
@@ -125,12 +128,12 @@ fn generate() -> PathBuf {
         writeln!(manifest, "[[bin]]\nname = \"{}\"\npath = {file:?}", case.0).unwrap();
     }
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    // The versions that the library itself is tested with; they are on this machine already.
+    // The same versions as those of the library, because this machine has them already.
     fs::copy(checkout.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     folder
 }
 
-/// Checks every binary, and returns the errors of each. A binary that is missing was never looked at: that fails.
+/// Checks every binary, and returns the errors of each. Fails if cargo did not check one.
 fn check(package: &Path) -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["check", "--offline", "--keep-going", "--bins", "--message-format=json", "--quiet"])
@@ -139,19 +142,19 @@ fn check(package: &Path) -> BTreeMap<String, Vec<String>> {
         .env_remove("RUSTFLAGS")
         .output()
         .expect("cargo");
-    let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let message: Value = serde_json::from_str(line).unwrap();
         let Some(name) = message["target"]["name"].as_str() else { continue };
-        let errors = said.entry(name.to_owned()).or_default();
-        // Of what rustc says: errors with a place, not the sum at the end.
+        let errors = found.entry(name.to_owned()).or_default();
+        // The last error of rustc has no place: it counts the others.
         let rustc = &message["message"];
         if rustc["level"] == "error" && rustc["spans"].as_array().is_some_and(|spans| !spans.is_empty()) {
             errors.push(rustc["rendered"].as_str().unwrap().to_owned());
         }
     }
     for (name, ..) in CASES {
-        assert!(said.contains_key(*name), "{name}: no word of it: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(found.contains_key(*name), "{name} was not checked: {}", String::from_utf8_lossy(&output.stderr));
     }
-    said
+    found
 }

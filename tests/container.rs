@@ -1,10 +1,12 @@
 //! The real image in a real engine: every hook, a pause in the middle of a call, and `docker stop`.
 //!
-//! Needs a Docker engine; where there is none each test says so and passes. `make image` builds what is tested, so the
-//! recipe is under test as well. Containers and images are removed by `Drop`, so a failing test leaves none behind.
+//! Needs a Docker engine. Without one each test says so and passes. `make image` builds the image, so the test covers
+//! this recipe as well. `Drop` removes containers and images, so a failing test leaves none behind.
 
-#![cfg(all(target_os = "linux", not(fc_hooks_poll)))] // the image does not depend on the poller of this build
+#![cfg(all(target_os = "linux", not(fc_hooks_poll)))] // the image is built with the default backend
 
+use fc_testkit::http::Decoder;
+use fc_testkit::{say, skip};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,10 +15,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The whole promise: half a megabyte, on the wire and on the disk.
+/// The documentation promises half a megabyte.
 const IMAGE_BYTES_MAX: u64 = 512 * 1024;
 
-/// How long anything may take before a test is given up. Nothing waits this long when it works.
+/// How long anything may take before a test gives up. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
@@ -28,9 +30,9 @@ fn the_image_is_the_binary_for_nobody_on_one_platform() {
     assert_eq!(head["Config"]["User"], "65534:65534");
     assert_eq!(head["Config"]["Entrypoint"], serde_json::json!(["/function"]));
     assert_eq!(head["Config"]["ExposedPorts"], serde_json::json!({ "9000/tcp": {} }));
-    assert_eq!(head["RootFS"]["Layers"].as_array().map(Vec::len), Some(1), "the binary and nothing else");
+    assert_eq!(head["RootFS"]["Layers"].as_array().map(Vec::len), Some(1), "the binary is the only layer");
     let bytes = head["Size"].as_u64().unwrap();
-    say(&format!("image: {bytes} bytes of at most {IMAGE_BYTES_MAX}"));
+    say(format_args!("image: {bytes} bytes of at most {IMAGE_BYTES_MAX}"));
     assert!(bytes <= IMAGE_BYTES_MAX);
 }
 
@@ -42,7 +44,7 @@ fn a_whole_life() {
     assert_eq!(peer.call("POST /initialize", "/initialize", ""), (200, "OK".to_owned()));
     assert_eq!(peer.call("POST /invoke", "/invoke", "an event"), (200, "an event".to_owned()));
     assert_eq!(peer.call("GET /pre-freeze", "/pre-freeze", ""), (200, "OK".to_owned()));
-    assert_eq!(peer.lifecycle("phase"), "ready", "a call after pre-freeze thaws");
+    assert_eq!(peer.lifecycle("phase"), "ready", "a call after pre-freeze is a thaw");
     assert_eq!(peer.call("GET /pre-stop", "/pre-stop", ""), (200, "OK".to_owned()));
     assert_eq!(container.stop(), 0);
     let log = container.log();
@@ -54,7 +56,7 @@ fn a_whole_life() {
     }
 }
 
-/// SIGTERM reaches the function as PID 1, which runs pre-stop because the platform did not (C-STOP-3).
+/// C-STOP-3: the function is PID 1. At SIGTERM it runs pre-stop, because the platform did not call it.
 #[test]
 fn stop_without_pre_stop() {
     let Some(image) = Image::build("stop") else { return };
@@ -65,7 +67,7 @@ fn stop_without_pre_stop() {
     assert!(log.contains("FC PreStop Start RequestId: ") && log.contains("FC PreStop End RequestId: "), "{log}");
 }
 
-/// FC 2.0: the platform announces the freeze.
+/// In FC 2.0 the platform announces the freeze.
 #[test]
 fn a_pause_after_pre_freeze() {
     let Some(image) = Image::build("announced") else { return };
@@ -77,9 +79,10 @@ fn a_pause_after_pre_freeze() {
     assert_gap(&thaw, paused);
 }
 
-/// FC 3.0: nobody announces it (C-FRZ-2). The interrupted wait shows that the control group was frozen.
+/// C-FRZ-2: in FC 3.0 the platform does not announce the freeze. The interrupted wait shows that the control group was
+/// frozen.
 #[test]
-fn a_pause_that_nobody_announced() {
+fn an_unannounced_pause() {
     let Some(image) = Image::build("unannounced") else { return };
     let container = Container::run(&image);
     let mut peer = container.connect();
@@ -89,16 +92,16 @@ fn a_pause_that_nobody_announced() {
     assert_eq!(thaw["evidence"]["interrupted"], true, "{thaw}");
     assert_gap(&thaw, paused);
     let again = peer.lifecycle("thawed");
-    assert_eq!(again, 1, "one freeze, one thaw");
+    assert_eq!(again, 1, "one freeze is one thaw");
 }
 
-/// Pauses the container, calls it on a connection it had before, lets it go on, and returns the thaw it saw and for how
-/// long it surely was paused.
+/// Pauses the container, sends a call on a connection that was open before, and unpauses the container. Returns the
+/// thaw that the function saw, and a lower bound of the time for which it was paused.
 fn call_across_a_pause(container: &Container, peer: &mut Connection) -> (Value, Duration) {
     docker(&["pause", &container.id]);
     let paused_at = Instant::now();
     peer.send("GET /", "/http-invoke", "");
-    // Paused before the request was sent and still paused after this look: so nothing can have been answered.
+    // The container was paused before the request was sent, and is still paused after this look.
     assert!(!peer.has_answer_within(Duration::from_millis(100)), "answered while paused");
     assert_eq!(container.state("Paused"), "true");
     let paused = paused_at.elapsed();
@@ -111,11 +114,11 @@ fn call_across_a_pause(container: &Container, peer: &mut Connection) -> (Value, 
 
 fn assert_gap(thaw: &Value, paused: Duration) {
     let gap_ms = thaw["gapMs"].as_u64().unwrap();
-    assert!(u128::from(gap_ms) >= paused.as_millis(), "a gap of {gap_ms} ms, but it was paused for {paused:?}");
+    assert!(u128::from(gap_ms) >= paused.as_millis(), "a gap of {gap_ms} ms, but the pause lasted {paused:?}");
 }
 
-/// An image of this test run alone, gone when dropped; and the engine, because one test's removal takes the layers
-/// away that another's build has just found in the cache.
+/// An image that only this test uses; dropping it removes it. It locks the engine, because removing one image takes
+/// layers away that another build has just found in the cache.
 struct Image {
     name: String,
     _engine: MutexGuard<'static, ()>,
@@ -124,7 +127,7 @@ struct Image {
 static ENGINE: Mutex<()> = Mutex::new(());
 
 impl Image {
-    /// None, after saying so, where no engine answers.
+    /// Says so and returns `None` if no engine answers.
     fn build(what: &str) -> Option<Image> {
         let engine = Command::new("docker").args(["info", "--format", "{{.ServerVersion}}"]).output();
         if !engine.as_ref().is_ok_and(|output| output.status.success()) {
@@ -132,10 +135,10 @@ impl Image {
                 Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
                 Err(error) => format!("docker: {error}"),
             };
-            say(&format!("SKIPPED container test '{what}', no Docker engine answers: {why}"));
+            skip(format_args!("container test '{what}', no Docker engine answers: {why}"));
             return None;
         }
-        // A test that failed has cleaned up like any other.
+        // A test that panicked has removed its image too.
         let guard = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
         let image = Image { name: format!("fc-hooks-test:{what}-{}", std::process::id()), _engine: guard };
         let make = Command::new("make")
@@ -154,7 +157,7 @@ impl Drop for Image {
     }
 }
 
-/// A running container, with no more rights than the platform may leave it.
+/// A running container without the rights that the platform may take away.
 struct Container {
     id: String,
 }
@@ -163,7 +166,7 @@ impl Container {
     fn run(image: &Image) -> Container {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("fc-hooks-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        // Known by name before it exists, so that it is removed even if `docker run` fails half way.
+        // Its name is known before it exists, so that `Drop` removes it even if `docker run` fails.
         let container = Container { id: name };
         #[rustfmt::skip]
         docker(&[
@@ -173,7 +176,7 @@ impl Container {
         container
     }
 
-    /// A connection that the function itself has answered on: the engine's own proxy accepts before it listens.
+    /// A connection to the function, once it listens. The engine's proxy would accept connections before that.
     fn connect(&self) -> Connection {
         let address = docker(&["port", &self.id, "9000/tcp"]);
         let deadline = Instant::now() + PATIENCE;
@@ -182,14 +185,14 @@ impl Container {
             assert!(Instant::now() < deadline, "does not listen:\n{}", self.log());
         }
         let stream = TcpStream::connect(address.lines().next().unwrap()).expect("connect to the published port");
-        Connection { stream, received: Vec::new() }
+        Connection { stream, decoder: Decoder::default() }
     }
 
     fn state(&self, field: &str) -> String {
         docker(&["inspect", "--format", &format!("{{{{.State.{field}}}}}"), &self.id])
     }
 
-    /// SIGTERM, and the exit code; a container that has to be killed shows 137.
+    /// Stops the container by SIGTERM, and returns its exit code: 137 if the engine had to kill it.
     fn stop(&self) -> i32 {
         docker(&["stop", "-t", "20", &self.id]);
         self.state("ExitCode").parse().unwrap()
@@ -211,7 +214,7 @@ impl Drop for Container {
 /// A keep-alive connection, as the platform holds one.
 struct Connection {
     stream: TcpStream,
-    received: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Connection {
@@ -229,7 +232,7 @@ impl Connection {
     }
 
     fn send(&mut self, line: &str, control_path: &str, body: &str) {
-        // Looks at the document are no part of the life that a test counts the markers of.
+        // Another id, because the tests count the log markers of `test-id`.
         let id = if control_path == "/http-invoke" { "http-id" } else { "test-id" };
         let length = body.len();
         let request = format!(
@@ -244,46 +247,29 @@ impl Connection {
         match self.stream.peek(&mut [0]) {
             Ok(_) => true,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => false,
-            Err(error) => panic!("the connection did not outlive the pause: {error}"),
+            Err(error) => panic!("the pause ended the connection: {error}"),
         }
     }
 
-    /// Status and body of the next reply; the inspector's replies all have a length.
+    /// Status and body of the next reply.
     fn receive(&mut self) -> (u16, String) {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         loop {
-            if let Some((status, head_bytes, body_bytes)) = frame(&self.received)
-                && self.received.len() >= head_bytes + body_bytes
-            {
-                let reply: Vec<u8> = self.received.drain(..head_bytes + body_bytes).collect();
-                return (status, String::from_utf8(reply[head_bytes..].to_vec()).unwrap());
+            if let Some(reply) = self.decoder.response().unwrap() {
+                return (reply.status, String::from_utf8(reply.body).unwrap());
             }
             let mut bytes = [0; 4096];
             let count = self.stream.read(&mut bytes).expect("a reply");
-            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.received));
-            self.received.extend_from_slice(&bytes[..count]);
+            assert!(count > 0, "closed after {}", self.decoder.unread().escape_ascii());
+            self.decoder.feed(&bytes[..count]);
         }
     }
 }
 
-/// Status, bytes of the head and of the body, once the head is there.
-fn frame(received: &[u8]) -> Option<(u16, usize, usize)> {
-    let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&received[..end]).unwrap().to_ascii_lowercase();
-    let status = head.split(' ').nth(1)?.parse().unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-    Some((status, end, length.parse().unwrap()))
-}
-
-/// Runs the client; its standard output without the last line feed.
+/// Runs the Docker client, and returns its standard output without the last line feed.
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().expect("docker");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {}: {error}", arguments.join(" "));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-/// Past the test runner, which swallows what a passing test prints.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

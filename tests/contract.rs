@@ -1,4 +1,5 @@
-//! The contract's hooks, on the real binary over real sockets: how they answer, how often they run, who may call them.
+//! The rules for hooks, on the real binary over real sockets: their answers, how often they run, and which callers may
+//! run them.
 
 mod support;
 
@@ -9,26 +10,26 @@ use support::{state_of, users};
 
 const HOOKS: [(&str, &str); 3] = [("POST", "/initialize"), ("GET", "/pre-freeze"), ("GET", "/pre-stop")];
 
-/// Tells the subject's callback what to do.
+/// Headers that tell the subject's callback what to do.
 fn told(directive: &str) -> [(&str, &str); 2] {
     [("x-fc-request-id", "told"), ("x-fc-function-handler", directive)]
 }
 
-/// Has a hook do something and gives what it answered.
+/// Calls a hook, tells it what to do, and returns its reply.
 fn hook(server: &Server, path: &str, directive: Option<&str>) -> Reply {
     let (method, _) = HOOKS.iter().find(|(_, known)| *known == path).expect("a hook");
     let headers = directive.map(told);
     server.connect().call(method, path, headers.as_ref().map_or(&[], |headers| headers), b"")
 }
 
-/// The callbacks that have run, in order. To ask for them ends a freeze: thaws are left out.
+/// The callbacks that have run, in order, without thaws: the request for this list would itself be a thaw.
 fn events(server: &Server) -> Value {
     let mut events = state_of(server)["events"].clone();
     events.as_array_mut().expect("a list").retain(|event| !event.as_str().is_some_and(|it| it.starts_with("thaw")));
     events
 }
 
-/// C-STAT-1, C-STAT-2, C-INV-3: what a hook returns is the body, the status is 200 whatever the reply said.
+/// C-STAT-1, C-STAT-2, C-INV-3: a hook's return value is the body, and the status is 200 whatever status it chose.
 #[test]
 fn hooks_that_succeed_answer_200_and_their_value() {
     let cases: [(&str, &[u8]); 8] = [
@@ -57,8 +58,8 @@ fn hooks_that_succeed_answer_200_and_their_value() {
     }
 }
 
-/// C-STAT-1, C-FRZ-4, C-INV-5: whatever a hook's code does, the answer is 404 with the error as JSON, never 500, and
-/// the process lives.
+/// C-STAT-1, C-FRZ-4, C-INV-5: a hook that fails is answered with 404 and the error as JSON, never with 500, and the
+/// process lives on.
 #[test]
 fn hooks_that_fail_answer_404_and_the_process_lives() {
     let cases = [
@@ -66,7 +67,7 @@ fn hooks_that_fail_answer_404_and_the_process_lives() {
         ("parse", "ParseIntError", "invalid digit found in string"),
         ("panic", "Panic", "pulled the plug"),
         ("panic-any", "Panic", "panicked with a value that is not text"),
-        ("split", "ReplyError", "a reply's header value holds a control character"),
+        ("split", "ReplyError", "the header's value holds a control character"),
         ("broken", "StreamFailed", "asked to fail"),
         ("panicking", "StreamFailed", "asked to collapse"),
     ];
@@ -86,9 +87,9 @@ fn hooks_that_fail_answer_404_and_the_process_lives() {
     }
 }
 
-/// A hook that the table does not have is 404, and says so; an event without a callback too.
+/// Without a route for a hook, or for events, the server answers 404 and says why.
 #[test]
-fn what_is_not_implemented_answers_404() {
+fn hooks_without_a_route_answer_404() {
     let server = Setup::subject("bare").start();
     for (method, path) in HOOKS {
         let reply = server.connect().call(method, path, &[], b"");
@@ -102,7 +103,7 @@ fn what_is_not_implemented_answers_404() {
     server.finish();
 }
 
-/// RFC 9110 §15.5.6: a known path with another method answers 405 and which methods there are.
+/// RFC 9110 §15.5.6: a known path with another method is answered with 405, and `allow` lists the methods.
 #[test]
 fn another_method_answers_405_with_allow() {
     let cases = [
@@ -119,18 +120,23 @@ fn another_method_answers_405_with_allow() {
         for (method, path, allow) in cases.into_iter().filter(|case| table == "full" || case.1 != "/thing") {
             let reply = server.connect().call(method, path, &[], b"");
             assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{table}: {method} {path}");
-            assert_eq!(reply.header("x-fc-status"), Some("200"), "the client's mistake; {table}: {method} {path}");
+            assert_eq!(
+                reply.header("x-fc-status"),
+                Some("200"),
+                "this is a mistake of the client; {table}: {method} {path}"
+            );
         }
         assert_eq!(events(&server), json!([]), "{table}");
         server.finish();
     }
 }
 
-/// One case of who is calling: headers, method, target; the body of the answer where the table has a fallback route,
-/// and what ran.
+/// A call: its headers, method and target, the body of the reply if the table has a fallback route, and the callback
+/// that ran.
 type Caller = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str, &'static str);
 
-/// C-DISP-2: an outside client asks for a hook's path; the platform's header says so, whatever its case.
+/// C-DISP-2: calls of outside clients for the path of a hook. The platform marks them by a header, whose name ignores
+/// case.
 const OUTSIDE: [Caller; 10] = [
     (&[("x-fc-control-path", "/http-invoke")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
     (&[("x-fc-control-path", "/http-invoke")], "GET", "/pre-freeze?x", "fallback GET /pre-freeze", "fallback"),
@@ -138,16 +144,16 @@ const OUTSIDE: [Caller; 10] = [
     (&[("x-fc-control-path", "/http-invoke")], "POST", "/invoke", "fallback POST /invoke", "fallback"),
     (&[("X-Fc-Control-Path", "/http-invoke")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
     (&[("x-fc-control-path", "/http-invoke")], "GET", "http://a/pre-stop", "fallback GET /pre-stop", "fallback"),
-    // Not a value that anybody knows: no hook either.
+    // An unknown value is no hook either.
     (&[("x-fc-control-path", "/Pre-Stop")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
     (&[("x-fc-control-path", "pre-stop")], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
-    // Two of them, in either order: the platform does not contradict itself (C-DISP-3).
+    // Two values, in either order: the platform sends only one (C-DISP-3).
     (&TWICE, "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
     (&[TWICE[1], TWICE[0]], "GET", "/pre-stop", "fallback GET /pre-stop", "fallback"),
 ];
 const TWICE: [(&str, &str); 2] = [("x-fc-control-path", "/http-invoke"), ("x-fc-control-path", "/pre-stop")];
 
-/// C-DISP-1, C-DISP-4: the header decides where it is; method and path only where it is absent or empty.
+/// C-DISP-1, C-DISP-4: the header decides if it is there. Method and path decide only if it is absent or empty.
 const PLATFORM: [Caller; 9] = [
     (&[("x-fc-control-path", "/initialize")], "POST", "/initialize", "initialize, run 1", "initialize"),
     (&[("x-fc-control-path", "/initialize")], "GET", "/", "initialize, run 1", "initialize"),
@@ -168,7 +174,7 @@ fn an_outside_client_never_runs_a_hook() {
         assert_eq!(reply.summary(), (200, Some("200"), body.to_owned()), "{headers:?} {method} {target}");
         assert_eq!(events(&server), json!([ran]), "{headers:?} {method} {target}");
         server.finish();
-        // Where nobody else serves the path, nobody does.
+        // Without a fallback route the path is not found.
         let server = Setup::subject("full").start();
         let reply = server.connect().call(method, target, headers, b"");
         assert_eq!((reply.status, reply.error().0.as_str()), (404, "NotFound"), "{headers:?} {method} {target}");
@@ -178,7 +184,7 @@ fn an_outside_client_never_runs_a_hook() {
 }
 
 #[test]
-fn the_control_path_decides_and_method_and_path_only_without_it() {
+fn the_control_path_decides_before_method_and_path() {
     for table in ["fallback", "full"] {
         for (headers, method, target, body, ran) in PLATFORM {
             let server = Setup::subject(table).start();
@@ -190,15 +196,15 @@ fn the_control_path_decides_and_method_and_path_only_without_it() {
     }
 }
 
-/// A control path that is no text is no hook.
+/// A control path that is no text runs no hook.
 #[test]
-fn a_control_path_of_other_bytes_runs_no_hook() {
+fn a_control_path_that_is_no_text_runs_no_hook() {
     let server = Setup::subject("full").start();
     let mut client = server.connect();
     client.send(b"GET /pre-stop HTTP/1.1\r\nhost: a\r\nx-fc-control-path: /pre-stop\xff\r\n\r\n");
     if is_on_tiny_http() {
-        // It hangs up without an answer.
-        client.is_closed();
+        // tiny_http closes the connection without a reply.
+        client.expect_close();
     } else {
         assert_eq!(client.reply().status, 404);
     }
@@ -206,9 +212,9 @@ fn a_control_path_of_other_bytes_runs_no_hook() {
     server.finish();
 }
 
-/// With the option, however it is set, no hook runs without the header; everything else does.
+/// With the option, whichever setting gave it, no hook runs without the header. Other calls are served.
 #[test]
-fn hooks_can_be_refused_without_the_header() {
+fn hooks_can_require_the_control_path() {
     let setups: [fn() -> Setup; 3] = [
         || Setup::subject("required"),
         || Setup::subject("full").env("FC_HOOKS_REQUIRE_CONTROL_PATH", "on"),
@@ -217,9 +223,9 @@ fn hooks_can_be_refused_without_the_header() {
     for setup in setups {
         let server = setup().start();
         for (method, path) in HOOKS {
-            let refused = server.connect().call(method, path, &[], b"");
-            assert_eq!((refused.status, refused.header("x-fc-status")), (404, Some("404")), "{path}");
-            assert_eq!(refused.error(), ("HookRefused".to_owned(), "x-fc-control-path is absent".to_owned()));
+            let rejected = server.connect().call(method, path, &[], b"");
+            assert_eq!((rejected.status, rejected.header("x-fc-status")), (404, Some("404")), "{path}");
+            assert_eq!(rejected.error(), ("HookRefused".to_owned(), "x-fc-control-path is absent".to_owned()));
             let served = server.connect().call(method, path, &[("x-fc-control-path", path)], b"");
             assert_eq!(served.status, 200, "{path}: {}", served.text());
         }
@@ -228,10 +234,10 @@ fn hooks_can_be_refused_without_the_header() {
     }
 }
 
-/// What a hook is called with, whether that works, and the body of the answer or its `errorMessage`.
+/// A call of a hook: its path, the directive, the status, and the body of the reply or its `errorMessage`.
 type Turn = (&'static str, Option<&'static str>, u16, &'static str);
 
-/// Has hooks run one after the other; `call` is a call in between.
+/// Calls hooks one after the other. The path `call` stands for an HTTP call between them.
 fn live(turns: &[Turn]) -> Server {
     let server = Setup::subject("full").expect_stderr().start();
     for (number, (path, directive, status, expected)) in turns.iter().enumerate() {
@@ -247,7 +253,7 @@ fn live(turns: &[Turn]) -> Server {
     server
 }
 
-/// C-INIT-2: again after a failure until it succeeds, then the stored answer.
+/// C-INIT-2: the hook runs again after a failure, until it succeeds. From then on the server answers from store.
 #[test]
 fn initialize_runs_until_it_succeeds_once() {
     let server = live(&[
@@ -266,7 +272,7 @@ fn initialize_runs_until_it_succeeds_once() {
     server.finish();
 }
 
-/// C-FRZ-2, C-STOP-4: once for each freeze, whatever it answered; a repeat gets the stored answer.
+/// C-FRZ-2, C-STOP-4: the hook runs once for each freeze, whatever it answered. A repeated call is answered from store.
 #[test]
 fn pre_freeze_runs_once_for_each_freeze() {
     let server = live(&[
@@ -298,7 +304,7 @@ fn pre_stop_runs_once_as_long_as_no_call_comes() {
         ("/pre-freeze", None, 404, refused),
     ]);
     let printed = server.finish();
-    assert_eq!(printed.matches("FC PreStop Start").count(), 2, "not again at SIGTERM: {printed}");
+    assert_eq!(printed.matches("FC PreStop Start").count(), 2, "pre-stop does not run again at SIGTERM: {printed}");
 }
 
 /// C-STOP-5, C-INIT-5: a call brings a stopped instance back. Its connection stays open, a thaw is reported, the hooks
@@ -325,9 +331,9 @@ fn a_call_after_pre_stop_brings_the_instance_back() {
     assert_eq!(printed.matches("FC PreStop Start").count(), 3, "SIGTERM ends a life that went on: {printed}");
 }
 
-/// C-FRZ-3: a request that arrives while pre-freeze runs is served after it, and ends the freeze.
+/// C-FRZ-3: a request that arrives while pre-freeze runs is served after it, and is the thaw.
 #[test]
-fn a_request_behind_pre_freeze_is_served() {
+fn a_request_after_pre_freeze_is_served() {
     let server = Setup::subject("full").start();
     let mut client: Client = server.connect();
     let both =

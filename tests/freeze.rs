@@ -1,23 +1,25 @@
-//! Freezes: no time limit counts them, nothing is lost in them, and their end is noticed (C-FRZ, C-CONN-3).
+//! Freezes: no time limit counts them, no byte is lost, and the server notices their end (C-FRZ, C-CONN-3).
 
 mod support;
 
+use fc_testkit::cgroup::Version;
+use fc_testkit::{Rng, say, skip};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::client::{Client, request};
-use support::freezer::{Freezer, Version, stopped_for};
+use support::freezer::{Freezer, stopped_for};
 use support::process::{Server, Setup};
-use support::{Random, is_linux, pattern, proc_fs, say, state_of};
+use support::{is_linux, pattern, seeded, state_of};
 
-/// Every time limit there is, far below the freezes here, far above what a busy machine takes.
+/// Every time limit, far shorter than the freezes here, and far longer than a busy machine needs.
 const SHORT: &str = "head_ms_max=2000,body_ms_max=2000,stall_ms_max=2000,linger_ms_max=2000,drain_ms_max=2000";
 const LONGER: Duration = Duration::from_millis(4500);
-/// More than the kernel holds for a reader that does not read.
+/// More bytes than the kernel buffers for a client that does not read.
 const LARGE: usize = 8_000_000;
 
-/// C-CONN-1, C-CONN-3: a freeze in the middle of a head, of a body and of a reply, longer than every limit: each goes
-/// on where it was.
+/// C-CONN-1, C-CONN-3: a freeze longer than every limit, in the middle of heads, bodies and replies. After it each goes
+/// on from the same byte.
 #[test]
 fn a_freeze_longer_than_every_limit_closes_nothing() {
     if !is_linux("freezes") {
@@ -25,7 +27,7 @@ fn a_freeze_longer_than_every_limit_closes_nothing() {
     }
     let server = Setup::subject("full").limits(SHORT).expect_stderr().start();
     let post = |body: &str| format!("POST /do/echo HTTP/1.1\r\nhost: a\r\n{body}");
-    // What is sent before the freeze, what behind it.
+    // Bytes sent before the freeze, bytes sent after it, and the body of the reply.
     let halves = [
         ("\r", "\nGET /thing HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "GET thing"),
         ("GET /thi", "ng HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "GET thing"),
@@ -39,7 +41,7 @@ fn a_freeze_longer_than_every_limit_closes_nothing() {
     let readers = ["big", "stream", "sized"].map(|name| {
         let mut client = server.connect();
         client.send(request("GET", &format!("/do/{name}?{LARGE}"), &[], b""));
-        server.is_stuck_on(&client);
+        server.wait_until_stuck_on(&client);
         (name, client)
     });
     let mut senders = halves.each_ref().map(|(sent, ..)| {
@@ -47,36 +49,36 @@ fn a_freeze_longer_than_every_limit_closes_nothing() {
         client.send(sent);
         client
     });
-    let mut refused = server.connect();
-    refused.send("BAD\r\n\r\n");
-    server.has_read_everything();
-    let mut asked_meanwhile = server.connect();
+    let mut rejected = server.connect();
+    rejected.send("BAD\r\n\r\n");
+    server.wait_until_read();
+    let mut called_meanwhile = server.connect();
 
-    stopped_for(&server, LONGER, || asked_meanwhile.send(request("GET", "/thing", &[], b"")));
+    stopped_for(&server, LONGER, || called_meanwhile.send(request("GET", "/thing", &[], b"")));
 
-    // Each reads by itself: none may wait for another while its own time is running.
+    // Each client reads in a thread of its own: none may wait for another while its own time runs.
     let readers = readers.map(|(name, mut client)| {
         std::thread::spawn(move || {
             assert!(client.reply().body == pattern(LARGE), "{name}");
-            assert_eq!(client.get("/thing").text(), "GET thing", "behind {name}");
+            assert_eq!(client.get("/thing").text(), "GET thing", "after {name}");
         })
     });
     for (client, (sent, rest, body)) in senders.iter_mut().zip(&halves) {
         client.send(rest);
-        assert_eq!(client.reply().text(), *body, "cut behind {sent:?}");
+        assert_eq!(client.reply().text(), *body, "cut after {sent:?}");
     }
-    refused.send("more");
-    assert_eq!(refused.reply().status, 400);
-    assert_eq!(asked_meanwhile.reply().text(), "GET thing");
+    rejected.send("more");
+    assert_eq!(rejected.reply().status, 400);
+    assert_eq!(called_meanwhile.reply().text(), "GET thing");
     assert_eq!(idle.get("/thing").text(), "GET thing", "an idle connection survives");
     for reader in readers {
-        reader.join().expect("a whole reply");
+        reader.join().expect("the whole reply arrives");
     }
     assert_eq!(server.process.stderr.so_far(), "");
     server.finish();
 }
 
-/// The bound on an orderly stop does not count a freeze either: what was in hand is finished behind it.
+/// The time limit of the drain does not count a freeze either: a request in progress is finished after it.
 #[test]
 fn a_freeze_does_not_cut_an_orderly_stop_short() {
     if !is_linux("freezes") {
@@ -85,9 +87,9 @@ fn a_freeze_does_not_cut_an_orderly_stop_short() {
     let server = Setup::subject("full").limits(SHORT).start();
     let mut client = server.connect();
     client.send("POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel");
-    server.has_read_everything();
+    server.wait_until_read();
     server.process.signal(libc::SIGTERM);
-    server.has_stopped_listening();
+    server.wait_until_not_listening();
     stopped_for(&server, LONGER, || ());
     client.send("lo");
     assert_eq!(client.reply().text(), "hello");
@@ -102,7 +104,7 @@ fn events(server: &Server) -> Value {
     state_of(server)["events"].clone()
 }
 
-/// C-FRZ-5, C-FRZ-6: on_thaw runs once, before the request that thawed, with what is known.
+/// C-FRZ-5, C-FRZ-6: on_thaw runs once, before the request that thawed the instance, with the evidence for the freeze.
 #[test]
 fn the_thaw_callback_runs_once_before_the_request() {
     if !is_linux("freezes") {
@@ -110,23 +112,23 @@ fn the_thaw_callback_runs_once_before_the_request() {
     }
     let server = Setup::subject("full").start();
     let mut client = server.connect();
-    // C-INIT-4: frozen between the initializer and the first call.
+    // C-INIT-4: a freeze between the initializer and the first call.
     client.call("POST", "/initialize", &[], b"");
     stop_and_continue(&server);
     client.call("POST", "/invoke", &[], b"");
     client.call("POST", "/invoke", &[], b"");
     assert_eq!(events(&server), json!(["initialize", "thaw sigcont", "event", "event"]));
-    // Stopped twice is thawed once; a pre-freeze call is a sign of its own.
+    // Two stops without a request between them are one thaw. A pre-freeze call is evidence of its own.
     client.call("GET", "/pre-freeze", &[], b"");
     stop_and_continue(&server);
     stop_and_continue(&server);
     client.get("/do/static");
     let expected = ["pre-freeze", "thaw pre-freeze+sigcont", "call static"];
     assert_eq!(events(&server).as_array().expect("a list")[4..], expected);
-    // C-FRZ-2: no pre-freeze and no signal: nothing to notice.
+    // C-FRZ-2: without pre-freeze and without a signal there is no evidence.
     client.get("/do/static");
     assert_eq!(state_of(&server)["thawed"], 2);
-    // C-STOP-2: the instance thaws for pre-stop as well.
+    // C-STOP-2: pre-stop thaws the instance as well.
     client.call("GET", "/pre-freeze", &[], b"");
     stop_and_continue(&server);
     client.call("GET", "/pre-stop", &[], b"");
@@ -135,9 +137,9 @@ fn the_thaw_callback_runs_once_before_the_request() {
     server.finish();
 }
 
-/// C-FRZ-4: a pre-freeze call that nobody implements is answered with 404, and the freeze comes all the same.
+/// C-FRZ-4: without a hook for it, pre-freeze is answered with 404. The platform freezes the instance nevertheless.
 #[test]
-fn a_pre_freeze_call_is_a_sign_even_where_it_is_not_implemented() {
+fn a_pre_freeze_call_without_a_hook_is_evidence() {
     let server = Setup::subject("thaw").start();
     assert_eq!(server.connect().call("GET", "/pre-freeze", &[], b"").status, 404);
     server.connect().get("/do/static");
@@ -145,7 +147,7 @@ fn a_pre_freeze_call_is_a_sign_even_where_it_is_not_implemented() {
     server.finish();
 }
 
-/// A thaw callback that fails is logged; its request is served.
+/// The failure of a thaw callback is logged, and the request is served.
 #[test]
 fn a_thaw_callback_that_fails_fails_no_request() {
     if !is_linux("freezes") {
@@ -167,7 +169,7 @@ fn a_thaw_callback_that_fails_fails_no_request() {
     }
 }
 
-/// C-START-3, C-START-4: neither a probe nor a health check is the request that thaws.
+/// C-START-3, C-HLT-5: a probe or a health check does not count as the request that thaws the instance.
 #[test]
 fn probes_do_not_use_up_the_evidence() {
     if !is_linux("freezes") {
@@ -184,34 +186,34 @@ fn probes_do_not_use_up_the_evidence() {
     server.finish();
 }
 
-/// C-FRZ-6: a control group's freezer sends no signal. The call sent meanwhile is answered after the thaw, and the loop
-/// has noticed that its wait was interrupted.
+/// C-FRZ-6: the freezer of a control group sends no signal. A call sent meanwhile is answered after the thaw, and the
+/// event loop notices that its wait was interrupted.
 #[test]
 fn a_frozen_control_group() {
     if !is_linux("freezes") {
         return;
     }
-    for version in [Version::V1, Version::V2] {
+    for version in Version::ALL {
         let server = Setup::inspector().limits(SHORT).start();
         let freezer = match Freezer::new(version, server.pid()) {
             Ok(freezer) => freezer,
             Err(reason) => {
-                say(&format!("SKIPPED: the freezer of control groups {version:?}: {reason}"));
+                skip(format_args!("the freezer of control groups {version:?}: {reason}"));
                 continue;
             }
         };
         let mut client = server.connect();
         assert_eq!(client.get("/").json()["lifecycle"]["thawed"], 0);
-        proc_fs::wait_for_state(server.pid(), 'S');
+        server.process.wait_for_state('S');
         freezer.freeze();
         client.send(request("GET", "/meanwhile", &[], b""));
-        assert!(client.has_nothing(), "{version:?}: a frozen server cannot answer");
+        assert!(client.has_received_nothing(), "{version:?}: a frozen server cannot answer");
         freezer.thaw();
         let document = client.reply().json();
         assert_eq!(document["request"]["path"], "/meanwhile", "{version:?}");
         if cfg!(fc_hooks_poll) {
-            // The kernel takes poll(2) up again by itself, epoll_wait(2) it does not (signal(7)).
-            say("SKIPPED: evidence of a control group's freeze, which the poll backend does not see");
+            // The kernel restarts poll(2) by itself, but not epoll_wait(2) (signal(7)).
+            skip("evidence of a control group's freeze, which the poll backend does not see");
             drop(freezer);
             server.finish();
             continue;
@@ -219,38 +221,38 @@ fn a_frozen_control_group() {
         let (life, evidence) = (&document["lifecycle"], &document["lifecycle"]["lastThaw"]["evidence"]);
         assert_eq!((&life["thawed"], &evidence["interrupted"]), (&json!(1), &json!(true)), "{version:?}: {life}");
         assert_eq!((&evidence["sigcont"], &evidence["preFreeze"]), (&json!(false), &json!(false)), "{version:?}");
-        assert_eq!(client.get("/").json()["lifecycle"]["thawed"], 1, "{version:?}: once");
+        assert_eq!(client.get("/").json()["lifecycle"]["thawed"], 1, "{version:?}: one freeze is one thaw");
         drop(freezer);
         server.finish();
     }
 }
 
-/// The same, longer than every limit and in the middle of a body.
+/// The same, in the middle of a body.
 #[test]
-fn a_control_group_frozen_for_long() {
+fn a_control_group_frozen_longer_than_every_limit() {
     if !is_linux("freezes") {
         return;
     }
     let server = Setup::subject("full").limits(SHORT).start();
-    let freezer = [Version::V1, Version::V2].into_iter().find_map(|version| Freezer::new(version, server.pid()).ok());
-    let Some(freezer) = freezer else { return say("SKIPPED: no freezer of control groups here") };
+    let freezer = Version::ALL.into_iter().find_map(|version| Freezer::new(version, server.pid()).ok());
+    let Some(freezer) = freezer else { return skip("there is no freezer of control groups here") };
     let mut client = server.connect();
     client.send("POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel");
-    server.has_read_everything();
+    server.wait_until_read();
     freezer.freeze();
     std::thread::sleep(LONGER);
     freezer.thaw();
     client.send("lo");
     assert_eq!(client.reply().text(), "hello");
-    // A wait with a limit was on when the freeze came: it lasted too long, or it was interrupted.
+    // The freeze came during a wait with a time limit: the wait lasted too long, or it was interrupted.
     assert_eq!(state_of(&server)["thawed"], 1);
     drop(freezer);
     server.finish();
 }
 
-/// One call of the load, and whether its answer was right.
-fn one_call(client: &mut Client, random: &mut Random) -> u64 {
-    let bytes = random.below(300_000) as usize;
+/// Makes one call of the load and checks its reply. Returns the number of requests.
+fn one_call(client: &mut Client, random: &mut Rng) -> u64 {
+    let bytes = random.below(300_000);
     match random.below(6) {
         0 => assert_eq!(client.get("/thing").text(), "GET thing"),
         1 => assert!(client.get(&format!("/do/stream?{bytes}")).body == pattern(bytes), "stream of {bytes}"),
@@ -258,13 +260,13 @@ fn one_call(client: &mut Client, random: &mut Random) -> u64 {
         3 => {
             let body = pattern(bytes);
             let whole = request("POST", "/do/echo", &[], &body);
-            let cut = random.below(whole.len() as u64) as usize;
+            let cut = random.below(whole.len());
             client.send(&whole[..cut]);
             client.send(&whole[cut..]);
             assert!(client.reply().body == body, "echo of {bytes}");
         }
         4 => {
-            let count = 1 + random.below(20);
+            let count = random.within(1, 20);
             client.send(request("GET", "/thing", &[], b"").repeat(count as usize));
             (0..count).for_each(|_| assert_eq!(client.reply().text(), "GET thing"));
             return count;
@@ -274,23 +276,23 @@ fn one_call(client: &mut Client, random: &mut Random) -> u64 {
     1
 }
 
-/// Stops the server again and again at random instants while clients keep it busy. Every request is answered right and
-/// none is lost: what the server counted is what was asked.
+/// Stops the server again and again at random instants while clients keep it busy. Every reply is right, and no request
+/// is lost: the server counts as many as the clients have sent.
 fn random_freezes(test: &str, time: Duration) {
     let server = Setup::subject("full").limits(SHORT).env("FC_HOOKS_LOG_MARKERS", "off").start();
-    let mut random = Random::seeded(test);
+    let mut random = seeded(test);
     let (over, calls) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut freezes = 0;
     std::thread::scope(|scope| {
-        // However this ends, the clients must not wait for a server that stands still.
+        // Even if this thread panics, the clients must not wait for a stopped server.
         let over = Over(&over, &server);
-        for _ in 0..3 {
-            let mut random = random.fork();
+        for number in 0..3 {
+            let mut random = random.fork(number);
             let (server, over, calls) = (&server, over.0, &calls);
             scope.spawn(move || {
                 let mut client = server.connect();
                 while !over.load(Ordering::Relaxed) {
-                    if random.below(20) == 0 {
+                    if random.one_in(20) {
                         client = server.connect();
                     }
                     calls.fetch_add(one_call(&mut client, &mut random), Ordering::Relaxed);
@@ -299,11 +301,11 @@ fn random_freezes(test: &str, time: Duration) {
         }
         let end = Instant::now() + time;
         while Instant::now() < end {
-            std::thread::sleep(Duration::from_micros(random.below(3000)));
+            std::thread::sleep(random.millis(0, 3));
             server.process.signal(libc::SIGSTOP);
-            if random.below(2) == 0 {
-                proc_fs::wait_for_state(server.pid(), 'T');
-                std::thread::sleep(Duration::from_micros(random.below(5000)));
+            if random.one_in(2) {
+                server.process.wait_for_state('T');
+                std::thread::sleep(random.millis(0, 5));
             }
             server.process.signal(libc::SIGCONT);
             freezes += 1;
@@ -311,13 +313,13 @@ fn random_freezes(test: &str, time: Duration) {
     });
     let calls = calls.into_inner();
     let state = state_of(&server);
-    say(&format!("{test}: {freezes} freezes, {calls} calls, {} thaws noticed", state["thawed"]));
-    assert_eq!(state["calls"], calls + 1, "what was counted is what was asked");
+    say(format_args!("{test}: {freezes} freezes, {calls} calls, {} thaws noticed", state["thawed"]));
+    assert_eq!(state["calls"], calls + 1, "the server counted as many calls as were made");
     assert!(state["thawed"].as_u64() > Some(0) && calls > 0, "{calls} calls, {state}");
     server.finish();
 }
 
-/// Lets the clients end.
+/// Dropped, it lets the server and its clients go on and end.
 struct Over<'a>(&'a AtomicBool, &'a Server);
 
 impl Drop for Over<'_> {

@@ -1,15 +1,15 @@
-//! HTTP/1.1 as clients see it: framing, connections, limits and refusals, on the real binary over real sockets.
+//! HTTP/1.1 as clients see it: framing, connections, limits and rejections, on the real binary over real sockets.
 
 mod support;
 
 use support::client::{Client, End, request};
-use support::process::{Server, Setup};
+use support::process::Setup;
 use support::{pattern, state_of, users};
 
-/// C-CONN-1, RFC 9112 §9.3: who keeps the connection, and what is said about it. Request head without its end, the
-/// reply's `connection`, whether the connection stays.
+/// C-CONN-1, C-CONN-4, RFC 9112 §9.3. Each case has the head of a request without its end, the header `connection` of
+/// the reply, and whether the connection stays open.
 #[test]
-fn who_keeps_the_connection() {
+fn which_requests_keep_the_connection() {
     let cases = [
         ("GET /thing HTTP/1.1\r\nhost: a", None, true),
         ("GET /thing HTTP/1.1\r\nhost: a\r\nconnection: keep-alive", None, true),
@@ -30,14 +30,14 @@ fn who_keeps_the_connection() {
                 assert_eq!((reply.text().as_str(), reply.header("connection")), ("GET thing", connection), "{head}");
             }
             if !stays {
-                client.is_closed();
+                client.expect_close();
             }
         }
         server.finish();
     }
 }
 
-/// More requests than one connection is served in a row, in one write, with bodies of every framing: in order.
+/// One write with more requests than the server takes from one connection in a row, with bodies of every framing.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Setup::inspector().start();
@@ -57,22 +57,22 @@ fn pipelined_requests_are_answered_in_order() {
     server.finish();
 }
 
-/// Nothing behind a request that closes is served.
+/// The server serves no request after one that closes the connection.
 #[test]
-fn what_follows_the_last_request_is_not_served() {
+fn nothing_after_the_last_request_is_served() {
     let server = Setup::subject("full").start();
     for last in ["GET /thing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "BAD\r\n\r\n"] {
         let mut client = server.connect();
         client.send(format!("{last}POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"));
         client.reply();
         client.half_close();
-        client.is_closed();
+        client.expect_close();
     }
     assert_eq!(state_of(&server)["events"], serde_json::json!([]));
     server.finish();
 }
 
-/// RFC 9110 §9.3.2: HEAD answers what GET answers, without the body; the connection goes on behind it.
+/// RFC 9110 §9.3.2: HEAD gets the head of GET's reply without the body, and the connection stays usable.
 #[test]
 fn head_has_no_body() {
     let server = Setup::subject("full").start();
@@ -88,12 +88,12 @@ fn head_has_no_body() {
         let reply = client.call("HEAD", target, &[], b"");
         let framing = (reply.header("content-length"), reply.header("transfer-encoding"));
         assert_eq!(framing, (length, coding), "{target}");
-        assert_eq!(client.get("/thing").text(), "GET thing", "behind HEAD {target}");
+        assert_eq!(client.get("/thing").text(), "GET thing", "after HEAD {target}");
     }
     server.finish();
 }
 
-/// RFC 9110 §6.4.1: statuses without a body have none, even if the reply had one.
+/// RFC 9110 §6.4.1: replies of some statuses have no body, even if the callback gave one.
 #[test]
 fn statuses_without_a_body() {
     let server = Setup::subject("full").start();
@@ -101,12 +101,12 @@ fn statuses_without_a_body() {
     for (status, length) in [(204, None), (205, Some("0")), (304, None)] {
         let reply = client.get(&format!("/do/status?{status}"));
         assert_eq!((reply.status, reply.header("content-length"), &*reply.text()), (status, length, ""));
-        assert_eq!(client.get("/thing").text(), "GET thing", "behind {status}");
+        assert_eq!(client.get("/thing").text(), "GET thing", "after {status}");
     }
     server.finish();
 }
 
-/// A request with a chunked body, and any headers.
+/// A request with a chunked body, which ends in trailers, and with these headers.
 fn chunked(target: &str, headers: &[(&str, &str)], chunks: &[&[u8]]) -> Vec<u8> {
     let mut headers = headers.to_vec();
     headers.push(("transfer-encoding", "chunked"));
@@ -120,7 +120,7 @@ fn chunked(target: &str, headers: &[(&str, &str)], chunks: &[&[u8]]) -> Vec<u8> 
     bytes
 }
 
-/// However a body is framed and cut, the callback gets it whole; trailers are dropped.
+/// The callback gets the whole body, however it is framed and cut, and no trailers.
 #[test]
 fn bodies_sized_and_chunked_and_cut_anywhere() {
     let server = Setup::inspector().start();
@@ -132,22 +132,23 @@ fn bodies_sized_and_chunked_and_cut_anywhere() {
         for bytes in [request("POST", "/invoke", &[], &body), chunked("/invoke", &[], chunks)] {
             for cut in [1, bytes.len() / 2, bytes.len() - 1] {
                 client.send(&bytes[..cut]);
-                server.has_read_everything();
+                server.wait_until_read();
                 client.send(&bytes[cut..]);
                 assert!(client.reply().body == body, "{} bytes cut at {cut}", bytes.len());
             }
         }
     }
-    // Byte by byte, each read alone.
+    // Byte by byte; the server reads each alone.
     for byte in chunked("/invoke", &[("x", "y")], &[b"hello", b" world"]) {
         client.send([byte]);
-        server.has_read_everything();
+        server.wait_until_read();
     }
     assert_eq!(client.reply().text(), "hello world");
     server.finish();
 }
 
-/// RFC 9110 §10.1.1: `100 Continue` for a client that waits; not for one that does not, nor where the answer is known.
+/// RFC 9110 §10.1.1: a client that waits gets `100 Continue`. One that does not wait gets none, nor does one whose
+/// request the server rejects by its head.
 #[test]
 fn expect_100_continue() {
     let server = Setup::inspector().limits("body_bytes_max=1000").start();
@@ -161,29 +162,29 @@ fn expect_100_continue() {
         assert_eq!((interim.status, interim.headers.len()), (100, 0), "{framing}");
         client.send(body);
         assert_eq!(client.reply().text(), "hello", "{framing}");
-        // The body comes along: the first thing to be answered is the final status.
+        // The body comes along, so the first reply is the final one.
         client.send([&head("1.1", framing), body.as_bytes()].concat());
         assert_eq!(client.reply().summary(), (200, Some("200"), "hello".to_owned()), "{framing}");
     }
     client.send(head("1.1", "content-length: 0"));
-    assert_eq!(client.reply().status, 200, "nothing to wait for");
+    assert_eq!(client.reply().status, 200, "there is no body to wait for");
     let mut old = server.connect();
     old.send(head("1.0", "content-length: 5"));
-    server.has_read_everything();
-    assert!(old.has_nothing(), "HTTP/1.0 knows no interim replies");
+    server.wait_until_read();
+    assert!(old.has_received_nothing(), "HTTP/1.0 knows no interim replies");
     old.send("hello");
     assert_eq!(old.reply().text(), "hello");
     client.send(head("1.1", "content-length: 1001"));
     assert_eq!(client.reply().status, 413);
     client.half_close();
-    client.is_closed();
+    client.expect_close();
     let mut client = server.connect();
     client.send(b"POST /invoke HTTP/1.1\r\nhost: a\r\nexpect: magic\r\ncontent-length: 5\r\n\r\n");
     assert_eq!(client.reply().status, 417);
     server.finish();
 }
 
-/// C-INV-6: chunked for HTTP/1.1, sized where the length is known, up to the close for HTTP/1.0.
+/// C-INV-6: a stream is sent in chunks to HTTP/1.1, with its length if that is known, and up to the close to HTTP/1.0.
 #[test]
 fn streamed_replies() {
     let server = Setup::subject("full").start();
@@ -194,7 +195,7 @@ fn streamed_replies() {
             let length = (name == "sized").then(|| bytes.to_string());
             assert_eq!(reply.header("transfer-encoding"), coding, "{name} {bytes}");
             assert_eq!(reply.header("content-length"), length.as_deref(), "{name} {bytes}");
-            assert!(reply.body == pattern(bytes), "{name} {bytes}: {} bytes came", reply.body.len());
+            assert!(reply.body == pattern(bytes), "{name} {bytes}: {} bytes arrived", reply.body.len());
         }
         for keep in ["", "connection: keep-alive\r\n"] {
             let mut old = server.connect();
@@ -207,7 +208,7 @@ fn streamed_replies() {
     server.finish();
 }
 
-/// A reply that cannot be completed is cut: the client can tell that it is not whole, whatever the framing.
+/// The server resets a connection whose reply it cannot complete, so that the client sees that the reply is not whole.
 #[test]
 fn a_stream_that_fails_cuts_the_connection() {
     for version in ["1.1", "1.0"] {
@@ -222,7 +223,7 @@ fn a_stream_that_fails_cuts_the_connection() {
             let (bytes, end) = client.rest();
             assert_eq!(end, End::Reset, "{name}, HTTP/{version}");
             let whole = bytes.ends_with(b"0\r\n\r\n");
-            assert!(!whole, "{name}, HTTP/{version}: looks whole");
+            assert!(!whole, "{name}, HTTP/{version}: the reply looks whole");
             let logged = format!("the reply's stream failed: {failure}, request r");
             server.process.stderr.wait_for(&logged, |text| text.contains(&logged));
             assert_eq!(server.connect().get("/thing").status, 200, "the process lives");
@@ -231,11 +232,11 @@ fn a_stream_that_fails_cuts_the_connection() {
     }
 }
 
-/// Small limits, so that every one of them is easily passed.
+/// Limits that a test can exceed with few bytes.
 const SMALL: &str = "head_bytes_max=1000,headers_max=8,target_bytes_max=100,body_bytes_max=1000,linger_ms_max=60000";
 
-/// LIM: a client that sends everything before it reads still sees the answer, however much it sends; the answer is the
-/// last thing on the connection.
+/// A client that sends all its bytes before it reads still gets the reply, however many they are. The reply is the last
+/// on its connection.
 #[test]
 fn beyond_a_limit_the_client_sees_the_answer() {
     let server = Setup::inspector().limits(SMALL).start();
@@ -264,12 +265,12 @@ fn beyond_a_limit_the_client_sees_the_answer() {
         assert_eq!((reply.status, reply.header("connection")), (status, Some("close")), "{name}");
         assert_eq!((reply.header("x-fc-status"), &*reply.error().0), (Some("404"), "ProtocolError"), "{name}");
         client.half_close();
-        client.is_closed();
+        client.expect_close();
     }
     server.finish();
 }
 
-/// At the limit everything is still served.
+/// Requests exactly at a limit are served.
 #[test]
 fn at_a_limit_everything_is_served() {
     let server = Setup::inspector().limits(SMALL).start();
@@ -292,9 +293,9 @@ fn at_a_limit_everything_is_served() {
     server.finish();
 }
 
-/// 408 where a head or a body does not arrive in time, and the connection closes.
+/// A head or a body that does not arrive in time is answered with 408, and the connection closes.
 #[test]
-fn heads_and_bodies_that_do_not_arrive() {
+fn heads_and_bodies_have_time_limits() {
     let server = Setup::inspector().limits("head_ms_max=100,body_ms_max=100").start();
     let cases = [
         ("\r", "the head took too long to arrive"),
@@ -313,26 +314,26 @@ fn heads_and_bodies_that_do_not_arrive() {
         let reply = client.reply();
         assert_eq!((reply.status, reply.error().1.as_str()), (408, message), "{sent:?}");
         client.half_close();
-        client.is_closed();
+        client.expect_close();
     }
     server.finish();
 }
 
-/// A client that is refused and neither reads on nor closes is cut in the end.
+/// The server does not wait forever for a rejected client that does not close.
 #[test]
 fn lingering_has_an_end() {
     let server = Setup::inspector().limits("linger_ms_max=100").start();
     let mut client = server.connect();
     client.send("BAD\r\n\r\n");
     assert_eq!(client.reply().status, 400);
-    client.is_closed();
-    support::wait_until("the server drops the connection", || support::proc_fs::sockets(server.pid()) == 1);
+    client.expect_close();
+    server.wait_for_no_connection();
     server.finish();
 }
 
-/// What a refused client may still send is bounded by bytes as well as by time.
+/// The server bounds the bytes that a rejected client may still send, not only the time.
 #[test]
-fn a_refused_client_cannot_send_for_ever() {
+fn a_rejected_client_cannot_send_forever() {
     let server = Setup::inspector().limits("linger_ms_max=86400000").start();
     let mut client = server.connect();
     client.send("BAD\r\n\r\n");
@@ -342,24 +343,24 @@ fn a_refused_client_cannot_send_for_ever() {
     server.finish();
 }
 
-/// A reader that takes no byte of its reply is cut in the end.
+/// The server resets the connection of a client that takes no byte of its reply for too long.
 #[test]
 fn a_reader_that_stalls_is_cut() {
     let server = Setup::subject("full").limits("stall_ms_max=100").start();
     for target in ["/do/big?30000000", "/do/stream?30000000"] {
         let mut client = server.connect();
-        client.receive_little();
+        client.shrink_receive_buffer();
         client.send(request("GET", target, &[], b""));
-        server.is_stuck_on(&client);
-        gone(&server);
+        server.wait_until_stuck_on(&client);
+        server.wait_for_no_connection();
         assert_eq!(client.rest().1, End::Reset, "{target}");
     }
     server.finish();
 }
 
-/// Whatever breaks the rules is refused with a status, and is the last thing on its connection.
+/// A request that breaks the rules is answered with a status of its own, and is the last on its connection.
 #[test]
-fn what_is_malformed_is_refused_and_closed() {
+fn malformed_requests_are_rejected_and_closed() {
     let body = "content-length: 1\r\n\r\nx";
     let cases: [(&str, u16); 24] = [
         ("GET\r\n\r\n", 400),
@@ -390,19 +391,19 @@ fn what_is_malformed_is_refused_and_closed() {
     let server = Setup::inspector().start();
     for (bytes, status) in cases {
         let mut client = server.connect();
-        // Behind it one that is fine: it must not be looked at.
+        // A valid request follows, which the server must not read.
         client.send(format!("{bytes}GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n"));
         let reply = client.reply();
         assert_eq!((reply.status, reply.header("connection")), (status, Some("close")), "{bytes:?}");
         assert_eq!((reply.header("x-fc-status"), &*reply.error().0), (Some("404"), "ProtocolError"), "{bytes:?}");
         client.half_close();
-        client.is_closed();
+        client.expect_close();
     }
-    assert_eq!(server.connect().get("/").json()["lifecycle"]["calls"], 1, "nothing of it was a call");
+    assert_eq!(server.connect().get("/").json()["lifecycle"]["calls"], 1, "none of these requests was a call");
     server.finish();
 }
 
-/// A client that has sent all it will send still gets its answers.
+/// A client that has closed its sending side still gets its replies.
 #[test]
 fn half_closed_clients_are_answered() {
     let server = Setup::subject("full").start();
@@ -413,13 +414,13 @@ fn half_closed_clients_are_answered() {
         client.half_close();
         assert_eq!(client.reply().status, 200, "{target}");
         assert_eq!(client.reply().text(), "GET thing", "{target}");
-        client.is_closed();
+        client.expect_close();
     }
     server.finish();
 }
 
-/// C-START-3: probes that connect and hang up, with FIN or RST, at once or in the middle, are served nothing and leave
-/// no trace.
+/// C-START-3: a probe connects and disconnects, by FIN or RST, at once or in the middle of a request. It is no call,
+/// and the server prints and logs nothing.
 #[test]
 fn probes_are_silent() {
     let server = Setup::inspector().start();
@@ -433,24 +434,17 @@ fn probes_are_silent() {
         },
     ];
     for round in 0..25 {
-        for way in hang_up {
-            way(server.connect());
+        for leave in hang_up {
+            leave(server.connect());
         }
         assert_eq!(server.connect().get("/").json()["lifecycle"]["calls"], round + 1, "only this one is a call");
     }
-    gone(&server);
+    server.wait_for_no_connection();
     let printed = server.finish();
-    assert_eq!(printed.lines().count(), 50 + 2, "the calls' markers and pre-stop's, nothing else: {printed}");
+    assert_eq!(printed.lines().count(), 50 + 2, "only the markers of the calls and of pre-stop: {printed}");
 }
 
-/// No connection is left.
-fn gone(server: &Server) {
-    if support::is_linux("that no connection is left") {
-        support::wait_until("no connection is left", || support::proc_fs::sockets(server.pid()) == 1);
-    }
-}
-
-/// A client that goes away in the middle of its reply costs nothing but the reply.
+/// A client that leaves in the middle of its reply does no harm to others.
 #[test]
 fn clients_that_leave_in_the_middle_of_a_reply() {
     let server = Setup::subject("full").start();
@@ -462,7 +456,7 @@ fn clients_that_leave_in_the_middle_of_a_reply() {
             hang_up(client);
         }
     }
-    gone(&server);
+    server.wait_for_no_connection();
     assert_eq!(server.connect().get("/thing").status, 200);
     server.finish();
 }

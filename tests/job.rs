@@ -1,4 +1,5 @@
-//! Web server mode off (C-JOB): the event from the environment, the answer on standard output, the exit code.
+//! Web server mode is off (C-JOB): the event comes from the environment, the answer goes to standard output, and the
+//! exit code tells of success.
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use support::process::{Process, Setup};
-use support::{is_linux, pattern, proc_fs, users};
+use support::{is_linux, pattern, users};
 
 const EVENT: &str = "FC_CUSTOM_CONTAINER_EVENT";
 
@@ -15,7 +16,7 @@ fn job(table: &str, directive: &str, event: impl AsRef<OsStr>) -> Setup {
     Setup::subject(table).env(EVENT, event).env("FC_FUNCTION_HANDLER", directive).env("FC_REQUEST_ID", "j")
 }
 
-/// C-JOB-1, C-JOB-2: the callback's answer and nothing else on standard output, exit code 0.
+/// C-JOB-1, C-JOB-2: standard output holds the callback's answer and nothing else, and the exit code is 0.
 #[test]
 fn jobs_that_succeed() {
     let many = pattern(100_000);
@@ -36,12 +37,12 @@ fn jobs_that_succeed() {
             assert!(ended.stdout_bytes == stdout, "{directive}: {:?}", ended.stdout);
         }
     }
-    // The binary has no callback of its own: it echoes. Its arguments mean nothing here.
+    // The binary echoes the event, and ignores its arguments in this mode.
     let ended = Setup::inspector().env(EVENT, "event").arg("--nonsense").run().ended();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "event"));
 }
 
-/// A pipe that whoever shares it has made non-blocking, as some runtimes do, costs no byte of the result.
+/// Some runtimes make a pipe that they share non-blocking. The job writes its whole result to such a pipe.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_result_is_whole_in_a_pipe_that_does_not_block() {
@@ -50,7 +51,7 @@ fn a_result_is_whole_in_a_pipe_that_does_not_block() {
     let mut job = Command::new(support::subject::path());
     job.env("SUBJECT", "full").env(EVENT, "event").env("FC_FUNCTION_HANDLER", "stream").stdout(writer);
     let mut job_process = job.spawn().expect("the subject");
-    // The other copy of the writing end; the job's is the last.
+    // This closes our copy of the writing end, so that only the job's is left.
     drop(job);
     let (mut seen, mut reader) = (Vec::new(), std::fs::File::from(reader));
     support::wait_until("the result ends", || match reader.read_to_end(&mut seen) {
@@ -60,7 +61,7 @@ fn a_result_is_whole_in_a_pipe_that_does_not_block() {
     assert!(job_process.wait().expect("its end").success() && seen == pattern(100_000), "{} bytes", seen.len());
 }
 
-/// A job that fails says why on standard error and ends with 1.
+/// A job that fails says why on standard error, and its exit code is 1.
 #[test]
 fn jobs_that_fail() {
     let cases = [
@@ -76,7 +77,7 @@ fn jobs_that_fail() {
     }
 }
 
-/// A result that nobody got is no success.
+/// A job that cannot write its result has failed.
 #[test]
 fn a_result_that_cannot_be_written_fails_the_job() {
     if !is_linux("/dev/full") {
@@ -95,7 +96,8 @@ fn started(directive: &str, line: &str) -> Process {
     process
 }
 
-/// C-JOB-3: SIGTERM when the client cancels: the callback can see it and return, and 143 says so.
+/// C-JOB-3: the platform sends SIGTERM when the client cancels. The callback can see it and return; the exit code is
+/// 143.
 #[test]
 fn a_cancelled_job_ends_with_143() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
@@ -106,22 +108,22 @@ fn a_cancelled_job_ends_with_143() {
     }
 }
 
-/// A second signal ends a callback that does not look.
+/// A second signal ends a callback that does not look at the first.
 #[test]
 fn a_stuck_job_ends_at_the_second_signal() {
-    if !is_linux("when a signal has been delivered") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     for (first, second) in [(libc::SIGTERM, libc::SIGTERM), (libc::SIGTERM, libc::SIGINT)] {
         let process = started("stuck", "subject: stuck\n");
-        process.deliver(first);
-        proc_fs::wait_for_state(process.pid(), 'S');
+        process.deliver_signal(first);
+        process.wait_for_state('S');
         process.signal(second);
         assert_eq!(process.ended().code, 128 + second);
     }
 }
 
-/// C-LOG-5: the credentials in the environment are in no output.
+/// C-LOG-5: no output shows the credentials of the environment.
 #[test]
 fn secrets_are_never_shown() {
     for directive in ["", "error", "panic"] {

@@ -1,20 +1,21 @@
-//! The process around the server: signals and the orderly stop, arguments, where it listens.
+//! The process around the server: signals and the orderly stop, the command line, the addresses that it listens on.
 
 mod support;
 
+use fc_testkit::proc;
 use std::net::TcpListener;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use support::client::{End, request};
 use support::process::{Ended, Setup};
-use support::{TempDir, is_linux, pattern, proc_fs, say, state_of, sys, users};
+use support::{is_linux, pattern, state_of, sys, temp_dir, users};
 
 const STOPS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
-/// So long that a test which has to wait for it fails.
-const DRAIN_FOR_EVER: &str = "drain_ms_max=86400000";
+/// A test that had to wait for the end of this drain would fail.
+const ENDLESS_DRAIN: &str = "drain_ms_max=86400000";
 const HALF_A_REQUEST: &str = "POST /do/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel";
 
-/// C-STOP-3: a stop signal runs pre-stop if the platform did not call it, and ends with 0.
+/// C-STOP-3: at a stop signal the process runs pre-stop if the platform has not called it, and exits with 0.
 #[test]
 fn a_stop_signal_runs_pre_stop_once_and_exits_0() {
     let markers = |id| format!("FC PreStop Start RequestId: {id}\nFC PreStop End RequestId: {id}\n");
@@ -23,7 +24,7 @@ fn a_stop_signal_runs_pre_stop_once_and_exits_0() {
             for setup in [Setup::inspector, || Setup::subject("full")] {
                 let server = setup().user(user).start();
                 server.process.signal(signal);
-                assert_eq!(server.ended(), markers("-"), "the platform did not call");
+                assert_eq!(server.ended(), markers("-"), "the platform has not called");
                 let server = setup().user(user).start();
                 server.connect().call("GET", "/pre-stop", &[("x-fc-request-id", "p")], b"");
                 server.process.signal(signal);
@@ -31,14 +32,14 @@ fn a_stop_signal_runs_pre_stop_once_and_exits_0() {
             }
             let server = Setup::subject("bare").user(user).start();
             server.process.signal(signal);
-            assert_eq!(server.ended(), "", "there is no such hook");
+            assert_eq!(server.ended(), "", "the table has no such hook");
         }
     }
 }
 
-/// C-FRZ-4: however pre-stop fails, the stop is in order.
+/// C-FRZ-4: a pre-stop that fails does not change the stop or its exit code.
 #[test]
-fn a_failing_pre_stop_does_not_spoil_the_stop() {
+fn the_stop_is_orderly_even_if_pre_stop_fails() {
     for directive in ["error", "panic"] {
         let server = Setup::subject("full").env("SUBJECT_HOOKS", directive).expect_stderr().start();
         let printed = server.finish();
@@ -46,58 +47,58 @@ fn a_failing_pre_stop_does_not_spoil_the_stop() {
     }
 }
 
-/// What is in hand when the signal comes is finished, and said to be the last on its connection.
+/// Requests in progress when the signal comes are finished. Their replies say that the connection closes.
 #[test]
-fn requests_in_hand_are_finished() {
-    if !is_linux("when requests are in hand") {
+fn requests_in_progress_are_finished() {
+    if !is_linux("requests in progress") {
         return;
     }
     for signal in STOPS {
-        // In the middle of a body, and one that nobody has looked at yet because the process stands still.
-        let server = Setup::subject("full").limits(DRAIN_FOR_EVER).start();
+        // One request in the middle of its body, and one that the server cannot have read because it is stopped.
+        let server = Setup::subject("full").limits(ENDLESS_DRAIN).start();
         let mut halfway = server.connect();
         halfway.send(HALF_A_REQUEST);
-        server.has_read_everything();
+        server.wait_until_read();
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         let mut unseen = server.connect();
         unseen.send(request("GET", "/thing", &[], b""));
         server.process.signal(signal);
         server.process.signal(libc::SIGCONT);
         let reply = unseen.reply();
         assert_eq!((reply.text().as_str(), reply.header("connection")), ("GET thing", Some("close")));
-        server.has_stopped_listening();
+        server.wait_until_not_listening();
         halfway.send("lo");
         let reply = halfway.reply();
         assert_eq!((reply.text().as_str(), reply.header("connection")), ("hello", Some("close")));
         for mut client in [halfway, unseen] {
             client.half_close();
-            client.is_closed();
+            client.expect_close();
         }
         server.ended();
     }
 }
 
-/// A reply that is on its way arrives whole.
+/// A reply in progress when the signal comes arrives whole.
 #[test]
-fn replies_on_their_way_arrive_whole() {
-    if !is_linux("when replies are on their way") {
+fn replies_in_progress_arrive_whole() {
+    if !is_linux("replies in progress") {
         return;
     }
     for name in ["big", "stream", "sized"] {
-        let server = Setup::subject("full").limits(DRAIN_FOR_EVER).start();
+        let server = Setup::subject("full").limits(ENDLESS_DRAIN).start();
         let mut client = server.connect();
         client.send(request("GET", &format!("/do/{name}?8000000"), &[], b""));
-        server.is_stuck_on(&client);
+        server.wait_until_stuck_on(&client);
         server.process.signal(libc::SIGTERM);
-        server.has_stopped_listening();
+        server.wait_until_not_listening();
         assert!(client.reply().body == pattern(8_000_000), "{name}");
-        client.is_closed();
+        client.expect_close();
         server.ended();
     }
 }
 
-/// A callback can see the signal, return early, and its answer still arrives.
+/// A callback can see the signal and return early. Its answer still arrives.
 #[test]
 fn a_callback_sees_that_it_is_cancelled() {
     for signal in STOPS {
@@ -113,20 +114,20 @@ fn a_callback_sees_that_it_is_cancelled() {
     }
 }
 
-/// Connections with nothing on them are closed at once: nobody waits for their clients.
+/// The server closes idle connections at once, and does not wait for their clients.
 #[test]
 fn idle_connections_do_not_delay_the_stop() {
-    let server = Setup::subject("full").limits(DRAIN_FOR_EVER).start();
+    let server = Setup::subject("full").limits(ENDLESS_DRAIN).start();
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
     for client in clients.iter_mut().take(10) {
         assert_eq!(client.get("/thing").status, 200);
     }
     server.finish();
-    clients.iter_mut().for_each(|client| client.is_closed());
+    clients.iter_mut().for_each(|client| client.expect_close());
 }
 
-/// A client that does not do its part is cut when the drain's time is over: half a head, half a body, a reply it does
-/// not take, a refusal it does not take leave from.
+/// When the drain's time is over, the server closes the connections of clients that delay it: by half a head, half a
+/// body, a reply that they do not take, or a rejection after which they do not close.
 #[test]
 fn the_drain_is_bounded() {
     let unread = request("GET", "/do/big?30000000", &[], b"");
@@ -135,24 +136,24 @@ fn the_drain_is_bounded() {
         let server = Setup::subject("full").limits("drain_ms_max=100,linger_ms_max=86400000").start();
         let mut client = server.connect();
         client.send(sent);
-        server.has_read_everything();
+        server.wait_until_read();
         server.process.signal(libc::SIGTERM);
         server.ended();
         assert!(matches!(client.rest().1, End::Closed | End::Reset));
     }
 }
 
-/// A second signal ends the process at once, with 128 and its number, whatever the process is doing.
+/// A second signal ends the process at once, whatever it is doing. The exit code is 128 and the signal's number.
 #[test]
 fn a_second_signal_exits_at_once() {
-    if !is_linux("when a signal has been delivered") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     for (first, second) in STOPS.iter().flat_map(|first| STOPS.map(|second| (*first, second))) {
-        // In a callback that never returns, in pre-stop, and while a client is waited for.
+        // In a callback that never returns, in such a pre-stop, and while the server waits for a client.
         for stuck_in in ["/do/stuck", "pre-stop", "the drain"] {
             let directive = if stuck_in == "pre-stop" { "stuck" } else { "" };
-            let server = Setup::subject("full").env("SUBJECT_HOOKS", directive).limits(DRAIN_FOR_EVER).start();
+            let server = Setup::subject("full").env("SUBJECT_HOOKS", directive).limits(ENDLESS_DRAIN).start();
             let mut client = server.connect();
             match stuck_in {
                 "pre-stop" => {}
@@ -163,12 +164,12 @@ fn a_second_signal_exits_at_once() {
             if stuck_in == "/do/stuck" {
                 server.process.stdout.wait_for("the callback", is_stuck);
             }
-            server.has_read_everything();
-            server.process.deliver(first);
+            server.wait_until_read();
+            server.process.deliver_signal(first);
             match stuck_in {
                 "pre-stop" => _ = server.process.stdout.wait_for("pre-stop", is_stuck),
-                "the drain" => server.has_stopped_listening(),
-                _ => proc_fs::wait_for_state(server.pid(), 'S'),
+                "the drain" => server.wait_until_not_listening(),
+                _ => server.process.wait_for_state('S'),
             }
             server.process.signal(second);
             assert_eq!(server.process.ended().code, 128 + second, "{first} then {second} in {stuck_in}");
@@ -176,23 +177,22 @@ fn a_second_signal_exits_at_once() {
     }
 }
 
-/// As PID 1 the kernel ignores signals without a handler: ours have one.
+/// The kernel drops signals for PID 1 that have no handler. The server handles its stop signals.
 #[test]
 fn as_pid_1() {
     if !is_linux("PID 1") {
         return;
     }
-    if !sys::is_root() || !std::path::Path::new("/usr/bin/unshare").exists() {
-        return say("SKIPPED: PID 1 needs root and unshare");
+    if !fc_testkit::is_root() || !std::path::Path::new("/usr/bin/unshare").exists() {
+        return fc_testkit::skip("PID 1 needs root and unshare");
     }
     let binary = env!("CARGO_BIN_EXE_fc-hooks");
     for signal in STOPS {
         let setup = Setup::program("/usr/bin/unshare").arg("--pid").arg("--fork").arg("--kill-child").arg(binary);
         let server = setup.start();
-        let unshare = server.pid();
-        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).expect("children");
-        let pid_1 = children.trim().parse().expect("one child");
-        assert_eq!(proc_fs::status(pid_1, "NSpid").split_whitespace().nth(1), Some("1"));
+        let family = proc::family(server.pid());
+        let [_, pid_1] = family[..] else { panic!("not one child: {family:?}") };
+        assert_eq!(proc::status(pid_1, "NSpid").expect("it lives").split_whitespace().nth(1), Some("1"));
         assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
         sys::kill(pid_1, signal);
         server.ended();
@@ -207,24 +207,20 @@ fn run(arguments: Arguments<'_>, environment: Environment<'_>) -> Ended {
     environment.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).run().ended()
 }
 
+/// The help is compared with a recorded text. After a wanted change, `cargo run -- --help > tests/help.txt` records it.
 #[test]
 fn help_and_version() {
-    let version = format!("fc-hooks {}\n", env!("CARGO_PKG_VERSION"));
-    let cases = [
-        (&["--help"][..], "Usage: fc-hooks [OPTIONS]"),
-        (&["-h"], "Exit codes: 0 stopped in order; 1 cannot listen; 2 misuse; 128 + n second signal n"),
-        (&["--version"], &version),
-        (&["-V"], &version),
-        (&["--limit", "help"], "head_bytes_max"),
-    ];
-    for (arguments, expected) in cases {
-        let ended = run(arguments, &[]);
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}");
-        assert!(ended.stdout.contains(expected) && ended.stdout.ends_with('\n'), "{arguments:?}: {}", ended.stdout);
+    let (help, version) = (include_str!("help.txt"), concat!("fc-hooks ", env!("CARGO_PKG_VERSION"), "\n"));
+    for (argument, expected) in [("--help", help), ("-h", help), ("--version", version), ("-V", version)] {
+        let ended = run(&[argument], &[]);
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (0, expected, ""), "{argument}");
     }
+    let ended = run(&["--limit", "help"], &[]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert!(ended.stdout.contains("head_bytes_max") && ended.stdout.ends_with('\n'), "{}", ended.stdout);
 }
 
-/// Misuse: exit code 2, one line that names what is wrong, and nothing on standard output.
+/// Misuse ends with exit code 2, one line on standard error that names the mistake, and nothing on standard output.
 #[test]
 fn misuse_exits_2() {
     let address = "expected ADDR:PORT (such as 0.0.0.0:9000) or unix:PATH, not";
@@ -273,7 +269,7 @@ fn a_health_path_that_hides_a_route_exits_2() {
     }
 }
 
-/// Exit code 1 and the reason where it cannot listen. C-START-1: the documented variable wins over the older one.
+/// A server that cannot listen says why, and exits with 1. C-START-1: the documented variable wins over the older one.
 #[test]
 fn cannot_listen_exits_1() {
     let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
@@ -299,7 +295,8 @@ fn cannot_listen_exits_1() {
     }
 }
 
-/// C-START-1, C-LOG-4: on every address, on the port that the platform says; the cold start's end is marked there.
+/// C-START-1, C-LOG-4: the server listens on every address, on the platform's port. In an instance of the platform it
+/// marks the end of the cold start in the log.
 #[test]
 fn listens_where_the_platform_says() {
     for variable in ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"] {
@@ -313,21 +310,22 @@ fn listens_where_the_platform_says() {
         server.finish();
     }
     let bad = [("FC_HOOKS_LISTEN", "unix:")];
-    assert_eq!(run(&["--help"], &bad).code, 0, "help is to be had in a bad environment too");
-    assert_eq!(run(&["--listen", "127.0.0.1:0"], &bad).code, 2, "an argument does not hide it");
+    assert_eq!(run(&["--help"], &bad).code, 0, "help needs no valid environment");
+    assert_eq!(run(&["--listen", "127.0.0.1:0"], &bad).code, 2, "a valid argument does not hide the mistake");
 }
 
-/// A Unix socket serves like any other, replaces what nobody listens on, and is gone at the end.
+/// A server on a Unix socket serves like on TCP. It replaces a socket file without a listener, and removes its own at
+/// the end.
 #[test]
 fn unix_sockets() {
     for user in users() {
-        let directory = TempDir::new();
+        let directory = temp_dir();
         let path = directory.path().join("socket");
         for stale in [false, true] {
             if stale {
                 drop(UnixListener::bind(&path).expect("a socket file"));
-                // Its owner may replace it; in a directory with the sticky bit nobody else.
-                std::os::unix::fs::chown(&path, user, user).expect("hand it over");
+                // The server may replace its own file. In a directory with the sticky bit it may replace no other.
+                std::os::unix::fs::chown(&path, user, user).expect("the server gets it");
             }
             let address = format!("unix:{}", path.display());
             let server = Setup::inspector().user(user).env("FC_HOOKS_LISTEN", &address).start_as_configured();
@@ -342,10 +340,10 @@ fn unix_sockets() {
     }
 }
 
-/// What is not a socket that nobody listens on is left alone.
+/// The server leaves files that are no sockets alone, and sockets with a listener.
 #[test]
 fn a_file_that_is_not_ours_is_left_alone() {
-    let directory = TempDir::new();
+    let directory = temp_dir();
     let path = directory.path().join("file");
     let address = format!("unix:{}", path.display());
     let in_use = format!("fc-hooks: cannot listen on {address}: address in use\n");
@@ -361,24 +359,25 @@ fn a_file_that_is_not_ours_is_left_alone() {
     server.finish();
 }
 
-/// A stopping server has closed its listener; another may take the path over before it ends, and must keep it.
+/// Once a stopping server has closed its listener, another server may take the path. It must keep it when the first one
+/// ends.
 #[test]
 fn a_successors_socket_survives_the_predecessors_end() {
-    let directory = TempDir::new();
+    let directory = temp_dir();
     let address = format!("unix:{}", directory.path().join("socket").display());
-    let serve = || Setup::subject("full").limits(DRAIN_FOR_EVER).env("FC_HOOKS_LISTEN", &address).start_as_configured();
+    let serve = || Setup::subject("full").limits(ENDLESS_DRAIN).env("FC_HOOKS_LISTEN", &address).start_as_configured();
     let first = serve();
     let mut client = first.connect();
     client.send(HALF_A_REQUEST);
-    first.has_read_everything();
+    first.wait_until_read();
     first.process.signal(libc::SIGTERM);
-    first.has_stopped_listening();
+    first.wait_until_not_listening();
     let second = serve();
     client.send("lo");
     assert_eq!(client.reply().text(), "hello");
     client.half_close();
     first.ended();
-    assert!(directory.path().join("socket").exists(), "the first server has removed the second one's socket");
+    assert!(directory.path().join("socket").exists(), "the first server removed the socket of the second");
     assert_eq!(state_of(&second)["calls"], 1);
     second.finish();
 }

@@ -1,17 +1,17 @@
-//! The static binaries keep their budgets, and are what they claim to be.
+//! The static binaries keep their budgets of bytes, are static, and have no symbols.
 //!
-//! Builds by `make`, as authors do, so that the recipe is under test as well.
+//! `make` builds them, as users do, so that the tests cover these recipes as well.
 
-#![cfg(not(fc_hooks_poll))] // the shipped binary does not depend on the flags of this build
+#![cfg(not(fc_hooks_poll))] // the shipped binary is built with the default backend
 
-use std::io::{self, Write};
+use fc_testkit::{say, skip};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
 const TRIPLE: &str = "x86_64-unknown-linux-musl";
 
-/// Well below the promise in the first line of the documentation, so that whoever adds to it notices.
+/// Well below the promise of the documentation, so that a change that adds much fails here first.
 const STABLE_BYTES_MAX: u64 = 400_000;
 const TINY_BYTES_MAX: u64 = 200_000;
 
@@ -19,15 +19,15 @@ const TINY_BYTES_MAX: u64 = 200_000;
 fn the_stable_binary() {
     let target = make(&format!("target-{TRIPLE}"));
     if !target.status.success() {
-        say(&format!("SKIPPED size of the stable binary, no {TRIPLE}: {}", text(&target.stderr)));
+        skip(format_args!("size of the stable binary, no {TRIPLE}: {}", text(&target.stderr)));
         return;
     }
     assert_success("make build", &make("build"));
     let binary = fs::read(checkout().join("target").join(TRIPLE).join("release/fc-hooks")).unwrap();
-    let (bytes, floor_bytes) = (binary.len() as u64, hello_world_bytes());
-    say(&format!(
+    let (bytes, baseline_bytes) = (binary.len() as u64, hello_world_bytes());
+    say(format_args!(
         "stable: {bytes} bytes of at most {STABLE_BYTES_MAX}, {} more than a hello world built alike",
-        bytes.saturating_sub(floor_bytes)
+        bytes.saturating_sub(baseline_bytes)
     ));
     assert!(bytes <= STABLE_BYTES_MAX);
     assert_static_and_stripped(&binary);
@@ -39,20 +39,20 @@ fn the_stable_binary() {
 fn the_tiny_binary() {
     let nightly = Command::new("rustup").args(["run", "nightly", "rustc", "--version"]).output();
     if !nightly.is_ok_and(|output| output.status.success()) {
-        // Not fetched for a test's sake: `make tiny` would.
-        say("SKIPPED size of the tiny binary: no nightly toolchain is installed");
+        // `make tiny` would install one; a test does not.
+        skip("size of the tiny binary: no nightly toolchain is installed");
         return;
     }
     assert_success("make tiny", &make("tiny"));
     let binary = fs::read(checkout().join("target/tiny").join(TRIPLE).join("release/fc-hooks")).unwrap();
     let bytes = binary.len() as u64;
-    say(&format!("tiny: {bytes} bytes of at most {TINY_BYTES_MAX}"));
+    say(format_args!("tiny: {bytes} bytes of at most {TINY_BYTES_MAX}"));
     assert!(bytes <= TINY_BYTES_MAX);
     assert_static_and_stripped(&binary);
     assert_no_paths_of_this_machine(&binary);
 }
 
-/// What a program that does nothing takes, with our profile and our linker settings: mostly the standard library.
+/// The size of a program that does nothing, built with our profile and linker settings: mostly the standard library.
 fn hello_world_bytes() -> u64 {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello");
     fs::create_dir_all(folder.join("src")).unwrap();
@@ -74,7 +74,7 @@ fn hello_world_bytes() -> u64 {
     fs::metadata(folder.join("target").join(TRIPLE).join("release/hello")).unwrap().len()
 }
 
-/// By the program and section headers (elf(5)): no interpreter, nothing to link at start, no symbol table.
+/// Reads the program and section headers (elf(5)): no interpreter, no dynamic section, no symbol table.
 fn assert_static_and_stripped(binary: &[u8]) {
     const INTERPRETER: u32 = 3;
     const DYNAMIC: u32 = 2;
@@ -97,7 +97,7 @@ fn assert_static_and_stripped(binary: &[u8]) {
     }
 }
 
-/// Panic messages hold paths of sources. Where a machine keeps them is nobody's business.
+/// Panic messages hold paths of sources. They must not tell where the machine that built the binary keeps them.
 fn assert_no_paths_of_this_machine(binary: &[u8]) {
     let folders = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| env::var(name).unwrap_or_default());
     let checkout = checkout().to_str().unwrap().to_owned();
@@ -122,9 +122,4 @@ fn assert_success(what: &str, output: &Output) {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
-}
-
-/// Past the test runner, which swallows what a passing test prints.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,6 +1,7 @@
-//! What is built from: where it comes from, what it asks of those who ship it, and what runs while it is built.
+//! The dependencies: their sources, their licences, and the code that they run while they are built.
 //!
-//! `make deny` asks more, with a tool and a database that a machine may not have. This asks cargo and the lock files.
+//! `make deny` checks more, with a tool and a database that a machine may not have. These tests need only cargo and the
+//! lock files.
 
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
@@ -12,14 +13,14 @@ use std::process::Command;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Crates of the default build that run a script while it is built. Read before this list grows: a script can do
-/// whatever the user who builds can. These ask the compiler for its version and tell it what it can do.
+/// Crates of the default build that run a script while they are built. Read a script before this list grows, because it
+/// has all rights of the user who builds. These scripts ask the compiler for its version and set `cfg` flags.
 const BUILD_SCRIPTS: [&str; 6] = ["httparse", "libc", "rustix", "serde_core", "serde_json", "zmij"];
 
-/// Blocks, implementations and foreign declarations in each file that has any. Each is listed with its reason in
-/// ARCHITECTURE.md.
+/// The number of unsafe blocks, implementations and foreign declarations in each file that has any.
+/// docs/dependencies.md gives the reasons.
 const UNSAFE: [(&str, usize); 5] = [
-    ("src/server/sys/accepted.rs", 4),
+    ("src/server/sys/find_socket_by_peer.rs", 4),
     ("src/server/sys/mod.rs", 1),
     ("src/server/sys/no_backtrace.rs", 2),
     ("src/server/sys/poll.rs", 1),
@@ -31,7 +32,7 @@ fn every_crate_is_from_crates_io_with_its_checksum() {
     let mut faults = Vec::new();
     for (path, packages) in lock_files() {
         for package in packages {
-            // What has no source is a package of this repository.
+            // A package without a source is one of this repository.
             let Some(source) = package.get("source") else { continue };
             let checksum = package.get("checksum").is_some_and(|sum| sum.len() == 64);
             if source != CRATES_IO || !checksum {
@@ -42,8 +43,8 @@ fn every_crate_is_from_crates_io_with_its_checksum() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Two versions of one crate are twice the bytes and twice the mending. The compared servers need some twice, and are
-/// not ours.
+/// Two versions of one crate cost twice the bytes and twice the maintenance. The peers of the benchmark have a lock
+/// file of their own, in which some crates occur twice.
 #[test]
 fn no_crate_is_locked_twice() {
     let packages = packages_of(&root().join("Cargo.lock"));
@@ -95,14 +96,14 @@ fn unsafe_is_counted() {
     assert_eq!(counts, UNSAFE.map(|(path, count)| (path.to_owned(), count)).into());
 }
 
-/// In two halves, so that no search for the word finds this file.
+/// The word is in two halves, so that a search for it does not find this file.
 fn uses(line: &str, what: &str) -> usize {
     line.matches(&["unsa", "fe ", what].concat()).count()
 }
 
-/// SECURITY.md names a test for what it claims; each of them exists.
+/// SECURITY.md names a test for each of its claims. Each of these tests exists.
 #[test]
-fn what_security_md_cites_exists() {
+fn tests_that_security_md_cites_exist() {
     let text = fs::read_to_string(root().join("SECURITY.md")).expect("SECURITY.md");
     let cited: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
     let mut missing = Vec::new();
@@ -130,7 +131,7 @@ fn lock_files() -> Vec<(PathBuf, Vec<BTreeMap<String, String>>)> {
     files.into_iter().map(|path| (path.clone(), packages_of(&path))).collect()
 }
 
-/// The fields of each package that are one quoted text.
+/// The fields of each package whose value is one quoted text.
 fn packages_of(lock_file: &Path) -> Vec<BTreeMap<String, String>> {
     let text = fs::read_to_string(lock_file).expect("a lock file");
     let field = |line: &str| {
@@ -140,7 +141,7 @@ fn packages_of(lock_file: &Path) -> Vec<BTreeMap<String, String>> {
     text.split("[[package]]\n").skip(1).map(|package| package.lines().filter_map(field).collect()).collect()
 }
 
-/// The packages that the default build links, without our own.
+/// The packages that the default build links, apart from fc-hooks.
 fn default_build() -> Vec<Value> {
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
@@ -177,7 +178,8 @@ fn default_build() -> Vec<Value> {
     linked
 }
 
-/// Files that `wanted` picks below a folder, if it exists; not what was built, nor what git keeps.
+/// Adds the files that `wanted` picks below a folder, if the folder exists. Leaves out build outputs and the files of
+/// git.
 fn collect(folder: &Path, wanted: &dyn Fn(&Path) -> bool, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {

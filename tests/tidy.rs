@@ -1,4 +1,4 @@
-//! The repository tests itself: what reviewers would otherwise have to look for, each rule with its reason.
+//! The repository tests itself: rules that reviewers would otherwise have to check, each with its reason.
 
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
@@ -10,11 +10,12 @@ use std::process::Command;
 use std::{env, fs};
 
 const LINE_CHARS_MAX: usize = 120;
+const MARKDOWN_CHARS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
-/// What the default build links, apart from ourselves. A dependency has to earn its bytes: one more is a decision, and
-/// ARCHITECTURE.md says what it costs.
+/// The crates that the default build links. A dependency has to earn its bytes, so one more is a decision, and
+/// docs/dependencies.md gives its cost.
 const DEPENDENCIES: [&str; 14] = [
     "bitflags",
     "env_filter",
@@ -37,8 +38,8 @@ fn formatting() {
     for package in ["--all", "--manifest-path=tests/fuzz/Cargo.toml"] {
         let output =
             Command::new(env!("CARGO")).args(["fmt", "--check", package]).current_dir(root()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "run `cargo fmt {package}`:\n{}", text(&said));
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "run `cargo fmt {package}`:\n{}", text(&printed));
     }
 }
 
@@ -61,7 +62,57 @@ fn lines_functions_and_files_stay_short() {
     assert_none(&faults);
 }
 
-/// rustfmt puts a function's last brace below its first word, so indentation is all that has to be understood.
+/// The limit does not hold for rows of tables and for lines that are one link: Markdown cannot break them.
+#[test]
+fn lines_of_markdown_stay_short() {
+    let mut faults = Vec::new();
+    for (path, text) in documents() {
+        for (index, line) in text.lines().enumerate() {
+            let unbreakable =
+                line.starts_with('|') || line.split_once("](").is_some_and(|(_, link)| link.ends_with(')'));
+            if line.chars().count() > MARKDOWN_CHARS_MAX && !unbreakable {
+                faults.push(format!("{path}:{}: over {MARKDOWN_CHARS_MAX} characters", index + 1));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+/// A link to a file of the repository leads to a file, and its anchor to a heading.
+#[test]
+fn links_of_markdown_lead_somewhere() {
+    let (mut faults, mut followed) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        let defined =
+            text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, link)| (link, ""));
+        for (link, _) in inline.chain(defined).filter(|(link, _)| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&path) } else { folder.join(file) };
+            let leads = fs::read_to_string(&target).is_ok_and(|text| anchor.is_empty() || has_heading(&text, anchor));
+            if !leads {
+                faults.push(format!("{path}: {link} leads nowhere"));
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "only {followed} links were found: the search is broken");
+    assert_none(&faults);
+}
+
+/// The anchor of a heading, as GitHub makes it: lower case, spaces as hyphens, punctuation left out.
+fn has_heading(text: &str, anchor: &str) -> bool {
+    let anchor_of = |heading: &str| -> String {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor_of(line.trim_start_matches(['#', ' '])) == anchor)
+}
+
+/// rustfmt puts the last brace of a function below its first word, so indentation is enough to find the end.
 fn long_functions(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let mut open: Option<(usize, usize)> = None;
@@ -89,7 +140,7 @@ fn is_function(line: &str) -> bool {
 
 #[test]
 fn nothing_is_left_over() {
-    // Spelled in two halves, so that this file does not find itself.
+    // Each is in two halves, so that this file does not find itself.
     let leftovers = [
         ["to", "do!("],
         ["unimple", "mented!("],
@@ -102,9 +153,7 @@ fn nothing_is_left_over() {
     ];
     let leftovers = leftovers.map(|halves| halves.concat());
     let mut faults = Vec::new();
-    let documents =
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(|name| (name.to_owned(), read(name)));
-    for (path, text) in sources().into_iter().chain(documents) {
+    for (path, text) in sources().into_iter().chain(documents()) {
         for (index, line) in text.lines().enumerate() {
             faults.extend(
                 leftovers
@@ -127,7 +176,7 @@ fn the_changelog_has_this_version_once() {
     assert_eq!(changelog.lines().filter(is_heading).count(), 1, "headings of {version} in CHANGELOG.md");
 }
 
-/// What the README shows is code that compiles: each of its Rust blocks stands in an example as it is.
+/// The Rust code in the README compiles: each block stands in an example as it is.
 #[test]
 fn the_readme_shows_the_examples() {
     let examples: Vec<String> =
@@ -157,10 +206,30 @@ fn the_default_build_has_these_dependencies() {
     assert_eq!(names, DEPENDENCIES);
 }
 
-/// `unsafe` is in one place, and says each time why it is sound.
+/// Users get the sources, the examples and the documents. Only tests use the rest, so it is not published.
+#[test]
+fn the_package_holds_no_tests() {
+    const FOLDERS: [&str; 3] = ["docs/", "examples/", "src/"];
+    let arguments = ["package", "-p", "fc-hooks", "--list", "--allow-dirty", "--offline"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let packaged: Vec<&str> = listed.lines().collect();
+    let is_published = |path: &str| !path.contains('/') || FOLDERS.iter().any(|folder| path.starts_with(folder));
+    let surplus = packaged.iter().filter(|path| !is_published(path)).map(|path| format!("{path} is packaged"));
+    let texts = sources().into_iter().chain(documents()).map(|(path, _)| path);
+    let missing = texts
+        .filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)) && !packaged.contains(&path.as_str()))
+        .map(|path| format!("{path} is not packaged"));
+    assert_none(&surplus.chain(missing).collect::<Vec<_>>());
+    assert!(packaged.contains(&"docs/contract.md") && packaged.contains(&"examples/hello.rs"), "{packaged:?}");
+}
+
+/// All `unsafe` of the server is in one folder, and a comment at each says why it is sound.
 #[test]
 fn unsafe_is_in_one_place_and_justified() {
-    // In two halves, so that this file does not find itself. A function that is declared so only hands its promise on.
+    // In two halves, so that this file does not find itself. Unsafe functions are left out: their callers need a
+    // comment.
     let kinds = [["unsa", "fe {"], ["unsa", "fe impl"]].map(|halves| halves.concat());
     let mut faults = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| path.ends_with(".rs")) {
@@ -182,12 +251,12 @@ fn unsafe_is_in_one_place_and_justified() {
     assert_none(&faults);
 }
 
-/// The core takes bytes and times and gives bytes back; only so can it be tested whole. The outside is the servers',
-/// the job's and the binary's business.
+/// The core takes bytes and times and returns bytes, so that tests can run all of it without a kernel. Only the
+/// servers, the job mode and the binary do I/O.
 #[test]
-fn only_the_edge_touches_the_outside() {
-    // run.rs holds `run` and `serve`, which complain on standard error and ask what environment they are in.
-    const EDGE: [&str; 3] = ["src/job.rs", "src/main.rs", "src/run.rs"];
+fn only_the_shell_touches_the_outside() {
+    // run.rs holds `run` and `serve`, which print errors and read the environment.
+    const SHELL: [&str; 3] = ["src/job.rs", "src/main.rs", "src/run.rs"];
     const OUTSIDE: [&str; 17] = [
         "fs::",
         "TcpListener",
@@ -210,7 +279,7 @@ fn only_the_edge_touches_the_outside() {
     let mut faults = Vec::new();
     for (path, text) in sources() {
         let server = path.starts_with("src/server/") || path.starts_with("src/tiny_http");
-        let core = path.starts_with("src/") && !server && !EDGE.contains(&path.as_str());
+        let core = path.starts_with("src/") && !server && !SHELL.contains(&path.as_str());
         if !core || path.ends_with("/tests.rs") {
             continue;
         }
@@ -225,7 +294,7 @@ fn only_the_edge_touches_the_outside() {
     assert_none(&faults);
 }
 
-/// One thread, always.
+/// The server has one thread, always.
 #[test]
 fn no_thread_is_started() {
     let starts = |(path, text): &(String, String)| {
@@ -325,34 +394,38 @@ fn without_comment(line: &str) -> &str {
     }
 }
 
-/// Every text that people write code in: its path in the checkout and itself.
+/// Every text that people write code in: its path in the checkout and itself. No recorded data.
 fn sources() -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "bench", ".ci", ".cargo"] {
-        collect(&root().join(folder), &mut files);
-    }
-    files.extend(["Cargo.toml", "Makefile", "Dockerfile.scratch"].map(|name| root().join(name)));
-    let relative = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-    files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+    const ENDINGS: [&str; 5] = [".rs", ".toml", ".sh", ".py", "Dockerfile.scratch"];
+    texts(&|name| !name.contains('.') || ENDINGS.iter().any(|ending| name.ends_with(ending)))
 }
 
-/// Files that are text by their name; recorded data and pictures are not ours to format.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let extension = path.extension().map(|extension| extension.to_str().unwrap());
-        if path.is_dir() {
-            // What a fuzzer found or feeds on is no text.
-            if !["corpus", "regressions", "artifacts", "target"]
-                .iter()
-                .any(|name| path.ends_with(Path::new("fuzz").join(name)))
-            {
-                collect(&path, files);
+/// Every document: its path in the checkout and itself.
+fn documents() -> Vec<(String, String)> {
+    texts(&|name| name.ends_with(".md"))
+}
+
+/// The texts of all folders, so that a new folder cannot be forgotten. Build outputs, the files of git, and the inputs
+/// of fuzzers are left out.
+fn texts(wanted: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
+    let (mut texts, mut folders) = (Vec::new(), vec![root()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let of_fuzzers =
+                ["corpus", "regressions", "artifacts"].iter().any(|name| path.ends_with(Path::new("fuzz").join(name)));
+            let left_out = of_fuzzers || name == "target" || name == ".git";
+            if path.is_dir() && !path.is_symlink() && !left_out {
+                folders.push(path);
+            } else if path.is_file() && wanted(name) {
+                let relative = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                texts.extend(fs::read_to_string(&path).ok().map(|text| (relative, text)));
             }
-        } else if matches!(extension, None | Some("rs" | "toml" | "sh" | "py")) {
-            files.push(path);
         }
     }
+    assert!(!texts.is_empty(), "no text was found: the search is broken");
+    texts
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {

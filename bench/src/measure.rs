@@ -7,15 +7,15 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
-use crate::contest::{Plan, Progress, Roster, Stage};
-use crate::error::{Error, Result};
+use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA};
 use crate::{coldstart, density, load, thaw};
+use fc_emulator::error::{Error, Result};
 
 /// What every measure is told.
 #[derive(Clone, Debug, Args)]
 pub struct MeasureArgs {
-    /// Only these contenders, and the floor, which ratios refer to
+    /// Only these contenders, and the baseline, which ratios refer to
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
@@ -68,19 +68,19 @@ impl MeasureArgs {
         self.html.as_deref()
     }
 
-    fn roster(&self) -> Result<Roster> {
-        let mut roster = Roster::find(&self.root)?;
+    fn list(&self) -> Result<Contenders> {
+        let mut list = Contenders::find(&self.root)?;
         for text in &self.given {
-            roster.give(text)?;
+            list.give(text)?;
         }
         if !self.only.is_empty() {
             let given = self.given.iter().filter_map(|text| text.split_once('=')).map(|(name, _)| name.to_owned());
-            roster.keep(&self.only.iter().cloned().chain(given).collect::<Vec<String>>())?;
+            list.keep(&self.only.iter().cloned().chain(given).collect::<Vec<String>>())?;
         }
-        if roster.contenders.is_empty() {
-            return Err(Error::new("there is nobody to measure; `make bench-subjects` builds what it can"));
+        if list.contenders.is_empty() {
+            return Err(Error::new("there is nobody to measure; `make bench-targets` builds what it can"));
         }
-        Ok(roster)
+        Ok(list)
     }
 }
 
@@ -91,7 +91,7 @@ impl MeasureArgs {
 pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress) -> Result<Results> {
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();
-    let Roster { mut contenders, mut skipped } = args.roster()?;
+    let Contenders { mut contenders, mut skipped } = args.list()?;
     let mut results = Results {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -107,8 +107,8 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
         density: None,
     };
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
-    let stage = Stage::below(&args.root)?;
-    contenders.iter_mut().try_for_each(|contender| stage.take(contender))?;
+    let staged = StagedBinaries::below(&args.root)?;
+    contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
     let plan = Plan { contenders, quick: args.quick, seed };
     let skips = &mut skipped;
     results.coldstart =

@@ -1,14 +1,14 @@
 //! What the measures found: every sample, and what is needed to understand it later.
 //!
 //! The form of `--json`, and all that reports are made of. Holds what was seen and judges nothing: medians, ratios
-//! and doubts are made from it by [`crate::stats`], so whoever reads the file can make their own.
+//! and warnings are made from it by [`crate::stats`], so whoever reads the file can make their own.
 //!
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel gives it; sizes in bytes.
 
 use serde::{Deserialize, Serialize};
 
 /// The form of this document. A reader of another number should not guess.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One run of one or several measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Results {
     pub command: Vec<String>,
     /// What it ran on.
     pub machine: Machine,
-    /// Who was measured, in the order of reports. The first with [`Kind::Floor`] is what ratios refer to.
+    /// Who was measured, in the order of reports. The first with [`Kind::Baseline`] is what ratios refer to.
     pub contenders: Vec<Described>,
     /// Who or what could not be measured, and why.
     pub skipped: Vec<Skipped>,
@@ -63,13 +63,13 @@ pub struct Machine {
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The least that can answer; ratios refer to it.
-    Floor,
+    Baseline,
     /// Built from this project.
     Ours,
     /// Another server.
     Peer,
     /// Named on the command line.
-    Given,
+    Custom,
 }
 
 /// One contender.
@@ -288,12 +288,12 @@ pub struct Density {
     #[serde(default)]
     pub freezer: String,
     /// Every combination of contender and number of instances.
-    pub crowds: Vec<Crowd>,
+    pub fleets: Vec<Fleet>,
 }
 
 /// A number of instances of one contender.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Crowd {
+pub struct Fleet {
     /// Whose.
     pub name: String,
     /// How many were asked for.

@@ -2,15 +2,12 @@
 //!
 //! What is asserted holds on the busiest machine: orders and sums, never times.
 
-mod common;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::FAULTY;
-use fc_bench::cleanup::INTERRUPTED;
 use fc_bench::results::{Coldstart, Results, Starts};
+use fc_emulator::cleanup::INTERRUPTED;
 use serde_json::json;
 
 const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
@@ -25,7 +22,7 @@ impl Checkout {
         std::fs::create_dir_all(folder.join("bench/peers")).unwrap();
         std::fs::create_dir(folder.join("tmp")).unwrap();
         std::fs::write(folder.join("bench/peers/peers.json"), peers.to_string()).unwrap();
-        std::fs::copy(FAULTY, folder.join("server")).unwrap();
+        std::fs::copy(fc_testkit::build::helper("faulty"), folder.join("server")).unwrap();
         Self(folder)
     }
 
@@ -151,7 +148,7 @@ fn counts_add_up_and_who_cannot_be_counted_is_named() {
     let why = |what: &str| results.skipped.iter().find(|skipped| skipped.what == what).map(|it| it.reason.as_str());
     assert!(why("counts of ends").is_some_and(|why| why.starts_with("it exited with code ")), "{:?}", results.skipped);
     if let Some(why) = why("instructions of a start") {
-        common::skip(format!("instructions: {why}"));
+        fc_testkit::skip(format!("instructions: {why}"));
         assert_eq!(counts.instructions, None);
     } else {
         let late = why("instructions of well");
@@ -217,25 +214,14 @@ fn containers_are_started_and_removed() {
 
 /// The project's own binary, linked so that it runs from a scratch image.
 fn static_program() -> Option<PathBuf> {
-    if let Err(why) = fc_bench::subject::engine_answers() {
-        common::skip(format!("no Docker engine answers: {why}"));
+    if let Err(why) = fc_emulator::target::engine_answers() {
+        fc_testkit::skip(format!("no Docker engine answers: {why}"));
         return None;
     }
-    let root = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc can be started");
-    let root = String::from_utf8_lossy(&root.stdout).trim().to_owned();
-    if !Path::new(&root).join("lib/rustlib").join(STATIC_TARGET).exists() {
-        common::skip(format!("the target {STATIC_TARGET} is not installed"));
+    if !fc_testkit::build::has_target(STATIC_TARGET) {
+        fc_testkit::skip(format!("the target {STATIC_TARGET} is not installed"));
         return None;
     }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).env_remove("CARGO_BUILD_TARGET");
-    cargo.args(["build", "--quiet", "--package=fc-hooks", "--bin=fc-hooks", "--message-format=json"]);
-    let built = cargo.args(["--target", STATIC_TARGET]).stderr(Stdio::inherit()).output().unwrap();
-    assert!(built.status.success(), "the build failed");
-    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    };
-    messages.lines().find_map(executable)
+    let programs = fc_testkit::build::build("fc-hooks", &["--bin=fc-hooks", "--target", STATIC_TARGET]);
+    programs.into_iter().next().map(|program| program.path)
 }

@@ -1,4 +1,4 @@
-//! `fc-bench density`: a crowd of a real server through its whole life, what stops it, and nothing left behind.
+//! `fc-bench density`: a fleet of a real server through its whole life, what stops it, and nothing left behind.
 
 #![cfg(target_os = "linux")] // measures read /proc
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 const LIMIT: &str = "--limit-secs=60";
 
 #[test]
-fn a_crowd_lives_its_whole_life_by_every_way_that_works_here() {
+fn a_fleet_lives_its_whole_life_by_every_way_that_works_here() {
     let field = Field::new();
     let one = field.contender("one", None);
     for (way, name) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
@@ -21,42 +21,42 @@ fn a_crowd_lives_its_whole_life_by_every_way_that_works_here() {
         assert_eq!(run.code, Some(0), "{way}: {}", run.stderr);
         let density = &run.results["density"];
         assert_eq!(density["freezer"], name);
-        let crowds = density["crowds"].as_array().unwrap();
-        assert_eq!(crowds.len(), 2, "{way}");
-        for (crowd, count) in crowds.iter().zip([3, 12]) {
-            is_whole(crowd, count);
+        let fleets = density["fleets"].as_array().unwrap();
+        assert_eq!(fleets.len(), 2, "{way}");
+        for (fleet, count) in fleets.iter().zip([3, 12]) {
+            is_whole(fleet, count);
         }
         assert_eq!((field.left(), run.groups), (vec![], vec![]), "{way}");
     }
 }
 
-/// Every figure of a crowd that nothing kept from anything.
-fn is_whole(crowd: &Value, count: usize) {
+/// Every figure of a fleet that nothing kept from anything.
+fn is_whole(fleet: &Value, count: usize) {
     for figure in ["wanted", "started", "answered"] {
-        assert_eq!(crowd[figure], count, "{figure}: {crowd:#}");
+        assert_eq!(fleet[figure], count, "{figure}: {fleet:#}");
     }
-    assert_eq!((&crowd["name"], &crowd["stopped_by"]), (&Value::from("one"), &Value::Null));
-    let time = |name: &str| crowd[name].as_f64().unwrap_or_else(|| panic!("no {name}: {crowd:#}"));
-    assert!(0.0 < time("started_us") && time("started_us") < time("all_answered_us"), "{crowd:#}");
+    assert_eq!((&fleet["name"], &fleet["stopped_by"]), (&Value::from("one"), &Value::Null));
+    let time = |name: &str| fleet[name].as_f64().unwrap_or_else(|| panic!("no {name}: {fleet:#}"));
+    assert!(0.0 < time("started_us") && time("started_us") < time("all_answered_us"), "{fleet:#}");
     assert!(time("all_frozen_us") > 0.0);
-    let thaws = numbers(&crowd["thaws_us"]);
-    assert!(thaws.iter().all(|thaw| *thaw > 0.0) && thaws.iter().sum::<f64>() <= time("all_thawed_us"), "{crowd:#}");
+    let thaws = numbers(&fleet["thaws_us"]);
+    assert!(thaws.iter().all(|thaw| *thaw > 0.0) && thaws.iter().sum::<f64>() <= time("all_thawed_us"), "{fleet:#}");
     let [private, proportional, resident] =
-        ["private_kb", "proportional_kb", "resident_kb"].map(|name| numbers(&crowd[name]));
+        ["private_kb", "proportional_kb", "resident_kb"].map(|name| numbers(&fleet[name]));
     assert_eq!([thaws.len(), private.len(), proportional.len(), resident.len()], [count; 4]);
     for ((private, proportional), resident) in private.iter().zip(&proportional).zip(&resident) {
-        assert!(0.0 < *private && private <= proportional && proportional <= resident, "{crowd:#}");
+        assert!(0.0 < *private && private <= proportional && proportional <= resident, "{fleet:#}");
     }
     // What others on the machine do with its memory meanwhile may make this one figure impossible, which is then said.
-    let failures = crowd["failures"].as_array().unwrap();
-    match crowd["machine_kb"].as_f64() {
-        Some(machine) => assert!(machine > 0.0 && failures.is_empty(), "{crowd:#}"),
-        None => assert!(failures[0].to_string().contains("others gave some back") && failures.len() == 1, "{crowd:#}"),
+    let failures = fleet["failures"].as_array().unwrap();
+    match fleet["machine_kb"].as_f64() {
+        Some(machine) => assert!(machine > 0.0 && failures.is_empty(), "{fleet:#}"),
+        None => assert!(failures[0].to_string().contains("others gave some back") && failures.len() == 1, "{fleet:#}"),
     }
 }
 
 #[test]
-fn what_stopped_a_crowd_is_said() {
+fn what_stopped_a_fleet_is_said() {
     let field = Field::new();
     let words = [
         "density",
@@ -68,15 +68,15 @@ fn what_stopped_a_crowd_is_said() {
     ];
     let run = field.run(&words);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let crowds = &run.results["density"]["crowds"];
-    assert_eq!((&named(crowds, "good")["answered"], &named(crowds, "good")["stopped_by"]), (&5.into(), &Value::Null));
+    let fleets = &run.results["density"]["fleets"];
+    assert_eq!((&named(fleets, "good")["answered"], &named(fleets, "good")["stopped_by"]), (&5.into(), &Value::Null));
     for (name, reason) in [("ends", "exit status: 13"), ("refuses", "404")] {
-        let crowd = named(crowds, name);
-        assert_eq!((&crowd["started"], &crowd["answered"]), (&5.into(), &0.into()), "{crowd:#}");
-        assert!(crowd["stopped_by"].as_str().is_some_and(|text| text.contains(reason)), "{crowd:#}");
-        let nothing = [&crowd["private_kb"], &crowd["thaws_us"], &crowd["failures"]];
-        assert!(nothing.iter().all(|list| **list == Value::Array(vec![])), "{crowd:#}");
-        assert_eq!((&crowd["machine_kb"], &crowd["all_thawed_us"]), (&Value::Null, &Value::Null));
+        let fleet = named(fleets, name);
+        assert_eq!((&fleet["started"], &fleet["answered"]), (&5.into(), &0.into()), "{fleet:#}");
+        assert!(fleet["stopped_by"].as_str().is_some_and(|text| text.contains(reason)), "{fleet:#}");
+        let nothing = [&fleet["private_kb"], &fleet["thaws_us"], &fleet["failures"]];
+        assert!(nothing.iter().all(|list| **list == Value::Array(vec![])), "{fleet:#}");
+        assert_eq!((&fleet["machine_kb"], &fleet["all_thawed_us"]), (&Value::Null, &Value::Null));
     }
     assert_eq!((field.left(), run.groups), (vec![], vec![]));
 }
@@ -88,10 +88,10 @@ fn as_many_come_as_fit() {
     let contender = field.contender("one", None);
     let run = field.finish(field.start("ulimit -n 230;", &["density", "--instances=40", LIMIT, &contender]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let crowd = named(&run.results["density"]["crowds"], "one");
-    assert_eq!([&crowd["wanted"], &crowd["started"], &crowd["answered"]], [40, 15, 15], "{crowd:#}");
-    assert!(crowd["stopped_by"].as_str().is_some_and(|text| text.contains("open files")), "{crowd:#}");
-    assert_eq!(numbers(&crowd["thaws_us"]).len(), 15);
+    let fleet = named(&run.results["density"]["fleets"], "one");
+    assert_eq!([&fleet["wanted"], &fleet["started"], &fleet["answered"]], [40, 15, 15], "{fleet:#}");
+    assert!(fleet["stopped_by"].as_str().is_some_and(|text| text.contains("open files")), "{fleet:#}");
+    assert_eq!(numbers(&fleet["thaws_us"]).len(), 15);
     assert_eq!((field.left(), run.groups), (vec![], vec![]));
 }
 

@@ -10,8 +10,6 @@ use std::sync::{Mutex, PoisonError};
 use common::fc_bench;
 use fc_bench::results::{Cell, Load, LoadRun, Results};
 
-const UNEVEN: &str = env!("CARGO_BIN_EXE_uneven");
-
 /// A folder that goes with this value: a checkout where nothing is built, and room for results.
 struct Folder(PathBuf);
 
@@ -47,8 +45,9 @@ fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
     let tag = format!("load-{}-{calls}", std::process::id());
     let folder = Folder::new(&tag);
     let (root, json) = (folder.path(""), folder.path("results.json"));
+    let uneven = fc_testkit::build::helper("uneven").display().to_string();
     let contenders: Vec<String> =
-        whats.iter().map(|what| format!("--contender={what}={UNEVEN} {what} {tag}")).collect();
+        whats.iter().map(|what| format!("--contender={what}={uneven} {what} {tag}")).collect();
     let words = ["load", "--root", &root, "--json", &json, "--seed=1"];
     let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
     let output = fc_bench(&[&words, &contenders[..], options].concat());

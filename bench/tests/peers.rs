@@ -1,6 +1,6 @@
 //! The peers of the benchmark answer the same calls with the same bytes, or the comparison is worth nothing.
 //!
-//! The floor is built here, where there is a C compiler; the others by `make peers`. What was not built is said, and
+//! The baseline is built here, where there is a C compiler; the others by `make peers`. What was not built is said, and
 //! skipped.
 
 #![cfg(target_os = "linux")] // the peers are for it, and /proc tells when half a request has been read
@@ -14,10 +14,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use fc_bench::clock::Deadline;
-use fc_bench::http::{Conn, Response};
-use fc_bench::platform::{Hook, Platform, Request, Settings};
-use fc_bench::subject::{self, Launch, Port, Ready, Spec, Subject};
+use fc_emulator::clock::Deadline;
+use fc_emulator::http::{Conn, Response};
+use fc_emulator::platform::{Hook, Platform, Request, Settings};
+use fc_emulator::target::{self, Launch, Port, Ready, Spec, Target};
 use serde::Deserialize;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -32,7 +32,7 @@ struct Peer {
     label: String,
     /// Whether ratios are to this one.
     #[serde(default)]
-    floor: bool,
+    baseline: bool,
     /// Relative to the checkout.
     command: Vec<String>,
     build: String,
@@ -73,7 +73,7 @@ fn the_table_says_what_is_there() {
     assert_eq!(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), folders);
     for peer in &table {
         let name = &peer.name;
-        assert_eq!(peer.floor, name == "floor");
+        assert_eq!(peer.baseline, name == "baseline");
         assert_eq!(
             (peer.build.as_str(), &peer.command),
             (&*format!("{BUILD} {name}"), &vec![format!("{BUILT}/{name}")])
@@ -94,15 +94,15 @@ fn an_unknown_peer_is_not_built() {
 #[ignore = "seconds for each peer: make test-all"]
 fn every_peer_that_is_built_answers_the_same_calls_with_the_same_bytes() {
     let table = table();
-    let floor = build(&["floor"]);
-    assert!(floor.status.success(), "{}", text(&floor.stderr));
-    eprint!("{}", text(&floor.stdout));
+    let baseline = build(&["baseline"]);
+    assert!(baseline.status.success(), "{}", text(&baseline.stderr));
+    eprint!("{}", text(&baseline.stdout));
     for peer in &table {
         if Path::new(&peer.command[0]).exists() {
             assert_eq!(is_static(&peer.command[0]), peer.is_static, "{}: static", peer.name);
             check(peer);
         } else {
-            common::skip(format!("{} is not built: make peers, which needs {}", peer.name, peer.needs.join(", ")));
+            fc_testkit::skip(format!("{} is not built: make peers, which needs {}", peer.name, peer.needs.join(", ")));
         }
     }
 }
@@ -124,25 +124,25 @@ fn check(peer: &Peer) {
     let port = Port::free().unwrap();
     let env = vec![("FC_SERVER_PORT".to_owned(), port.number().to_string())];
     let launch = Launch { env, port: port.number(), ..Launch::default() };
-    let mut subject = subject::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
-    let ready = subject::wait_ready(&mut *subject, soon());
-    assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, subject.output().map(|output| output.all()));
+    let mut target = target::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
+    let ready = target::wait_ready(&mut *target, soon());
+    assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, target.output().map(|output| output.all()));
 
     let calls = calls();
-    assert_answers(peer, &*subject, &calls, |conn, call| conn.send(&call.bytes(), soon()).unwrap());
-    assert_answers(peer, &*subject, &calls, |conn, call| {
+    assert_answers(peer, &*target, &calls, |conn, call| conn.send(&call.bytes(), soon()).unwrap());
+    assert_answers(peer, &*target, &calls, |conn, call| {
         send_in_two(conn, port.number(), call, call.head.len() / 2);
     });
     // The head's last byte alone; then, for calls with a body, the body alone and its last bytes alone.
     for cut_from_head_end in [-1, 0, 2] {
         let applies = |call: &&Request| cut_from_head_end < 0 || !call.body.is_empty();
         let calls: Vec<_> = calls.iter().filter(applies).cloned().collect();
-        assert_answers(peer, &*subject, &calls, |conn, call| {
+        assert_answers(peer, &*target, &calls, |conn, call| {
             send_in_two(conn, port.number(), call, call.head.len().checked_add_signed(cut_from_head_end).unwrap());
         });
     }
-    all_at_once(peer, &*subject, &calls);
-    assert_eq!(subject.output().unwrap().all().len(), 0, "{}: it printed something", peer.name);
+    all_at_once(peer, &*target, &calls);
+    assert_eq!(target.output().unwrap().all().len(), 0, "{}: it printed something", peer.name);
 }
 
 /// What the benchmark sends.
@@ -154,8 +154,8 @@ fn calls() -> Vec<Request> {
 }
 
 /// Sends all calls one after the other on one connection, and on the same a last one that closes it.
-fn assert_answers(peer: &Peer, subject: &dyn Subject, calls: &[Request], send: impl Fn(&mut Conn, &Request)) {
-    let mut conn = Conn::open(subject.addr(), soon()).unwrap();
+fn assert_answers(peer: &Peer, target: &dyn Target, calls: &[Request], send: impl Fn(&mut Conn, &Request)) {
+    let mut conn = Conn::open(target.addr(), soon()).unwrap();
     for call in calls {
         send(&mut conn, call);
         assert_canonical(peer, call, &conn.read(soon()));
@@ -163,8 +163,8 @@ fn assert_answers(peer: &Peer, subject: &dyn Subject, calls: &[Request], send: i
     end(peer, &mut conn);
 }
 
-fn all_at_once(peer: &Peer, subject: &dyn Subject, calls: &[Request]) {
-    let mut conn = Conn::open(subject.addr(), soon()).unwrap();
+fn all_at_once(peer: &Peer, target: &dyn Target, calls: &[Request]) {
+    let mut conn = Conn::open(target.addr(), soon()).unwrap();
     conn.send(&calls.iter().flat_map(Request::bytes).collect::<Vec<_>>(), soon()).unwrap();
     for call in calls {
         assert_canonical(peer, call, &conn.read(soon()));

@@ -5,9 +5,9 @@ mod fixtures;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use fc_bench::report::bench::{html, markdown, svg, table};
+use fc_bench::report::{html, markdown, svg, table};
 use fc_bench::results::{Coldstart, Density, Kind, Load, Results, Start, Starts, Thaw};
-use fc_bench::stats::doubts;
+use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -55,9 +55,9 @@ fn everybody_is_in_every_report() {
         for skipped in &results.skipped {
             assert!(text.contains(&skipped.what) && text.contains(&skipped.reason), "{skipped:?}");
         }
-        for doubt in doubts(&results) {
-            let words = doubt.text.split_whitespace().filter(|word| word.chars().all(char::is_alphanumeric));
-            assert!(words.clone().all(|word| text.contains(word)), "{doubt:?}");
+        for warning in warnings(&results) {
+            let words = warning.text.split_whitespace().filter(|word| word.chars().all(char::is_alphanumeric));
+            assert!(words.clone().all(|word| text.contains(word)), "{warning:?}");
         }
         for part in [&results.machine.processor, &results.machine.kernel, "2025-11-23 20:08 UTC", "bench --json"] {
             assert!(text.contains(part), "{part}");
@@ -148,7 +148,7 @@ fn names_are_escaped() {
     results.machine.processor = NASTY.into();
     results.version = NASTY.into();
     results.thaw.as_mut().unwrap().freezer = NASTY.into();
-    results.density.as_mut().unwrap().crowds[0].failures = vec![NASTY.into()];
+    results.density.as_mut().unwrap().fleets[0].failures = vec![NASTY.into()];
     results.load.as_mut().unwrap().cells[0].failures = vec![NASTY.into()];
     assert_sound(&results, "nasty names");
     for (name, text) in reports(&results) {
@@ -167,9 +167,9 @@ fn names_are_escaped() {
 fn the_markdown_has_a_line_for_each_and_no_empty_column() {
     let mut results = results();
     let text = markdown(&results);
-    assert!(text.starts_with("| | bytes | exec → first `/initialize`, ms | × floor |"), "{text}");
+    assert!(text.starts_with("| | bytes | exec → first `/initialize`, ms | × baseline |"), "{text}");
     assert!(text.contains("\n| **fc-hooks, ten lines** | 452,104 | 0.62 | 1.16 | 35 | 71 |"), "{text}");
-    assert!(text.contains("\n| floor: C, epoll | 17,720 | 0.54 | 1 |"), "{text}");
+    assert!(text.contains("\n| baseline: C, epoll | 17,720 | 0.54 | 1 |"), "{text}");
     // Requests/s without log markers, its ratio, the ratio with them, and p99 at the fixed rate without them.
     assert!(text.contains(" | 74,586 | 0.99 | 0.83 | 1,007 | 203 | 112 |\n"), "{text}");
     results.load = None;
@@ -199,9 +199,9 @@ fn what_is_missing_breaks_nothing() {
     coldstart.process.iter_mut().chain(&mut coldstart.container).for_each(|starts| starts.samples.clear());
     silent.thaw.as_mut().unwrap().contenders.iter_mut().for_each(|thaws| thaws.samples.clear());
     silent.load.as_mut().unwrap().cells.iter_mut().for_each(|cell| cell.runs.clear());
-    for crowd in &mut silent.density.as_mut().unwrap().crowds {
-        crowd.answered = 0;
-        [&mut crowd.private_kb, &mut crowd.proportional_kb, &mut crowd.resident_kb].into_iter().for_each(Vec::clear);
+    for fleet in &mut silent.density.as_mut().unwrap().fleets {
+        fleet.answered = 0;
+        [&mut fleet.private_kb, &mut fleet.proportional_kb, &mut fleet.resident_kb].into_iter().for_each(Vec::clear);
     }
     assert_sound(&silent, "no sample");
 
@@ -212,12 +212,12 @@ fn what_is_missing_breaks_nothing() {
     assert_sound(&one, "one without samples");
     assert!(html(&one).contains("no sample"));
 
-    let mut floorless = results();
-    floorless.contenders.retain(|it| it.kind != Kind::Floor);
-    assert_sound(&floorless, "no floor");
-    assert!(doubts(&floorless).iter().any(|doubt| doubt.text.contains("the floor did not take part")));
-    floorless.contenders.retain(|it| it.kind != Kind::Ours);
-    assert_sound(&floorless, "neither floor nor ours");
+    let mut without_baseline = results();
+    without_baseline.contenders.retain(|it| it.kind != Kind::Baseline);
+    assert_sound(&without_baseline, "no baseline");
+    assert!(warnings(&without_baseline).iter().any(|warning| warning.text.contains("the baseline did not take part")));
+    without_baseline.contenders.retain(|it| it.kind != Kind::Ours);
+    assert_sound(&without_baseline, "neither baseline nor ours");
 
     let mut undescribed = results();
     undescribed.contenders.clear();
@@ -244,30 +244,30 @@ fn what_is_no_number_is_never_shown() {
     for (thaws, us) in results.thaw.as_mut().unwrap().contenders.iter_mut().zip(odd) {
         thaws.samples.iter_mut().for_each(|sample| (sample.reply_us, sample.warm_us) = (us, us));
     }
-    for (crowd, value) in results.density.as_mut().unwrap().crowds.iter_mut().zip(odd) {
-        (crowd.all_answered_us, crowd.machine_kb) = (value, Some(value));
-        crowd.private_kb = vec![value];
+    for (fleet, value) in results.density.as_mut().unwrap().fleets.iter_mut().zip(odd) {
+        (fleet.all_answered_us, fleet.machine_kb) = (value, Some(value));
+        fleet.private_kb = vec![value];
     }
     (results.machine.load, results.seconds) = (f64::NAN, f64::INFINITY);
     assert_sound(&results, "odd numbers");
 }
 
-/// The doubts of a run that was changed, without those it had before.
-fn new_doubts(change: impl FnOnce(&mut Results)) -> Vec<String> {
-    let before = doubts(&results());
+/// The warnings of a run that was changed, without those it had before.
+fn new_warnings(change: impl FnOnce(&mut Results)) -> Vec<String> {
+    let before = warnings(&results());
     let mut results = results();
     change(&mut results);
-    doubts(&results).into_iter().filter(|doubt| !before.contains(doubt)).map(|doubt| doubt.text).collect()
+    warnings(&results).into_iter().filter(|warning| !before.contains(warning)).map(|warning| warning.text).collect()
 }
 
 #[track_caller]
-fn assert_doubt(found: &[String], words: &str) {
+fn assert_warning(found: &[String], words: &str) {
     assert!(found.iter().any(|text| text.contains(words)), "{words:?} in {found:#?}");
 }
 
 #[test]
 fn the_fixture_has_the_doubts_that_were_put_into_it() {
-    let found: Vec<String> = doubts(&results()).into_iter().map(|doubt| doubt.text).collect();
+    let found: Vec<String> = warnings(&results()).into_iter().map(|warning| warning.text).collect();
     for words in [
         "the load average was 0.74 before the run, on 2 processors",
         "actix-web 4, one worker: failed starts, which are in no figure: 2; the first: the port",
@@ -277,11 +277,11 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
         "1340 of 2000 instances answered: less than 10 %",
         "too few rounds (3): intervals are from the least to the largest",
     ] {
-        assert_doubt(&found, words);
+        assert_warning(&found, words);
     }
     // Ratios of 1.16 and 1.62 are far from each other's noise; those of containers are not.
-    let coldstart = doubts(&results()).into_iter().filter(|doubt| doubt.text.contains(" ≈ "));
-    let about: Vec<&str> = coldstart.map(|doubt| doubt.about).collect();
+    let coldstart = warnings(&results()).into_iter().filter(|warning| warning.text.contains(" ≈ "));
+    let about: Vec<&str> = coldstart.map(|warning| warning.about).collect();
     assert!(about.contains(&"cold start, containers") && !about.contains(&"cold start"), "{about:?}");
 }
 
@@ -293,7 +293,7 @@ fn a_quiet_run_leaves_no_doubt() {
     let coldstart = results.coldstart.as_mut().unwrap();
     coldstart.container.clear();
     coldstart.process.retain(|starts| starts.failures.is_empty());
-    assert_eq!(doubts(&results), []);
+    assert_eq!(warnings(&results), []);
 }
 
 #[test]
@@ -304,23 +304,26 @@ fn noise_is_doubted() {
     let swing = |starts: &mut Starts| {
         starts.samples.iter_mut().for_each(|start| start.initialize_us *= f64::from(1 + start.round % 3));
     };
-    assert_doubt(&new_doubts(|results| starts(results, swing)), "half of the floor's own figures are spread over");
+    assert_warning(
+        &new_warnings(|results| starts(results, swing)),
+        "half of the baseline's own figures are spread over",
+    );
     let rarely = |starts: &mut Starts| {
         starts.samples.iter_mut().step_by(12).for_each(|start| start.initialize_us *= 50.0);
     };
-    assert_doubt(&new_doubts(|results| starts(results, rarely)), "samples are far out; they stay in every figure");
+    assert_warning(&new_warnings(|results| starts(results, rarely)), "samples are far out; they stay in every figure");
     let few = |starts: &mut Starts| starts.samples.truncate(4);
-    assert_doubt(&new_doubts(|results| starts(results, few)), "too few rounds (4): intervals are");
+    assert_warning(&new_warnings(|results| starts(results, few)), "too few rounds (4): intervals are");
     let same = |results: &mut Results| {
         let all = &mut results.coldstart.as_mut().unwrap().process;
-        let floor = all[0].samples.clone();
-        for (own, floor) in all[1].samples.iter_mut().zip(floor) {
-            own.initialize_us = floor.initialize_us * if own.round % 2 == 0 { 0.98 } else { 1.05 };
+        let baseline = all[0].samples.clone();
+        for (own, baseline) in all[1].samples.iter_mut().zip(baseline) {
+            own.initialize_us = baseline.initialize_us * if own.round % 2 == 0 { 0.98 } else { 1.05 };
         }
     };
-    assert_doubt(&new_doubts(same), "differences within the noise: floor ≈ hello");
+    assert_warning(&new_warnings(same), "differences within the noise: baseline ≈ hello");
     let disorder = |starts: &mut Starts| starts.samples[0].port_open_us = 1e9;
-    assert_doubt(&new_doubts(|results| starts(results, disorder)), "11 starts have times out of order");
+    assert_warning(&new_warnings(|results| starts(results, disorder)), "11 starts have times out of order");
 }
 
 #[test]
@@ -330,20 +333,20 @@ fn load_that_measures_the_client_is_doubted() {
         load.cells.iter_mut().filter(|cell| cell.name == "hyper").flat_map(|cell| &mut cell.runs).for_each(change);
     };
     let words = "these may be faster than they seem: hyper 1";
-    assert_doubt(&new_doubts(|results| runs(results, |run| run.client_busy = 0.95)), words);
-    let late = new_doubts(|results| runs(results, |run| run.client_late_us = Some(1e6)));
-    assert_doubt(&late, "the client sent late, which is a good part of the 99th percentile: hyper 1");
-    let hung = new_doubts(|results| runs(results, |run| run.unanswered = 4));
-    assert_doubt(&hung, "hyper 1, current-thread: requests without an answer when the run was over: 12");
-    let shared = new_doubts(|results| results.load.as_mut().unwrap().server_processors = vec![0]);
-    assert_doubt(&shared, "client and server shared a processor");
-    let failed = new_doubts(|results| results.load.as_mut().unwrap().cells[0].failures = vec!["no port".into()]);
-    assert_doubt(
+    assert_warning(&new_warnings(|results| runs(results, |run| run.client_busy = 0.95)), words);
+    let late = new_warnings(|results| runs(results, |run| run.client_late_us = Some(1e6)));
+    assert_warning(&late, "the client sent late, which is a good part of the 99th percentile: hyper 1");
+    let hung = new_warnings(|results| runs(results, |run| run.unanswered = 4));
+    assert_warning(&hung, "hyper 1, current-thread: requests without an answer when the run was over: 12");
+    let shared = new_warnings(|results| results.load.as_mut().unwrap().server_processors = vec![0]);
+    assert_warning(&shared, "client and server shared a processor");
+    let failed = new_warnings(|results| results.load.as_mut().unwrap().cells[0].failures = vec!["no port".into()]);
+    assert_warning(
         &failed,
-        "1 connection, kept alive: floor: C, epoll: failed runs, which are in no figure: 1; the first: no port",
+        "1 connection, kept alive: baseline: C, epoll: failed runs, which are in no figure: 1; the first: no port",
     );
-    let crowd = new_doubts(|results| results.density.as_mut().unwrap().crowds[1].failures = vec!["no thaw".into()]);
-    assert_doubt(&crowd, "200 instances: failures: 1; the first: no thaw");
+    let fleet = new_warnings(|results| results.density.as_mut().unwrap().fleets[1].failures = vec!["no thaw".into()]);
+    assert_warning(&fleet, "200 instances: failures: 1; the first: no thaw");
 }
 
 /// A folder of its own for a test, gone after it.
@@ -388,6 +391,6 @@ fn the_command_shows_results_again() {
     std::fs::write(&json, serde_json::to_string(&Results { schema: 0, ..results }).unwrap()).unwrap();
     let other = report(&[&json]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 1"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 2"));
     assert_eq!(report(&[&folder.file("none.json")]).status.code(), Some(2));
 }

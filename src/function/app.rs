@@ -88,8 +88,8 @@ impl<S> Route<S> {
         Route(Kind::Hook(Hook::PreFreeze, callback))
     }
 
-    /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did not
-    /// call it.
+    /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did
+    /// not call it.
     pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreStop, callback))
     }
@@ -225,8 +225,8 @@ impl<S> App<S> {
     /// function. A health check counts neither as a call nor as a thaw.
     ///
     /// # Panics
-    /// In a `static` or `const` each of these is a compile error: a malformed path, the path of a hook or of events, the
-    /// path of a route.
+    /// In a `static` or `const` each of these is a compile error: a malformed path, the path of a hook or of events,
+    /// the path of a route.
     pub const fn health_path(mut self, path: &'static str) -> App<S> {
         if let Err(error) = self.check_health_path(path) {
             error.panic();

@@ -9,8 +9,8 @@ use crate::function::request::Request;
 /// The result of a callback: a reply, or an error.
 pub type Result<T = Reply> = std::result::Result<T, Error>;
 
-/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. The server answers `Ok` with 200 and the value as the body,
-/// and an `Err` or a panic with 404 (C-STAT-1).
+/// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. The server answers `Ok` with 200 and the value as the
+/// body, and an `Err` or a panic with 404 (C-STAT-1).
 pub type HookFn<S> = fn(&mut S, &Context<'_>) -> Result;
 
 /// The callback for events, or for the HTTP calls of a route.

@@ -17,6 +17,7 @@ use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 use crate::platform::{headers, request_id};
+use std::time::{Duration, Instant};
 
 /// Runs one function: its table, its state, and its life.
 pub(crate) struct Dispatcher<S: 'static> {
@@ -26,6 +27,9 @@ pub(crate) struct Dispatcher<S: 'static> {
     /// The answer of the last run of each hook, for repeated calls (C-INIT-2, C-STOP-4).
     stored: PerHook<Option<Stored>>,
     env: Env,
+    /// The first reply is on its way, and the machine was not looked at yet.
+    owes_settling_in: bool,
+    has_served: bool,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
 }
@@ -40,8 +44,6 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
     /// The call failed, and the status header says so (C-INV-3).
     pub(crate) failed: bool,
-    /// The connection must not be used again.
-    pub(crate) close: bool,
     /// The callback's own reply was dropped, because the budget of memory could not hold it.
     pub(crate) dropped: bool,
     /// The reply is a stream. The call ends when the stream ends, and so does its log.
@@ -78,6 +80,8 @@ impl<S> Dispatcher<S> {
             lifecycle: Lifecycle::new((env.now)()),
             stored: PerHook::none(),
             env,
+            owes_settling_in: false,
+            has_served: false,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
         }
@@ -86,6 +90,32 @@ impl<S> Dispatcher<S> {
     /// Adds evidence of a freeze that the server has found.
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
         self.lifecycle.freezes().record(&evidence);
+    }
+
+    /// Takes gaps between requests of at least this length for evidence of a freeze; zero turns that off.
+    pub(crate) fn suspect_idle_gaps(&mut self, idle_min: Duration) {
+        self.lifecycle.freezes().suspect_idle_gaps(idle_min);
+    }
+
+    /// Once the first reply has left, remembers facts about the machine that differ after a restore. Not before, because
+    /// that would delay the first reply.
+    #[inline]
+    pub(crate) fn settle_in(&mut self) {
+        if self.owes_settling_in {
+            self.remember_machine();
+        }
+    }
+
+    #[cold]
+    fn remember_machine(&mut self) {
+        self.owes_settling_in = false;
+        let machine = self.env.machine;
+        self.lifecycle.freezes().settle_in(machine);
+    }
+
+    /// The end of the last callback.
+    pub(crate) fn last_active(&self) -> Instant {
+        self.lifecycle.last_active().instant
     }
 
     /// Whether a stop signal has come.
@@ -130,6 +160,7 @@ impl<S> Dispatcher<S> {
             log.end(marker, request_id, answer.failed);
         }
         self.lifecycle.mark_idle((self.env.now)());
+        self.owes_settling_in |= !std::mem::replace(&mut self.has_served, true);
         answer
     }
 
@@ -266,7 +297,7 @@ impl<S> Dispatcher<S> {
             let message = format!("{INVOKE_PATH} is not implemented by this function");
             return Answer::failed(404, &failure("NotImplemented", &message));
         };
-        let close = self.begin_call();
+        self.lifecycle.apply(Event::CallBegins);
         let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
@@ -275,12 +306,12 @@ impl<S> Dispatcher<S> {
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
-        Answer { close, ..conclude(INVOKE_PATH, outcome, request_id) }
+        conclude(INVOKE_PATH, outcome, request_id)
     }
 
     fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
-        let close = self.begin_call();
-        let answer = match self.app.find(request.method, request.path()) {
+        self.lifecycle.apply(Event::CallBegins);
+        match self.app.find(request.method, request.path()) {
             Found::Call(callback) => {
                 let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
                 match panic::run(|| callback(&mut self.state, &context, request)) {
@@ -296,14 +327,7 @@ impl<S> Dispatcher<S> {
             }
             Found::WrongMethod(allow) => wrong_method(allow),
             Found::Nothing => Answer::client_error(404, &failure("NotFound", "no route has this path")),
-        };
-        Answer { close, ..answer }
-    }
-
-    /// Returns whether the instance has stopped. Then it still answers, but closes the connection after the reply.
-    fn begin_call(&mut self) -> bool {
-        self.lifecycle.apply(Event::CallBegins);
-        self.lifecycle.phase() == Phase::Stopped
+        }
     }
 }
 
@@ -348,7 +372,7 @@ fn log_failure(what: &str, failure: &Failure, request_id: &str) {
 
 impl Answer {
     fn done(reply: Reply, failed: bool) -> Answer {
-        Answer { reply, failed, close: false, dropped: false, streaming: None }
+        Answer { reply, failed, dropped: false, streaming: None }
     }
 
     fn limit_memory(self, reply_bytes_max: usize, method: &str) -> Answer {
@@ -358,7 +382,7 @@ impl Answer {
         }
         let failure = failure("Overloaded", "reply buffer limit reached");
         log::warn!("dropped a reply of {held} bytes: {}", failure.message);
-        Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
+        Answer { dropped: true, ..Answer::failed(503, &failure) }
     }
 
     /// A mistake of the client. It is no failed call, which would count as an error of the function.

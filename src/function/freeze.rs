@@ -242,13 +242,9 @@ impl FreezeDetector {
     }
 
     /// Remembers where the process is, and how the raw clock stands, once the first reply has left.
-    pub(crate) fn settle_in(&mut self, now: ClockReading, machine: Machine) {
+    pub(crate) fn settle_in(&mut self, machine: Machine) {
         self.place = (machine.place)();
-        self.slewing_known = Some((now.instant, (machine.raw)()));
-    }
-
-    pub(crate) fn has_settled_in(&self) -> bool {
-        self.slewing_known.is_some()
+        self.slewing_known = Some((self.last_active.instant, (machine.raw)()));
     }
 
     pub(crate) fn started(&self) -> ClockReading {

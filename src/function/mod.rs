@@ -7,6 +7,7 @@ pub(crate) mod caller_clock;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod error;
+pub(crate) mod exchange;
 pub(crate) mod freeze;
 pub(crate) mod lifecycle;
 pub(crate) mod marker_log;

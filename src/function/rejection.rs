@@ -7,9 +7,14 @@ use crate::platform::headers;
 
 /// Appends the whole reply; without its content for HEAD (RFC 9110 §9.3.2). The connection closes after it.
 pub(crate) fn write_rejection(out: &mut Vec<u8>, error: ProtocolError, with_content: bool) {
-    let body = error_json(error.message(), "ProtocolError");
+    write_rejection_of(out, error.status(), error.message(), with_content);
+}
+
+/// As [`write_rejection`], for a rule that only one engine has.
+pub(crate) fn write_rejection_of(out: &mut Vec<u8>, status: u16, message: &str, with_content: bool) {
+    let body = error_json(message, "ProtocolError");
     let head = ResponseHead {
-        status: error.status(),
+        status,
         extra_lines: headers::status_line(true),
         end: BodyEnd::Length(body.len() as u64),
         connection: ConnectionHeader::Close,

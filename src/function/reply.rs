@@ -273,7 +273,8 @@ impl Source {
         let outcome = loop {
             match crate::function::panic::catch_panic(|| reader.read(buffer)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // A reader that claims more bytes than the buffer holds must not make us send bytes that it did not write.
+                // A reader that claims more bytes than the buffer holds must not make us send bytes that it did not
+                // write.
                 Ok(Ok(bytes)) if bytes > buffer.len() => {
                     break Err(io::Error::other("the stream claims more bytes than its buffer holds"));
                 }

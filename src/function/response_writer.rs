@@ -1,9 +1,9 @@
-//! One connection's output: what is still to be written of the reply in hand.
+//! One connection's output: the bytes of the response in hand that are still to be written.
 //!
-//! At most one reply at a time: the next request is not looked at before this one is gone. Memory is bounded by the
-//! reply's own bytes, or by one chunk of a streamed one. Must not know sockets.
+//! There is at most one response at a time: the next request is not looked at before this one is sent. Memory is
+//! bounded by the response's own bytes, or by one chunk of a streamed one. Must not know sockets, calls or logs.
 
-use crate::function::dispatch::{Answer, LogMarker};
+use crate::function::dispatch::Answer;
 use crate::function::reply::{self, Body, Source};
 use crate::http1::head::RequestMeta;
 use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, ResponseHead};
@@ -30,28 +30,32 @@ enum Bytes {
 }
 
 /// A body that is still being pulled from the author's reader.
-pub(crate) struct Stream {
+struct Stream {
     source: Source,
     end: BodyEnd,
+    /// Bytes that the announced length leaves; `u64::MAX` where none is announced.
     left: u64,
-    pub(crate) marker: LogMarker,
-    pub(crate) request_id: String,
 }
 
-/// What a pull brought.
+/// What one pull from the author's reader gave.
 pub(crate) enum StreamPoll {
-    /// Bytes to send; more may follow.
+    /// There are bytes to send, and more may follow.
     More,
-    /// The last bytes to send, if any.
-    Last(Stream),
-    /// The author's reader failed: the reply cannot be completed.
-    Failed(Stream, io::Error),
+    /// The stream has ended. Its last bytes, if any, are to be sent.
+    Last,
+    /// The author's reader failed: the response cannot be completed.
+    Failed(io::Error),
 }
 
 impl ResponseWriter {
+    /// Nothing is left of the response, and nothing more will come.
     pub(crate) fn is_empty(&self) -> bool {
+        !self.has_unsent() && !self.is_streaming()
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
         let (head, body) = self.unsent();
-        head.is_empty() && body.is_empty() && self.stream.is_none()
+        !(head.is_empty() && body.is_empty())
     }
 
     /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
@@ -66,11 +70,12 @@ impl ResponseWriter {
         self.stream.is_some()
     }
 
-    /// Only the close says that the reply in hand is whole: a reset in its place would say that it is not.
+    /// The body is close-delimited, so the connection must end with FIN: a reset would say that the body is not whole.
     pub(crate) fn ends_by_close(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.end == BodyEnd::Close)
     }
 
+    /// The bytes to write next: first those of the head, then those of the body.
     pub(crate) fn unsent(&self) -> (&[u8], &[u8]) {
         let body: &[u8] = match &self.body {
             Bytes::None => &[],
@@ -80,11 +85,12 @@ impl ResponseWriter {
         (&self.head[self.head_sent..], &body[self.body_sent..])
     }
 
+    /// So many of the unsent bytes were written.
     pub(crate) fn advance(&mut self, bytes: usize) {
         let of_head = bytes.min(self.head.len() - self.head_sent);
         self.head_sent += of_head;
         self.body_sent += bytes - of_head;
-        if self.unsent().0.is_empty() && self.unsent().1.is_empty() {
+        if !self.has_unsent() {
             self.head.clear();
             self.head_sent = 0;
             self.body = Bytes::None;
@@ -92,6 +98,7 @@ impl ResponseWriter {
         }
     }
 
+    /// Whether the head has no buffer; if so, attach one before a response is started.
     pub(crate) fn wants_buffer(&self) -> bool {
         self.head.capacity() == 0
     }
@@ -101,30 +108,25 @@ impl ResponseWriter {
         self.head = buffer;
     }
 
+    /// Gives the buffer back once nothing is left to send.
     pub(crate) fn detach(&mut self) -> Option<Vec<u8>> {
         if self.wants_buffer() || !self.is_empty() { None } else { Some(std::mem::take(&mut self.head)) }
     }
 
-    /// Bytes that are no reply: `100 Continue`, a refusal.
+    /// For bytes that are not an author's reply: `100 Continue`, a rejection.
     pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
         &mut self.head
     }
 
-    /// A small body whose bytes are among the head's now.
-    pub(crate) fn copied_body(&mut self) -> Option<Vec<u8>> {
+    /// A small body whose bytes were copied behind the head.
+    pub(crate) fn take_copied_body(&mut self) -> Option<Vec<u8>> {
         if self.copied.capacity() == 0 { None } else { Some(std::mem::take(&mut self.copied)) }
     }
 
-    /// Takes an answer. `keep` asks for the connection to stay open; says whether it can.
-    pub(crate) fn start(
-        &mut self,
-        answer: Answer,
-        meta: &RequestMeta,
-        method: &str,
-        request_id: &str,
-        keep: bool,
-    ) -> bool {
-        let Answer { reply, failed, streaming, .. } = answer;
+    /// Starts the response to a request. `keep` asks for the connection to stay open; the return value says whether it
+    /// can.
+    pub(crate) fn start(&mut self, answer: Answer, meta: &RequestMeta, method: &str, keep: bool) -> bool {
+        let Answer { reply, failed, .. } = answer;
         let end = body_end(&reply.body, reply.status, meta.http10);
         let keep = keep && end != BodyEnd::Close;
         let connection = match (keep, meta.http10) {
@@ -140,8 +142,7 @@ impl ResponseWriter {
         }
         match reply.body {
             Body::Stream(source, left) => {
-                let (left, marker) = (left.unwrap_or(u64::MAX), streaming.unwrap_or(LogMarker::Invoke));
-                self.stream = Some(Stream { source, end, left, marker, request_id: request_id.to_owned() });
+                self.stream = Some(Stream { source, end, left: left.unwrap_or(u64::MAX) });
             }
             Body::Static(bytes) if bytes.len() <= COALESCE_BYTES_MAX => self.head.extend_from_slice(bytes),
             Body::Owned(bytes) if bytes.len() <= COALESCE_BYTES_MAX => {
@@ -156,27 +157,27 @@ impl ResponseWriter {
         keep
     }
 
-    /// Pulls the next piece of a streamed body, once everything before it is sent.
+    /// Pulls the next piece of a streamed body, once all bytes before it are sent.
     pub(crate) fn pull(&mut self) -> StreamPoll {
         let Some(mut stream) = self.stream.take() else { unreachable!("only a streaming response is pulled") };
         let chunked = stream.end == BodyEnd::Chunked;
         let mut data = Vec::with_capacity(STREAM_CHUNK_BYTES);
-        // The line end behind a chunk has its room here too.
+        // The line end behind a chunk must fit as well.
         let most = STREAM_CHUNK_BYTES - if chunked { CHUNK_END.len() } else { 0 };
         let wanted = usize::try_from(stream.left).unwrap_or(usize::MAX).min(most);
         data.resize(wanted, 0);
         let bytes = match if wanted == 0 { Ok(0) } else { stream.source.read(&mut data) } {
             Ok(0) if stream.left > 0 && matches!(stream.end, BodyEnd::Length(_)) => {
-                return StreamPoll::Failed(stream, io::Error::other("the stream ended before its length"));
+                return StreamPoll::Failed(io::Error::other("the stream ended before its length"));
             }
             Ok(0) => {
                 if chunked {
                     self.head.extend_from_slice(response_head::LAST_CHUNK);
                 }
-                return StreamPoll::Last(stream);
+                return StreamPoll::Last;
             }
             Ok(bytes) => bytes,
-            Err(error) => return StreamPoll::Failed(stream, error),
+            Err(error) => return StreamPoll::Failed(error),
         };
         data.truncate(bytes);
         if chunked {
@@ -187,28 +188,23 @@ impl ResponseWriter {
         if !chunked && stream.left != u64::MAX {
             stream.left -= bytes as u64;
             if stream.left == 0 {
-                return StreamPoll::Last(stream);
+                return StreamPoll::Last;
             }
         }
         self.stream = Some(stream);
         StreamPoll::More
     }
 
-    /// Gives the rest of a reply up; the buffer stays.
-    pub(crate) fn abandon(&mut self) -> Option<Stream> {
+    /// Gives the rest of the response up; the buffer stays.
+    pub(crate) fn abandon(&mut self) {
         self.head.clear();
-        *self = ResponseWriter {
-            stream: self.stream.take(),
-            head: std::mem::take(&mut self.head),
-            ..ResponseWriter::default()
-        };
-        self.stream.take()
+        *self = ResponseWriter { head: std::mem::take(&mut self.head), ..ResponseWriter::default() };
     }
 }
 
 const CHUNK_END: &[u8] = b"\r\n";
 
-/// 205: the client clears its form; RFC 9110 §15.3.6 allows no content.
+/// RFC 9110 §15.3.6: a 205 has no content.
 const RESET_CONTENT: u16 = 205;
 
 fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
@@ -229,16 +225,15 @@ mod tests {
     use crate::function::reply::Reply;
     use crate::http1::head::Framing;
 
-    /// A full chunk stays in the memory that it was read into, and counts as nothing beside others.
+    /// A full chunk stays in the memory that it was read into, and does not count against the memory budget.
     #[test]
     fn a_streams_chunk_is_bounded_to_the_byte() {
         for http10 in [false, true] {
             let meta = RequestMeta { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
             let mut response = ResponseWriter::default();
             let reply = Reply::stream(io::repeat(b'x'));
-            let streaming = Some(LogMarker::Invoke);
-            let answer = Answer { reply, failed: false, close: false, dropped: false, streaming };
-            response.start(answer, &meta, "GET", "-", true);
+            let answer = Answer { reply, failed: false, dropped: false, streaming: None };
+            response.start(answer, &meta, "GET", true);
             let head_bytes = response.unsent().0.len();
             response.advance(head_bytes);
             for _ in 0..3 {

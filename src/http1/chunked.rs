@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded in place.
 //!
-//! Data moves down over the framing in the buffer it came in, so a chunked body ends up as one slice without a second
-//! buffer. Extensions are skipped, trailers dropped; both are bounded. Must not know what is in front of the body.
+//! The data moves over the framing within its buffer, so a chunked body becomes one slice without a second buffer.
+//! Extensions are skipped and trailers dropped; both are bounded. Must not know what precedes the body.
 
 use crate::http1::error::ProtocolError;
 use crate::http1::is_token_byte;
@@ -17,12 +17,12 @@ pub(crate) struct Decoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At least one hexadecimal digit, at most sixteen.
+    /// One to sixteen hexadecimal digits.
     Size {
         size: u64,
         digits: u8,
     },
-    /// `;` was seen; everything up to the line's end is skipped. Also where a line's CR waits for its LF.
+    /// After `;`: everything up to the end of the line is skipped.
     Extension {
         size: u64,
     },
@@ -43,10 +43,10 @@ enum State {
     Done,
 }
 
-/// Where decoding stands after a call.
+/// The position of the decoder after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Raw bytes used up.
+    /// Raw bytes that were decoded.
     pub(crate) read: usize,
     /// Decoded bytes, from the start of the region.
     pub(crate) written: usize,
@@ -58,8 +58,8 @@ impl Decoder {
         Decoder { state: State::Size { size: 0, digits: 0 }, overhead: 0 }
     }
 
-    /// Decodes on. `bytes[..written]` holds what was decoded before, `bytes[read..]` is raw input; `body_bytes_max`
-    /// bounds the decoded whole.
+    /// Decodes more. `bytes[..written]` is the body so far, `bytes[read..]` is raw input. `body_bytes_max` bounds the
+    /// whole decoded body.
     pub(crate) fn decode(
         &mut self,
         bytes: &mut [u8],
@@ -83,7 +83,7 @@ impl Decoder {
     }
 
     /// One byte of framing.
-    fn frame(&mut self, byte: u8, room: usize) -> Result<State, ProtocolError> {
+    fn frame(&mut self, byte: u8, body_bytes_left: usize) -> Result<State, ProtocolError> {
         use ProtocolError::{ChunkEnd, ChunkSize, Trailer};
         match self.state {
             State::Size { size, digits } => match (byte, hex(byte)) {
@@ -100,7 +100,7 @@ impl Decoder {
             },
             State::SizeLineFeed { size } => {
                 expect(byte, b'\n', ChunkSize)?;
-                let left = usize::try_from(size).ok().filter(|&left| left <= room);
+                let left = usize::try_from(size).ok().filter(|&left| left <= body_bytes_left);
                 let left = left.ok_or(ProtocolError::BodyTooLarge)?;
                 Ok(if left == 0 { State::TrailerStart } else { State::Data { left } })
             }
@@ -108,7 +108,7 @@ impl Decoder {
             State::DataLineFeed => expect(byte, b'\n', ChunkEnd).map(|()| State::Size { size: 0, digits: 0 }),
             State::TrailerStart => match byte {
                 b'\r' => Ok(State::EndLineFeed),
-                // A line that begins with white space would be obsolete folding, one with a colon has no name.
+                // A line that begins with white space is obsolete folding; one that begins with a colon has no name.
                 byte if is_token_byte(byte) => self.spend(State::Trailer { colon: false }),
                 _ => Err(Trailer),
             },
@@ -142,7 +142,7 @@ fn hex(byte: u8) -> Option<u64> {
     char::from(byte).to_digit(16).map(u64::from)
 }
 
-/// What a header value may hold (RFC 9110 §5.5).
+/// A byte of a field's value (RFC 9110 §5.5).
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -151,7 +151,7 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Decodes `input` cut at the given points, as a connection would: new bytes go behind what is left.
+    /// Decodes `input` in pieces, as a connection does: new bytes follow those that are left.
     fn decode_cut(input: &[u8], cuts: &[usize], max: usize) -> Result<(Vec<u8>, bool, Vec<u8>), ProtocolError> {
         let (mut decoder, mut buffer) = (Decoder::new(), Vec::new());
         let mut progress = Progress { read: 0, written: 0, done: false };
@@ -164,7 +164,7 @@ mod tests {
         Ok((buffer[..progress.written].to_vec(), progress.done, buffer[progress.read..].to_vec()))
     }
 
-    /// Input, then the decoded body and what is left of the input behind it.
+    /// Input, then the decoded body and the rest of the input.
     #[test]
     fn accepted_however_cut() {
         let cases: [(&str, &str, &str); 9] = [
@@ -203,7 +203,7 @@ mod tests {
             ("+1\r\n", ChunkSize),
             ("0x1\r\n", ChunkSize),
             (" 1\r\n", ChunkSize),
-            // White space behind the size: some readers skip it, some stop there.
+            // White space after the size: some readers skip it, others stop there.
             ("1 \r\nx\r\n", ChunkSize),
             ("1\nx\r\n", ChunkSize),
             ("1\rx", ChunkSize),

@@ -1,11 +1,12 @@
 //! One connection's input: from bytes to whole requests.
 //!
-//! Owns the unread bytes and the time limits of head and body. A buffer is lent only while bytes are pending, so an
-//! idle connection holds none. Must not know sockets, replies or callbacks: the server asks [`RequestDecoder::advance`]
-//! what to do and answers every [`Step::Request`] before it asks again.
+//! The decoder owns the unread bytes and the time limits of head and body. It has a buffer only while bytes are
+//! pending, so an idle connection holds none. Must not know sockets, replies or callbacks: the server asks
+//! [`RequestDecoder::advance`] for the next step and answers every [`Step::Request`] before it asks again.
 //!
-//! Buffer layout, all offsets from `start`: `[head][decoded body][spent framing][raw bytes]`. A request is handed out
-//! borrowed from it, whole, and dropped by [`RequestDecoder::consume`]; what follows is the next pipelined request.
+//! The layout of the buffer from `start` on: `[head][decoded body][decoded framing][raw bytes]`. A whole request
+//! borrows from it until [`RequestDecoder::consume`] drops the request; the raw bytes belong to the next pipelined
+//! request.
 
 use crate::http1::chunked::{Decoder, Progress};
 use crate::http1::error::ProtocolError;
@@ -29,11 +30,11 @@ enum State {
         head_bytes: usize,
         body: Body,
     },
-    /// A request of this many bytes was handed out and awaits `consume`.
+    /// The server has a request of this many bytes, which awaits `consume`.
     Delivered {
         total: usize,
     },
-    /// Refused, or the peer's input ended: nothing more will be read as HTTP.
+    /// The request was rejected, or the peer's input ended: no more HTTP is read.
     Finished,
 }
 
@@ -42,15 +43,15 @@ enum Body {
     Chunked(Decoder, Progress),
 }
 
-/// What the server must do next.
+/// The server's next step.
 pub(crate) enum Step<'a> {
-    /// Read more; nothing is wrong so far.
+    /// Read more. Nothing is wrong so far.
     NeedMore,
-    /// The head is whole, its body is not: send `100 Continue` if told so, then ask again.
+    /// The head is complete, its body is not. Send `100 Continue` if `send_continue` says so, then ask again.
     HeadDone { send_continue: bool },
-    /// Answer this, then `consume` it.
+    /// Answer this request, then `consume` it.
     Request(Head<'a>, &'a [u8]),
-    /// Answer with this error's status and close.
+    /// Answer with the status of this error, then close.
     Refuse(ProtocolError),
 }
 
@@ -59,23 +60,27 @@ impl RequestDecoder {
         RequestDecoder { buffer: Vec::new(), start: 0, state: State::Head(HeadEndFinder::default()), deadline: None }
     }
 
-    /// No request begun: closing now loses nothing.
+    /// No request has begun, so a close loses nothing.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head(_)) && self.pending().is_empty()
     }
 
-    /// Not one whole head has come since the last request.
+    /// No complete head has come since the last request.
+    #[cfg(test)]
     pub(crate) fn is_before_body(&self) -> bool {
         matches!(self.state, State::Head(_))
     }
 
-    /// When the head or body in progress is overdue; none while idle, however long (C-CONN-1).
+    /// The deadline of the head or body in progress. An idle connection has none (C-CONN-1).
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
-    /// The buffer to append a read to, with room for at least one more byte; an error if there is no memory for it,
-    /// or if [`RequestDecoder::held`] would have to grow by more than `allowance`.
+    /// The buffer to read into, with space for at least one more byte.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Overloaded`]: the allocation fails, or [`RequestDecoder::held`] would grow by more than
+    /// `allowance`.
     pub(crate) fn buffer_for_reading(&mut self, allowance: usize) -> Result<&mut Vec<u8>, ProtocolError> {
         if self.start > 0 && self.start == self.buffer.len() {
             self.buffer.clear();
@@ -83,13 +88,13 @@ impl RequestDecoder {
         }
         let missing = self.body_bytes_missing().unwrap_or(usize::MAX);
         let wanted = missing.clamp(1, FIRST_READ_BYTES / 4);
-        if self.room() < wanted && self.start > 0 {
+        if self.spare_bytes() < wanted && self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        if self.room() < wanted {
-            // Doubling, but never past what the body still needs: a 32 MiB body costs 32 MiB, not 64. Nor past what one
-            // read may take, which is what others have to wait for.
+        if self.spare_bytes() < wanted {
+            // The buffer doubles, but never beyond what the body still needs: a 32 MiB body takes 32 MiB, not 64. Nor
+            // does it grow by more than one read may take, because other connections wait for that read.
             let growth = missing.clamp(1, self.buffer.len().clamp(READ_BYTES, READ_BYTES_MAX));
             let most = self.buffer.capacity().max(SPARE_BYTES_MAX).saturating_add(allowance);
             let growth = growth.min(most - self.buffer.len());
@@ -106,7 +111,7 @@ impl RequestDecoder {
         self.buffer.capacity().saturating_sub(SPARE_BYTES_MAX)
     }
 
-    /// Whether a buffer is in place; if not, `lend` one before reading.
+    /// Whether there is no buffer. If so, `attach` one before reading.
     pub(crate) fn wants_buffer(&self) -> bool {
         self.buffer.capacity() == 0
     }
@@ -116,7 +121,7 @@ impl RequestDecoder {
         self.buffer = buffer;
     }
 
-    /// Gives the buffer back once it holds nothing.
+    /// Returns the buffer if it holds nothing.
     pub(crate) fn detach(&mut self) -> Option<Vec<u8>> {
         if !self.pending().is_empty() || self.wants_buffer() {
             return None;
@@ -126,15 +131,15 @@ impl RequestDecoder {
         Some(std::mem::take(&mut self.buffer))
     }
 
-    /// Decides on the bytes read so far. Call until it says `NeedMore` or `Refuse`. After `TooManyHeaders` it may be
-    /// asked again with more room.
+    /// The next step, from the bytes read so far. Call until it is `NeedMore` or `Refuse`. After `TooManyHeaders` it
+    /// can be called again with a larger storage.
     pub(crate) fn advance<'a>(
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        room: &'a mut HeaderStorage<'a>,
+        storage: &'a mut HeaderStorage<'a>,
     ) -> Step<'a> {
-        match self.try_advance(now, limits, room) {
+        match self.try_advance(now, limits, storage) {
             Ok(step) => step,
             Err(error) => Step::Refuse(error),
         }
@@ -144,11 +149,11 @@ impl RequestDecoder {
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        room: &'a mut HeaderStorage<'a>,
+        storage: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         match self.state {
-            State::Head(_) => self.advance_head(now, limits, room),
-            State::Body { .. } => self.advance_body(limits, room),
+            State::Head(_) => self.advance_head(now, limits, storage),
+            State::Body { .. } => self.advance_body(limits, storage),
             State::Delivered { .. } | State::Finished => Ok(Step::NeedMore),
         }
     }
@@ -157,7 +162,7 @@ impl RequestDecoder {
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        room: &'a mut HeaderStorage<'a>,
+        storage: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         let State::Head(scan) = &mut self.state else { unreachable!("called in state Head") };
         // RFC 9112 §2.2: empty lines in front of a request are ignored.
@@ -175,14 +180,15 @@ impl RequestDecoder {
                 self.deadline.get_or_insert(now + limits.head_time_max);
                 return Ok(Step::NeedMore);
             }
-            // A method begins with a letter or a mark. What does not, a TLS handshake say, need not be waited for.
+            // A method begins with a visible character. Other first bytes, such as a TLS ClientHello, are rejected at
+            // once.
             [first, ..] if !first.is_ascii_graphic() && *first != b'\n' => return Err(ProtocolError::MalformedHead),
             _ => {}
         }
-        // Most heads arrive whole: then the parser finds the end as well, and it is searched for only if that fails.
+        // Most heads arrive whole. Then the parser finds the end too; only if that fails, the end is searched for.
         let first_look = *scan == HeadEndFinder::default();
         let whole = if first_look { Some(pending.len()) } else { end_of_head(scan, pending, limits)? };
-        let parsed = match whole.map(|end| head::parse(&pending[..end], room, limits)) {
+        let parsed = match whole.map(|end| head::parse(&pending[..end], storage, limits)) {
             Some(Err(_)) if first_look && end_of_head(scan, pending, limits)?.is_none() => None,
             outcome => outcome.transpose()?,
         };
@@ -208,14 +214,14 @@ impl RequestDecoder {
         };
         self.state = State::Body { head_bytes, body };
         self.deadline = Some(now + limits.body_time_max);
-        // A client that sends the body without waiting is not waiting (RFC 9110 §10.1.1).
+        // A client that has begun to send the body does not wait (RFC 9110 §10.1.1).
         Ok(Step::HeadDone { send_continue: meta.expects_continue && arrived == 0 })
     }
 
     fn advance_body<'a>(
         &'a mut self,
         limits: &Limits,
-        room: &'a mut HeaderStorage<'a>,
+        storage: &'a mut HeaderStorage<'a>,
     ) -> Result<Step<'a>, ProtocolError> {
         let State::Body { head_bytes, body, .. } = &mut self.state else { unreachable!("called in state Body") };
         let head_bytes = *head_bytes;
@@ -226,7 +232,7 @@ impl RequestDecoder {
             Body::Chunked(decoder, progress) => {
                 *progress = decoder.decode(region, progress.read, progress.written, limits.body_bytes_max)?;
                 if !progress.done {
-                    // All raw bytes are spent: what comes next goes right behind the decoded ones.
+                    // All raw bytes are decoded, so the next ones follow the decoded ones.
                     self.buffer.truncate(self.start + head_bytes + progress.written);
                     progress.read = progress.written;
                     return Ok(Step::NeedMore);
@@ -235,39 +241,39 @@ impl RequestDecoder {
             }
         };
         let request = &self.buffer[self.start..];
-        // The head was parsed before the body arrived; parsing it again is cheaper than keeping 128 headers.
-        let (head, _) = head::parse(&request[..head_bytes], room, limits)?;
+        // The head was parsed before the body arrived. To parse it again is cheaper than to keep 128 headers.
+        let (head, _) = head::parse(&request[..head_bytes], storage, limits)?;
         self.deadline = None;
         self.state = State::Delivered { total };
         Ok(Step::Request(head, &request[head_bytes..head_bytes + body_bytes]))
     }
 
-    /// Drops the request that was handed out.
+    /// Drops the request that the server has answered.
     pub(crate) fn consume(&mut self) {
         let State::Delivered { total } = self.state else { unreachable!("only a delivered request is consumed") };
         self.start += total;
         self.state = State::Head(HeadEndFinder::default());
         if self.buffer.capacity() > SPARE_BYTES_MAX && (1..=READ_BYTES).contains(&self.pending().len()) {
-            // What a large body needed is not kept for the first bytes of the next request.
+            // The first bytes of the next request do not need the memory of a large body.
             self.buffer.drain(..self.start);
             self.buffer.shrink_to(READ_BYTES);
             self.start = 0;
         }
     }
 
-    /// Which limit it is when the deadline has passed.
+    /// The error when the deadline has passed.
     pub(crate) fn overdue(&self) -> ProtocolError {
         if matches!(self.state, State::Head(_)) { ProtocolError::HeadTimeout } else { ProtocolError::BodyTimeout }
     }
 
-    /// Whether the request in hand is made by HEAD, as far as it has come: its answer has no content (RFC 9110 §9.3.2).
+    /// Whether the bytes so far begin a HEAD request, whose answer has no content (RFC 9110 §9.3.2).
     pub(crate) fn is_by_head(&self) -> bool {
         let is_blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let begin = self.pending().iter().position(|byte| !is_blank(byte)).unwrap_or(0);
         self.pending()[begin..].starts_with(b"HEAD ")
     }
 
-    /// No more requests from this connection; what is buffered is dropped.
+    /// Takes no more requests from this connection and drops the buffered bytes.
     pub(crate) fn finish(&mut self) {
         self.state = State::Finished;
         self.deadline = None;
@@ -280,7 +286,7 @@ impl RequestDecoder {
         &self.buffer[self.start..]
     }
 
-    fn room(&self) -> usize {
+    fn spare_bytes(&self) -> usize {
         self.buffer.capacity() - self.buffer.len()
     }
 
@@ -294,7 +300,7 @@ impl RequestDecoder {
     }
 }
 
-/// Where the head ends, once its end is there; an error as soon as it is too large.
+/// The length of the head, if its end is there; an error as soon as it is too large.
 fn end_of_head(scan: &mut HeadEndFinder, pending: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
     let end = scan.find(pending)?;
     let head = end.map_or(pending, |end| &pending[..end]);

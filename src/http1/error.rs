@@ -1,10 +1,10 @@
-//! Why a request is refused before any callback sees it.
+//! The reasons to reject a request before any callback sees it.
 //!
-//! The peer broke HTTP or a limit. The error is `Copy`, needs no heap, and knows the status that tells the peer.
+//! The peer broke HTTP or a limit. The error is `Copy`, needs no heap, and knows the status of the answer.
 
 use std::fmt;
 
-/// Why a request was refused before any callback saw it, and the status that says so.
+/// The reason why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
     BareLineFeed,
@@ -31,7 +31,7 @@ pub(crate) enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The status of the answer; the connection closes behind it.
+    /// The status of the answer. The connection closes after it.
     pub(crate) const fn status(self) -> u16 {
         use ProtocolError::*;
         match self {
@@ -48,7 +48,7 @@ impl ProtocolError {
         }
     }
 
-    /// What is wrong, for the client and the log; plain ASCII without quotes, so that it fits JSON as it is.
+    /// The message for the client and the log: ASCII without quotes.
     pub(crate) const fn message(self) -> &'static str {
         use ProtocolError::*;
         match self {
@@ -61,10 +61,10 @@ impl ProtocolError {
             TooManyHeaders => "the head has too many headers",
             Host => "HTTP/1.1 needs exactly one Host header, with one host",
             ContentLength => "Content-Length is not one whole number",
-            TransferEncoding => "Transfer-Encoding is not one chunked of HTTP/1.1",
-            UnknownCoding => "a transfer coding other than chunked",
-            LengthAndCoding => "Content-Length and Transfer-Encoding together",
-            Expectation => "an expectation other than 100-continue",
+            TransferEncoding => "unsupported Transfer-Encoding",
+            UnknownCoding => "unsupported transfer coding",
+            LengthAndCoding => "the request has both Content-Length and Transfer-Encoding",
+            Expectation => "unsupported expectation",
             BodyTooLarge => "the body is too large",
             ChunkSize => "a chunk size is malformed",
             ChunkEnd => "chunk data is not followed by CRLF",
@@ -72,7 +72,7 @@ impl ProtocolError {
             Trailer => "a trailer line is malformed",
             HeadTimeout => "the head took too long to arrive",
             BodyTimeout => "the body took too long to arrive",
-            Overloaded => "there is no memory for the request",
+            Overloaded => "request buffer limit reached",
         }
     }
 }

@@ -1,31 +1,31 @@
-//! Where a head ends, what it says, and how its body is framed.
+//! The head of a request: its end, its content, and the framing of the body.
 //!
-//! `httparse` knows the grammar. Around it stand the rules it leaves to its users: line ends (it accepts a bare LF),
-//! the form of the target, `Host`, and the framing headers. Must not know connections or buffers.
+//! `httparse` knows the grammar. This file adds the rules that it leaves to its users: line ends (it accepts a bare
+//! LF), the form of the target, `Host`, and the framing headers. Must not know connections or buffers.
 
 use crate::http1::error::ProtocolError;
 use crate::limits::Limits;
-use crate::tuning::{HEADERS_CAPACITY, HEADERS_USUAL};
+use crate::tuning::{HEADERS_CAPACITY, HEADERS_SMALL};
 use httparse::Status;
 use std::mem::MaybeUninit;
 
-/// Room for the headers of one head, untouched until headers fill it.
+/// Storage for the headers of one head. Only as much of it is touched as there are headers.
 pub(crate) type HeaderStorage<'a> = [MaybeUninit<httparse::Header<'a>>];
 
-/// As much as usual requests take. Lives on the stack of whoever parses.
-pub(crate) fn small_header_storage<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_USUAL] {
-    [const { MaybeUninit::uninit() }; HEADERS_USUAL]
+/// Storage for most requests, on the stack of the caller.
+pub(crate) fn small_header_storage<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_SMALL] {
+    [const { MaybeUninit::uninit() }; HEADERS_SMALL]
 }
 
-/// As much as any request may take.
+/// Storage for any request.
 #[cold]
 pub(crate) fn large_header_storage<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
-    let mut room = Vec::new();
-    room.resize_with(HEADERS_CAPACITY, MaybeUninit::uninit);
-    room
+    let mut storage = Vec::new();
+    storage.resize_with(HEADERS_CAPACITY, MaybeUninit::uninit);
+    storage
 }
 
-/// Looks for the end of a head in bytes that arrive piece by piece, each byte looked at once.
+/// Finds the end of a head whose bytes arrive piece by piece. It looks at each byte once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeadEndFinder {
     position: usize,
@@ -33,8 +33,8 @@ pub(crate) struct HeadEndFinder {
 }
 
 impl HeadEndFinder {
-    /// The length of the head with its final empty line, once it is there. The bytes before `position` must be those of
-    /// the call before.
+    /// The length of the head with its final empty line, if that is there. The bytes before `position` must be the same
+    /// as in the last call.
     pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, ProtocolError> {
         while let Some(found) = bytes[self.position..].iter().position(|&byte| byte == b'\n') {
             let line_feed = self.position + found;
@@ -52,17 +52,17 @@ impl HeadEndFinder {
     }
 }
 
-/// A parsed head, borrowed from the bytes it came in.
+/// A parsed head. It borrows from the connection's buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Head<'a> {
     pub(crate) method: &'a str,
-    /// The request target without scheme and authority: begins with `/`, or is `*`.
+    /// The request target without scheme and authority. It begins with `/`, or is `*`.
     pub(crate) path_and_query: &'a str,
     pub(crate) headers: &'a [httparse::Header<'a>],
     pub(crate) meta: RequestMeta,
 }
 
-/// What the connection must remember of a head while its body arrives.
+/// The parts of a head that decide about the body and the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestMeta {
     pub(crate) framing: Framing,
@@ -70,27 +70,30 @@ pub(crate) struct RequestMeta {
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub(crate) expects_continue: bool,
-    /// HTTP/1.0: no chunked replies, and keep-alive must be confirmed.
+    /// HTTP/1.0: replies cannot be chunked, and keep-alive must be confirmed.
     pub(crate) http10: bool,
 }
 
+/// The end of a request's body (RFC 9112 §6.3). A response has more ways to end: [`BodyEnd`].
+///
+/// [`BodyEnd`]: crate::http1::response_head::BodyEnd
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// As many bytes follow; none where the head announces no body.
+    /// The body has this many bytes; 0 if the head announces no body.
     Sized(usize),
     Chunked,
 }
 
-/// Parses a head, its final empty line included, at the beginning of `bytes`; also says where it ends. Headers beyond
-/// `room` are too many, as those beyond the limit are.
+/// Parses the head at the beginning of `bytes`, including its final empty line, and returns its length too. More
+/// headers than `storage` holds are too many, like those beyond the limit.
 pub(crate) fn parse<'a>(
     bytes: &'a [u8],
-    room: &'a mut HeaderStorage<'a>,
+    storage: &'a mut HeaderStorage<'a>,
     limits: &Limits,
 ) -> Result<(Head<'a>, usize), ProtocolError> {
     let mut request = httparse::Request::new(&mut []);
-    let room_max = limits.headers_max.min(room.len());
-    let head_bytes = match request.parse_with_uninit_headers(bytes, &mut room[..room_max]) {
+    let headers_max = limits.headers_max.min(storage.len());
+    let head_bytes = match request.parse_with_uninit_headers(bytes, &mut storage[..headers_max]) {
         Ok(Status::Complete(head_bytes)) => head_bytes,
         Ok(Status::Partial) => return Err(ProtocolError::MalformedHead),
         Err(httparse::Error::TooManyHeaders) => return Err(ProtocolError::TooManyHeaders),
@@ -100,7 +103,7 @@ pub(crate) fn parse<'a>(
     if !has_strict_line_ends(&bytes[..head_bytes], request.headers) {
         return Err(ProtocolError::BareLineFeed);
     }
-    // A complete parse has filled all three.
+    // A complete parse has set all three.
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(ProtocolError::MalformedHead);
     };
@@ -113,25 +116,25 @@ pub(crate) fn parse<'a>(
     Ok((Head { method, path_and_query, headers, meta }, head_bytes))
 }
 
-/// Whether every line of a parsed head ends with CRLF. Its lines end where the next header's name begins, so nothing
-/// has to be searched for.
+/// Whether every line of a parsed head ends with CRLF. A line ends where the name of the next header begins, so no
+/// search is needed.
 fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
     let begins_behind_crlf = |header: &httparse::Header<'_>| {
         let position = header.name.as_ptr().addr() - head.as_ptr().addr();
         head[..position].ends_with(b"\r\n")
     };
-    // httparse skips line feeds in front of the request.
+    // httparse skips line feeds before the request.
     head[0] != b'\n' && head.ends_with(b"\r\n\r\n") && headers.iter().all(begins_behind_crlf)
 }
 
-/// A head that has outgrown `head_bytes_max` without ending: says which part is to blame.
+/// The error for a head that is larger than `head_bytes_max`: the target or the whole head is too large.
 pub(crate) fn oversized_error(bytes: &[u8], limits: &Limits) -> ProtocolError {
     let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes, |end| &bytes[..end]);
     let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
     if target.len() > limits.target_bytes_max { ProtocolError::TargetTooLong } else { ProtocolError::HeadTooLarge }
 }
 
-/// Tells `GET / HTTP/2.0` (well formed, not ours: 505) from `GET / FOO` (malformed: 400).
+/// Distinguishes `GET / HTTP/2.0` (another version: 505) from `GET / FOO` (malformed: 400).
 fn names_other_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|&byte| byte == b' ');
@@ -142,10 +145,12 @@ fn names_other_version(head: &[u8]) -> bool {
     major.is_ascii_digit() && minor.is_ascii_digit()
 }
 
-/// Origin form, absolute form (RFC 9112 §3.2.2: servers must accept it), or `*` for OPTIONS. An absolute URI without a
-/// path means `/`; with a query but no path it has no path to match and is refused, as is one without a host
-/// (RFC 9110 §4.2.1). No form has a fragment: some readers cut it off, others take it for part of the path. CONNECT
-/// knows no such form (RFC 9112 §3.2.3), and 2xx to it would begin a tunnel.
+/// The path and query of a target in origin form, in absolute form (RFC 9112 §3.2.2: servers must accept it), or `*`
+/// for OPTIONS.
+///
+/// An absolute URI without a path means `/`. With a query but no path it is rejected, because no path could match, and
+/// so is one without a host (RFC 9110 §4.2.1). No form has a fragment: some readers cut it off, others take it for a
+/// part of the path. CONNECT has a form of its own (RFC 9112 §3.2.3), and a 2xx answer to it would begin a tunnel.
 fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     if target.contains('#') || method == "CONNECT" {
         return None;
@@ -176,7 +181,7 @@ fn meta(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Resu
     let mut expects_continue = false;
     for header in headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        // The length tells most headers apart from the five that matter here before any byte is compared.
+        // For most headers the length shows that they are none of the five that matter here.
         match header.name.len() {
             4 if is("host") => {
                 if !is_host_and_port(header.value) {
@@ -221,8 +226,8 @@ fn meta(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Resu
     Ok(RequestMeta { framing, keep_alive, expects_continue, http10 })
 }
 
-/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2). More than that, a user or a comma say, is another host to
-/// some readers. The comma is the one byte of the grammar that is left out.
+/// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2) without the comma. In anything else, such as a user or a
+/// comma, some readers see another host.
 fn is_host_and_port(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
@@ -251,7 +256,7 @@ fn within_body_limit(length: u64, limits: &Limits) -> Result<usize, ProtocolErro
     usize::try_from(length).ok().filter(|&length| length <= limits.body_bytes_max).ok_or(ProtocolError::BodyTooLarge)
 }
 
-/// `1*DIGIT` (RFC 9110 §8.6) and nothing around it: no sign, no list. What exceeds 64 bits is too large, not malformed.
+/// `1*DIGIT` (RFC 9110 §8.6), without a sign and not a list. A number of more than 64 bits is too large, not malformed.
 fn whole_number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -259,8 +264,8 @@ fn whole_number(value: &[u8]) -> Option<u64> {
     Some(value.iter().fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
 }
 
-/// RFC 9112 §6.1: a coding that is not understood is 501; what names `chunked` in any other shape than alone is 400,
-/// because two readers could see two framings in it.
+/// RFC 9112 §6.1: an unknown coding gets 501, also if a final `chunked` follows it. Everything else that is not
+/// `chunked` alone gets 400, because two readers could see two framings in it.
 fn only_chunked(value: &[u8]) -> Result<bool, ProtocolError> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(true);

@@ -1,11 +1,11 @@
 //! HTTP/1.1 without I/O: bytes and the awake time come in; requests, bytes and the next deadline come out.
 //!
-//! Nothing here reads a clock, knows a socket, or knows what a hook is. Input that is merely incomplete is told apart
-//! from input that is wrong; a head that is wrong may be told only at its end.
+//! Nothing here reads a clock, knows a socket, or knows what a hook or a platform is. Incomplete input is never taken
+//! for wrong input; a wrong head may be detected only at its end.
 //!
-//! Strict where peers could disagree about where a message ends, because that is how requests are smuggled: CRLF only,
-//! no obsolete folding, one length and never beside a transfer coding, no coding but `chunked`.
-//! What is refused, and with which status, is one table each in the tests of [`head`] and [`chunked`].
+//! The decoder is strict where two readers could disagree about the end of a message, because such disagreements allow
+//! request smuggling: CRLF only, no obsolete folding, one length and none beside a transfer coding, no coding but
+//! `chunked`. Tables in the tests of [`head`] and [`chunked`] list what is rejected, and with which status.
 
 pub(crate) mod chunked;
 pub(crate) mod decoder;
@@ -13,7 +13,7 @@ pub(crate) mod error;
 pub(crate) mod head;
 pub(crate) mod response_head;
 
-/// `tchar` of RFC 9110 §5.6.2: what names of fields are made of.
+/// `tchar` of RFC 9110 §5.6.2: a byte of a field's name.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,28 +1,28 @@
-//! Heads of replies, and the framing of streamed ones, as bytes.
+//! The bytes of response heads, and the framing of streamed bodies.
 //!
-//! Appends to a buffer and never fails: what could not be written on the wire was refused when the
-//! [`Reply`](crate::Reply) was built. Must not know callbacks or sockets.
+//! Everything is appended to a buffer and cannot fail: [`Reply`](crate::Reply) has checked what goes on the wire. Must
+//! not know callbacks, sockets or the platform.
 
-/// `100 Continue`, whole.
+/// A whole `100 Continue` response.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The end of a chunked body.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// How the end of a reply's body is told to the client.
+/// How the client learns the end of a response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// `Content-Length`.
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
-    /// The connection closes (a streamed reply to HTTP/1.0).
+    /// The connection closes (a streamed body for HTTP/1.0).
     Close,
-    /// A status that has no body (204, 304): no framing header at all.
+    /// The status has no body (204, 304), so there is no framing header.
     NoBody,
 }
 
-/// What a head says beside the author's own headers.
+/// The parts of a head that are not the author's headers.
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     /// Header lines that stand first, each with a CRLF in front of it. They are written as they are.
@@ -31,7 +31,7 @@ pub(crate) struct ResponseHead {
     pub(crate) connection: ConnectionHeader,
 }
 
-/// What is said about the connection's future; HTTP/1.1 stays open without a word.
+/// The `connection` header. HTTP/1.1 keeps a connection open without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionHeader {
     Omit,
@@ -80,7 +80,7 @@ pub(crate) fn write_head<'a>(
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Appends the size line of a chunk; its data and a CRLF follow.
+/// Appends the size line of a chunk. Its data and a CRLF follow.
 pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
     let mut digits = [0; 2 * size_of::<usize>()];
     let mut at = digits.len();
@@ -94,7 +94,7 @@ pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `core::fmt` would do the same in ten times the instructions, once or twice for each reply.
+/// `core::fmt` would take ten times the instructions, once or twice for each response.
 fn decimal(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -107,7 +107,7 @@ fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// The reason phrase of RFC 9110 §15; empty for codes it does not name, as RFC 9112 §4 allows.
+/// The reason phrase of RFC 9110 §15; empty for other codes, as RFC 9112 §4 allows.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,10 +1,10 @@
 //! A clock that stands still while the process does.
 //!
-//! Deadlines of peers are readings of this clock (C-CONN-3). No clock of the kernel serves: under SIGSTOP or a cgroup
-//! freezer the monotonic one runs on (C-FRZ-6). So each turn of the loop adds what it took, but never more than
-//! `TURN_TIME_MAX`; and as long as a deadline is pending no wait is longer than that. A freeze of any length then
-//! costs a deadline at most one turn. A long callback counts no more either: meanwhile we were not reading, which is
-//! no fault of the peers'.
+//! Deadlines of clients are readings of this clock (C-CONN-3). No clock of the kernel will do: under SIGSTOP or a
+//! cgroup freezer the monotonic clock runs on (C-FRZ-6). So each turn of the loop adds the time that it took, but never
+//! more than `TURN_TIME_MAX`, and while a deadline is pending no wait is longer than that. A freeze of any length then
+//! costs a deadline at most one turn. A long callback counts no more than a turn either: the server was not reading
+//! meanwhile, and clients must not pay for that.
 
 use crate::tuning::TURN_TIME_MAX;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ impl AwakeClock {
         self.reading
     }
 
-    /// One turn has passed.
+    /// One turn of the loop has passed.
     pub(crate) fn turn(&mut self, now: Instant) {
         self.reading += now.saturating_duration_since(self.last).min(TURN_TIME_MAX);
         self.last = now;

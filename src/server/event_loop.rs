@@ -1,87 +1,58 @@
-//! The loop: wait, clock, signals, accept, step each, expire.
+//! The loop: wait, clock, signals, accept, step each connection, fire timeouts, drain.
 //!
-//! One thread, level-triggered readiness. Every turn asks the kernel what is ready and does one bounded step for
-//! each; what is not finished is seen again in the next turn. While no request is in progress the wait has no limit,
-//! so an idle instance never wakes. All system calls go through [`System`], all decisions about calls through
-//! [`Dispatcher`]; this file decides only whose turn it is and when a connection ends.
-
-mod eviction;
-mod exchange;
+//! One thread, level-triggered readiness. Every turn asks the kernel what is ready and does one bounded step for each;
+//! what is not finished is reported again in the next turn. While no request is in progress the wait has no limit, so
+//! an idle instance never wakes. All system calls go through [`System`], and all decisions about calls are the
+//! [`Dispatcher`]'s. Whether connections are accepted is the machine in [`accept`](super::accept), what a connection
+//! may do is the one in [`connection`](super::connection); this file only decides whose turn it is.
 
 use crate::function::dispatch::Dispatcher;
 use crate::function::lifecycle::{ClockReading, Evidence};
 use crate::function::marker_log::{MarkerLog, MarkerWriter};
-use crate::function::request::Peer;
 use crate::limits::Limits;
+use crate::server::accept::Acceptor;
 use crate::server::awake_clock::AwakeClock;
-use crate::server::connection_table::{CloseReason, Connection, ConnectionTable, Mode};
-use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Signals, System, Token};
-use crate::tuning;
-use exchange::refuse;
-use rustix::io::Errno;
+use crate::server::buffers::BufferPool;
+use crate::server::connection::CloseReason;
+use crate::server::connection_table::ConnectionTable;
+use crate::server::drain::Drain;
+use crate::server::system::{EVENTS_PER_WAIT, Ready, Signals, System, Token};
+use crate::tuning::{OVERSLEPT_MIN, TURN_TIME_MAX};
 use std::time::{Duration, Instant};
 
 /// A server on its way through its life.
 pub(crate) struct Loop<S: 'static, O: System> {
-    os: O,
-    service: Dispatcher<S>,
-    limits: Limits,
-    connections: ConnectionTable<O::Socket>,
-    clock: AwakeClock,
-    /// This turn's reading of the clocks.
-    now: ClockReading,
-    /// Buffers that go from one connection to the next, so that idle ones hold none.
-    spare: BufferPool,
-    marker_log: MarkerLog,
-    /// The kernel has no room for another connection: leave the listener alone until then, or until one closes.
-    accept_paused_until: Option<Duration>,
-    /// That was said in the log, and need not be said again before.
-    accept_warning_muted_until: Option<Duration>,
-    /// All slots are taken and somebody has come nevertheless.
-    accept_backlogged: bool,
-    draining: Option<Drain>,
+    pub(super) system: O,
+    pub(super) dispatcher: Dispatcher<S>,
+    pub(super) marker_log: MarkerLog,
+    pub(super) limits: Limits,
+    pub(super) connections: ConnectionTable<O::Socket>,
+    pub(super) buffers: BufferPool,
+    pub(super) accept: Acceptor,
+    /// Since a stop was asked for.
+    pub(super) drain: Option<Drain>,
+    pub(super) clock: AwakeClock,
+    /// This turn's reading of the system's clocks.
+    pub(super) now: ClockReading,
+    /// An author's reader ran in this turn, and may have taken any time.
+    pub(super) streamed: bool,
 }
-
-#[derive(Default)]
-struct BufferPool {
-    input: Vec<u8>,
-    output: Vec<u8>,
-    /// The last small body, kept until the next: musl gives a group of equal slots back with its last one and makes it
-    /// anew for the next small allocation, which costs more than all other work for a request together.
-    last_body: Vec<u8>,
-}
-
-#[derive(Clone, Copy)]
-struct Drain {
-    /// Time since the signal, callbacks included, freezes not.
-    spent: Duration,
-    /// Up to here it was counted.
-    counted: Instant,
-    /// Every connection was looked at since the stop: those with nothing to say can be closed.
-    polled_once: bool,
-    /// Somebody may still wait in the kernel's queue.
-    listening: bool,
-}
-
-/// What became of a step.
-type Outcome = Result<(), CloseReason>;
 
 impl<S, O: System> Loop<S, O> {
-    pub(crate) fn new(mut os: O, service: Dispatcher<S>, limits: Limits, call_markers: bool) -> Loop<S, O> {
-        let now = os.now();
+    pub(crate) fn new(mut system: O, dispatcher: Dispatcher<S>, limits: Limits, call_markers: bool) -> Loop<S, O> {
+        let now = system.now();
         Loop {
-            os,
-            service,
+            system,
+            dispatcher,
+            marker_log: MarkerLog::new(call_markers),
             connections: ConnectionTable::new(limits.connections_max),
             limits,
+            buffers: BufferPool::default(),
+            accept: Acceptor::new(),
+            drain: None,
             clock: AwakeClock::new(now.instant),
             now,
-            spare: BufferPool::default(),
-            marker_log: MarkerLog::new(call_markers),
-            accept_paused_until: None,
-            accept_warning_muted_until: None,
-            accept_backlogged: false,
-            draining: None,
+            streamed: false,
         }
     }
 
@@ -89,208 +60,92 @@ impl<S, O: System> Loop<S, O> {
     pub(crate) fn run(&mut self) {
         let mut ready = Vec::new();
         while !self.is_done() {
-            let next_evictable_at = self.next_evictable_at();
-            self.watch_listener(next_evictable_at);
-            let limit = self.wait_limit(next_evictable_at);
+            self.watch_listener();
+            let limit = self.wait_limit();
             let interrupted = self.wait(&mut ready, limit);
             for event in &ready {
                 if self.is_done() {
                     break;
                 }
                 match event.token {
-                    Token::LISTENER if self.draining.is_some() => {}
-                    // Alone, it is rarely more than one connection, and asking for a second costs a call.
-                    Token::LISTENER => {
-                        self.accept(if ready.len() == 1 { 1 } else { tuning::ACCEPT_RUN_MAX });
-                    }
+                    Token::LISTENER => self.on_acceptable(ready.len() == 1),
                     Token::WAKE => {}
-                    token => self.step(token, event.readable, event.writable),
+                    _ => self.step(event),
                 }
-                if self.draining.is_some() {
-                    self.count_drain(false);
-                }
+                self.count_drain(false);
             }
-            self.expire();
-            self.sweep(!interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT);
-            self.accept_the_last();
+            self.fire_timeouts();
+            let saw_all = !interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT;
+            self.close_idle_for_drain(saw_all);
+            self.accept_backlog();
         }
         for token in self.connections.pick(|_| true) {
             self.close(token, CloseReason::Stopping);
         }
-        self.service.stop(&mut MarkerWriter::new(&mut self.os, &mut self.marker_log));
-        self.os.flush_output();
+        self.dispatcher.stop(&mut MarkerWriter::new(&mut self.system, &mut self.marker_log));
+        self.system.flush_output();
     }
 
-    fn is_done(&self) -> bool {
-        self.draining.is_some_and(|drain| self.connections.open() == 0 || drain.spent >= self.limits.drain_time_max)
-    }
-
-    /// None means for ever: nobody owes us anything.
-    fn wait_limit(&self, next_evictable_at: Option<Duration>) -> Option<Duration> {
-        if self.draining.is_some_and(|drain| !drain.polled_once) {
+    /// `None`: no deadline is pending, so the wait has no limit.
+    fn wait_limit(&self) -> Option<Duration> {
+        if self.drain.is_some_and(|drain| !drain.polled_once) {
             return Some(Duration::ZERO);
         }
         let now = self.clock.reading();
-        let drain = self.draining.map(|drain| now + self.limits.drain_time_max.saturating_sub(drain.spent));
-        // What is there already needs no waiting for.
-        let room = next_evictable_at.filter(|at| *at > now);
-        let peers = if self.connections.any_timed() { Some(now + tuning::TURN_TIME_MAX) } else { None };
-        let next = [drain, self.accept_paused_until, room, peers].into_iter().flatten().min()?;
-        Some(next.saturating_sub(now).min(tuning::TURN_TIME_MAX))
+        let drain = self.drain.map(|drain| now + drain.time_left(self.limits.drain_time_max));
+        let clients = self.connections.any_timed().then_some(now + TURN_TIME_MAX);
+        let next = [drain, self.accept.deadline(), clients].into_iter().flatten().min()?;
+        Some(next.saturating_sub(now).min(TURN_TIME_MAX))
     }
 
-    /// One wait, and what it tells about freezes. True if it was interrupted.
+    /// One wait; then the clocks, the signals, and what they tell about freezes. True if the wait was interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
-        let before: Option<Instant> = limit.map(|_| self.os.now().instant);
-        let interrupted = self.os.wait(ready, limit);
-        self.now = self.os.now();
+        self.dispatcher.settle_in();
+        let before = self.system.monotonic();
+        self.look_at_turn(before);
+        let interrupted = self.system.wait(ready, limit);
+        self.now = self.system.now();
         self.clock.turn(self.now.instant);
-        let signals = self.os.signals();
-        let overslept = before
-            .zip(limit)
-            .and_then(|(before, limit)| self.now.instant.saturating_duration_since(before).checked_sub(limit))
-            .filter(|excess| *excess >= tuning::OVERSLEPT_MIN);
-        let Signals { stop_age, continued, any } = signals;
+        let Signals { stop_age, continued, any } = self.system.signals();
+        let waited = self.now.instant.saturating_duration_since(before);
+        let overslept = limit.and_then(|limit| waited.checked_sub(limit)).filter(|excess| *excess >= OVERSLEPT_MIN);
         let unexplained = interrupted && !any;
         let evidence = Evidence { sigcont: continued, overslept, interrupted: unexplained, ..Evidence::default() };
         if evidence.any() {
-            self.service.record_evidence(evidence);
+            self.dispatcher.record_evidence(evidence);
         }
         match stop_age {
-            Some(_) if self.draining.is_some() => self.count_drain(evidence.any()),
-            Some(age) => self.drain(age),
+            Some(_) if self.drain.is_some() => self.count_drain(evidence.any()),
+            Some(age) => self.begin_drain(age),
             None => {}
         }
         interrupted
     }
 
-    /// True if nobody waits any more.
-    fn accept(&mut self, run_max: usize) -> bool {
-        for nth in 0..run_max {
-            // Only of the first it is known that it waits.
-            if self.connections.is_full() && (nth > 0 || !self.evict_idle()) {
-                self.accept_backlogged = nth == 0;
-                return false;
-            }
-            match self.os.accept() {
-                Ok((socket, peer)) => self.admit(socket, peer),
-                Err(error) if is_about_the_peer(error) => {}
-                Err(Errno::AGAIN) => return true,
-                // Said even where nobody waits.
-                Err(Errno::MFILE | Errno::NFILE) if nth == 0 && self.evict_idle() => {}
-                Err(error) => {
-                    self.rest(error);
-                    return false;
-                }
-            }
-        }
-        false
-    }
-
-    fn admit(&mut self, socket: O::Socket, peer: Peer) {
-        let token = self.connections.insert(Connection::new(socket, peer, self.clock.reading()));
-        let Some(connection) = self.connections.get(token) else { return };
-        if let Err(error) = self.os.register(&connection.socket, token, connection.watched) {
-            log::warn!("cannot watch a connection: {error}");
-            self.connections.remove(token);
+    /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its callbacks
+    /// do. A freeze inside of a callback, or in the instant between this look and the wait, does not show.
+    fn look_at_turn(&mut self, now: Instant) {
+        let idle_since = self.now.instant.max(self.dispatcher.last_active());
+        let unexplained = now.saturating_duration_since(idle_since);
+        if !std::mem::take(&mut self.streamed) && unexplained >= OVERSLEPT_MIN {
+            self.dispatcher.record_evidence(Evidence { overslept: Some(unexplained), ..Evidence::default() });
         }
     }
 
-    /// Ends what has used up its time.
-    fn expire(&mut self) {
+    /// Handles the deadlines that have passed.
+    fn fire_timeouts(&mut self) {
         let now = self.clock.reading();
-        if self.accept_paused_until.is_some_and(|until| until <= now) {
-            self.accept_paused_until = None;
-        }
+        self.accept.end_pause(now);
         for token in self.connections.overdue(now, self.limits.stall_time_max) {
-            let Some(connection) = self.connections.get(token) else { continue };
-            let outcome = match connection.mode {
-                Mode::Lingering { .. } => Err(CloseReason::Done),
-                Mode::Serving if connection.interest() == Interest::Read => {
-                    let error = connection.input.overdue();
-                    refuse(connection, error);
-                    self.drive(token)
-                }
-                // Its turn has not come for so long. Whether the peer takes anything will show now.
-                Mode::Serving | Mode::Closing { .. } if connection.wants_turn => self.drive(token),
-                Mode::Serving | Mode::Closing { .. } => match self.os.unacked_bytes(&connection.socket) {
-                    // The peer is slow, not stuck: it has taken some since.
-                    Some(unacked_bytes) if connection.unacked_bytes.is_none_or(|before| unacked_bytes < before) => {
-                        connection.unacked_bytes = Some(unacked_bytes);
-                        connection.stalled_at = Some(now);
-                        Ok(())
-                    }
-                    _ => {
-                        self.os.set_reset_on_close(&connection.socket);
-                        Err(CloseReason::Stalled)
-                    }
-                },
-            };
-            self.settle(token, outcome);
-        }
-    }
-
-    /// Stops accepting; what is in hand has until the drain's end.
-    fn drain(&mut self, age: Duration) {
-        self.draining = Some(Drain { spent: age, counted: self.now.instant, polled_once: false, listening: true });
-        self.accept_the_last();
-        log::info!("stopping: {} connections are open", self.connections.open());
-    }
-
-    /// Connections that the kernel has accepted for us would be reset with the listener: so it goes once they are in,
-    /// as places and descriptors allow.
-    fn accept_the_last(&mut self) {
-        while self.draining.is_some_and(|drain| drain.listening)
-            && !self.connections.is_full()
-            && self.accept_paused_until.is_none()
-        {
-            let nobody_waits = self.accept(tuning::ACCEPT_RUN_MAX);
-            if let Some(drain) = &mut self.draining {
-                (drain.polled_once, drain.listening) = (false, !nobody_waits);
+            // A connection whose turn has come may have requests to serve, and no callback begins beyond the drain.
+            if self.is_done() {
+                break;
             }
-            if nobody_waits {
-                // Closing removes it from the poller as well, so there is nothing to fail.
-                let _ = self.os.watch_listener(false);
-                self.os.stop_listening();
-            }
+            let outcome = self.on_deadline(token);
+            self.sync(token, outcome);
+            self.count_drain(false);
         }
     }
-
-    /// Counts what has passed since the last count; of a stretch with a freeze in it only a turn's worth.
-    fn count_drain(&mut self, frozen: bool) {
-        self.now = self.os.now();
-        let Some(drain) = &mut self.draining else { return };
-        let passed = self.now.instant.saturating_duration_since(drain.counted);
-        drain.spent += if frozen { passed.min(tuning::TURN_TIME_MAX) } else { passed };
-        drain.counted = self.now.instant;
-    }
-
-    /// Closes what has nothing to say any more, once a stopping instance has looked at every connection.
-    fn sweep(&mut self, saw_all: bool) {
-        let Some(drain) = &mut self.draining else { return };
-        drain.polled_once |= saw_all;
-        if !drain.polled_once {
-            return;
-        }
-        for token in self.connections.pick(Connection::is_idle) {
-            let outcome = self.close_or_linger(token, false);
-            self.settle(token, outcome.map_err(|_| CloseReason::Stopping));
-        }
-        let linger_until = self.clock.reading() + self.linger_time();
-        for token in self.connections.pick(|connection| matches!(connection.mode, Mode::Lingering { .. })) {
-            if let Some(Connection { mode: Mode::Lingering { until, .. }, .. }) = self.connections.get(token) {
-                *until = linger_until.min(*until);
-            }
-            self.connections.settle(token, self.limits.stall_time_max);
-        }
-    }
-}
-
-/// Errors of `accept` that concern the connection that was to be accepted, not us (accept(2)).
-fn is_about_the_peer(error: Errno) -> bool {
-    const PEER: [Errno; 6] =
-        [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN, Errno::HOSTUNREACH];
-    PEER.contains(&error)
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use crate::function::lifecycle::ClockReading;
 use crate::function::marker_log::Output;
 use crate::function::request::Peer;
 use rustix::io::Errno;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Names what became ready. A slot's generation is in it: an event for a connection that was closed earlier in the
-/// same turn must not reach the one that took its slot.
+/// The name of what became ready. It holds the generation of a connection's slot: an event for a connection that was
+/// closed earlier in the same turn must not reach the next one in that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) u64);
 
 impl Token {
     pub(crate) const LISTENER: Token = Token(u64::MAX);
-    /// Signals; only there to end a wait.
+    /// The pipe that the signal handlers write to: it only ends a wait.
     pub(crate) const WAKE: Token = Token(u64::MAX - 1);
 
     pub(crate) fn of_slot(index: usize, generation: u32) -> Token {
@@ -29,15 +29,15 @@ impl Token {
     }
 }
 
-/// What a connection waits for. Always one of the two: while a reply is on its way nothing is read, so that a client
-/// that does not take its replies cannot make us hold more of them.
+/// What a connection waits for, always one of the two: while a response is on its way the server reads nothing, so a
+/// client that does not take its responses cannot make it hold more of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
     Write,
 }
 
-/// Something is ready. A connection that broke is both readable and writable: the next call on it says how.
+/// What is ready. A connection that broke is both readable and writable: the next call on it fails with the cause.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ready {
     pub(crate) token: Token,
@@ -45,22 +45,22 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// What signals came since the last look.
+/// The signals that came since the loop last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     /// How long ago the first SIGTERM or SIGINT came, if one did.
     pub(crate) stop_age: Option<Duration>,
-    /// SIGCONT.
+    /// SIGCONT came.
     pub(crate) continued: bool,
-    /// Either of them since the last look: explains an interrupted wait.
+    /// Any of them came since, which explains an interrupted wait.
     pub(crate) any: bool,
 }
 
-/// Events that one wait reports at most; what is left comes with the next.
+/// Events that one wait reports at most; the others come with the next wait.
 pub(crate) const EVENTS_PER_WAIT: usize = 64;
 
-/// The system calls of the loop. `AGAIN` means what it says; every other error of a socket ends its connection.
-/// Errors are bare numbers: `std::io::Error` would bring 3 kB of names along that nobody reads.
+/// The system calls of the loop. `AGAIN`: the socket is not ready. Every other error of a socket ends its connection.
+/// Errors are bare numbers: `std::io::Error` would add 3 kB of names that nobody reads.
 pub(crate) trait System {
     type Socket;
 
@@ -68,35 +68,39 @@ pub(crate) trait System {
     /// interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
     fn now(&mut self) -> ClockReading;
+    /// The monotonic clock alone.
+    fn monotonic(&mut self) -> Instant;
     fn signals(&mut self) -> Signals;
 
-    /// Whether the listener takes part in the next wait.
+    /// Whether the next wait reports the listener.
     fn watch_listener(&mut self, wanted: bool) -> Result<(), Errno>;
-    /// Refuses connections from now on.
+    /// Closes the listener: the kernel refuses connections from now on, and resets those in its backlog.
     fn stop_listening(&mut self);
     fn accept(&mut self) -> Result<(Self::Socket, Peer), Errno>;
 
-    /// Has a new connection take part in waits.
+    /// Has waits report a new connection.
     fn register(&mut self, socket: &Self::Socket, token: Token, interest: Interest) -> Result<(), Errno>;
     fn reregister(&mut self, socket: &Self::Socket, token: Token, interest: Interest);
     fn deregister(&mut self, socket: &Self::Socket);
 
-    /// Appends to `buffer` what fits in its spare capacity; 0 is the peer's end.
+    /// Appends to `buffer` what fits in its spare capacity; 0 means that the client sends nothing more.
     fn read(&mut self, socket: &Self::Socket, buffer: &mut Vec<u8>) -> Result<usize, Errno>;
     /// Writes from both slices in one call.
     fn write(&mut self, socket: &Self::Socket, head: &[u8], body: &[u8]) -> Result<usize, Errno>;
-    /// Tells the peer that nothing more will come.
+    /// Tells the client that nothing more will come.
     fn shutdown_write(&mut self, socket: &Self::Socket);
-    /// Has the coming close be a reset: what was sent is not whole.
+    /// Has the coming close reset the connection: the client must see that its response is not whole.
     fn set_reset_on_close(&mut self, socket: &Self::Socket);
-    /// Sends every piece at once from now on.
+    /// Has the kernel send every piece at once from now on.
     fn set_nodelay(&mut self, socket: &Self::Socket);
-    /// Bytes written that the peer's kernel has not taken yet, where ours can tell.
+    /// Bytes written that the client's kernel has not acknowledged, where ours can tell.
     fn unacked_bytes(&mut self, socket: &Self::Socket) -> Option<usize>;
+    /// Whether bytes of the client wait to be read. Changes nothing.
+    fn has_unread(&mut self, socket: &Self::Socket) -> bool;
 
-    /// One line, line feed included, in one write to standard output.
+    /// Prints one line, line feed included, to standard output in one write.
     fn print(&mut self, line: &[u8]);
-    /// Sends on what callbacks have printed without a line feed.
+    /// Writes out what callbacks have printed without a line feed.
     fn flush_output(&mut self);
 }
 

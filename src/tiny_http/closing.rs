@@ -1,11 +1,11 @@
-//! Connections that end because we say so.
+//! Closes connections that tiny_http would keep open.
 //!
-//! tiny_http 0.12 closes a connection only if its client asked for it, and drops `Connection` from every response. It
-//! reads on while a request is being answered, so what follows a refused request may be waiting for us already.
-//! Therefore the socket is looked up by its peer and shut down, and the peer is remembered: what still comes from that
-//! connection is not to be answered. Must not know requests.
+//! tiny_http 0.12 closes a connection only if the client asked for it, and removes `Connection` from every response. It
+//! reads on while a request is being answered, so the next request may have been read already when one is refused.
+//! Therefore this module finds the socket by the client's address, shuts it down, and remembers the address: requests
+//! that still come from that connection get no answer. Must not know requests.
 
-use crate::server::sys::accepted::{Accepted, accepted_from};
+use crate::server::sys::find_socket_by_peer::{FoundSocket, find_socket_by_peer};
 use crate::tuning::{LINGER_BYTES_MAX, READ_BYTES};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -14,26 +14,26 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The connections that we have closed, the latest at the back.
+/// The connections that were closed, the latest at the back.
 #[derive(Default)]
 pub(super) struct Closing {
     closed: VecDeque<Closed>,
 }
 
 struct Closed {
-    peer: SocketAddr,
-    /// None if it was gone already.
+    client: SocketAddr,
+    /// `None` if the connection was closed already.
     identity: Option<u64>,
 }
 
-/// How many are remembered. What still comes from one of them was read before it was closed, and so comes soon.
+/// How many are remembered. A request that still comes from one of them was read before the close, so it comes soon.
 const CLOSED_MAX: usize = 1024;
 
 impl Closing {
-    /// Whether a request from this peer came over a connection that we have closed. Then nothing more is read from it.
-    pub(super) fn has_closed(&mut self, peer: SocketAddr) -> bool {
-        let Some(at) = self.closed.iter().position(|closed| closed.peer == peer) else { return false };
-        let open = find(peer);
+    /// Whether a request of this client came over a connection that was closed. If so, no more is read from it.
+    pub(super) fn has_closed(&mut self, client: SocketAddr) -> bool {
+        let Some(at) = self.closed.iter().position(|closed| closed.client == client) else { return false };
+        let open = find(client);
         if let Some(open) = &open {
             if Some(open.identity) != self.closed[at].identity {
                 self.closed.remove(at);
@@ -44,62 +44,62 @@ impl Closing {
         true
     }
 
-    /// Sends the last bytes and closes behind them. A client that is still sending is read out for a while: closing a
-    /// socket with unread data resets the connection, and it would never see them.
-    pub(super) fn close_with(&mut self, peer: SocketAddr, last: &[u8], linger_time_max: Duration) {
-        let Some(connection) = self.remember(peer) else { return };
-        // It fits, unless the client has not taken what it was sent before; nobody should wait for it then.
+    /// Sends the last bytes and closes behind them. Before that, reads for a while what the client still sends: closing
+    /// a socket with unread input resets the connection, and the client would never see the last bytes.
+    pub(super) fn close_with(&mut self, client: SocketAddr, last: &[u8], linger_time_max: Duration) {
+        let Some(connection) = self.remember(client) else { return };
+        // It fits, unless the client has not taken earlier responses; then other clients should not wait for it.
         let _ = rustix::net::send(&connection.socket, last, SendFlags::DONTWAIT);
-        // A failure of these means that there is nothing left to close.
+        // If these fail, the connection is closed already.
         let _ = rustix::net::shutdown(&connection.socket, Shutdown::Write);
-        if read_out(&connection, linger_time_max) {
+        if read_until_left(&connection, linger_time_max) {
             let _ = rustix::net::shutdown(&connection.socket, Shutdown::Read);
         } else {
             cut(&connection);
         }
     }
 
-    /// Tells the client that nothing more will come. tiny_http reads on until it hangs up, or asks for more.
-    pub(super) fn shutdown_write(&mut self, peer: SocketAddr) {
-        if let Some(connection) = self.remember(peer) {
+    /// Tells the client that nothing more will come. tiny_http reads on until the client leaves or asks for more.
+    pub(super) fn shutdown_write(&mut self, client: SocketAddr) {
+        if let Some(connection) = self.remember(client) {
             let _ = rustix::net::shutdown(&connection.socket, Shutdown::Write);
         }
     }
 
-    /// Cuts it, so that the client can tell that what it got is not whole.
-    pub(super) fn reset(&mut self, peer: SocketAddr) {
-        if let Some(connection) = self.remember(peer) {
+    /// Resets the connection, so that the client can tell that its response is not whole.
+    pub(super) fn reset(&mut self, client: SocketAddr) {
+        if let Some(connection) = self.remember(client) {
             cut(&connection);
         }
     }
 
-    fn remember(&mut self, peer: SocketAddr) -> Option<Accepted> {
-        let open = find(peer);
+    fn remember(&mut self, client: SocketAddr) -> Option<FoundSocket> {
+        let open = find(client);
         if self.closed.len() == CLOSED_MAX {
             self.closed.pop_front();
         }
-        self.closed.push_back(Closed { peer, identity: open.as_ref().map(|open| open.identity) });
+        self.closed.push_back(Closed { client, identity: open.as_ref().map(|open| open.identity) });
         open
     }
 }
 
-fn find(peer: SocketAddr) -> Option<Accepted> {
-    accepted_from(peer).unwrap_or_else(|error| {
-        log::error!("cannot find the connection of {peer}: {error}");
+fn find(client: SocketAddr) -> Option<FoundSocket> {
+    find_socket_by_peer(client).unwrap_or_else(|error| {
+        log::error!("cannot find the connection of {client}: {error}");
         None
     })
 }
 
-fn cut(connection: &Accepted) {
+fn cut(connection: &FoundSocket) {
     let _ = sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO));
-    // Resets at once on Linux, whoever else has a descriptor of it. Otherwise the last of them does, being closed.
+    // On Linux this resets at once, although other descriptors are open. Elsewhere the close of the last one does.
     if rustix::net::connect_unspec(&connection.socket).is_err() {
         let _ = rustix::net::shutdown(&connection.socket, Shutdown::Both);
     }
 }
 
-/// Whether the client has hung up meanwhile.
-fn read_out(connection: &Accepted, time_max: Duration) -> bool {
+/// Reads and drops what the client still sends. True once the client has left.
+fn read_until_left(connection: &FoundSocket, time_max: Duration) -> bool {
     let began = Instant::now();
     let mut buffer = vec![0; READ_BYTES];
     let mut bytes_left = LINGER_BYTES_MAX;

@@ -1,20 +1,20 @@
-//! From what tiny_http has read to a request that obeys the rules: its head as bytes again, for [`head::parse`] to
-//! judge, and its body, whole.
+//! From a request that tiny_http has read to one that obeys the rules: its head is written as bytes again, for
+//! [`head::parse`] to judge, and its body is read whole.
 //!
-//! tiny_http decides by itself how a body is framed. What it decided is only believed where the head leaves no choice.
-//! Must not know callbacks or replies.
+//! tiny_http decides by itself how a body is framed. This module believes it only where the head allows no other
+//! reading. Must not know callbacks or replies.
 
 use crate::http1::error::ProtocolError;
 use crate::http1::head::{self, Framing, HeadEndFinder};
 use crate::limits::Limits;
-use crate::server::sys::accepted::accepted_from;
+use crate::server::sys::find_socket_by_peer::find_socket_by_peer;
 use rustix::net::RecvFlags;
 use std::io::{self, Read, Write};
 
-/// Why a body is not there.
+/// Why a body could not be read.
 pub(super) enum NoBody {
     Refused(Refusal),
-    /// The client has gone away in the middle.
+    /// The client left in the middle of it.
     ClientLeft,
 }
 
@@ -44,7 +44,7 @@ const CHUNKS_AND_END: Refusal =
 const CHUNKS_AND_UPGRADE: Refusal =
     Refusal { status: 501, message: "Transfer-Encoding and Connection: upgrade together" };
 
-/// The head as it could have been sent. Of white space around values tiny_http has kept nothing.
+/// The head as the client could have sent it. tiny_http keeps no white space around values.
 pub(super) fn head_bytes(request: &::tiny_http::Request, limits: &Limits) -> Result<Vec<u8>, ProtocolError> {
     let mut bytes = Vec::with_capacity(1024);
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
@@ -57,7 +57,7 @@ pub(super) fn head_bytes(request: &::tiny_http::Request, limits: &Limits) -> Res
     if bytes.len() > limits.head_bytes_max {
         return Err(head::oversized_error(&bytes, limits));
     }
-    // What tiny_http takes for one line, others may take for two.
+    // tiny_http may take for one line what another server takes for two.
     if HeadEndFinder::default().find(&bytes)? != Some(bytes.len()) {
         return Err(ProtocolError::MalformedHead);
     }
@@ -69,7 +69,7 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
     let mut bytes = Vec::new();
     match framing {
         Framing::Sized(length) => {
-            // They agree with tiny_http 0.12. Were they not to, it would take a part of the body for a request.
+            // They agree in tiny_http 0.12. If they did not, tiny_http would read a part of the body as a request.
             if request.body_length().unwrap_or(0) != length {
                 return Err(LENGTH_UNLIKE_OURS.into());
             }
@@ -79,7 +79,7 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
             }
         }
         Framing::Chunked => {
-            // Of a request to upgrade tiny_http hands the body over as it was sent.
+            // tiny_http does not decode the body of a request to upgrade.
             if connection(request).is_some_and(|value| value.contains("upgrade")) {
                 return Err(CHUNKS_AND_UPGRADE.into());
             }
@@ -96,16 +96,16 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
     Ok(bytes)
 }
 
-/// tiny_http takes the end of the connection for the end of a chunked body, in the middle of a chunk too. So behind
-/// such a body a client must not have closed its side, although it might have sent the last chunk before.
+/// tiny_http takes the end of the connection for the end of a chunked body, even in the middle of a chunk. So a client
+/// that has closed its side behind such a body is refused, although it may have sent the last chunk.
 fn may_be_cut(request: &::tiny_http::Request) -> bool {
-    let connection = request.remote_addr().map(|peer| accepted_from(*peer));
+    let connection = request.remote_addr().map(|peer| find_socket_by_peer(*peer));
     let Some(Ok(Some(connection))) = connection else { return true };
     let next = rustix::net::recv(&connection.socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     !matches!(next, Ok((_, 1..)) | Err(rustix::io::Errno::AGAIN))
 }
 
-/// Whether tiny_http reads no further request from the connection; its rule, not that of RFC 9112.
+/// Whether tiny_http reads no further request from the connection. This is its own rule, not that of RFC 9112.
 pub(super) fn is_last(request: &::tiny_http::Request) -> bool {
     let http10 = *request.http_version() <= (1, 0);
     match connection(request) {
@@ -115,19 +115,19 @@ pub(super) fn is_last(request: &::tiny_http::Request) -> bool {
     }
 }
 
-/// The header that tiny_http goes by, in lower case.
+/// The value that tiny_http decides by, in lower case.
 fn connection(request: &::tiny_http::Request) -> Option<String> {
     let first = request.headers().iter().find(|header| header.field.equiv("Connection"))?;
     Some(first.value.as_str().to_ascii_lowercase())
 }
 
-/// Gives the connection back to tiny_http, and the right to answer to us: it answers requests that are dropped. None if
-/// it does not get the connection back.
+/// Gives the connection back to tiny_http without an answer from it: tiny_http answers requests that are dropped.
+/// `None` if it does not get the connection back.
 pub(super) fn release(request: ::tiny_http::Request) -> Option<Box<dyn Write + Send>> {
-    // To skip what is unread of a body, tiny_http allocates as much. Where that would end the process, the thread that
-    // waits for this connection is given up.
+    // To skip the unread part of a body, tiny_http allocates as much memory. Where that would end the process, the
+    // thread that waits for this connection is given up.
     if let Some(bytes) = request.body_length().filter(|bytes| Vec::<u8>::new().try_reserve_exact(*bytes).is_err()) {
-        log::error!("a request with a body of {bytes} bytes costs a thread");
+        log::error!("a request announces a body of {bytes} bytes: tiny_http loses a thread to it");
         std::mem::forget(request);
         return None;
     }

@@ -36,7 +36,7 @@ fn probes_are_silent() {
     assert_eq!(world.lines.len(), 4, "beside them only pre-stop's: {:?}", world.lines);
 }
 
-/// What is sent, what it is refused with, and which limit strikes.
+/// The bytes sent, the message of the rejection, and the limit that has passed.
 type Slow = (&'static str, &'static str, fn(&Limits) -> Duration);
 
 const SLOW: [Slow; 3] = [
@@ -101,7 +101,7 @@ fn a_client_that_takes_nothing_is_cut_and_its_reply_spoiled() {
     for path in ["/big", "/stream"] {
         let deaf = Client { deaf: true, ..Client::new(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")) };
         let world = live(vec![deaf, Client::new(HELLO)]);
-        assert!(world.clients[0].spoiled && world.clients[0].server_closed);
+        assert!(world.clients[0].reset_on_close && world.clients[0].server_closed);
         let stall = Limits::default().stall_time_max;
         assert!((stall..stall + SECOND).contains(&world.elapsed), "{:?}", world.elapsed);
         assert_eq!(statuses(&world.clients[1]), [200], "others are served meanwhile");
@@ -133,7 +133,7 @@ fn a_swift_pipeline_is_not_cut() {
         world.let_everything_arrive();
         world.turn_takes = Duration::from_millis(100);
         let world = world.run(Limits { stall_time_max: Duration::from_millis(50), ..Limits::default() });
-        assert!(world.clients.iter().all(|client| statuses(client).len() == replies && !client.spoiled));
+        assert!(world.clients.iter().all(|client| statuses(client).len() == replies && !client.reset_on_close));
     }
 }
 
@@ -153,7 +153,10 @@ fn a_refused_client_is_read_out_before_the_close() {
     let world = live(vec![Client::new([head.as_bytes(), &vec![0; 1 << 20]].concat())]);
     let client = &world.clients[0];
     assert_eq!((statuses(client), client.sent), (vec![413], client.to_send.len()));
-    assert!(client.server_ended_writing && client.left && !client.spoiled, "it saw the answer and left by itself");
+    assert!(
+        client.server_ended_writing && client.left && !client.reset_on_close,
+        "it saw the answer and left by itself"
+    );
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn full_slots_and_no_descriptors_only_delay() {
     }
 }
 
-/// Those that bring no request lock nobody out, be they silent or slow; those that did, or are at a body, stay.
+/// Clients that send no request, silent or slow, lock no other out. A client that did, or is sending a body, stays.
 #[test]
 fn a_place_goes_to_who_makes_use_of_it() {
     let body = "POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
@@ -212,7 +215,7 @@ fn a_connection_idles_from_the_end_of_its_reply() {
     assert!(world.clients[1].accepted_late, "its place was taken right behind its reply");
 }
 
-/// What is in hand is finished, pre-stop runs, and nobody can hold the exit up for longer than the bound.
+/// Requests in progress are finished, pre-stop runs, and no client can delay the exit for longer than the bound.
 #[test]
 fn a_stop_is_bounded() {
     let mut world = World::new(vec![Client { deaf: true, ..Client::new("GET /big HTTP/1.1\r\nHost: a\r\n\r\n") }]);
@@ -225,7 +228,7 @@ fn a_stop_is_bounded() {
     assert_eq!(world.lines.last().unwrap(), "FC PreStop End RequestId: -");
 }
 
-/// Who waits for a place when the signal comes is served by the stopping server: nobody is reset with its listener.
+/// Connections that wait in the backlog when the signal comes are served by the stopping server, not reset.
 #[test]
 fn a_stop_serves_who_waits_for_a_place() {
     for short_of_descriptors in [false, true] {

@@ -1,8 +1,8 @@
 //! A kernel for one server and some clients, in memory and deterministic.
 //!
 //! Clients are scripts of bytes to send. Whenever the server waits, the kernel lets clients act until something is
-//! ready for the server; if nobody has anything to do, time passes, and if nothing is due either, the stop signal
-//! comes. So `Loop::run` returns by itself, and everything can be checked afterwards.
+//! ready for the server. If no client has anything to do, time passes; if nothing is due either, the stop signal
+//! comes. So `Loop::run` returns by itself, and a test checks everything afterwards.
 
 use crate::function::dispatch::Dispatcher;
 use crate::function::lifecycle::ClockReading;
@@ -41,13 +41,13 @@ static APP: App<Vec<String>> = App::new(&[
 pub(super) struct Client {
     pub(super) to_send: Vec<u8>,
     pub(super) sent: usize,
-    /// What it has read of its replies.
+    /// The bytes of its replies that it has read.
     pub(super) received: Vec<u8>,
     /// Written by the server, not yet read by the client.
     pub(super) in_flight: Vec<u8>,
     /// Sent, not yet read by the server.
     pub(super) arrived: VecDeque<u8>,
-    /// What the client's socket holds without being read.
+    /// Bytes that the client's socket holds before the client reads them.
     pub(super) window: usize,
     /// Never reads its replies.
     pub(super) deaf: bool,
@@ -64,7 +64,7 @@ pub(super) struct Client {
     pub(super) accepted_late: bool,
     pub(super) server_closed: bool,
     pub(super) server_ended_writing: bool,
-    pub(super) spoiled: bool,
+    pub(super) reset_on_close: bool,
     pub(super) watched: Option<(Token, Interest)>,
 }
 
@@ -102,14 +102,14 @@ pub(super) struct World {
     /// At most so many descriptors; 0 for no bound.
     pub(super) descriptors_max: usize,
     pub(super) accept_failures: usize,
-    /// What passes in each turn, whatever it does.
+    /// The time that passes in each turn, whatever the loop does in it.
     pub(super) turn_takes: Duration,
     listening: bool,
     listener_watched: bool,
     /// Each passes in one wait, as a freeze does, once clients have nothing more to do.
     pub(super) freezes: Vec<Duration>,
     pub(super) interrupted_by_freeze: bool,
-    /// What the only client sends once the freezes are over.
+    /// Bytes that the only client sends once the freezes are over.
     pub(super) after_freezes: Vec<u8>,
     stop: bool,
     stop_seen: bool,
@@ -149,8 +149,8 @@ impl World {
     pub(super) fn run(self, limits: Limits) -> World {
         let world = Rc::new(RefCell::new(self));
         let kernel = Kernel { world: Rc::clone(&world), base: (Instant::now(), SystemTime::now()) };
-        let service = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
-        let mut server = Loop::new(kernel, service, limits, true);
+        let dispatcher = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
+        let mut server = Loop::new(kernel, dispatcher, limits, true);
         server.run();
         drop(server);
         Rc::into_inner(world).expect("the server is gone").into_inner()
@@ -283,6 +283,10 @@ impl System for Kernel {
         ClockReading { instant: self.base.0 + elapsed, wall: self.base.1 + elapsed }
     }
 
+    fn monotonic(&mut self) -> Instant {
+        self.now().instant
+    }
+
     fn signals(&mut self) -> Signals {
         let mut world = self.world.borrow_mut();
         let any = world.stop && !world.stop_seen;
@@ -334,7 +338,7 @@ impl System for Kernel {
     fn read(&mut self, socket: &Socket, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
         let mut world = self.world.borrow_mut();
         let room = buffer.capacity() - buffer.len();
-        assert!(room > 0, "a read into no room looks like the peer's end");
+        assert!(room > 0, "a read into a full buffer looks like the client's end");
         let available = world.clients[socket.index].arrived.len().min(room);
         if available == 0 {
             return if world.clients[socket.index].left { Ok(0) } else { Err(Errno::AGAIN) };
@@ -367,13 +371,17 @@ impl System for Kernel {
     }
 
     fn set_reset_on_close(&mut self, socket: &Socket) {
-        self.world.borrow_mut().clients[socket.index].spoiled = true;
+        self.world.borrow_mut().clients[socket.index].reset_on_close = true;
     }
 
     fn set_nodelay(&mut self, _: &Socket) {}
 
     fn unacked_bytes(&mut self, socket: &Socket) -> Option<usize> {
         Some(self.world.borrow().clients[socket.index].in_flight.len())
+    }
+
+    fn has_unread(&mut self, socket: &Socket) -> bool {
+        !self.world.borrow().clients[socket.index].arrived.is_empty()
     }
 
     fn flush_output(&mut self) {}

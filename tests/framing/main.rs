@@ -1,11 +1,11 @@
-//! Differential framing: what we accept, other people's parsers must see with the same boundaries.
+//! Differential framing: requests that our server accepts must have the same boundaries for other parsers.
 //!
-//! A request that two readers end at different bytes is how a second one is smuggled past the first reader. So every
-//! case of a generated corpus goes to our server, and what reached its callback is compared with what h11, hyper and
-//! node made of the same bytes. `differences.txt` lists every case in which we differ, by reason; what no reason
-//! explains, and what is not on the list, fails.
+//! If two readers see the end of a request at different bytes, a client can smuggle a second request past the first
+//! reader. So our server gets every case of a generated corpus, and the requests that reach its callback are compared
+//! with those that h11, hyper and node see in the same bytes. `differences.txt` lists every case in which we differ, by
+//! reason. A difference without a reason, or one that is not on the list, fails the test.
 //!
-//! `make framing` asks the oracles again; `make framing RECORD=1` writes both files anew.
+//! `make framing` asks the oracles again; `make framing RECORD=1` records both files anew.
 
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
@@ -19,16 +19,17 @@ mod support;
 mod verdict;
 
 use corpus::Case;
+use fc_testkit::{say, skip};
 use oracle::Testimony;
 use reasons::REASONS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use support::{Random, say};
+use support::seeded;
 use verdict::{End, Relation, Verdict, relate};
 
 const MUTANTS: usize = 20_000;
 
-/// Longer cases are long for a limit's sake, and take too long byte by byte.
+/// Longer cases are there to exceed a limit, and take too long byte by byte.
 const CUT_BYTES_MAX: usize = 300;
 
 #[test]
@@ -42,24 +43,24 @@ fn the_corpus_is_sound() {
     assert!(cases.len() > 4000, "only {} cases", cases.len());
 }
 
-/// Against what the oracles said when they were asked last.
+/// Compares with the recorded verdicts of the oracles.
 #[test]
-fn we_see_the_boundaries_that_others_see() {
+fn request_boundaries_match_other_parsers() {
     let cases = corpus::all();
     let recorded = oracle::recorded(&cases);
     let ours = observe_whole(&cases);
     compare(&cases, &ours, &recorded);
 }
 
-/// A sample, by a prime that no table is built on; `make framing` cuts all of them.
+/// A sample of the cases. Its step is a prime that is the length of no table. `make framing` cuts all cases.
 #[test]
-fn however_cut_it_is_the_same() {
+fn boundaries_are_the_same_however_cut() {
     cut(13);
 }
 
 #[test]
 #[ignore = "asks the network: make framing"]
-fn the_oracles_say_so_today() {
+fn the_oracles_say_what_is_recorded() {
     let cases = corpus::all();
     let asked: Vec<Option<Testimony>> = oracle::NAMES.iter().map(|name| oracle::ask(name, &cases)).collect();
     if std::env::var_os("FC_HOOKS_FRAMING_RECORD").is_some() {
@@ -74,23 +75,23 @@ fn the_oracles_say_so_today() {
     for ((name, asked), recorded) in oracle::NAMES.iter().zip(asked).zip(oracle::recorded(&cases)) {
         let Some(asked) = asked else { continue };
         if asked.version != recorded.version {
-            say(&format!("SKIPPED: {name}: here is {}, recorded was {}", asked.version, recorded.version));
+            skip(format_args!("{name}: here is {}, recorded was {}", asked.version, recorded.version));
             continue;
         }
         for ((case, asked), recorded) in cases.iter().zip(&asked.verdicts).zip(&recorded.verdicts) {
-            assert_eq!(asked.to_string(), recorded.to_string(), "{name} has changed its mind about {}", case.name);
+            assert_eq!(asked.to_string(), recorded.to_string(), "{name} now says something else about {}", case.name);
         }
-        say(&format!("{}: as recorded in all {} cases", asked.version, cases.len()));
+        say(format_args!("{} gives the recorded verdicts in all {} cases", asked.version, cases.len()));
         same += 1;
     }
     assert!(same > 0, "no oracle could be asked");
 }
 
-/// Of mutants the rule alone can be asked for: nobody sees other boundaries, and somebody accepts what we accept.
+/// For mutants no difference has a reason: no oracle may see other boundaries, and one must accept what we accept.
 #[test]
 #[ignore = "a quarter of a minute, asks the network: make framing"]
 fn mutants_are_framed_alike() {
-    let mut random = Random::seeded("mutants");
+    let mut random = seeded("mutants");
     let cases = mutants::of(&corpus::all(), MUTANTS, &mut random);
     let asked: Vec<(&str, Testimony)> =
         oracle::NAMES.iter().filter_map(|name| Some((*name, oracle::ask(name, &cases)?))).collect();
@@ -102,19 +103,19 @@ fn mutants_are_framed_alike() {
             let theirs = &oracle.verdicts[index];
             let relation = relate(ours, theirs);
             alone &= relation == Relation::Laxer;
-            // Behind Upgrade node reads nothing more.
+            // After a request with Upgrade, node reads nothing more.
             let dropped = *name == "node" && mutants::names_upgrade(case);
             let alike = relation != Relation::Differs || dropped;
-            assert!(alike, "{}: we see {ours}, {name} {theirs}", case.bytes.escape_ascii());
+            assert!(alike, "{}: we see {ours}, {name} sees {theirs}", case.bytes.escape_ascii());
         }
-        assert!(!alone, "only we accept {}: {ours}", case.bytes.escape_ascii());
+        assert!(!alone, "no oracle accepts {}: {ours}", case.bytes.escape_ascii());
     }
-    say(&format!("{} mutants: {} oracles see the same boundaries", cases.len(), asked.len()));
+    say(format_args!("{} mutants: {} oracles see the same boundaries", cases.len(), asked.len()));
 }
 
 #[test]
 #[ignore = "a quarter of a minute: make framing"]
-fn however_cut_all_of_it_is_the_same() {
+fn boundaries_of_all_cases_are_the_same_however_cut() {
     cut(1);
 }
 
@@ -125,22 +126,22 @@ fn observe_whole(cases: &[Case]) -> Vec<Verdict> {
     ours
 }
 
-/// Of every so many cases one whole, byte by byte, and in pieces of random length.
+/// Sends one of every so many cases whole, byte by byte, and in pieces of random length.
 fn cut(every: usize) {
     let cases = corpus::all();
     let sample: Vec<&Case> = cases.iter().step_by(every).filter(|case| case.bytes.len() < CUT_BYTES_MAX).collect();
     let server = ours::start();
     let whole = ours::whole(&server, &sample);
     server.finish();
-    // A client that announced the close sends nothing more; to one that does, the server may be gone.
+    // After a request that closes, the server may be gone before the next piece arrives; so such cases are left out.
     let lasting = sample.into_iter().zip(whole).filter(|(_, whole)| whole.end != End::Closed);
     let (sample, whole): (Vec<&Case>, Vec<Verdict>) = lasting.unzip();
     assert!(sample.len() * every > 4000, "only {} cases", sample.len());
     let server = ours::start();
-    let mut random = Random::seeded("framing");
+    let mut random = seeded("framing");
     let byte_by_byte = ours::in_pieces(&server, &sample, |case| (1..case.bytes.len()).collect());
     let in_pieces = ours::in_pieces(&server, &sample, |case| {
-        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40) as usize));
+        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40)));
         ends.skip(1).take_while(|end| *end < case.bytes.len()).collect()
     });
     for (((case, whole), byte_by_byte), in_pieces) in sample.iter().zip(whole).zip(byte_by_byte).zip(in_pieces) {
@@ -161,13 +162,13 @@ fn compare(cases: &[Case], ours: &[Verdict], oracles: &[Testimony]) {
     };
     assert!(
         text == listed,
-        "differences.txt is not what is; not on the list:\n{}\nonly on the list:\n{}",
+        "differences.txt is out of date; not on the list:\n{}\nonly on the list:\n{}",
         only(&now, &before),
         only(&before, &now)
     );
 }
 
-/// The list of all differences by reason, or those without a reason.
+/// The list of all differences by reason. The error holds those without a reason.
 fn differences(cases: &[Case], ours: &[Verdict], oracles: &[Testimony]) -> Result<String, Vec<String>> {
     let mut by_reason: Vec<BTreeMap<&str, Vec<&str>>> = REASONS.iter().map(|_| BTreeMap::new()).collect();
     let mut unexplained = Vec::new();
@@ -189,12 +190,12 @@ fn differences(cases: &[Case], ours: &[Verdict], oracles: &[Testimony]) -> Resul
             }
         }
         if alone {
-            unexplained.push(format!("{} is accepted by nobody else: {ours}", case.name));
+            unexplained.push(format!("no oracle accepts {}: {ours}", case.name));
         }
         agreed += usize::from(all_agree && ours.requests.last().is_some_and(|last| last == verdict::CANARY_SHORT));
     }
     let idle = REASONS.iter().zip(&by_reason).filter(|(_, cases)| cases.is_empty());
-    unexplained.extend(idle.map(|(reason, _)| format!("a reason for nothing: {}", reason.why)));
+    unexplained.extend(idle.map(|(reason, _)| format!("a reason that explains no difference: {}", reason.why)));
     if !unexplained.is_empty() {
         return Err(unexplained);
     }

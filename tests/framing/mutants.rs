@@ -1,12 +1,12 @@
-//! Mutants of the corpus: what nobody thought of. The oracles are asked live, because nothing about them is recorded.
+//! Random mutants of the corpus. No verdict about them is recorded, so the oracles are asked each time.
 
 use super::corpus::{CANARY, Case};
-use super::support::Random;
+use fc_testkit::Rng;
 
-/// Of the longest cases mutants take no more than this.
+/// Mutants take at most this many bytes of a case.
 const CASE_BYTES_MAX: usize = 1000;
 
-/// What mutants get more of than other bytes.
+/// Mutants get these texts more often than other bytes.
 const MARKS: [&[u8]; 24] = [
     b"\r\n",
     b"\n",
@@ -34,13 +34,13 @@ const MARKS: [&[u8]; 24] = [
     b"GET / HTTP/1.1\r\n",
 ];
 
-/// Cases with one to three changes each, behind them the canary as ever.
-pub fn of(cases: &[Case], count: usize, random: &mut Random) -> Vec<Case> {
+/// Cases with one to three changes each, and the canary after them.
+pub fn of(cases: &[Case], count: usize, random: &mut Rng) -> Vec<Case> {
     (0..count).map(|number| mutant(cases, number, random)).collect()
 }
 
-fn mutant(cases: &[Case], number: usize, random: &mut Random) -> Case {
-    let mut below = |end: usize| random.below(end.max(1) as u64) as usize;
+fn mutant(cases: &[Case], number: usize, random: &mut Rng) -> Case {
+    let mut below = |end: usize| random.below(end.max(1));
     let body = |case: &Case| case.bytes[..case.bytes.len() - CANARY.len()].to_vec();
     let parent = &cases[below(cases.len())];
     let mut bytes = body(parent);
@@ -65,7 +65,7 @@ fn mutant(cases: &[Case], number: usize, random: &mut Random) -> Case {
     Case { name: format!("mutant-{number}/{}", parent.name), bytes }
 }
 
-/// Whether the word is in it, in any case.
+/// Whether the case contains the word `upgrade`, in upper or lower case.
 pub fn names_upgrade(case: &Case) -> bool {
     case.bytes.windows(7).any(|window| window.eq_ignore_ascii_case(b"upgrade"))
 }

@@ -1,13 +1,13 @@
-//! The oracles: other people's parsers, and what they said about each case.
+//! The oracles: other parsers of HTTP, and their verdicts on each case.
 //!
-//! Their verdicts are recorded in `verdicts.txt`, so that the default test needs none of them. Live they are programs:
-//! `oracles/ask NAME FOLDER` builds one in the folder and runs it. It reads one case in hexadecimal per line and says
-//! first its version, then per case one line: accepted requests as `METHOD:TARGET:BODY` in hexadecimal and the end
-//! (`waits`, `closed`, `refused WHY`), separated by spaces. Exit code 77: it cannot be had here; standard error says
-//! why.
+//! `verdicts.txt` records their verdicts, so that the default test needs none of them. Each oracle is a program:
+//! `oracles/ask NAME FOLDER` builds it in the folder and runs it. It reads one case in hexadecimal per line. It prints
+//! a line with its version, and then one line per case, separated by spaces: the accepted requests as
+//! `METHOD:TARGET:BODY` in hexadecimal, and the end (`waits`, `closed`, `refused WHY`). Exit code 77 means that it
+//! cannot be built or run here; standard error says why.
 
 use super::corpus::Case;
-use super::support::{TempDir, say};
+use super::support::temp_dir;
 use super::verdict::{self, End, Verdict};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -15,25 +15,26 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Our parser of heads, httparse, is also hyper's: so hyper is no second opinion on grammar, and node is asked too.
+/// hyper parses heads by httparse, as we do, so it is no second opinion on their grammar. That is why node is asked
+/// too.
 pub const NAMES: [&str; 3] = ["h11", "hyper", "node"];
 
-/// Building takes a while, asking takes seconds.
+/// Building an oracle may take minutes, asking takes seconds.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(420);
 
-/// What one oracle said.
+/// The verdicts of one oracle.
 #[derive(PartialEq)]
 pub struct Testimony {
     pub version: String,
     pub verdicts: Vec<Verdict>,
 }
 
-/// Asks an oracle; none if it cannot be had here.
+/// Asks an oracle. `None` if it cannot be built or run here.
 pub fn ask(name: &str, cases: &[Case]) -> Option<Testimony> {
-    // Nothing is built twice at the same time.
+    // Two tests must not build an oracle at the same time.
     static ASKING: Mutex<()> = Mutex::new(());
     let _alone = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = TempDir::new();
+    let folder = temp_dir();
     let (questions, answers) = (folder.path().join("questions"), folder.path().join("answers"));
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let lines: Vec<String> = cases.iter().map(|case| hex(&case.bytes) + "\n").collect();
@@ -58,7 +59,7 @@ pub fn ask(name: &str, cases: &[Case]) -> Option<Testimony> {
         std::thread::sleep(Duration::from_millis(1));
     };
     if status.code() == Some(77) {
-        say(&format!("SKIPPED: {name}: see above"));
+        fc_testkit::skip(format_args!("{name}: see above"));
         return None;
     }
     assert!(status.success(), "{name}: {status}");
@@ -94,7 +95,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
-/// What is recorded of all oracles, in the order of their names and of the cases.
+/// The recorded verdicts of all oracles, in the order of their names and of the cases.
 pub fn recorded(cases: &[Case]) -> Vec<Testimony> {
     let text = fs::read_to_string(path()).unwrap_or_else(|error| panic!("{}: {error}", path().display()));
     let mut lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -117,7 +118,7 @@ pub fn recorded(cases: &[Case]) -> Vec<Testimony> {
     all
 }
 
-/// Writes `verdicts.txt` anew. `=` stands for the same as in the column before.
+/// Writes `verdicts.txt`. `=` means the same verdict as in the column before.
 pub fn record(cases: &[Case], all: &[Testimony]) {
     let mut text = "# What the oracles make of each case; see oracle.rs. Made by `make framing RECORD=1`.\n".to_owned();
     text += "versions";
@@ -146,7 +147,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Cargo's target directory, which it marks.
+/// Cargo's target directory, which cargo marks by a file.
 fn target() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     test.ancestors().find(|path| path.join("CACHEDIR.TAG").exists()).expect("a target directory").to_owned()

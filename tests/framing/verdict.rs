@@ -1,11 +1,11 @@
-//! What one reader made of one case, and how two of them stand to each other.
+//! The verdict of one reader on one case, and the relation of two verdicts.
 //!
-//! A verdict is the requests that were accepted, each with its whole body, and what happened behind the last of them.
-//! Must not know who the readers are.
+//! A verdict holds the requests that the reader accepted, each with its whole body, and the end of the connection. This
+//! module must not depend on any reader.
 
 use std::fmt;
 
-/// What one reader made of one case. Its text is what is recorded.
+/// The verdict of one reader on one case. Its text is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub requests: Vec<String>,
@@ -14,29 +14,29 @@ pub struct Verdict {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// `~`: the bytes are used up, or are the beginning of something that never came.
+    /// `~`: the reader has read all bytes, or waits for the rest of a request.
     Waits,
-    /// `.`: the reader closes the connection by agreement and looks at nothing behind this.
+    /// `.`: the reader closes the connection, as the client or the version asks, and reads no further.
     Closed,
-    /// `!`: with the reader's word for it.
+    /// `!`: the reader rejects the request, with this message.
     Refused(String),
 }
 
-/// How we stand to an oracle.
+/// The relation of our verdict to that of an oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Relation {
     Same,
-    /// We refuse where the oracle accepts, or has not refused yet.
+    /// We reject a request that the oracle accepts, or has not rejected yet.
     Stricter,
-    /// We end the connection where the oracle reads on.
+    /// We close the connection; the oracle reads on.
     ClosesFirst,
-    /// We read on where the oracle ends the connection.
+    /// We read on; the oracle closes the connection.
     StaysOpen,
-    /// We wait for more where the oracle refuses; nothing was accepted that it did not accept.
+    /// We wait for more bytes; the oracle rejects. We have accepted no request that it has not accepted.
     Patient,
-    /// We accept what the oracle refuses.
+    /// We accept a request that the oracle rejects.
     Laxer,
-    /// Both accept, and see other requests: this is how requests are smuggled.
+    /// Both accept, but see different requests. A client can smuggle a request through such a difference.
     Differs,
 }
 
@@ -45,7 +45,7 @@ pub fn relate(ours: &Verdict, theirs: &Verdict) -> Relation {
     if ours.requests.iter().zip(&theirs.requests).any(|(ours, theirs)| ours != theirs) {
         return Differs;
     }
-    // Behind the canary there is nothing to differ about.
+    // No bytes follow the canary.
     if ours.requests == theirs.requests && ours.requests.last().is_some_and(|last| last == CANARY_SHORT) {
         return Same;
     }
@@ -65,11 +65,11 @@ pub fn relate(ours: &Verdict, theirs: &Verdict) -> Relation {
     }
 }
 
-/// The canary, which ends most verdicts.
+/// The canary, the last request of most verdicts.
 const CANARY: &str = "GET /canary";
 pub const CANARY_SHORT: &str = "C";
 
-/// One request as verdicts show it. The target is reduced to what callbacks are promised: path and query.
+/// One request as verdicts show it. Of the target it shows path and query, as callbacks get it.
 pub fn request(method: &[u8], target: &[u8], body: &[u8]) -> String {
     let mut text = format!("{} {}", shown(method), shown(origin_form(target)));
     if !body.is_empty() {
@@ -78,7 +78,7 @@ pub fn request(method: &[u8], target: &[u8], body: &[u8]) -> String {
     if text == CANARY { CANARY_SHORT.to_owned() } else { text }
 }
 
-/// Without scheme and authority, if it has them. An empty path is `/` (RFC 9110 §4.2.3).
+/// The target without scheme and authority. An empty path is `/` (RFC 9110 §4.2.3).
 fn origin_form(target: &[u8]) -> &[u8] {
     let is_scheme = |scheme: &[u8]| target.len() >= scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme);
     let Some(scheme) = [&b"http://"[..], b"https://"].into_iter().find(|scheme| is_scheme(scheme)) else {
@@ -88,7 +88,7 @@ fn origin_form(target: &[u8]) -> &[u8] {
     rest.iter().position(|byte| b"/?#".contains(byte)).map_or(b"/", |end| &rest[end..])
 }
 
-/// Printable and without what separates; long texts by their beginning, length and hash (FNV-1a).
+/// The bytes as printable text without separators. A long text is shown by its beginning, length and hash (FNV-1a).
 fn shown(bytes: &[u8]) -> String {
     let text = bytes.escape_ascii().to_string().replace(' ', "\\x20").replace('|', "\\x7c");
     if text.len() <= 80 {
@@ -112,7 +112,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// Reads what `Display` wrote.
+    /// Reads the text that `Display` writes.
     pub fn parse(text: &str) -> Option<Verdict> {
         let mut requests: Vec<String> = text.split(" | ").map(str::to_owned).collect();
         let end = match requests.pop()?.as_str() {

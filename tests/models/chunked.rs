@@ -5,7 +5,7 @@
 //! - The decoded body is within its limit, and is what the plain reading says.
 //! - What the encoder frames decodes to what it was.
 
-use super::{Draw, Numbers, cuts, head, prefixes};
+use super::{Draw, Rng, cuts, head, prefixes};
 use crate::http1::chunked::{Decoder, Progress};
 use crate::http1::error::ProtocolError;
 use crate::http1::response_head;
@@ -13,7 +13,7 @@ use crate::tuning::CHUNK_OVERHEAD_BYTES_MAX;
 
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
-    let mut numbers = Numbers::new(draw.byte());
+    let mut numbers = Rng::new(draw.byte().into());
     let body_bytes_max = usize::from(draw.byte()) * 4;
     let bytes = draw.0;
     let [whole, others @ ..] = cuts(bytes, &mut numbers);
@@ -124,7 +124,7 @@ fn line<'a>(bytes: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
     Some(&rest[..end]).filter(|line| line.iter().all(text))
 }
 
-fn round_trip(bytes: &[u8], numbers: &mut Numbers) {
+fn round_trip(bytes: &[u8], numbers: &mut Rng) {
     let (mut framed, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let piece = 1 + numbers.below(bytes.len() - at);

@@ -9,7 +9,7 @@
 //! - Memory stays below what the limits say, and one request always has room.
 //! - A deadline runs exactly while something is unfinished. A refusal is one whole reply.
 
-use super::{Draw, Numbers, chunked, cuts, head, prefixes, wire};
+use super::{Draw, Rng, chunked, cuts, head, prefixes, wire};
 use crate::Limits;
 use crate::http1::decoder::{RequestDecoder, Step};
 use crate::http1::error::ProtocolError;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
-    let mut numbers = Numbers::new(draw.byte());
+    let mut numbers = Rng::new(draw.byte().into());
     let limits = limits(&mut draw);
     // What comes once comes often: buffers are drained, and grow.
     let bytes = draw.0.repeat(1 + 3 * usize::from(input.first().copied().unwrap_or_default() >> 6));

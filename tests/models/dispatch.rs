@@ -12,6 +12,7 @@ use crate::function::app::{App, HookOutcome, Route};
 use crate::function::context::{Context, Env};
 use crate::function::dispatch::{Answer, CallLog, Dispatcher, LogMarker};
 use crate::function::lifecycle::{ClockReading, Evidence, Hook, Phase, Thaw};
+use crate::function::per_hook::PerHook;
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Peer, Request};
 use crate::tuning::LOGGED_ID_BYTES_MAX;
@@ -165,7 +166,7 @@ struct World {
     noted: bool,
     /// Both clocks at the end of the last request.
     rested: (i64, i64),
-    stored: [Option<(u16, Vec<u8>)>; 3],
+    stored: PerHook<Option<(u16, Vec<u8>)>>,
 }
 
 impl World {
@@ -186,7 +187,7 @@ impl World {
             stopped: false,
             noted: false,
             rested: (0, 0),
-            stored: [const { None }; 3],
+            stored: PerHook::none(),
         }
     }
 
@@ -217,7 +218,7 @@ impl World {
         self.check_ran(&expected);
         self.script.borrow_mut().outcome.clear();
         // Only a call's end is the end of activity; what pre-stop answered is the answer to those who ask later.
-        self.stored[Hook::PreStop as usize] = None;
+        *self.stored.get_mut(Hook::PreStop) = None;
     }
 
     fn request(&mut self, behaviour: u8, line: &[u8]) {
@@ -250,8 +251,7 @@ impl World {
         let status = answer.reply.status;
         let (received, ended) = wire::send(answer, meta, method, usize::MAX);
         if let Some(marker) = streaming {
-            let failed = ended.is_some_and(|(_, failed)| failed);
-            self.service.finish(marker, "id", failed, &mut lines);
+            self.service.finish(marker, "id", ended == Some(true), &mut lines);
         }
         self.check_log(call, &lines);
         assert_eq!(received.status, status);
@@ -408,9 +408,9 @@ impl World {
             return;
         }
         if expected.contains(&Ran::Hook(hook)) {
-            self.stored[hook as usize] = Some(answer);
+            *self.stored.get_mut(hook) = Some(answer);
         } else if !self.stopped || hook == Hook::PreStop {
-            assert!(self.stored[hook as usize].as_ref().is_none_or(|stored| *stored == answer), "another answer");
+            assert!(self.stored.get(hook).as_ref().is_none_or(|stored| *stored == answer), "another answer");
         }
     }
 }

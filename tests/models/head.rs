@@ -7,14 +7,14 @@
 //! - Its length is what a plain reading of its headers says, and two readings were not possible.
 //! - Written down again in the plainest form, it is accepted and says the same.
 
-use super::{Draw, Numbers, cuts, prefixes};
+use super::{Draw, Rng, cuts, prefixes};
 use crate::Limits;
 use crate::http1::error::ProtocolError;
 use crate::http1::head::{Framing, Head, HeadEndFinder, large_header_storage, parse};
 
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
-    let mut numbers = Numbers::new(draw.byte());
+    let mut numbers = Rng::new(draw.byte().into());
     let limits = super::connection::limits(&mut draw);
     let mut bytes = draw.0;
     // The connection drops empty lines in front of a request before it looks for a head.

@@ -14,7 +14,13 @@ mod dispatch;
 mod environment;
 mod head;
 mod reply;
+// By its path, because a fuzz target cannot use the library's dev-dependencies.
+#[allow(dead_code)] // other tests use the rest
+#[path = "../../testkit/src/rng.rs"]
+mod rng;
 mod wire;
+
+use rng::Rng;
 
 /// A target: any bytes in, a panic if a promise is broken.
 pub type Target = fn(&[u8]);
@@ -66,25 +72,8 @@ impl<'a> Draw<'a> {
     }
 }
 
-/// Numbers that follow from a seed (xorshift): where an input is cut.
-struct Numbers(u64);
-
-impl Numbers {
-    fn new(seed: u8) -> Numbers {
-        Numbers((u64::from(seed) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    /// Below `bound`, which is not 0.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
 /// The ways to cut an input that every framing target compares: whole, byte by byte, and twice at random.
-fn cuts(bytes: &[u8], numbers: &mut Numbers) -> [Vec<usize>; 4] {
+fn cuts(bytes: &[u8], numbers: &mut Rng) -> [Vec<usize>; 4] {
     let mut random = || {
         let longest = 1 + numbers.below(bytes.len() + 1);
         let mut cuts = Vec::new();
@@ -101,7 +90,7 @@ fn cuts(bytes: &[u8], numbers: &mut Numbers) -> [Vec<usize>; 4] {
 }
 
 /// Up to sixteen lengths below `bytes`, or all of them where they are few.
-fn prefixes(bytes: usize, numbers: &mut Numbers) -> Vec<usize> {
+fn prefixes(bytes: usize, numbers: &mut Rng) -> Vec<usize> {
     if bytes <= 16 { (0..bytes).collect() } else { (0..16).map(|_| numbers.below(bytes)).collect() }
 }
 

@@ -1,6 +1,6 @@
-//! What a reply looks like from the other end: written out by the real outbox, read back by a plain reader.
+//! What a reply looks like from the other end: written by the real response writer, read back by a plain reader.
 
-use crate::function::dispatch::{Answer, LogMarker};
+use crate::function::dispatch::Answer;
 use crate::function::rejection;
 use crate::function::response_writer::{ResponseWriter, StreamPoll};
 use crate::http1::error::ProtocolError;
@@ -23,20 +23,15 @@ pub(super) fn meta(keep_alive: bool, http10: bool) -> RequestMeta {
     RequestMeta { framing: Framing::Sized(0), keep_alive, expects_continue: false, http10 }
 }
 
-/// Sends an answer through an outbox, in pieces of `piece` bytes, and reads it as the client would. Says which stream's
-/// call ended with it, and whether it failed.
+/// Sends an answer through a response writer, in pieces of `piece` bytes, and reads it as the client would. Says
+/// whether a stream ended with it, and if so, whether it failed.
 ///
 /// # Panics
 /// If it is not one whole reply that can be told apart from what follows it.
-pub(super) fn send(
-    answer: Answer,
-    meta: RequestMeta,
-    method: &str,
-    piece: usize,
-) -> (Received, Option<(LogMarker, bool)>) {
+pub(super) fn send(answer: Answer, meta: RequestMeta, method: &str, piece: usize) -> (Received, Option<bool>) {
     let mut response = ResponseWriter::default();
-    let wanted = meta.keep_alive && !answer.close;
-    let kept = response.start(answer, &meta, method, "id", wanted);
+    let wanted = meta.keep_alive;
+    let kept = response.start(answer, &meta, method, wanted);
     let (mut sent, mut ended) = (Vec::new(), None);
     loop {
         loop {
@@ -53,12 +48,12 @@ pub(super) fn send(
         }
         match response.pull() {
             StreamPoll::More => {}
-            StreamPoll::Last(stream) => ended = Some((stream.marker, false)),
-            StreamPoll::Failed(stream, _) => ended = Some((stream.marker, true)),
+            StreamPoll::Last => ended = Some(false),
+            StreamPoll::Failed(_) => ended = Some(true),
         }
     }
     assert!(response.is_empty(), "something was left in the response");
-    let cut = matches!(ended, Some((_, true)));
+    let cut = ended == Some(true);
     (receive(&sent, meta, method, kept, cut), ended)
 }
 

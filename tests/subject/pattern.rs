@@ -1,4 +1,4 @@
-//! Bytes that a client can check, and what comes behind them.
+//! Bytes that a client can check, and a failure after them.
 
 use std::io::{self, Read};
 
@@ -21,7 +21,7 @@ impl Pattern {
         Pattern::keyed(0, bytes)
     }
 
-    /// Another pattern for each number.
+    /// A pattern that is different for each number.
     pub fn keyed(number: u64, bytes: u64) -> Pattern {
         Pattern { key: number.to_le_bytes(), position: 0, bytes, then: Then::End }
     }

@@ -1,9 +1,9 @@
-//! The function under test: it does whatever a call tells it to, with every table that a test needs.
+//! The function under test. It does what each call tells it to, and has every table that a test needs.
 //!
-//! `SUBJECT` picks the table, `SUBJECT_ENGINE` what it runs on. Hooks and events are told what to do by
-//! `x-fc-function-handler` (the only free text that reaches a hook), HTTP calls by their path behind `/do/` and their
-//! query. What has run is remembered and shown by `/do/state`. `SUBJECT_HOOKS` tells hooks what to do where no header
-//! does. Not named `main.rs`: Cargo would take it for a test as well.
+//! `SUBJECT` chooses the table and `SUBJECT_ENGINE` the engine. For hooks and events the directive stands in
+//! `x-fc-function-handler`, the only free text that reaches a hook. For HTTP calls it stands in the path after `/do/`,
+//! and the query is its number. `SUBJECT_HOOKS` is the directive of hooks without that header. `/do/state` shows the
+//! callbacks that have run. This file is not named `main.rs`, because Cargo would take it for a test then.
 
 mod pattern;
 mod tally;
@@ -24,7 +24,7 @@ const PRE_FREEZE: Route<State> = Route::pre_freeze(|state, context| hook(state, 
 const PRE_STOP: Route<State> = Route::pre_stop(|state, context| hook(state, context, "pre-stop"));
 const DO: Route<State> = Route::prefix("/do/", act);
 
-/// Everything but a fallback.
+/// Every kind of route but a fallback.
 static FULL: App<State> = App::new(&[
     INITIALIZE,
     PRE_FREEZE,
@@ -36,7 +36,7 @@ static FULL: App<State> = App::new(&[
     Route::post("/thing", |_, _, request| Ok(format!("{} thing", request.method()).into())),
     Route::any("/any", |_, _, request| Ok(format!("{} any", request.method()).into())),
 ]);
-/// Every path is served by somebody.
+/// A fallback serves every other path.
 static FALLBACK: App<State> = App::new(&[
     INITIALIZE,
     PRE_FREEZE,
@@ -50,18 +50,19 @@ static FALLBACK: App<State> = App::new(&[
 ]);
 /// No hooks and no events.
 static BARE: App<State> = App::new(&[DO]);
-/// Hooks need the header.
+/// Hooks run only with the header `x-fc-control-path`.
 static REQUIRED: App<State> =
     App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, Route::invoke(event), DO]).require_control_path();
-/// Wants to know of freezes, not before them.
+/// It has a thaw callback, but no pre-freeze hook.
 static THAW: App<State> = App::new(&[Route::on_thaw(thawed), DO]);
-/// Says in headers what reached it, to the byte.
+/// Says in headers which request reached it, to the byte. The quotes keep white space at the ends of a text.
 static WITNESS: App<State> = App::new(&[Route::fallback(|_, _, request| {
+    let quoted = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
     let target = request.query().map_or(request.path().to_owned(), |query| format!("{}?{query}", request.path()));
     Ok(Reply::from(())
         .with_header("x-method", request.method().to_owned())?
-        .with_header("x-target", target.as_bytes().escape_ascii().to_string())?
-        .with_header("x-body", request.body().escape_ascii().to_string())?)
+        .with_header("x-target", quoted(target.as_bytes()))?
+        .with_header("x-body", quoted(request.body()))?)
 })]);
 /// A health check in the table.
 static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).health_path("/healthz");
@@ -92,7 +93,7 @@ fn run<S>(app: &'static App<S>, state: S) -> ExitCode {
     }
 }
 
-/// Knows the binary's options, because it takes the inspector's place.
+/// Takes the options of the binary, whose place it takes in some tests.
 #[cfg(feature = "tiny_http")]
 fn run_on_tiny_http<S>(app: &'static App<S>, state: S) -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
@@ -151,7 +152,7 @@ fn act(state: &mut State, context: &Context<'_>, request: &Request<'_>) -> Resul
     }
 }
 
-/// What hooks, events and calls alike can be told to do.
+/// The directives that hooks, events and calls have in common.
 fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
     match directive {
         "static" => Ok("static".into()),
@@ -159,6 +160,7 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "json" => Ok(json!({"a": [1, null]}).into()),
         "bytes" => Ok(vec![0, 255, b'\r', b'\n'].into()),
         "header" => Ok(Reply::from("x").with_header("a", "b")?),
+        "wide" => Ok(Reply::from("x").with_header("a", "w".repeat(number as usize))?),
         "split" => Ok(Reply::from("x").with_header("a", "b\r\nc: d")?),
         "status" => Ok(Reply::from("body").with_status(number.try_into().unwrap_or(500))?),
         "status-500" => Ok(Reply::from("body").with_status(500)?),
@@ -230,7 +232,7 @@ fn fields(context: &Context<'_>) -> Reply {
     .into()
 }
 
-/// Everything that can be printed of a call, in every way, to every place.
+/// Prints all that can be printed of a call, to standard output, to the log, and into the reply.
 fn print_everything(context: &Context<'_>, request: &Request<'_>) -> Result {
     let (credentials, jaeger) = (context.credentials(), context.jaeger_endpoint());
     let mut text = format!("{context:?} {request:?} {:?} {credentials:?} {jaeger:?}", request.headers());

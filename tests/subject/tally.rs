@@ -1,22 +1,20 @@
-//! The function that keeps count of its own callbacks, for those who try to make it lose count: `fc-bench freezes` and
-//! `fc-bench endure`.
+//! A function that counts its own callbacks. `fc-stress freezes` and `fc-stress soak` try to make it lose count.
 //!
-//! A call carries a number in its path, in hexadecimal, and gets it back. Numbers are counted and added up, so that a
-//! caller that knows its own sum sees a call that ran twice or not at all; 0 is for calls of which their caller cannot
-//! know whether they ran. `/tally` shows everything. What is counted does not grow.
+//! A call carries a number in its path, in hexadecimal, and gets it back. The function counts the numbers and adds them
+//! up, so that a client that knows its own sum sees a call that ran twice or not at all. The number 0 is not counted:
+//! it is for calls that the client may not complete. `/tally` shows the counts. Counting takes no further memory.
 //!
-//! `TALLY_FAULT` makes it what it should not be, to show that this is noticed.
+//! `TALLY_FAULT` plants a fault, to show that the stress tools notice it.
 
 use crate::pattern::{Pattern, Then};
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use serde_json::json;
 
-/// What has run so far.
+/// The counts so far.
 #[derive(Default)]
 pub struct State {
     calls: u64,
     sum: u64,
-    /// Calls with number 0.
     thaws: u64,
     /// In the order of [`EVIDENCE`].
     evidence: [u64; 5],
@@ -30,22 +28,22 @@ pub struct State {
 
 const EVIDENCE: [&str; 5] = ["pre-freeze", "sigcont", "clocks-disagree", "overslept", "interrupted"];
 
-/// What is wrong with it.
+/// A planted fault.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Fault {
     #[default]
     None,
-    /// Each call leaves 1,000 bytes behind.
+    /// Each call leaks 1,000 bytes.
     Memory,
-    /// Some calls leave a descriptor behind.
+    /// Some calls leak a descriptor.
     Descriptors,
     /// Some calls run twice.
     Twice,
-    /// Some answers carry another's number.
+    /// Some replies carry another number.
     Mixed,
-    /// Pre-stop is not done with once.
+    /// Pre-stop counts double.
     Stop,
-    /// It ends in the middle of a call.
+    /// The process ends in the middle of a call.
     Death,
 }
 
@@ -77,7 +75,7 @@ pub static APP: App<State> = App::new(&[
     Route::prefix("/panic/", |state, _, request| panic!("asked for {}", state.number(request)?)),
 ]);
 
-/// A tally that starts with nothing.
+/// A tally without any count, and with the fault that the environment names.
 pub fn state() -> State {
     let mut state = State::default();
     state.fault = match std::env::var("TALLY_FAULT").as_deref() {
@@ -93,7 +91,7 @@ pub fn state() -> State {
     state
 }
 
-/// The end of the process is the last place where it can be told that pre-stop ran once.
+/// Pre-stop must have run exactly once. Only the end of the process can tell.
 impl Drop for State {
     fn drop(&mut self) {
         if self.pre_stop != 1 {
@@ -104,7 +102,7 @@ impl Drop for State {
 }
 
 impl State {
-    /// Counts the number in the path, and gives it as it came.
+    /// Counts the number in the path, and returns its text.
     fn number(&mut self, request: &Request<'_>) -> Result<String> {
         let text = request.path().rsplit('/').next().unwrap_or_default();
         self.count(text)?;
@@ -164,7 +162,7 @@ fn initialize(state: &mut State, context: &Context<'_>) -> Result {
     }
 }
 
-/// Counts first: a callback that fails has run.
+/// Counts first, because a callback that fails has run too.
 fn thawed(state: &mut State, context: &Context<'_>, thaw: &Thaw) -> Result<()> {
     state.thaws += 1;
     let seen = thaw.evidence.to_string();
@@ -178,7 +176,7 @@ fn thawed(state: &mut State, context: &Context<'_>, thaw: &Thaw) -> Result<()> {
     }
 }
 
-/// The number is the event's first 16 bytes; the event comes back.
+/// Counts the number in the first 16 bytes of the event, and returns the event.
 fn event(state: &mut State, context: &Context<'_>, request: &Request<'_>) -> Result {
     let text = request.body().get(..16).ok_or_else(|| Error::msg("an event of too few bytes"))?;
     state.count(std::str::from_utf8(text)?)?;
@@ -189,7 +187,7 @@ fn event(state: &mut State, context: &Context<'_>, request: &Request<'_>) -> Res
     }
 }
 
-/// Number, length and digest of what was sent (FNV-1a).
+/// Returns the number, and the length and digest (FNV-1a) of the body.
 fn digest(state: &mut State, _: &Context<'_>, request: &Request<'_>) -> Result {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     let digest = request.body().iter().fold(0xcbf2_9ce4_8422_2325, mix);

@@ -1,6 +1,7 @@
-//! A client that reads replies strictly and sends whatever bytes it is told to.
+//! A client that reads replies strictly and sends any bytes that a test gives it.
 
 use super::PATIENCE;
+use fc_testkit::http::{BodyFraming, Decoder, Response};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 use serde_json::Value;
 use std::fs::File;
@@ -15,8 +16,8 @@ use std::time::Duration;
 pub struct Client {
     socket: File,
     local: Option<SocketAddr>,
-    unread: Vec<u8>,
-    /// Counts what all clients of a server send.
+    decoder: Decoder,
+    /// Counts the bytes that all clients of a server send.
     sent: Arc<AtomicU64>,
 }
 
@@ -35,7 +36,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// The bytes of a request: `host`, and `content-length` if there is a body or the method asks for one.
+/// The bytes of a request with the header `host`, and with `content-length` if it has a body or the method is POST.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: test\r\n");
     for (name, value) in headers {
@@ -54,26 +55,26 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
         let local = stream.local_addr().ok();
-        Client { socket: File::from(OwnedFd::from(stream)), local, unread: Vec::new(), sent }
+        Client { socket: File::from(OwnedFd::from(stream)), local, decoder: Decoder::default(), sent }
     }
 
     pub fn unix(stream: UnixStream, sent: Arc<AtomicU64>) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
-        Client { socket: File::from(OwnedFd::from(stream)), local: None, unread: Vec::new(), sent }
+        Client { socket: File::from(OwnedFd::from(stream)), local: None, decoder: Decoder::default(), sent }
     }
 
     pub fn local(&self) -> SocketAddr {
         self.local.expect("a TCP connection")
     }
 
-    /// Makes the kernel hold little for a reader that does not read.
-    pub fn receive_little(&self) {
+    /// Makes the kernel buffer few bytes for this client.
+    pub fn shrink_receive_buffer(&self) {
         sockopt::set_socket_recv_buffer_size(&self.socket, 4096).expect("a socket");
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).expect("the server takes what is sent");
+        self.try_send(bytes).expect("the server takes the bytes");
     }
 
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
@@ -92,80 +93,51 @@ impl Client {
 
     /// One whole reply.
     pub fn reply(&mut self) -> Reply {
-        let mut reply = self.reply_without_body();
-        let chunked = reply.header("transfer-encoding") == Some("chunked");
-        let length = reply.header("content-length").map(|length| length.parse().expect("a length"));
-        reply.body = match (reply.status, chunked, length) {
-            (100..200 | 204 | 304, false, None) => Vec::new(),
-            (100..200 | 204 | 304, ..) => panic!("a reply without a body has framing: {reply:?}"),
-            (_, true, None) => self.chunks(),
-            (_, false, Some(length)) => self.take(length),
-            (_, true, Some(_)) => panic!("length and chunks: {reply:?}"),
-            (_, false, None) => {
-                assert_eq!(reply.header("connection"), Some("close"), "the body's end is told by nothing: {reply:?}");
-                let (rest, end) = self.rest();
-                assert_eq!(end, End::Closed, "the reply was cut");
-                rest
-            }
-        };
-        reply
+        self.decode(Decoder::response)
     }
 
-    /// A head, as of a reply to HEAD.
+    /// The head of a reply, as HEAD gets it.
     pub fn reply_without_body(&mut self) -> Reply {
-        let head = String::from_utf8(self.take_until(b"\r\n\r\n")).expect("an ASCII head");
-        let mut lines = head.strip_suffix("\r\n\r\n").expect("the end").split("\r\n");
-        let status_line = lines.next().expect("a status line");
-        let (status, reason) = status_line
-            .strip_prefix("HTTP/1.1 ")
-            .and_then(|rest| rest.split_once(' '))
-            .unwrap_or_else(|| panic!("a malformed status line: {status_line:?}"));
-        let header = |line: &str| {
-            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("a malformed header: {line:?}"));
-            (name.to_owned(), value.to_owned())
-        };
-        Reply {
-            status: status.parse().expect("a status"),
-            reason: reason.to_owned(),
-            headers: lines.map(header).collect(),
-            body: Vec::new(),
-        }
+        self.decode(Decoder::response_to_head)
     }
 
-    fn chunks(&mut self) -> Vec<u8> {
-        let mut body = Vec::new();
+    fn decode(&mut self, next: fn(&mut Decoder) -> Result<Option<Response>, String>) -> Reply {
         loop {
-            let line = String::from_utf8(self.take_until(b"\r\n")).expect("a chunk size");
-            let size = usize::from_str_radix(line.trim_end(), 16).expect("a chunk size");
-            body.extend(self.take(size));
-            assert_eq!(self.take(2), b"\r\n", "a chunk's end");
-            if size == 0 {
-                return body;
+            // RFC 9112 §2.3: the server names its own version, whatever the client's is.
+            let version = self.decoder.unread().get(..9).filter(|_| self.decoder.framing().is_none());
+            assert!(version.is_none_or(|version| version == b"HTTP/1.1 "), "{}", self.beginning());
+            match next(&mut self.decoder) {
+                Ok(Some(response)) => return response.into(),
+                Ok(None) if self.decoder.framing() == Some(BodyFraming::UntilClose) => return self.until_close(),
+                Ok(None) => self.fill(),
+                Err(why) => panic!("{why}: {}", self.beginning()),
             }
         }
     }
 
-    /// The next bytes, that many.
+    /// The rest of a reply whose body ends with the connection. A reset would leave open whether it is whole.
+    fn until_close(&mut self) -> Reply {
+        assert_eq!(self.read_to_end(), End::Closed, "the reply was cut");
+        let response = self.decoder.end().expect("a reply that the close ends").expect("one that had begun");
+        assert!(response.closes, "nothing tells where the body ends: {response:?}");
+        response.into()
+    }
+
+    /// The next bytes of the connection, as they are.
     pub fn take(&mut self, bytes: usize) -> Vec<u8> {
-        while self.unread.len() < bytes {
+        while self.decoder.unread().len() < bytes {
             self.fill();
         }
-        let rest = self.unread.split_off(bytes);
-        std::mem::replace(&mut self.unread, rest)
-    }
-
-    fn take_until(&mut self, end: &[u8]) -> Vec<u8> {
-        loop {
-            if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
-                return self.take(at + end.len());
-            }
-            self.fill();
-        }
+        let (taken, rest) = self.decoder.unread().split_at(bytes);
+        let (taken, rest) = (taken.to_vec(), rest.to_vec());
+        self.decoder.clear();
+        self.decoder.feed(&rest);
+        taken
     }
 
     fn fill(&mut self) {
         let ended = self.read_some();
-        assert_eq!(ended, None, "the connection ended behind {}", self.beginning());
+        assert_eq!(ended, None, "the connection ended after {}", self.beginning());
     }
 
     fn read_some(&mut self) -> Option<End> {
@@ -173,59 +145,74 @@ impl Client {
         match self.socket.read(&mut piece) {
             Ok(0) => Some(End::Closed),
             Ok(bytes) => {
-                self.unread.extend_from_slice(&piece[..bytes]);
+                self.decoder.feed(&piece[..bytes]);
                 None
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(End::Reset),
-            Err(error) => panic!("nothing to read ({error}) behind {}", self.beginning()),
+            // A read with a time limit is not restarted after a stop of the test itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => panic!("nothing to read ({error}) after {}", self.beginning()),
         }
     }
 
-    /// What failures show of the bytes that were read.
+    /// The unread bytes, as failures show them.
     fn beginning(&self) -> String {
-        let shown = &self.unread[..self.unread.len().min(500)];
-        format!("{} bytes: {}", self.unread.len(), shown.escape_ascii())
+        let unread = self.decoder.unread();
+        format!("{} bytes: {}", unread.len(), unread[..unread.len().min(500)].escape_ascii())
     }
 
-    /// Everything up to the end, and how it ended.
+    /// Everything up to the end of the connection, and how it ended.
     pub fn rest(&mut self) -> (Vec<u8>, End) {
+        let end = self.read_to_end();
+        let rest = self.decoder.unread().to_vec();
+        self.decoder.clear();
+        (rest, end)
+    }
+
+    fn read_to_end(&mut self) -> End {
         loop {
             if let Some(end) = self.read_some() {
-                return (std::mem::take(&mut self.unread), end);
+                return end;
             }
         }
     }
 
-    /// The server closes, without another byte.
-    pub fn is_closed(&mut self) {
+    /// Waits until the server closes the connection. It may send no byte before.
+    pub fn expect_close(&mut self) {
         let (rest, end) = self.rest();
         assert_eq!((rest.escape_ascii().to_string().as_str(), end), ("", End::Closed));
     }
 
-    /// Nothing has come so far.
-    pub fn has_nothing(&self) -> bool {
+    /// Whether no byte has arrived so far.
+    pub fn has_received_nothing(&self) -> bool {
         let waiting = rustix::net::recv(&self.socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        self.unread.is_empty() && waiting == Err(rustix::io::Errno::AGAIN)
+        self.decoder.unread().is_empty() && waiting == Err(rustix::io::Errno::AGAIN)
     }
 
-    /// Will send nothing more, still reads. The server may have reset the connection before.
+    /// Closes the sending side. The server may have reset the connection before.
     pub fn half_close(&self) {
         let outcome = rustix::net::shutdown(&self.socket, Shutdown::Write);
         assert!(matches!(outcome, Ok(()) | Err(rustix::io::Errno::NOTCONN)), "{outcome:?}");
     }
 
-    /// Hangs up with RST.
+    /// Closes the connection with RST.
     pub fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).expect("a socket");
     }
 }
 
+impl From<Response> for Reply {
+    fn from(Response { status, reason, headers, body, .. }: Response) -> Reply {
+        Reply { status, reason, headers, body }
+    }
+}
+
 impl Reply {
-    /// The one header of that name, if there is any.
+    /// The value of the header of this name, which must occur at most once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let first = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} twice: {self:?}");
+        assert!(found.next().is_none(), "{name} occurs twice: {self:?}");
         first
     }
 
@@ -237,7 +224,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
-    /// Status, `x-fc-status` and body, to compare at once.
+    /// Status, `x-fc-status` and body, to compare them together.
     pub fn summary(&self) -> (u16, Option<&str>, String) {
         (self.status, self.header("x-fc-status"), self.text())
     }

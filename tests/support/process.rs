@@ -1,7 +1,8 @@
 //! Programs under test, and servers among them.
 
 use super::client::Client;
-use super::{PATIENCE, proc_fs, subject, sys, wait_until};
+use super::{PATIENCE, subject, sys, wait_until};
+use fc_testkit::proc;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -12,25 +13,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-/// How a program is to be started. Its environment holds nothing but what is said here.
+/// How to start a program. Its environment holds only the variables that are given here.
 pub struct Setup {
     command: Command,
     stderr_expected: bool,
     tiny_http: bool,
 }
 
-/// Whether all subjects run on the `tiny_http` engine, the inspector's table included: `make test-tiny-http`.
+/// Whether all subjects run on the `tiny_http` engine, and one of them takes the place of the binary. `make` sets this
+/// for its command `test-tiny-http`.
 pub fn is_on_tiny_http() -> bool {
     std::env::var("FC_HOOKS_TEST_ENGINE").is_ok_and(|engine| engine == "tiny_http")
 }
 
 impl Setup {
-    /// The binary as it is: the inspector.
+    /// The binary, which serves the inspector.
     pub fn inspector() -> Setup {
         if is_on_tiny_http() { Setup::subject("inspector") } else { Setup::program(env!("CARGO_BIN_EXE_fc-hooks")) }
     }
 
-    /// The helper program with one of its tables, see `tests/subject/subject.rs`.
+    /// The helper program with one of its tables; see `tests/subject/subject.rs`.
     pub fn subject(table: &str) -> Setup {
         let setup = Setup::program(subject::path()).env("SUBJECT", table);
         if is_on_tiny_http() { setup.on_tiny_http() } else { setup }
@@ -73,7 +75,7 @@ impl Setup {
         self
     }
 
-    /// The test provokes errors and looks at standard error itself.
+    /// Allows output on standard error, because the test provokes errors. Without this, such output fails the test.
     pub fn expect_stderr(mut self) -> Setup {
         self.stderr_expected = true;
         self
@@ -91,23 +93,24 @@ impl Setup {
         Ok(Process { child, stdout, stderr, stderr_expected: self.stderr_expected, exit: None })
     }
 
-    /// Serves on a free port, unless told otherwise.
+    /// Starts a server on a free port of loopback.
     pub fn start(self) -> Server {
         self.env("FC_HOOKS_LISTEN", "127.0.0.1:0").start_as_configured()
     }
 
+    /// Starts a server on the address that its environment or arguments give.
     pub fn start_as_configured(self) -> Server {
         let tiny_http = self.tiny_http;
         let process = self.run();
         let ready = |text: &str| text.contains('\n');
         let line = process.stdout.wait_for("the ready line", ready).lines().next().expect("a line").to_owned();
         let address = line.strip_prefix("fc-hooks: listening on ").unwrap_or_else(|| panic!("not ready: {line}"));
-        let read_before = if cfg!(target_os = "linux") { proc_fs::traffic(process.pid()).0 } else { 0 };
+        let read_before = if cfg!(target_os = "linux") { process.traffic().0 } else { 0 };
         Server { address: address.to_owned(), process, tiny_http, read_before, sent: Arc::default() }
     }
 }
 
-/// What a program prints, collected as it comes.
+/// The output of a program, collected as it arrives.
 pub struct Output(Arc<(Mutex<Collected>, Condvar)>);
 
 #[derive(Default)]
@@ -124,7 +127,7 @@ impl Output {
             let mut piece = [0; 4096];
             loop {
                 let bytes = pipe.read(&mut piece).unwrap_or(0);
-                let mut collected = shared.0.lock().expect("nobody panics with it");
+                let mut collected = shared.0.lock().expect("no thread panics while it holds the lock");
                 collected.bytes.extend_from_slice(&piece[..bytes]);
                 collected.ended = bytes == 0;
                 shared.1.notify_all();
@@ -141,22 +144,22 @@ impl Output {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.0.0.lock().expect("nobody panics with it").bytes.clone()
+        self.0.0.lock().expect("no thread panics while it holds the lock").bytes.clone()
     }
 
-    /// Waits until what was printed satisfies `enough`.
+    /// Waits until the output satisfies `enough`.
     pub fn wait_for(&self, what: &str, enough: impl Fn(&str) -> bool) -> String {
         self.wait(what, |text, _| enough(text))
     }
 
-    /// Everything, once the program has closed it.
+    /// The whole output. Waits until the program has closed it.
     pub fn whole(&self) -> String {
         self.wait("the end of the output", |_, ended| ended)
     }
 
     fn wait(&self, what: &str, enough: impl Fn(&str, bool) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut collected = self.0.0.lock().expect("nobody panics with it");
+        let mut collected = self.0.0.lock().expect("no thread panics while it holds the lock");
         loop {
             let text = String::from_utf8_lossy(&collected.bytes).into_owned();
             if enough(&text, collected.ended) {
@@ -168,12 +171,12 @@ impl Output {
                 drop(collected);
                 panic!("no {what}; output {state}: {text:?}");
             }
-            collected = self.0.1.wait_timeout(collected, left).expect("nobody panics with it").0;
+            collected = self.0.1.wait_timeout(collected, left).expect("no thread panics while it holds the lock").0;
         }
     }
 }
 
-/// A running program. Dropped, it is killed; its standard error must be empty then.
+/// A running program. Dropping it kills it, and then its standard error must be empty.
 pub struct Process {
     child: Child,
     pub stdout: Output,
@@ -184,7 +187,7 @@ pub struct Process {
 
 /// How a program ended.
 pub struct Ended {
-    /// The exit code, or 128 and the number of the signal that killed it, negative.
+    /// The exit code. If a signal killed the program, 128 plus its number, negated.
     pub code: i32,
     pub stdout: String,
     pub stdout_bytes: Vec<u8>,
@@ -200,13 +203,29 @@ impl Process {
         sys::kill(self.pid(), signal);
     }
 
-    /// Sends a signal and waits until it has reached the process.
-    pub fn deliver(&self, signal: i32) {
+    /// Sends a signal, and waits until the kernel has delivered it.
+    pub fn deliver_signal(&self, signal: i32) {
         self.signal(signal);
-        wait_until("the delivery of a signal", || proc_fs::pending_signals(self.pid()) == 0);
+        wait_until("the delivery of a signal", || proc::pending_signals(self.pid()).expect("it lives") == 0);
     }
 
-    /// Waits for the end that something else brought about.
+    /// Waits until the process is in this state: `S` sleeping, `T` stopped.
+    pub fn wait_for_state(&self, wanted: char) {
+        wait_until(&format!("process {} in state {wanted}", self.pid()), || {
+            proc::state(self.pid()).is_ok_and(|state| state == wanted)
+        });
+    }
+
+    fn is_asleep(&self) -> bool {
+        proc::is_asleep(self.pid()).unwrap_or(false)
+    }
+
+    /// The bytes that the process has read and written so far.
+    fn traffic(&self) -> (u64, u64) {
+        proc::traffic(self.pid()).expect("the process lives, and may be looked at")
+    }
+
+    /// Waits until the program ends by itself or by a signal that was sent before.
     pub fn ended(mut self) -> Ended {
         wait_until("the end of the process", || {
             self.exit = self.child.try_wait().expect("our child");
@@ -233,14 +252,14 @@ impl Drop for Process {
     }
 }
 
-/// A server that has said that it listens.
+/// A server that listens: it has printed its ready line.
 pub struct Server {
     pub address: String,
     pub process: Process,
     tiny_http: bool,
-    /// Bytes that it had read when it was ready.
+    /// Bytes that the process had read when it was ready.
     read_before: u64,
-    /// Bytes that its clients have sent.
+    /// Bytes that the clients of this server have sent.
     sent: Arc<AtomicU64>,
 }
 
@@ -261,55 +280,74 @@ impl Server {
         }
     }
 
-    /// Waits until the server has read everything that its clients sent, and sleeps again.
-    pub fn has_read_everything(&self) {
+    /// Waits until the server has read every byte that its clients have sent, and sleeps.
+    pub fn wait_until_read(&self) {
         if !super::is_linux("waiting until the server has read what was sent") {
             return;
         }
         if self.tiny_http {
-            let port = self.tcp().port();
-            return wait_until("the server reads what was sent", || proc_fs::has_read_all(self.pid(), port));
+            let (pid, port) = (self.pid(), self.tcp().port());
+            let look = || Ok::<_, std::io::Error>(proc::is_all_read(pid, port)? && proc::all_asleep(pid)?);
+            return wait_until("the server reads what was sent", || look().expect("the process lives"));
         }
         wait_until("the server reads what was sent", || {
-            let read = proc_fs::traffic(self.pid()).0 - self.read_before;
-            read >= self.sent.load(Ordering::Relaxed) && proc_fs::state(self.pid()) == 'S'
+            let read = self.process.traffic().0 - self.read_before;
+            read >= self.sent.load(Ordering::Relaxed) && self.process.is_asleep()
         });
     }
 
-    /// Waits until the server can send no more because this client, who awaits a large reply, does not read.
-    pub fn is_stuck_on(&self, client: &Client) {
-        self.has_read_everything();
+    /// Waits until the server can send no more to this client, which has asked for a large reply and does not read it.
+    pub fn wait_until_stuck_on(&self, client: &Client) {
+        self.wait_until_read();
         let mut before = None;
         wait_until("the server waits for a reader", || {
-            let now = Some(proc_fs::traffic(self.pid())).filter(|_| proc_fs::state(self.pid()) == 'S');
-            let stuck = now.is_some() && before == now && !client.has_nothing();
+            let now = Some(self.process.traffic()).filter(|_| self.process.is_asleep());
+            let stuck = now.is_some() && before == now && !client.has_received_nothing();
             before = now;
             stuck
         });
     }
 
-    /// Waits until this many connections are accepted and nothing is left to do.
-    pub fn has_accepted(&self, connections: usize) {
+    /// Waits until the server has this many connections, and sleeps.
+    pub fn wait_until_accepted(&self, connections: usize) {
         wait_until(&format!("{connections} accepted connections"), || {
-            proc_fs::sockets(self.pid()) == connections + 1 && proc_fs::state(self.pid()) == 'S'
+            self.connections() == connections && self.process.is_asleep()
         });
     }
 
-    /// Waits until nobody can connect any more: the server has seen the signal to stop.
-    pub fn has_stopped_listening(&self) {
+    /// Waits until no connection is left.
+    pub fn wait_for_no_connection(&self) {
+        if super::is_linux("that no connection is left") {
+            wait_until("no connection is left", || self.connections() == 0);
+        }
+    }
+
+    /// The number of accepted connections: every socket but the listener.
+    fn connections(&self) -> usize {
+        proc::sockets(self.pid()).expect("the process lives").saturating_sub(1)
+    }
+
+    /// The memory that the process has in RAM. `VmRSS` would be an estimate: some kernels are off by pages for each
+    /// CPU.
+    pub fn resident_kb(&self) -> u64 {
+        proc::Memory::of(self.pid()).expect("the process lives, and may be looked at").resident_kb
+    }
+
+    /// Waits until the server accepts no connection any more, because it has seen the signal to stop.
+    pub fn wait_until_not_listening(&self) {
         wait_until("the listener is closed", || match self.address.strip_prefix("unix:") {
             Some(path) => UnixStream::connect(path).is_err(),
             None => TcpStream::connect(self.tcp()).is_err(),
         });
     }
 
-    /// Stops in order: exit code 0. Gives what was printed to standard output behind the ready line.
+    /// Stops the server, whose exit code must be 0. Returns its standard output after the ready line.
     pub fn finish(self) -> String {
         self.process.signal(libc::SIGTERM);
         self.ended()
     }
 
-    /// As `finish`, where the signal was sent before.
+    /// As `finish`, for a server that has got its signal before.
     pub fn ended(self) -> String {
         let ended = self.process.ended();
         assert_eq!(ended.code, 0, "exit code; standard error: {}", ended.stderr);

@@ -1,7 +1,7 @@
-//! Where the helper program is: the example `subject`, a function that does whatever a test needs done.
+//! The helper program: the example `subject`, a function that does what a test tells it to.
 //!
-//! `cargo test` builds examples, `cargo test --test NAME` does not: what is missing or older than its sources is
-//! built here.
+//! `cargo test` builds examples, but `cargo test --test NAME` does not. So the program is built here if it is missing
+//! or older than its sources. It is built for the profile, the target and the features of the test that asks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The built program.
+/// The path of the built program.
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -28,8 +28,9 @@ pub fn path() -> &'static Path {
 }
 
 fn build(profile: &Path) {
-    // Cargo marks the target directory, some versions also that of a target triple in it, which may be between it and
-    // us. Triples have hyphens; target directories within others, as `make test-poll` has, do not.
+    // Cargo marks the target directory by a file. Some versions also mark the directory of a target triple in it, which
+    // may lie between it and this test. Triples have hyphens; nested target directories, as of `make test-poll`, do
+    // not.
     let is_triple = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains('-'));
     let mut marked = profile.ancestors().skip(1).filter(|path| path.join("CACHEDIR.TAG").exists());
     let nearest = marked.next().expect("a target directory");

@@ -1,13 +1,8 @@
-//! The system calls that the standard library has no name for.
+//! System calls that the standard library does not offer.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-
-pub fn is_root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
 
 pub fn kill(pid: u32, signal: i32) {
     // SAFETY: takes numbers only. The caller has not waited for this child yet, so the id is still the child's.
@@ -15,7 +10,7 @@ pub fn kill(pid: u32, signal: i32) {
     assert_eq!(outcome, 0, "cannot send signal {signal} to {pid}: {}", std::io::Error::last_os_error());
 }
 
-/// Lets the program have no more than this many descriptors.
+/// Limits the descriptors of the program to this number.
 pub fn limit_descriptors(command: &mut Command, count: u64) {
     let limit = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: count as libc::rlim_t };
     // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe.

@@ -1,4 +1,4 @@
-//! `Function::answer` in a server of the caller's own.
+//! `Function::answer` in a tiny_http server that the caller runs.
 
 use crate::support::client::{Client, request};
 use crate::support::pattern;
@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle, ThreadId};
 use tiny_http::{Response, Server, TestRequest};
 
-/// Not `Send`: the threads that callbacks ran on.
+/// The threads that callbacks ran on. The type is not `Send`.
 type State = Rc<RefCell<Vec<ThreadId>>>;
 
 static APP: App<State> = App::new(&[
@@ -29,10 +29,10 @@ fn note(threads: &State, reply: impl Into<Reply>) -> fc_hooks::Result {
     Ok(reply.into())
 }
 
-/// What became of the requests, and whether all callbacks, this many, ran on the thread of the loop.
+/// The outcome of each request, and for each callback whether it ran on the thread of the loop.
 type Outcome = (Vec<Result<(), Unanswered>>, Vec<bool>);
 
-/// A server that answers `/mine` by itself. Ends when it is unblocked.
+/// A server that answers `/mine` itself. It ends when it is unblocked.
 fn serve(config: &Config) -> (Arc<Server>, SocketAddr, JoinHandle<Outcome>) {
     let config = config.clone();
     let (sender, receiver) = channel();
@@ -71,7 +71,7 @@ fn requests_of_a_server_of_ones_own() {
     let (server, address, handle) = serve(&config);
     let mut client = connect(address);
     let local = client.local();
-    // In turns, over one connection, and pipelined.
+    // The server's own request and the function's, pipelined on one connection.
     client.send([request("GET", "/mine", &[], b""), request("POST", "/initialize", &[], b"")].concat());
     assert_eq!([client.reply().text(), client.reply().text()], ["mine", "ready"]);
     assert_eq!(client.get("/healthz").text(), "ok");
@@ -86,15 +86,15 @@ fn requests_of_a_server_of_ones_own() {
     let mut cut = connect(address);
     cut.send(request("GET", "/cut", &[], b""));
     assert_eq!(cut.rest().1, crate::support::client::End::Reset);
-    // What is refused ends the connection. What comes behind it reaches neither callbacks nor a reply.
+    // A rejected request ends the connection. Bytes after it reach no callback and get no reply.
     let events = request("POST", "/invoke", &[], b"smuggled");
     client.send([b"POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", &events[..], &events].concat());
     assert_eq!(client.reply().status, 400);
-    client.is_closed();
+    client.expect_close();
     drop(client);
     let mut other = connect(address);
     assert_eq!(other.call("POST", "/invoke", &[], &pattern(2001)).status, 413);
-    other.is_closed();
+    other.expect_close();
     drop(other);
     assert_eq!(connect(address).get("/call").status, 200);
 
@@ -108,17 +108,17 @@ fn requests_of_a_server_of_ones_own() {
     assert_eq!(on_this_thread, [true; 6], "initialize, invoke, call, call, call, pre-stop");
 }
 
-/// A stopped instance answers and wants no further call: the connection ends though its client did not ask for that.
-/// One that goes on all the same is not served and holds nobody up, even in the middle of a request.
+/// A stopped instance answers a call and closes its connection, although the client did not ask for that. A client that
+/// sends more is not served, and delays no other, even in the middle of a request.
 #[test]
-fn behind_pre_stop_connections_end() {
+fn connections_end_after_pre_stop() {
     let (server, address, handle) = serve(&Config::default());
     let mut client = connect(address);
     assert_eq!(client.call("GET", "/pre-stop", &[], b"").text(), "bye");
     client.send([request("POST", "/invoke", &[], b"late"), request("POST", "/invoke", &[], b"too late")].concat());
     let reply = client.reply();
     assert_eq!((reply.text().as_str(), reply.header("connection")), ("late", Some("close")));
-    client.is_closed();
+    client.expect_close();
     assert_eq!(connect(address).get("/mine").text(), "mine");
     let mut client = connect(address);
     assert_eq!(client.call("POST", "/invoke", &[], b"later").text(), "later");
@@ -134,7 +134,7 @@ fn behind_pre_stop_connections_end() {
     assert_eq!(on_this_thread.len(), 3, "pre-stop, late, later");
 }
 
-/// A limit is checked before anything is served, and a request without a connection is answered into the void.
+/// Limits are checked before any request is served. A request without a connection can be answered too.
 #[test]
 fn without_a_connection() {
     let mut config = Config::default();

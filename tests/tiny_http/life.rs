@@ -1,13 +1,15 @@
-//! From start to stop: threads, freezes in a reply, signals, and the end of tiny_http itself.
+//! From start to stop: log lines, signals, freezes in a reply, and the end of tiny_http itself.
 
 use crate::subject;
 use crate::support::client::{End, request};
 use crate::support::process::Setup;
-use crate::support::{is_linux, pattern, proc_fs, state_of, sys, users, wait_until};
+use crate::support::{is_linux, pattern, state_of, sys, users, wait_until};
+use fc_testkit::proc;
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// C-START-1, C-LOG-4, C-STOP-3: the lines of a whole life, as the default server prints them, and exit code 0.
+/// C-START-1, C-LOG-4, C-STOP-3: the engine prints the same lines as the default server for a whole lifecycle, and
+/// exits with 0.
 #[test]
 fn a_whole_life() {
     for user in users() {
@@ -24,21 +26,21 @@ fn a_whole_life() {
                 FC PreFreeze Start RequestId: r\nFC PreFreeze End RequestId: r\n\
                 FC PreStop Start RequestId: -\nFC PreStop End RequestId: -\n";
             assert_eq!(server.ended(), expected, "signal {signal}");
-            client.is_closed();
+            client.expect_close();
         }
     }
 }
 
-/// What tiny_http had read when the signal came is answered, and said to be the last.
+/// Requests that tiny_http had read when the signal came are answered. Their replies say that the connection closes.
 #[test]
-fn what_waits_when_the_signal_comes_is_answered() {
+fn requests_read_before_the_signal_are_answered() {
     let server = subject("full").start();
     let mut busy = server.connect();
     busy.send(request("GET", "/do/spin", &[], b""));
     server.process.stdout.wait_for("the callback", |text| text.contains("subject: spinning"));
     let mut waiting = server.connect();
     waiting.send(request("GET", "/thing", &[], b""));
-    wait_until("the request is read", || proc_fs::has_read_all(server.pid(), server.tcp().port()));
+    server.wait_until_read();
     server.process.signal(libc::SIGTERM);
     for (client, body) in [(&mut busy, "cancelled"), (&mut waiting, "GET thing")] {
         let reply = client.reply();
@@ -47,10 +49,11 @@ fn what_waits_when_the_signal_comes_is_answered() {
     server.ended();
 }
 
-/// A second signal ends the process at once, with 128 and its number, in a callback and in pre-stop.
+/// A second signal ends the process at once, in a callback and in pre-stop. The exit code is 128 and the signal's
+/// number.
 #[test]
 fn a_second_signal_exits_at_once() {
-    if !is_linux("when a signal has been noticed") {
+    if !is_linux("the delivery of signals") {
         return;
     }
     let stops = [libc::SIGTERM, libc::SIGINT];
@@ -64,27 +67,27 @@ fn a_second_signal_exits_at_once() {
                 client.send(request("GET", "/do/stuck", &[], b""));
                 server.process.stdout.wait_for("the callback", is_stuck);
             }
-            server.process.deliver(first);
+            server.process.deliver_signal(first);
             if !in_callback {
                 server.process.stdout.wait_for("pre-stop", is_stuck);
             }
-            wait_until("every thread sleeps", || proc_fs::all_asleep(server.pid()));
+            wait_until("every thread sleeps", || proc::all_asleep(server.pid()).expect("it lives"));
             server.process.signal(second);
             assert_eq!(server.process.ended().code, 128 + second, "{first} then {second}");
         }
     }
 }
 
-/// tiny_http accepts nothing more after its first failure: the instance ends, in order, and says why. A connection
-/// takes two descriptors. With one left tiny_http panics in place of an error.
+/// tiny_http accepts no more connections after its first failure, so the instance stops in order and says why. A
+/// connection takes two descriptors. If one is left, tiny_http panics instead of returning an error.
 #[test]
 fn the_end_of_accepting_ends_the_process() {
-    if !is_linux("descriptor limits") {
+    if !is_linux("limits of descriptors") {
         return;
     }
     let mut servers =
         [24, 25].map(|limit| (subject("full").descriptors(limit).expect_stderr().start(), limit)).into_iter();
-    let has_pairs = |pid: u32, limit| proc_fs::free_descriptors(pid, limit).len().is_multiple_of(2);
+    let has_pairs = |pid: u32, limit| proc::free_descriptors(pid, limit).expect("it lives").len().is_multiple_of(2);
     let (server, _) = servers.find(|(server, limit)| has_pairs(server.pid(), *limit)).expect("one of two numbers");
     let mut clients = Vec::new();
     while let Ok(client) = TcpStream::connect(server.tcp()) {
@@ -98,22 +101,22 @@ fn the_end_of_accepting_ends_the_process() {
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
 }
 
-/// A reader that takes nothing is cut, so that the others get their turn.
+/// The server resets the connection of a client that takes no byte of its reply, so that others get their turn.
 #[test]
 fn a_reader_that_stalls_is_cut() {
     let server = subject("full").limits("stall_ms_max=50").start();
     for target in ["/do/big?30000000", "/do/stream?30000000"] {
         let mut client = server.connect();
         client.send(request("GET", target, &[], b""));
-        // The reply has begun; otherwise the next call could come before this one.
+        // The reply has begun, so the next call cannot come before this one.
         client.take(1);
-        assert_eq!(server.connect().get("/thing").status, 200, "behind {target}");
+        assert_eq!(server.connect().get("/thing").status, 200, "after {target}");
         assert_eq!(client.rest().1, End::Reset, "{target}");
     }
     server.finish();
 }
 
-/// C-CONN-3: a reply that waited for its reader when the freeze came has time left behind it.
+/// C-CONN-3: a reply that waited for its client when the freeze came still has time after it.
 #[test]
 fn a_freeze_does_not_cut_a_reply() {
     if !is_linux("freezes") {
@@ -124,9 +127,9 @@ fn a_freeze_does_not_cut_a_reply() {
     for target in ["/do/big?30000000", "/do/stream?30000000"] {
         let mut client = server.connect();
         client.send(request("GET", target, &[], b""));
-        server.is_stuck_on(&client);
+        server.wait_until_stuck_on(&client);
         server.process.signal(libc::SIGSTOP);
-        proc_fs::wait_for_state(server.pid(), 'T');
+        server.process.wait_for_state('T');
         std::thread::sleep(stall_max + stall_max / 4);
         sys::kill(server.pid(), libc::SIGCONT);
         assert!(client.reply().body == pattern(30_000_000), "{target}");
@@ -136,9 +139,9 @@ fn a_freeze_does_not_cut_a_reply() {
     server.finish();
 }
 
-/// What the engine cannot do, or is told wrong, it says at once.
+/// At start the engine rejects settings that it does not support or that are wrong.
 #[test]
-fn what_cannot_be_started() {
+fn configurations_that_cannot_be_served() {
     let cases = [
         (
             "unix:/tmp/socket",

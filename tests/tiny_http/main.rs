@@ -1,9 +1,9 @@
-//! The `tiny_http` engine where it is not the default server: what it refuses itself, how it stops, and single requests
-//! of a caller's own server. `make test-tiny-http` runs the tests of the contract on it.
+//! The `tiny_http` engine, where it differs from the default server: requests that it rejects itself, its stop, and
+//! single requests in a server of the caller. `make test-tiny-http` runs the other process tests on this engine.
 
 mod embedded;
 mod life;
-mod refusals;
+mod rejections;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -13,7 +13,7 @@ fn subject(table: &str) -> Setup {
     Setup::subject(table).on_tiny_http()
 }
 
-/// The table of tests that `make test-tiny-http` leaves out names tests that there are, each with a reason.
+/// The list of tests that `make test-tiny-http` leaves out names existing tests, each with a reason.
 #[test]
 fn the_table_of_differences_is_true() {
     let rows = include_str!("differences.txt").lines().filter(|line| !line.starts_with('#'));

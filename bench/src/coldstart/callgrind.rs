@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::{Outcome, ending, trace};
-use crate::cleanup::{self, Guard, Undo};
-use crate::clock::Deadline;
-use crate::contest::{Contender, Instance, Start};
-use crate::error::{Error, Result};
-use crate::http::Conn;
-use crate::platform::ids;
+use crate::harness::{Contender, Instance, Start};
+use fc_emulator::cleanup::{self, Guard, Undo};
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::{Error, Result};
+use fc_emulator::http::Conn;
+use fc_emulator::platform::ids;
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -16,11 +16,11 @@ use rustix::thread::set_current_timer_slack;
 use rustix::time::Timespec;
 
 use super::Outcome;
-use crate::clock::Deadline;
-use crate::contest::{BODY, Contender, micros, now};
-use crate::http::{Conn, Response};
-use crate::platform::{Hook, Platform, Request, Settings, ids};
+use crate::harness::{BODY, Contender, micros, now};
 use crate::results::Kind;
+use fc_emulator::clock::Deadline;
+use fc_emulator::http::{Conn, Response};
+use fc_emulator::platform::{Hook, Platform, Request, Settings, ids};
 
 /// How long one reply may take. Far beyond what anyone needs, so that only a hanging server meets it.
 const REPLY_WAIT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ const PHASE_NS: u64 = 60_000;
 
 /// How the client waits for a port.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct PollInterval {
     /// The pause between two attempts is somewhere in here, in nanoseconds.
     pub pause_ns: Range<u64>,
     /// When to give up.
@@ -39,7 +39,7 @@ pub struct Pace {
 
 /// When things had come.
 #[derive(Clone, Copy, Debug)]
-pub struct Moments {
+pub struct Timestamps {
     /// A connection was accepted.
     pub port_open: Timespec,
     /// The reply to `POST /initialize` was there, whole.
@@ -71,11 +71,11 @@ impl Client {
         &mut self,
         contender: &Contender,
         address: SocketAddr,
-        pace: &Pace,
+        interval: &PollInterval,
         ended: impl FnMut() -> Option<String>,
-    ) -> Outcome<Moments> {
+    ) -> Outcome<Timestamps> {
         let (initialize, invoke) = (self.initialize.bytes(), self.invoke.bytes());
-        let mut conn = self.connect(address, pace, ended)?;
+        let mut conn = self.connect(address, interval, ended)?;
         let port_open = now();
         let reply = exchange(&mut conn, &initialize).map_err(|why| self.at_initialize(&why))?;
         let initialized = now();
@@ -86,7 +86,7 @@ impl Client {
         let invoked = now();
         self.judge_initialize(contender, &reply)?;
         judge(contender, &second, &[BODY]).map_err(|why| self.at_invoke(&why))?;
-        Ok(Moments { port_open, initialized, invoked })
+        Ok(Timestamps { port_open, initialized, invoked })
     }
 
     /// The first request, for those who send it themselves.
@@ -113,11 +113,11 @@ impl Client {
     fn connect(
         &mut self,
         address: SocketAddr,
-        pace: &Pace,
+        interval: &PollInterval,
         mut ended: impl FnMut() -> Option<String>,
     ) -> Outcome<Conn> {
         let _fine = FineTimer::set();
-        let deadline = Deadline::after(pace.patience);
+        let deadline = Deadline::after(interval.patience);
         let mut last: Option<Timespec> = None;
         // The first pause shifts the rhythm of all attempts after it. Otherwise these come equally long after each
         // exec, and a port that opens a microsecond after one of them seems to need a whole pause more, every time.
@@ -134,7 +134,7 @@ impl Client {
             if let Some(why) = ended() {
                 return Err(format!("{why} before its port was open"));
             }
-            let Range { start, end } = pace.pause_ns;
+            let Range { start, end } = interval.pause_ns;
             let pause = start + ids::random() % (end - start) + std::mem::take(&mut shift);
             std::thread::sleep(Duration::from_nanos(pause));
         }
@@ -155,7 +155,7 @@ fn exchange(conn: &mut Conn, request: &[u8]) -> Outcome<Response> {
 
 /// What a server of the user's own puts into its replies is its own affair.
 fn judge(contender: &Contender, reply: &Response, bodies: &[&str]) -> Outcome<()> {
-    let known = contender.described.kind != Kind::Given;
+    let known = contender.described.kind != Kind::Custom;
     let right = !known || bodies.iter().any(|body| reply.body == body.as_bytes());
     match (reply.status, right) {
         (200, true) => Ok(()),
@@ -190,7 +190,7 @@ pub mod tests {
     use super::*;
     use crate::results::Described;
 
-    const PACE: Pace = Pace { pause_ns: 1_000..2_000, patience: Duration::from_secs(10) };
+    const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 1_000..2_000, patience: Duration::from_secs(10) };
 
     /// One that is only looked at.
     pub fn contender(kind: Kind) -> Contender {
@@ -238,8 +238,8 @@ pub mod tests {
         address
     }
 
-    fn ask(kind: Kind, connections: &'static [&'static [&'static str]]) -> Outcome<Moments> {
-        Client::default().first_replies(&contender(kind), server(connections), &PACE, || None)
+    fn ask(kind: Kind, connections: &'static [&'static [&'static str]]) -> Outcome<Timestamps> {
+        Client::default().first_replies(&contender(kind), server(connections), &POLL_INTERVAL, || None)
     }
 
     const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready";
@@ -251,9 +251,9 @@ pub mod tests {
     fn both_calls_go_over_one_connection_if_it_is_kept() {
         const GOOD: [&[&[&str]]; 3] = [&[&[READY, READY]], &[&[OK, READY]], &[&[LAST], &[READY]]];
         for connections in GOOD {
-            let moments = ask(Kind::Peer, connections).unwrap();
-            assert!(micros(moments.port_open, moments.initialized) > 0.0, "{connections:?}");
-            assert!(micros(moments.initialized, moments.invoked) > 0.0, "{connections:?}");
+            let timestamps = ask(Kind::Peer, connections).unwrap();
+            assert!(micros(timestamps.port_open, timestamps.initialized) > 0.0, "{connections:?}");
+            assert!(micros(timestamps.initialized, timestamps.invoked) > 0.0, "{connections:?}");
         }
     }
 
@@ -261,9 +261,9 @@ pub mod tests {
     fn wrong_replies_are_failures() {
         let why = |kind, connections| ask(kind, connections).unwrap_err();
         assert_eq!(why(Kind::Peer, &[&[MISSING, READY]]), "POST /initialize: status 404, `gone`");
-        assert_eq!(why(Kind::Given, &[&[READY, MISSING]]), "POST /invoke: status 404, `gone`");
+        assert_eq!(why(Kind::Custom, &[&[READY, MISSING]]), "POST /invoke: status 404, `gone`");
         assert_eq!(why(Kind::Peer, &[&[READY, OK]]), "POST /invoke: the body is `OK`, not `ready`");
-        assert!(ask(Kind::Given, &[&[READY, OK]]).is_ok());
+        assert!(ask(Kind::Custom, &[&[READY, OK]]).is_ok());
         assert!(why(Kind::Peer, &[&[READY]]).starts_with("POST /invoke: "));
     }
 
@@ -277,7 +277,7 @@ pub mod tests {
             looks += 1;
             (looks == 4).then(|| "it exited with code 1".to_owned())
         };
-        let ended = client.first_replies(&contender(Kind::Peer), closed, &PACE, ended);
+        let ended = client.first_replies(&contender(Kind::Peer), closed, &POLL_INTERVAL, ended);
         assert_eq!(ended.unwrap_err(), "it exited with code 1 before its port was open");
         assert_eq!(client.pauses_us.len(), 3);
         let (median, longest) = client.pauses();

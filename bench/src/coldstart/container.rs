@@ -1,8 +1,8 @@
 //! Starts as containers: `docker run` of images from scratch that hold one static file each.
 //!
-//! The clock starts before `docker run` is made, so the engine's own cost is in every figure; the floor's image shows
-//! it. Everything is the engine's default but the network, which is the machine's own. Behind a published port the
-//! engine's proxy would accept connections before the server listens, and a container's own address is known only
+//! The clock starts before `docker run` is made, so the engine's own cost is in every figure; the baseline's image
+//! shows it. Everything is the engine's default but the network, which is the machine's own. Behind a published port
+//! the engine's proxy would accept connections before the server listens, and a container's own address is known only
 //! after the engine has been asked for it; with either, the client would measure something else than the server.
 //! What a network of its own costs is the same for all, and so missing for all.
 //!
@@ -18,18 +18,18 @@ use std::time::{Duration, Instant};
 
 use rustix::time::Timespec;
 
-use super::client::{Client, Moments, Pace};
+use super::client::{Client, PollInterval, Timestamps};
 use super::{Outcome, Series, ending};
-use crate::cleanup::{self, Guard, Undo};
-use crate::clock::Deadline;
-use crate::contest::{Contender, Progress, now};
-use crate::error::Error;
-use crate::platform::PORT_NAMES;
+use crate::harness::{Contender, Progress, now};
 use crate::results::{Skipped, Starts};
-use crate::subject::{self, Port};
+use fc_emulator::cleanup::{self, Guard, Undo};
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::Error;
+use fc_emulator::platform::PORT_NAMES;
+use fc_emulator::target::{self, Port};
 
 /// The engine works meanwhile, on all processors: attempts must be few. It takes a thousand times longer than a pause.
-const PACE: Pace = Pace { pause_ns: 100_000..300_000, patience: Duration::from_secs(60) };
+const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 100_000..300_000, patience: Duration::from_secs(60) };
 
 /// How often the engine is asked whether a container still runs whose port is not open.
 const INSPECT_EVERY: Duration = Duration::from_millis(500);
@@ -75,16 +75,16 @@ fn local_engine() -> Outcome<()> {
     if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
         return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
     }
-    subject::engine_answers().map_err(|cause| format!("no Docker engine answers: {cause}"))
+    target::engine_answers().map_err(|cause| format!("no Docker engine answers: {cause}"))
 }
 
-fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(Timespec, Moments)> {
+fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(Timespec, Timestamps)> {
     let port = Port::free().map_err(|cause| cause.to_string())?;
     let from = now();
     let container = Container::run(contender, &image.tag, port.number())?;
     let address = (Ipv4Addr::LOCALHOST, port.number()).into();
-    let moments = client.first_replies(contender, address, &PACE, || container.ended())?;
-    Ok((from, moments))
+    let timestamps = client.first_replies(contender, address, &POLL_INTERVAL, || container.ended())?;
+    Ok((from, timestamps))
 }
 
 /// An image that is removed with this value.
@@ -182,7 +182,7 @@ impl Container {
         // An interrupt from the terminal must not end it halfway: it is waited for, then its container removed.
         command.process_group(0);
         let (run, guard) = cleanup::make(|| {
-            let _alone = subject::no_fork();
+            let _alone = target::no_fork();
             let spawned = command.spawn().map_err(|cause| Error::failed("start", "docker run", cause))?;
             let run = Arc::new(Mutex::new(spawned));
             Ok((run.clone(), ContainerRemoval { name: name.clone(), run }))

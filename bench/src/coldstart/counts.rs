@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{Outcome, callgrind, trace};
-use crate::contest::{Contender, Plan, Progress};
+use crate::harness::{Contender, Plan, Progress};
 use crate::results::{Counts, Skipped};
 
 /// Starts of each contender. Page faults differ by one or two from start to start, because addresses are random.

@@ -20,11 +20,11 @@ use std::process::ExitStatus;
 use clap::Args as Arguments;
 use rustix::time::Timespec;
 
-use crate::contest::{Contender, Plan, Progress, micros, shuffled};
-use crate::error::{Error, Result};
+use crate::harness::{Contender, Plan, Progress, micros, shuffled};
 use crate::results::{Coldstart, Skipped, Start, Starts};
-use crate::subject::Exit;
-use client::{Client, Moments};
+use client::{Client, Timestamps};
+use fc_emulator::error::{Error, Result};
+use fc_emulator::target::Exit;
 
 /// What a start came to. One that fails is a finding about its contender, in words, and no error of ours.
 type Outcome<T> = std::result::Result<T, String>;
@@ -101,7 +101,7 @@ impl Series<'_> {
         &self,
         contenders: &[&Contender],
         progress: &mut dyn Progress,
-        mut start: impl FnMut(&Contender) -> Outcome<(Timespec, Moments)>,
+        mut start: impl FnMut(&Contender) -> Outcome<(Timespec, Timestamps)>,
     ) -> Vec<Starts> {
         let empty = |it: &&Contender| Starts {
             name: it.name().to_owned(),
@@ -116,10 +116,10 @@ impl Series<'_> {
                 let (contender, starts) = (contenders[index], &mut all[index]);
                 if in_a_row[index] < FAILURES_MAX {
                     match start(contender) {
-                        Ok((from, moments)) => {
+                        Ok((from, timestamps)) => {
                             in_a_row[index] = 0;
                             let counts = round.checked_sub(self.warm_up);
-                            starts.samples.extend(counts.map(|round| sample(round, from, &moments)));
+                            starts.samples.extend(counts.map(|round| sample(round, from, &timestamps)));
                         }
                         Err(why) => {
                             in_a_row[index] += 1;
@@ -142,12 +142,12 @@ impl Series<'_> {
     }
 }
 
-fn sample(round: u32, from: Timespec, moments: &Moments) -> Start {
+fn sample(round: u32, from: Timespec, timestamps: &Timestamps) -> Start {
     Start {
         round,
-        port_open_us: micros(from, moments.port_open),
-        initialize_us: micros(from, moments.initialized),
-        invoke_us: micros(from, moments.invoked),
+        port_open_us: micros(from, timestamps.port_open),
+        initialize_us: micros(from, timestamps.initialized),
+        invoke_us: micros(from, timestamps.invoked),
     }
 }
 
@@ -170,7 +170,7 @@ fn ending(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contest::now;
+    use crate::harness::now;
     use crate::results::Kind;
 
     struct Silent(u64);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_start_is_a_sample_or_a_failure_until_it_is_given_up() {
         let named = |name: &str| {
-            let mut it = client::tests::contender(Kind::Given);
+            let mut it = client::tests::contender(Kind::Custom);
             it.described.name = name.to_owned();
             it
         };
@@ -199,9 +199,9 @@ mod tests {
             let index = contenders.iter().position(|it| it.name() == contender.name()).unwrap();
             starts[index] += 1;
             let at = now();
-            let moments = Moments { port_open: at, initialized: at, invoked: at };
+            let timestamps = Timestamps { port_open: at, initialized: at, invoked: at };
             let well = index == 0 || index == 1 && starts[1] % 2 == 0;
-            if well { Ok((at, moments)) } else { Err("no".to_owned()) }
+            if well { Ok((at, timestamps)) } else { Err("no".to_owned()) }
         });
         assert_eq!((starts, progress.0), ([7, 7, 3], series.steps(3)));
         let rounds = |index: usize| all[index].samples.iter().map(|start| start.round).collect::<Vec<u32>>();

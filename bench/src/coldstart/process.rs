@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::client::{Client, Pace};
+use super::client::{Client, PollInterval};
 use super::{Series, ending};
-use crate::contest::{Contender, Instance, Pinned, Processors, Progress, Start};
-use crate::error::Result;
+use crate::harness::{Contender, Instance, Pinned, Processors, Progress, Start};
 use crate::results::{Skipped, Starts};
+use fc_emulator::error::Result;
 
 /// Short against the quickest start, long enough that the client is mostly asleep.
-const PACE: Pace = Pace { pause_ns: 10_000..30_000, patience: Duration::from_secs(20) };
+const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 10_000..30_000, patience: Duration::from_secs(20) };
 
 /// Measures all contenders.
 ///
@@ -33,7 +33,8 @@ pub fn measure(
     Ok(series.run(&contenders, progress, |contender| {
         let start = Start { processors: &processors.server, ..Start::default() };
         let instance = Instance::start(contender, &start).map_err(|cause| cause.to_string())?;
-        let moments = client.first_replies(contender, instance.address(), &PACE, || instance.try_exit().map(ending))?;
-        Ok((instance.exec_at(), moments))
+        let timestamps =
+            client.first_replies(contender, instance.address(), &POLL_INTERVAL, || instance.try_exit().map(ending))?;
+        Ok((instance.exec_at(), timestamps))
     }))
 }

@@ -18,10 +18,11 @@ use nix::unistd::Pid;
 
 use super::Outcome;
 use super::client::Client;
-use crate::clock::Deadline;
-use crate::contest::{Contender, Faults, Instance, Memory, Start};
-use crate::http::Conn;
+use crate::harness::{Contender, Instance, Start};
 use crate::results::Counts;
+use fc_emulator::clock::Deadline;
+use fc_emulator::http::Conn;
+use fc_testkit::proc::{Faults, Memory};
 
 /// How long it must have made no call. Threads that sleep meanwhile sleep for lack of work.
 const REST: Duration = Duration::from_millis(30);

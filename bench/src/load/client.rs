@@ -18,12 +18,12 @@ use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use rustix::time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime};
 use rustix::time::{timerfd_create, timerfd_settime};
 
+use super::counters::Counters;
 use super::open;
 use super::reply::{Pieces, Reply};
-use super::tally::Tally;
 use super::traffic::{Traffic, Window};
 use super::{Nanos, Task};
-use crate::error::{Error, Result};
+use fc_emulator::error::{Error, Result};
 
 /// How long after its end a run still waits for the replies to what it has sent.
 const GRACE: Nanos = 1_000_000_000;
@@ -47,7 +47,7 @@ const TIMER: u64 = u64::MAX;
 /// What a run gave.
 pub struct Outcome {
     /// The books.
-    pub tally: Tally,
+    pub counters: Counters,
     /// How long was measured.
     pub seconds: f64,
     /// Share of its processor's time that this thread used.
@@ -239,7 +239,7 @@ impl<'a> Client<'a> {
             State::Free if gone || flags.contains(EventFlags::IN) => {
                 // Closed, or there is a reply that nobody asked for.
                 self.traffic.lost(number);
-                self.traffic.tally.closed += 1;
+                self.traffic.counters.closed += 1;
                 self.drop_socket(number);
                 self.to_open.push(number);
                 Ok(())
@@ -296,7 +296,7 @@ impl<'a> Client<'a> {
             return self.await_end(number);
         }
         if reply.closes || gone {
-            self.traffic.tally.closed += 1;
+            self.traffic.counters.closed += 1;
             self.drop_socket(number);
             self.to_open.push(number);
             return Ok(());
@@ -338,7 +338,7 @@ impl<'a> Client<'a> {
         loop {
             let kept = self.ending().find(|(_, since)| at >= since + CLOSE_WAIT);
             let Some((number, _)) = kept else { return };
-            self.traffic.tally.kept += 1;
+            self.traffic.counters.kept += 1;
             self.drop_socket(number);
             self.traffic.freed(number, at);
         }
@@ -412,14 +412,14 @@ impl<'a> Client<'a> {
         self.connections.iter().filter_map(|connection| connection.socket.as_ref()).for_each(reset);
         let Window { from, to } = self.traffic.window();
         let hopeless = self.traffic.is_hopeless();
-        let tally = self.traffic.close(now());
-        let (Some(begin), Some(end), false) = (self.begin, self.end, hopeless && tally.requests == 0) else {
-            let cause = tally.first_error.unwrap_or_default();
+        let counters = self.traffic.close(now());
+        let (Some(begin), Some(end), false) = (self.begin, self.end, hopeless && counters.requests == 0) else {
+            let cause = counters.first_error.unwrap_or_default();
             return Err(Error::new(format!("nothing but failures, the first: {cause}")));
         };
         let wall = (end.at - begin.at).max(1);
         Ok(Outcome {
-            tally,
+            counters,
             seconds: (to - from) as f64 / 1e9,
             client_busy: (end.client_cpu - begin.client_cpu) as f64 / wall as f64,
             server_cpu: end.server_cpu.saturating_sub(begin.server_cpu),

@@ -5,15 +5,15 @@
 //!
 //! From the outside in: `patterns` says which loads there are, `server` starts who is loaded, `client` is the
 //! loop that loads, `open` makes its connections, `traffic` decides who sends when, by a `schedule` if the rate
-//! is fixed, `reply` knows a good reply, and `tally` keeps the books.
+//! is fixed, `reply` knows a good reply, and `counters` keeps the books.
 
 mod client;
+mod counters;
 mod open;
 mod patterns;
 mod reply;
 mod schedule;
 mod server;
-mod tally;
 mod traffic;
 
 use std::time::Duration;
@@ -23,10 +23,10 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use self::patterns::{Requests, Shape};
 use self::server::Server;
-use crate::contest::{Contender, Plan, Processors, Progress, pin_self, shuffled};
-use crate::error::{Error, Result};
-use crate::platform::{Platform, Settings};
+use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
 use crate::results::{Cell, Kind, Load, LoadRun, Pattern, Skipped};
+use fc_emulator::error::{Error, Result};
+use fc_emulator::platform::{Platform, Settings};
 
 /// Nanoseconds of a clock, or between two readings of it.
 type Nanos = u64;
@@ -121,8 +121,8 @@ struct Reference {
     rate: f64,
 }
 
-/// Half of what the floor does at most on as many connections; of the first that can be loaded if there is no floor,
-/// which is said.
+/// Half of what the baseline does at most on as many connections; of the first that can be loaded if there is no
+/// baseline, which is said.
 fn reference(
     setting: &Setting,
     plan: &Plan,
@@ -147,9 +147,10 @@ fn reference(
             why = format!("{}: {cause}", contender.name());
             continue;
         };
-        if contender.described.kind != Kind::Floor {
-            let what = "load: half of the floor's maximum".to_owned();
-            let reason = format!("no floor could be loaded; the rate is half of the maximum of {}", contender.name());
+        if contender.described.kind != Kind::Baseline {
+            let what = "load: half of the baseline's maximum".to_owned();
+            let reason =
+                format!("no baseline could be loaded; the rate is half of the maximum of {}", contender.name());
             skipped.push(Skipped { what, reason });
         }
         return Ok(Reference { name: contender.name().to_owned(), rate: patterns::round(median / 2.0) });
@@ -192,7 +193,7 @@ impl Setting {
             length: self.length,
         };
         let outcome = client::run(server.address(), &task, &|| server.cpu())?;
-        let run = outcome.tally.run();
+        let run = outcome.counters.run();
         let server_cpu_us = outcome.server_cpu as f64 / 1e3 / run.requests.max(1) as f64;
         Ok(LoadRun { seconds: outcome.seconds, client_busy: outcome.client_busy, server_cpu_us, ..run })
     }

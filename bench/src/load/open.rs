@@ -10,8 +10,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use super::Task;
 use super::reply::{self, Reply};
-use crate::clock::Deadline;
-use crate::error::{Error, Result};
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::{Error, Result};
 
 /// How long one connection may take to be opened and answered once.
 const ONE_WAIT: Duration = Duration::from_secs(2);

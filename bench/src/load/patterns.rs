@@ -1,8 +1,8 @@
 //! The loads that everybody is put under, and the bytes that are sent.
 
-use crate::contest::BODY;
-use crate::platform::{Caller, Platform};
+use crate::harness::BODY;
 use crate::results::Pattern;
+use fc_emulator::platform::{Caller, Platform};
 
 /// A rate at which latency is not yet a matter of load, for servers that are not slow.
 const LOW_RATE: f64 = 5_000.0;
@@ -12,11 +12,11 @@ const LOW_RATE: f64 = 5_000.0;
 pub struct Shape {
     connections: u32,
     reconnect: bool,
-    pace: Pace,
+    pace: PollInterval,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Pace {
+enum PollInterval {
     Closed,
     /// So many requests per second.
     Fixed(f64),
@@ -29,15 +29,15 @@ impl Shape {
     pub const MAXIMUM: Self = Self::closed(200);
 
     const fn closed(connections: u32) -> Self {
-        Self { connections, reconnect: false, pace: Pace::Closed }
+        Self { connections, reconnect: false, pace: PollInterval::Closed }
     }
 
     /// With `half` for the rate that had to be found out.
     pub fn pattern(self, half: f64, markers: Option<bool>) -> Pattern {
         let rate = match self.pace {
-            Pace::Closed => None,
-            Pace::Fixed(rate) => Some(rate),
-            Pace::Half => Some(half),
+            PollInterval::Closed => None,
+            PollInterval::Fixed(rate) => Some(rate),
+            PollInterval::Half => Some(half),
         };
         Pattern { connections: self.connections, reconnect: self.reconnect, rate, markers }
     }
@@ -46,14 +46,14 @@ impl Shape {
 /// The patterns, in the order in which an instance lives through them: those of so many connections, or, if nobody says
 /// how many, all of them or the quick ones.
 pub fn shapes(quick: bool, connections: &[u32]) -> Vec<Shape> {
-    let half = Shape { connections: 200, reconnect: false, pace: Pace::Half };
+    let half = Shape { connections: 200, reconnect: false, pace: PollInterval::Half };
     let quick_ones = [Shape::closed(16), half];
     let all = [
         Shape::closed(1),
         Shape::closed(16),
         Shape::MAXIMUM,
-        Shape { connections: 16, reconnect: true, pace: Pace::Closed },
-        Shape { connections: 16, reconnect: false, pace: Pace::Fixed(LOW_RATE) },
+        Shape { connections: 16, reconnect: true, pace: PollInterval::Closed },
+        Shape { connections: 16, reconnect: false, pace: PollInterval::Fixed(LOW_RATE) },
         half,
     ];
     let shapes = if quick && connections.is_empty() { &quick_ones[..] } else { &all[..] };
@@ -101,7 +101,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::Settings;
+    use fc_emulator::platform::Settings;
 
     #[test]
     fn rates_have_three_digits() {

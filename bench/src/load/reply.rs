@@ -1,12 +1,9 @@
 //! Where a reply ends and whether it is a good one: status 200, and a body whose length the head gave.
 //!
 //! Pure, and without an allocation: it runs once for each of millions of requests. What a load needs to know and no
-//! more; [`crate::http`] is the client that understands everything.
+//! more; [`fc_emulator::http`] is the client that understands everything.
 
-use httparse::{EMPTY_HEADER, Response, Status};
-
-/// More headers than any server of a benchmark sends.
-const HEADERS_MAX: usize = 64;
+use fc_testkit::http::{BodyFraming, Head};
 
 /// The largest reply that is put together from pieces.
 const BYTES_MAX: usize = 1024 * 1024;
@@ -25,36 +22,17 @@ pub struct Reply {
 /// # Errors
 /// When no further byte could make it a good reply; the text says why.
 pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
-    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-    let mut response = Response::new(&mut headers);
-    let head_bytes = match response.parse(bytes) {
-        Ok(Status::Complete(head_bytes)) => head_bytes,
-        Ok(Status::Partial) => return Ok(None),
-        Err(_) => return Err("what came is no HTTP/1 reply"),
-    };
-    if response.code != Some(200) {
+    let Some(head) = Head::parse(bytes)? else { return Ok(None) };
+    if head.status != 200 {
         return Err("the status of a reply is not 200");
     }
-    let mut body_bytes = None;
-    let mut closes = response.version == Some(0);
-    for header in &*response.headers {
-        // Of the names that matter no two have the same length; most headers are told by it.
-        match header.name.len() {
-            14 if header.name.eq_ignore_ascii_case("content-length") => {
-                body_bytes = Some(number(header.value).ok_or("the Content-Length of a reply is no number")?);
-            }
-            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
-                return Err("a reply has a Transfer-Encoding; the load needs a Content-Length");
-            }
-            10 if header.name.eq_ignore_ascii_case("connection") => {
-                closes = !header.value.eq_ignore_ascii_case(b"keep-alive")
-                    && (closes || header.value.eq_ignore_ascii_case(b"close"));
-            }
-            _ => {}
-        }
-    }
-    let whole = head_bytes + body_bytes.ok_or("a reply has no Content-Length")?;
-    Ok((bytes.len() >= whole).then_some(Reply { bytes: whole, closes }))
+    let body_bytes = match head.framing {
+        BodyFraming::Length(length) => length,
+        BodyFraming::Chunked => return Err("a reply has a Transfer-Encoding; the load needs a Content-Length"),
+        BodyFraming::UntilClose => return Err("a reply has no Content-Length"),
+    };
+    let whole = head.bytes + body_bytes;
+    Ok((bytes.len() >= whole).then_some(Reply { bytes: whole, closes: head.closes }))
 }
 
 /// What has come of a reply whose end has not: nearly always nothing.
@@ -95,12 +73,6 @@ impl Pieces {
     }
 }
 
-fn number(digits: &[u8]) -> Option<usize> {
-    let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    // What is added to it must not overflow.
-    text.parse::<u32>().ok().map(|number| number as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +93,10 @@ mod tests {
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not 200"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", "not 200"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "no Content-Length"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "no number"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", "no number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "not a number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", "not a number"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Transfer-Encoding"),
-        (b"SSH-2.0-x\r\n", "no HTTP/1 reply"),
+        (b"SSH-2.0-x\r\n", "not an HTTP/1 response"),
     ];
 
     #[test]

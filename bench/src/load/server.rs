@@ -7,12 +7,12 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
 use super::Nanos;
-use crate::clock::Deadline;
-use crate::contest::{BODY, Contender, Instance, Start};
-use crate::error::{Error, Result};
-use crate::http::{Conn, Response};
-use crate::platform::{Hook, Platform, Request};
+use crate::harness::{BODY, Contender, Instance, Start};
 use crate::results::Kind;
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::{Error, Result};
+use fc_emulator::http::{Conn, Response};
+use fc_emulator::platform::{Hook, Platform, Request};
 
 /// From the start to the answer of the first event.
 const READY_WAIT: Duration = Duration::from_secs(10);
@@ -71,14 +71,14 @@ impl Server {
         });
         let conn = connected.ok_or_else(|| Error::new("nobody listened in time"))??;
         // A stranger need not know the hook, but he must answer.
-        let is_given = contender.described.kind == Kind::Given;
+        let is_custom = contender.described.kind == Kind::Custom;
         let initialized = exchange(conn, &platform.hook(Hook::Initialize), deadline)?;
-        if !is_given && initialized.status != 200 {
+        if !is_custom && initialized.status != 200 {
             return Err(Error::new(format!("/initialize was answered with {}", initialized.status)));
         }
         let conn = Conn::open(self.address(), deadline).map_err(Error::new)?;
         let invoked = exchange(conn, &platform.invoke(BODY), deadline)?;
-        if invoked.status != 200 || (!is_given && invoked.body != BODY.as_bytes()) {
+        if invoked.status != 200 || (!is_custom && invoked.body != BODY.as_bytes()) {
             let body = invoked.body_text(40);
             return Err(Error::new(format!("/invoke was answered with {} and `{body}`", invoked.status)));
         }

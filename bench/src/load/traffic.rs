@@ -13,8 +13,8 @@
 use std::collections::VecDeque;
 
 use super::Nanos;
+use super::counters::Counters;
 use super::schedule::Schedule;
-use super::tally::Tally;
 
 /// So many failures in a row, on connections new and old: no further try will tell more.
 const FAILURES_MAX: u32 = 1_000;
@@ -40,7 +40,7 @@ pub struct Traffic {
     carried: Vec<Option<Nanos>>,
     failures: u32,
     /// The books.
-    pub tally: Tally,
+    pub counters: Counters,
 }
 
 impl Traffic {
@@ -53,7 +53,7 @@ impl Traffic {
             free: (0..connections).map(|connection| (connection, start)).collect(),
             carried: vec![None; connections],
             failures: 0,
-            tally: Tally::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Traffic {
                 }
                 schedule.take();
                 if due >= self.window.from {
-                    self.tally.sent_late(now - due.max(since).min(now));
+                    self.counters.sent_late(now - due.max(since).min(now));
                 }
                 due
             }
@@ -97,16 +97,16 @@ impl Traffic {
     pub fn answered(&mut self, connection: usize, now: Nanos) {
         self.failures = 0;
         if let Some(due) = self.carried[connection].take().filter(|due| *due >= self.window.from) {
-            self.tally.answered(now - due.min(now));
+            self.counters.answered(now - due.min(now));
         }
     }
 
     /// A connection broke, with its request if it carried one. It is not free.
     pub fn failed(&mut self, connection: usize, cause: impl FnOnce() -> String) {
         self.failures += 1;
-        self.tally.cause(cause);
+        self.counters.cause(cause);
         if self.carried[connection].take().is_some_and(|due| due >= self.window.from) {
-            self.tally.failed();
+            self.counters.failed();
         }
     }
 
@@ -141,16 +141,16 @@ impl Traffic {
     }
 
     /// Closes the books: what was due and has no reply is entered with its age.
-    pub fn close(mut self, now: Nanos) -> Tally {
+    pub fn close(mut self, now: Nanos) -> Counters {
         let Window { from, to } = self.window;
         // Also those of the warm-up: they hung through all of the window.
         for due in self.carried.iter().flatten() {
-            self.tally.hung(now - due.min(&now));
+            self.counters.hung(now - due.min(&now));
         }
         for due in self.schedule.iter().flat_map(|it| it.waiting(to.min(now))).filter(|due| *due >= from) {
-            self.tally.left_over(now - due);
+            self.counters.left_over(now - due);
         }
-        self.tally
+        self.counters
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
     const STALL: Nanos = 200 * MS;
 
     /// A server that takes 100 µs for each request, one after the other, and stops at 500 ms for 200 ms.
-    fn simulate(connections: usize, rate: Option<f64>, window: Window) -> Tally {
+    fn simulate(connections: usize, rate: Option<f64>, window: Window) -> Counters {
         let mut traffic = Traffic::new(connections, rate, 0, window);
         let mut queue: VecDeque<(usize, Nanos)> = VecDeque::new();
         let (mut now, mut idle_from, mut stalled) = (0, 0, false);
@@ -184,8 +184,8 @@ mod tests {
         traffic.close(now)
     }
 
-    fn p99(tally: &Tally) -> f64 {
-        tally.run().percentiles_us[2]
+    fn p99(counters: &Counters) -> f64 {
+        counters.run().percentiles_us[2]
     }
 
     #[test]
@@ -205,11 +205,11 @@ mod tests {
     #[test]
     fn who_cannot_keep_up_shows_it() {
         let window = Window { from: 100 * MS, to: 400 * MS };
-        let tally = simulate(4, Some(20_000.0), window);
+        let counters = simulate(4, Some(20_000.0), window);
         // Half of 6,000 are served; the others are not dropped, and the oldest has waited longest.
-        assert_eq!(tally.requests + tally.hung + tally.left_over, 6000);
-        assert!((2900..=3010).contains(&tally.requests), "{}", tally.requests);
-        let run = tally.run();
+        assert_eq!(counters.requests + counters.hung + counters.left_over, 6000);
+        assert!((2900..=3010).contains(&counters.requests), "{}", counters.requests);
+        let run = counters.run();
         assert_eq!(run.latency_us.iter().map(|(_, count)| count).sum::<u64>(), 6000);
         assert!(run.percentiles_us[4] > 140_000.0, "{:?}", run.percentiles_us);
         assert!(run.note.unwrap().contains("still waited"));
@@ -225,8 +225,8 @@ mod tests {
             traffic.freed(0, answered);
         }
         assert_eq!(traffic.next(25), None);
-        let tally = traffic.close(30);
-        assert_eq!((tally.requests, tally.hung), (2, 0));
+        let counters = traffic.close(30);
+        assert_eq!((counters.requests, counters.hung), (2, 0));
     }
 
     #[test]
@@ -234,8 +234,8 @@ mod tests {
         let mut traffic = Traffic::new(1, None, 0, Window { from: 10, to: 20 });
         assert_eq!((traffic.next(5), traffic.next(15)), (Some(0), None));
         assert!(traffic.is_awaited());
-        let tally = traffic.close(30);
-        assert_eq!((tally.requests, tally.hung, tally.run().percentiles_us[4]), (0, 1, 0.025));
+        let counters = traffic.close(30);
+        assert_eq!((counters.requests, counters.hung, counters.run().percentiles_us[4]), (0, 1, 0.025));
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         assert!(traffic.is_hopeless() && traffic.is_awaited());
         traffic.answered(1, 2);
         assert!(!traffic.is_hopeless() && !traffic.is_awaited());
-        let tally = traffic.close(3);
-        assert_eq!((tally.requests, tally.errors, tally.first_error.as_deref()), (1, 1, Some("reset")));
+        let counters = traffic.close(3);
+        assert_eq!((counters.requests, counters.errors, counters.first_error.as_deref()), (1, 1, Some("reset")));
     }
 }

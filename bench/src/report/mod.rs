@@ -1,81 +1,17 @@
-//! How results are shown: for people, and in three formats for machines.
+//! What measures found, for people: tables in the terminal and the README, a page with plots, progress meanwhile.
 //!
-//! Pure text out of [`crate::check::Findings`] and [`crate::life::Story`]; nothing here decides
-//! what a result means.
+//! Figures come from [`crate::stats::figures`]; nothing here computes one.
 
-pub mod bench;
-mod human;
-mod junit;
-mod live;
-mod story;
-mod tap;
+mod markdown;
+mod page;
+mod plot;
+mod progress;
+mod summary;
+mod tables;
+mod text;
+mod units;
 
-use serde::Serialize;
-
-use crate::check::Findings;
-pub use human::list;
-pub use live::{CheckProgress, LifeWatcher};
-pub use story::table;
-
-/// A format for the findings of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Human,
-    /// One JSON document.
-    Json,
-    /// JUnit XML, as continuous integration reads it.
-    Junit,
-    /// Test Anything Protocol, version 13.
-    Tap,
-}
-
-/// The findings in that format. `colour` is for people only.
-pub fn findings(findings: &Findings, format: Format, colour: bool) -> String {
-    match format {
-        Format::Human => human::findings(findings, colour),
-        Format::Json => json(findings),
-        Format::Junit => junit::findings(findings),
-        Format::Tap => tap::findings(findings),
-    }
-}
-
-/// Anything as indented JSON.
-pub fn json(value: &impl Serialize) -> String {
-    // Our own types have string keys and no failing parts.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
-
-#[cfg(test)]
-pub(crate) mod samples {
-    use crate::check::{Finding, Findings, Outcome, Severity};
-
-    /// A result of each kind, with characters that formats must escape.
-    pub fn findings() -> Findings {
-        let finding = |id, severity, outcome, came: &str| Finding {
-            id,
-            rule: "C-STOP-1",
-            severity,
-            outcome,
-            sent: "GET /pre-stop",
-            expected: "2xx",
-            came: came.into(),
-            mend: "route \"GET /pre-stop\"",
-            ms: 12,
-        };
-        Findings {
-            subject: "./server".into(),
-            circumstances: vec!["freezes of 3 s".into()],
-            findings: vec![
-                finding("good", Severity::Must, Outcome::Passed, "200"),
-                finding("bad", Severity::Must, Outcome::Failed, "404 `<no> & \"such\"`"),
-                finding("odd", Severity::Note, Outcome::Failed, "#1\nand more"),
-                finding("none", Severity::Should, Outcome::Skipped, "not configured"),
-                finding("behind", Severity::Should, Outcome::Blocked, "`bad` did not pass"),
-                finding("unknown", Severity::Should, Outcome::Untested, "no freezer"),
-            ],
-            ms: 90,
-        }
-    }
-}
+pub use markdown::markdown;
+pub use page::{html, svg};
+pub use progress::TerminalProgress;
+pub use text::text as table;

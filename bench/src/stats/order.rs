@@ -94,14 +94,14 @@ impl Sorted {
     }
 
     /// The distance between the quartiles, as a share of the median.
-    pub fn spread(&self) -> Option<f64> {
+    pub fn relative_iqr(&self) -> Option<f64> {
         let (low, high) = self.quartiles()?;
         let median = self.median()?;
         (median > 0.0).then(|| (high - low) / median)
     }
 
-    /// How many lie so far from the quartiles that something else than the subject must have taken part.
-    pub fn far_out(&self) -> usize {
+    /// How many lie so far from the quartiles that something else than the target must have taken part.
+    pub fn outliers(&self) -> usize {
         let Some((low, high)) = self.fences() else { return 0 };
         self.0.iter().filter(|sample| **sample < low || **sample > high).count()
     }
@@ -214,16 +214,16 @@ mod tests {
     #[test]
     fn far_out_is_counted_beyond_both_fences() {
         // Quartiles 25 and 75, so the fences are at -125 and 225.
-        let with = |more: &[f64]| Sorted::new((1..=100).map(f64::from).chain(more.iter().copied())).far_out();
+        let with = |more: &[f64]| Sorted::new((1..=100).map(f64::from).chain(more.iter().copied())).outliers();
         assert_eq!((with(&[]), with(&[220.0]), with(&[1000.0]), with(&[-1000.0, 1000.0])), (0, 0, 1, 2));
-        assert_eq!((Sorted::new([]).far_out(), Sorted::new([]).largest_near()), (0, None));
+        assert_eq!((Sorted::new([]).outliers(), Sorted::new([]).largest_near()), (0, None));
         assert_eq!(Sorted::new((1..=100).map(f64::from).chain([1000.0])).largest_near(), Some(100.0));
     }
 
     #[test]
-    fn spread_is_relative() {
-        assert_eq!(up_to(100).spread(), Some(50.0 / 50.5));
-        assert_eq!(Sorted::new([2.0, 2.0]).spread(), Some(0.0));
-        assert_eq!((Sorted::new([0.0]).spread(), Sorted::new([]).spread()), (None, None));
+    fn the_interquartile_range_is_relative() {
+        assert_eq!(up_to(100).relative_iqr(), Some(50.0 / 50.5));
+        assert_eq!(Sorted::new([2.0, 2.0]).relative_iqr(), Some(0.0));
+        assert_eq!((Sorted::new([0.0]).relative_iqr(), Sorted::new([]).relative_iqr()), (None, None));
     }
 }

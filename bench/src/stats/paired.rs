@@ -40,11 +40,11 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_rounds() {
         // Each round is ten times as slow as the one before; the contender always takes twice as long.
-        let floor: Vec<InRound> = (0..8).map(|round| (round, 10f64.powi(round as i32))).collect();
-        let other: Vec<InRound> = floor.iter().rev().map(|(round, value)| (*round, value * 2.0)).collect();
-        let found = ratio(&other, &floor).unwrap();
+        let baseline: Vec<InRound> = (0..8).map(|round| (round, 10f64.powi(round as i32))).collect();
+        let other: Vec<InRound> = baseline.iter().rev().map(|(round, value)| (*round, value * 2.0)).collect();
+        let found = ratio(&other, &baseline).unwrap();
         assert_eq!((found.median, found.interval.low, found.interval.high, found.count), (2.0, 2.0, 2.0, 8));
-        let more = difference(&other[..1], &floor).unwrap();
+        let more = difference(&other[..1], &baseline).unwrap();
         assert_eq!((more.median, more.count), (1e7, 1));
     }
 

@@ -5,18 +5,20 @@
 //! until the whole reply is there; whoever is not yet thawed takes nobody's time. The client blocks and does not spin;
 //! client and contenders have processors of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args as Arguments;
 
-use crate::clock::Deadline;
-use crate::contest::{
-    Cage, Call, Client, Contender, Faults, Instance, Line, Pinned, Plan, Processors, Progress, Start, freeze_all,
-    micros, now, shuffled,
+use crate::harness::{
+    Call, Client, Conn, Contender, Instance, Pinned, Plan, Processors, Progress, Start, freeze_all, micros, now,
+    shuffled,
 };
-use crate::error::{Error, Result};
-use crate::freezer::Way;
 use crate::results::{Skipped, Thaw, ThawSample, Thaws};
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::{Error, Result};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
+use fc_testkit::proc::Faults;
 
 /// Calls before the freeze: what is touched only once has been touched.
 const WARM_CALLS: usize = 5;
@@ -44,7 +46,7 @@ pub struct Args {
 
     /// How it is frozen
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    thaw_freeze_by: Way,
+    thaw_freeze_by: FreezeWith,
 }
 
 /// Measures all contenders. What goes wrong with one of them is written beside its samples.
@@ -56,7 +58,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     let bad = |cause| Error::failed("freeze for", format!("{frozen_secs} s"), cause);
     let bench = Bench {
         plan,
-        way: args.thaw_freeze_by,
+        method: args.thaw_freeze_by,
         frozen: Duration::try_from_secs_f64(frozen_secs).map_err(bad)?,
         processors: Processors::split()?,
         client: Client::default(),
@@ -67,7 +69,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     }
     let _pinned = Pinned::to(&bench.processors.client)?;
     let rounds = args.thaw_rounds.unwrap_or(if plan.quick { 3 } else { 20 });
-    let freezer = Cage::make(bench.way)?.way().to_owned();
+    let freezer = FreezeGroup::new(bench.method)?.name().to_owned();
     progress.begin("thaw", u64::from(rounds) * plan.contenders.len() as u64);
 
     let names = plan.contenders.iter().map(|contender| contender.name().to_owned());
@@ -86,7 +88,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
 /// What all rounds have in common.
 struct Bench<'a> {
     plan: &'a Plan,
-    way: Way,
+    method: FreezeWith,
     frozen: Duration,
     processors: Processors,
     client: Client,
@@ -95,7 +97,7 @@ struct Bench<'a> {
 /// A contender that is warm: it has answered on a connection that stays.
 struct Guest<'a> {
     instance: Instance,
-    line: Line<'a>,
+    conn: Conn<'a>,
 }
 
 impl Bench<'_> {
@@ -138,18 +140,18 @@ impl Bench<'_> {
     }
 
     fn start(&self, contender: &Contender) -> Result<Instance> {
-        let cage = Some(Cage::make(self.way)?);
-        Instance::start(contender, &Start { processors: &self.processors.server, cage, ..Start::default() })
+        let group = Some(Arc::new(FreezeGroup::of_descendants(self.method)?));
+        Instance::start(contender, &Start { processors: &self.processors.server, group, ..Start::default() })
     }
 
     fn warm(&self, contender: &Contender, instance: Instance) -> Result<Guest<'_>> {
         let deadline = Deadline::after(WARM_WAIT);
-        let mut line = self.client.connect(contender, &instance, deadline)?;
-        line.call(Call::Initialize, deadline)?;
+        let mut conn = self.client.connect(contender, &instance, deadline)?;
+        conn.call(Call::Initialize, deadline)?;
         for _ in 0..WARM_CALLS {
-            line.call(Call::Invoke, deadline)?;
+            conn.call(Call::Invoke, deadline)?;
         }
-        Ok(Guest { instance, line })
+        Ok(Guest { instance, conn })
     }
 }
 
@@ -158,14 +160,14 @@ impl Guest<'_> {
     fn thaw(&mut self) -> Result<ThawSample> {
         let deadline = Deadline::after(REPLY_WAIT);
         let before = Faults::of_family(self.instance.pid())?;
-        self.line.send(Call::Invoke, deadline)?;
+        self.conn.send(Call::Invoke, deadline)?;
         let thawed = now();
         self.instance.thaw()?;
-        self.line.reply(Call::Invoke, deadline)?;
+        self.conn.reply(Call::Invoke, deadline)?;
         let reply_us = micros(thawed, now());
         let faults = Faults::of_family(self.instance.pid())?.since(before);
         let asked = now();
-        self.line.call(Call::Invoke, deadline)?;
+        self.conn.call(Call::Invoke, deadline)?;
         let warm_us = micros(asked, now());
         Ok(ThawSample { round: 0, reply_us, warm_us, minor_faults: faults.minor, major_faults: faults.major })
     }

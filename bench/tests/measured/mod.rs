@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub const WAYS: [(&str, &str); 3] =
 /// a path that nobody else runs, so that none can be left behind unseen.
 pub struct Field(PathBuf);
 
-/// How a command of the double ended.
+/// How a command ended.
 pub struct Run {
     pub code: Option<i32>,
     pub stderr: String,
@@ -36,7 +36,7 @@ impl Field {
         let folder = std::env::temp_dir().join(format!("fc-bench-field-{}-{count}", std::process::id()));
         fs::create_dir_all(folder.join("bench/peers")).unwrap();
         fs::write(folder.join("bench/peers/peers.json"), "[]").unwrap();
-        symlink(env!("CARGO_BIN_EXE_faulty"), folder.join("faulty")).unwrap();
+        symlink(fc_testkit::build::helper("faulty"), folder.join("faulty")).unwrap();
         let server = folder.join("server");
         let script = "#!/bin/sh\nexport FC_CUSTOM_LISTEN_PORT=\"$FC_SERVER_PORT\"\nexec \"${0%/*}/faulty\" \"$@\"\n";
         fs::write(&server, script).unwrap();
@@ -100,11 +100,7 @@ impl Drop for Field {
 
 /// The control groups that this process made and that are there, in either hierarchy.
 pub fn groups_of(pid: u32) -> Vec<PathBuf> {
-    let ours = format!("fc-bench-{pid}-");
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let hierarchies = ["/sys/fs/cgroup/freezer", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-    let entries = hierarchies.iter().filter_map(|path| fs::read_dir(path).ok()).flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| name(path).starts_with(&ours)).collect()
+    fc_testkit::cgroup::groups_named(&format!("fc-emulator-{pid}-"))
 }
 
 /// Waits until `look` finds something.

@@ -70,7 +70,7 @@ impl CallLog for Lines {
     }
 }
 
-/// What came of one call, as text: status, x-fc-status, body, `close`.
+/// What came of one call, as text: status, x-fc-status, body.
 struct Bench {
     service: Dispatcher<Script>,
     lines: Lines,
@@ -91,7 +91,7 @@ impl Bench {
         let answer = self.service.handle(&request, received, usize::MAX, &mut self.lines);
         let body = answer.reply.body.bytes().map_or("stream".into(), String::from_utf8_lossy);
         let (status, fc_status) = (answer.reply.status, if answer.failed { 404 } else { 200 });
-        format!("{status} {fc_status} {body}{}", if answer.close { " close" } else { "" })
+        format!("{status} {fc_status} {body}")
     }
 
     /// The call as the platform makes it.

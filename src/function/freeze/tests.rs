@@ -25,7 +25,7 @@ impl World {
         let caller_ms = HOUR.as_millis() as u64 * 500_000;
         let mut world = World { detector: FreezeDetector::new(now), now, caller_ms };
         assert_eq!(world.request(), None);
-        world.detector.settle_in(now, MACHINE);
+        world.detector.settle_in(MACHINE);
         world
     }
 

@@ -22,7 +22,7 @@ impl Poller {
     }
 
     pub(crate) fn change(&mut self, source: BorrowedFd<'_>, token: Token, interest: Interest) {
-        // Fails only for a source that was never added: ours always are.
+        // Fails only for a source that was never added; every source was.
         let changed = epoll::modify(&self.epoll, source, EventData::new_u64(token.0), flags(interest));
         debug_assert!(changed.is_ok(), "epoll_ctl: {changed:?}");
     }
@@ -32,10 +32,10 @@ impl Poller {
         debug_assert!(removed.is_ok(), "epoll_ctl: {removed:?}");
     }
 
-    /// Closing removes by itself: nobody else holds a copy of the descriptor.
+    /// Nothing to do: closing the only copy of a descriptor removes it from epoll.
     pub(crate) fn forget_before_close(&mut self, _: BorrowedFd<'_>) {}
 
-    /// Adds to `ready` what became ready.
+    /// Waits, and adds to `ready` what became ready.
     pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<(), Errno> {
         let limit = limit.map(whole_milliseconds);
         let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS_PER_WAIT];
@@ -60,8 +60,8 @@ fn flags(interest: Interest) -> EventFlags {
     }
 }
 
-/// Rounded up: never wake before a deadline. Whole milliseconds keep to `epoll_pwait`, which every seccomp profile
-/// knows.
+/// Rounded up, so that no wait ends before a deadline. With whole milliseconds rustix calls `epoll_pwait`, which every
+/// seccomp profile allows.
 fn whole_milliseconds(limit: Duration) -> Timespec {
     let milliseconds = limit.as_nanos().div_ceil(1_000_000) as i64;
     Timespec { tv_sec: milliseconds / 1000, tv_nsec: (milliseconds % 1000 * 1_000_000) as _ }

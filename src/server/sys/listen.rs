@@ -9,16 +9,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Connections that the kernel completes before we accept them. 1,024: as many as there are slots by default.
+/// Connections that the kernel completes before the server accepts them. 1,024: as many as the table holds by default.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket, closed on exec and never blocking. The file of a Unix socket goes with it.
+/// A listening socket, closed on exec and never blocking. The file of a Unix socket is removed with it.
 pub(crate) struct Listener {
     socket: OwnedFd,
     file: Option<SocketFile>,
 }
 
-/// Which file it was that we made: its path may be another server's by the time we stop.
+/// The socket file that this listener made. Its path may be another server's file by the time it is removed.
 struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
@@ -30,7 +30,7 @@ impl Listener {
             Listen::Tcp(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
                 let socket = stream_socket(family)?;
-                // A restarted instance must not wait for the last one's connections to be forgotten.
+                // A restarted instance must not wait until the kernel has forgotten the last one's connections.
                 sockopt::set_socket_reuseaddr(&socket, true)?;
                 net::bind(&socket, address)?;
                 Listener { socket, file: None }
@@ -50,7 +50,7 @@ impl Listener {
         &self.socket
     }
 
-    /// The address with the port that the kernel chose, where it had to.
+    /// The address that was asked for; with port 0, with the port that the kernel has chosen.
     pub(crate) fn address(&self, asked: &Listen) -> io::Result<Listen> {
         match asked {
             Listen::Tcp(address) if address.port() == 0 => {
@@ -63,14 +63,14 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Before the socket is closed: afterwards a successor could take the path for abandoned, and we would take its
-    /// file.
+    /// Unlinks before the socket is closed. Otherwise a new server could rebind the path first, and this one would
+    /// delete the new server's file.
     fn drop(&mut self) {
         if let Some(file) = &self.file
             && file.identity.is_some()
             && identity(&file.path) == file.identity
         {
-            // It is ours; if it cannot be removed, the next server finds it abandoned.
+            // If it cannot be removed, the next server finds it abandoned.
             let _ = std::fs::remove_file(&file.path);
         }
     }
@@ -81,7 +81,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// A socket file outlives its process. One that nobody listens on is replaced, any other file is left alone.
+/// A socket file outlives its process. One without a listener is replaced; every other file is left alone.
 fn bind_unix(socket: &OwnedFd, path: &Path) -> io::Result<()> {
     let address = SocketAddrUnix::new(path)?;
     match net::bind(socket, &address) {
@@ -93,7 +93,7 @@ fn bind_unix(socket: &OwnedFd, path: &Path) -> io::Result<()> {
     }
 }
 
-/// A listener with a full queue refuses too, but with another error; the socket does not block on it.
+/// A listener with a full backlog refuses as well, but with another error. The socket does not block on it.
 fn is_abandoned(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     Ok(is_socket && net::connect(stream_socket(AddressFamily::UNIX)?, address) == Err(Errno::CONNREFUSED))
@@ -108,6 +108,6 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 #[cfg(target_vendor = "apple")]
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = net::socket(family, SocketType::STREAM, None)?;
-    super::sys::prepare(&socket)?;
+    super::set_cloexec_nonblock(&socket)?;
     Ok(socket)
 }

@@ -1,12 +1,13 @@
-//! Readiness and signals, as thinly as the kernels allow.
+//! The system calls: listening, readiness, sockets, signals.
 //!
-//! One poller front, one file per backend with the same methods in the same order: `epoll` on Linux, `poll` elsewhere.
-//! `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in here.
+//! The poller has one file for each backend, with the same methods in the same order: `epoll` on Linux, `poll`
+//! elsewhere. `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in
+//! this folder.
 
-#[cfg(feature = "tiny_http")]
-pub(crate) mod accepted;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
+#[cfg(feature = "tiny_http")]
+pub(crate) mod find_socket_by_peer;
 pub(crate) mod listen;
 pub(crate) mod machine;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
@@ -17,12 +18,29 @@ mod poll;
 pub(crate) mod signals;
 pub(crate) mod unix;
 
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::os::fd::AsFd;
+
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 pub(crate) use epoll::Poller;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 pub(crate) use poll::Poller;
 
-/// Bytes in a socket's send queue that its peer has not acknowledged.
+/// Has the kernel ask now and then whether the client is still there. Connections have no idle limit (C-CONN-1), so
+/// only the kernel can tell that a client has vanished, as happens in a long freeze. It wakes no process while the
+/// client answers.
+pub(crate) fn set_keepalive(socket: impl AsFd) -> Result<(), Errno> {
+    sockopt::set_socket_keepalive(socket, true)
+}
+
+/// Has the kernel send small writes at once. Several of them in a row would each wait for the client's delayed
+/// acknowledgement otherwise.
+pub(crate) fn set_nodelay(socket: impl AsFd) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(socket, true)
+}
+
+/// Bytes in a socket's send queue that the client's kernel has not acknowledged.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 pub(crate) fn unacked_bytes(socket: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
@@ -38,9 +56,9 @@ pub(crate) fn unacked_bytes(_: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
-/// Closed on exec, never blocking: what other kernels do in the call that makes the descriptor.
+/// Closed on exec, never blocking: other kernels do both in the call that makes the descriptor.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn prepare(socket: impl std::os::fd::AsFd) -> Result<(), rustix::io::Errno> {
+pub(crate) fn set_cloexec_nonblock(socket: impl AsFd) -> Result<(), Errno> {
     rustix::io::ioctl_fioclex(&socket)?;
     rustix::io::ioctl_fionbio(&socket, true)
 }

@@ -5,9 +5,9 @@
 //! this crate defines it, optimisation across crates sees that no frame ever comes, and removes all of that. Unwinding
 //! itself takes other ways into the unwinder, so panics are caught as before.
 //!
-//! The other functions are here because the unwinder's object file that holds `_Unwind_Backtrace` holds them too: the
-//! linker leaves that file out only if nothing asks for it. They do what the originals do. A toolchain whose unwinder
-//! is cut otherwise says "duplicate symbol" when it links; it cannot go wrong in silence.
+//! The other functions are here because the object file of the unwinder that holds `_Unwind_Backtrace` holds them too:
+//! the linker leaves that file out only if no code asks for it. They do what the originals do. With a toolchain that
+//! divides its unwinder in another way the linker says "duplicate symbol"; the build cannot go wrong silently.
 
 use std::ffi::{c_int, c_void};
 
@@ -26,8 +26,8 @@ extern "C" fn _Unwind_Backtrace(_visit: *const c_void, _argument: *mut c_void) -
     END_OF_STACK
 }
 
-/// Where a frame returns to. The frames of signal handlers, which are not at a call, need no care: nothing unwinds out
-/// of ours.
+/// The address that a frame returns to. Frames of signal handlers, which are not at a call, need no special case: the
+/// handlers of this crate do not unwind.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_GetIPInfo(context: *mut c_void, is_before_call: *mut c_int) -> usize {
     // SAFETY: by the contract of this function both pointers are the caller's own and valid.

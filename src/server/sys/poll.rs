@@ -1,4 +1,4 @@
-//! Readiness by poll(2), level-triggered: for kernels without epoll, and for comparing with it.
+//! Readiness by poll(2), level-triggered: for kernels without epoll, and to compare with it in tests.
 
 use crate::server::system::{Interest, Ready, Token};
 use rustix::io::Errno;
@@ -35,17 +35,17 @@ impl Poller {
         }
     }
 
-    /// The kernel would report a closed descriptor, or another that got its number.
+    /// Otherwise the kernel would report the closed descriptor, or the next one that gets its number.
     pub(crate) fn forget_before_close(&mut self, source: BorrowedFd<'_>) {
         self.remove(source);
     }
 
-    /// Adds to `ready` what became ready.
+    /// Waits, and adds to `ready` what became ready.
     #[allow(unsafe_code)]
     pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<(), Errno> {
-        // Rounded up: never wake before a deadline.
+        // Rounded up, so that no wait ends before a deadline.
         let limit = limit.map_or(-1, |limit| limit.as_nanos().div_ceil(1_000_000) as libc::c_int);
-        // SAFETY: the pointer and the length are those of a vector that nothing else touches during the call.
+        // SAFETY: pointer and length are those of a vector that no other code uses during the call.
         let count = unsafe { libc::poll(self.sources.as_mut_ptr(), self.sources.len() as libc::nfds_t, limit) };
         if count < 0 {
             return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));

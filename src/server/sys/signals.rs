@@ -1,11 +1,11 @@
 //! SIGTERM, SIGINT and SIGCONT, without a thread.
 //!
-//! The handlers count, and write a byte into a pipe that the loop waits on. The first SIGTERM or SIGINT asks for a
-//! stop; the second ends the process from inside the handler, so that it works while a callback is stuck. As PID 1
-//! the kernel ignores signals that have no handler: these are why a container stops when it is told to.
+//! The handlers count, and write a byte into a pipe that the loop waits for. The first SIGTERM or SIGINT asks for a
+//! stop; the second ends the process in the handler, so that it works while a callback is stuck. For PID 1 the kernel
+//! ignores signals that have no handler, so without these a container would not stop when it is told to.
 //!
-//! `signal-hook` would do the same safely, for two `sigaction` calls a signal instead of one and a registry on the
-//! heap: both on the way to the first reply. The handlers below are what it would run.
+//! `signal-hook` would do the same safely, but it makes two `sigaction` calls for each signal and keeps a registry on
+//! the heap, before the first reply. Its handlers would do what the handlers below do.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -15,11 +15,11 @@ use std::time::Duration;
 
 /// Signals of any kind so far.
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// When the first stop signal came, on the monotonic clock; 0 until then. One value for both: a signal may come between
-/// any two looks.
+/// When the first stop signal came, on the monotonic clock; 0 until then. The flag and its time are one value, so no
+/// signal can be seen half written.
 static STOPPED_AT_MS: AtomicU64 = AtomicU64::new(0);
 static CONTINUED: AtomicBool = AtomicBool::new(false);
-/// The pipe's writing end, or -1.
+/// The descriptor of the pipe's writing end, or -1.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Whether SIGTERM or SIGINT has come.
@@ -27,7 +27,7 @@ pub(crate) fn stop_requested() -> bool {
     STOPPED_AT_MS.load(Ordering::Relaxed) > 0
 }
 
-/// How long ago the first of them came: a callback may have kept the loop from seeing it.
+/// How long ago the first of them came. A callback may have kept the loop from seeing it at once.
 pub(crate) fn stop_age() -> Option<Duration> {
     match STOPPED_AT_MS.load(Ordering::Relaxed) {
         0 => None,
@@ -45,7 +45,7 @@ pub(crate) fn take_continued() -> bool {
     CONTINUED.load(Ordering::Relaxed) && CONTINUED.swap(false, Ordering::Relaxed)
 }
 
-/// Ends a wait when a signal comes, also one that comes just before it.
+/// Ends a wait when a signal comes, also if it came just before the wait.
 pub(crate) struct WakePipe {
     reader: OwnedFd,
     _writer: OwnedFd,
@@ -56,7 +56,7 @@ impl WakePipe {
         self.reader.as_fd()
     }
 
-    /// Empties the pipe; it never blocks. Whatever is left would end every wait from now on.
+    /// Empties the pipe, without blocking. A byte that is left would end every wait from now on.
     pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         while rustix::io::read(&self.reader, &mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -65,38 +65,38 @@ impl WakePipe {
 
 impl Drop for WakePipe {
     fn drop(&mut self) {
-        // Before the descriptor is closed: its number may soon be another file's.
+        // Before the descriptor is closed, because its number may soon be another file's.
         WAKE.store(-1, Ordering::Relaxed);
     }
 }
 
-/// Takes the three signals over, and makes them end waits on the pipe.
+/// Installs the handler for the three signals, and makes them end waits for the pipe.
 pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     let (reader, writer) = pipe()?;
-    // What an earlier server of this process was told does not concern this one.
+    // An earlier server of this process may have been stopped.
     STOPPED_AT_MS.store(0, Ordering::Relaxed);
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
     install()?;
     Ok(WakePipe { reader, _writer: writer })
 }
 
-/// Takes the three signals over.
+/// Installs the handler for the three signals.
 pub(crate) fn install() -> io::Result<()> {
     take_over(&[libc::SIGTERM, libc::SIGINT, libc::SIGCONT])
 }
 
-/// Takes only SIGCONT over: the others are `ctrlc`'s, up to the first of them.
+/// Installs the handler for SIGCONT only. `ctrlc` handles the others, up to the first of them.
 #[cfg(feature = "tiny_http")]
 pub(crate) fn install_continued() -> io::Result<()> {
     STOPPED_AT_MS.store(0, Ordering::Relaxed);
     take_over(&[libc::SIGCONT])
 }
 
-/// A stop signal has come to `ctrlc`, which does not say its number. The next one has to end the process with it.
+/// `ctrlc` has caught a stop signal; it does not tell the number. The next one must end the process.
 #[cfg(feature = "tiny_http")]
 pub(crate) fn stop_caught_elsewhere() {
     on_signal(libc::SIGTERM);
-    // Where it fails, a second signal comes here again.
+    // If it fails, `ctrlc` catches the second signal as well, and this function is called again.
     let _ = install();
 }
 
@@ -105,7 +105,7 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
         // SAFETY: all zeroes is a valid sigaction (no flags, empty mask) on every Unix.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
-        // An author's blocking call in a callback goes on.
+        // A blocking call in an author's callback goes on.
         action.sa_flags = libc::SA_RESTART;
         // SAFETY: the handler makes only async-signal-safe calls and stays valid for the life of the process.
         if unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } != 0 {
@@ -122,12 +122,12 @@ extern "C" fn on_signal(signal: libc::c_int) {
         // SAFETY: _exit is async-signal-safe and never returns.
         unsafe { libc::_exit(128 + signal) }
     }
-    // Last: whoever sees the count changed must see the rest.
+    // Last: code that sees the new count must see the values above.
     COUNT.fetch_add(1, Ordering::Release);
     let wake = WAKE.load(Ordering::Relaxed);
     if wake >= 0 {
-        // SAFETY: errno is the thread's own; it is put back because the interrupted code may be about to read it.
-        // write is async-signal-safe, the byte outlives the call, and a full pipe has already woken the loop.
+        // SAFETY: errno belongs to this thread; it is restored because the interrupted code may be about to read it.
+        // write is async-signal-safe, the byte outlives the call, and if the pipe is full, the loop wakes anyway.
         unsafe {
             let errno = *errno();
             libc::write(wake, [0u8].as_ptr().cast(), 1);
@@ -167,8 +167,8 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(target_vendor = "apple")]
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe()?;
-    super::prepare(&reader)?;
-    super::prepare(&writer)?;
+    super::set_cloexec_nonblock(&reader)?;
+    super::set_cloexec_nonblock(&writer)?;
     Ok((reader, writer))
 }
 
@@ -176,7 +176,7 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 mod tests {
     use super::*;
 
-    /// Whatever is left in the pipe would end every wait: a loop that never sleeps again.
+    /// A byte that is left in the pipe would end every wait, and the loop would never sleep again.
     #[test]
     fn any_number_of_signals_is_drained() {
         for count in [0, 1, 63, 64, 65, 1000] {

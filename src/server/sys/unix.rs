@@ -1,4 +1,4 @@
-//! The real operating system, as the loop sees it.
+//! The system calls of the loop, on a real Unix.
 
 use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
@@ -23,7 +23,7 @@ pub(crate) struct Unix {
 }
 
 impl Unix {
-    /// Takes over a listener, and SIGTERM, SIGINT and SIGCONT.
+    /// Waits for a listener from now on, and handles SIGTERM, SIGINT and SIGCONT.
     pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
         let mut poller = Poller::new()?;
         let wake = signals::install_with_wake()?;
@@ -46,13 +46,17 @@ impl System for Unix {
                 false
             }
             Err(Errno::INTR) => true,
-            // epoll_wait(2) and poll(2) fail for no other reason unless our own bookkeeping is wrong.
+            // epoll_wait(2) and poll(2) fail for no other reason unless the poller's own data are wrong.
             Err(error) => panic!("cannot wait: {error}"),
         }
     }
 
     fn now(&mut self) -> ClockReading {
         ClockReading { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn monotonic(&mut self) -> Instant {
+        Instant::now()
     }
 
     fn signals(&mut self) -> Signals {
@@ -81,9 +85,8 @@ impl System for Unix {
         let Some(listener) = &self.listener else { return Err(Errno::AGAIN) };
         let (socket, address) = accept(listener.socket())?;
         let Some(Ok(address)) = address.map(SocketAddr::try_from) else { return Ok((socket, Peer::Unix)) };
-        // Connections have no idle limit (C-CONN-1), so only the kernel can tell that a peer is gone without a word, as
-        // happens in a long freeze. It wakes nobody while the peer lives, and a connection can do without.
-        let _ = sockopt::set_socket_keepalive(&socket, true);
+        // A connection can do without.
+        let _ = super::set_keepalive(&socket);
         Ok((socket, Peer::Ip(address)))
     }
 
@@ -112,7 +115,7 @@ impl System for Unix {
     }
 
     fn shutdown_write(&mut self, socket: &OwnedFd) {
-        // The peer may be gone already; the next read says so.
+        // The client may have left already; the next read shows it.
         let _ = net::shutdown(socket, Shutdown::Write);
     }
 
@@ -122,11 +125,15 @@ impl System for Unix {
 
     fn set_nodelay(&mut self, socket: &OwnedFd) {
         // Not possible, and not needed, on Unix sockets.
-        let _ = sockopt::set_tcp_nodelay(socket, true);
+        let _ = super::set_nodelay(socket);
     }
 
     fn unacked_bytes(&mut self, socket: &OwnedFd) -> Option<usize> {
         super::unacked_bytes(socket.as_fd())
+    }
+
+    fn has_unread(&mut self, socket: &OwnedFd) -> bool {
+        rustix::io::ioctl_fionread(socket).is_ok_and(|bytes| bytes > 0)
     }
 
     fn print(&mut self, line: &[u8]) {
@@ -139,8 +146,8 @@ impl System for Unix {
     }
 }
 
-/// Writes all of it, in one call where the kernel takes it whole. Waits for the reader where another process has made
-/// a pipe that it shares with us one that does not.
+/// Writes all of it, in one call where the kernel takes it whole. Waits for the reader of a pipe that another process
+/// has made non-blocking.
 pub(crate) fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(output, bytes) {
@@ -166,6 +173,6 @@ fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), E
 #[cfg(target_vendor = "apple")]
 fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
     let (socket, address) = net::acceptfrom(listener)?;
-    super::prepare(&socket)?;
+    super::set_cloexec_nonblock(&socket)?;
     Ok((socket, address))
 }

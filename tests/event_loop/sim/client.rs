@@ -32,6 +32,10 @@ pub(super) struct Manner {
     /// Sleeps in so many of a thousand steps, up to so many milliseconds.
     pub(super) naps: usize,
     pub(super) nap: usize,
+    /// Sends one byte at a time.
+    pub(super) byte_by_byte: bool,
+    /// Sends nothing before.
+    pub(super) silent_until: Duration,
 }
 
 /// One client's connection. Offsets count from its beginning, in each direction.
@@ -58,18 +62,18 @@ pub(super) struct Client {
     pub(super) rcvbuf: usize,
     pub(super) watched: Option<(Token, Interest)>,
     pub(super) server_ended: bool,
-    pub(super) spoiled: bool,
-    /// Bytes that the server's input buffer has room for.
+    pub(super) reset_on_close: bool,
+    /// The capacity of the server's input buffer, in bytes.
     pub(super) capacity: usize,
-    // What the server was told, and what it made of it.
+    // The kernel's answers to the server, and the server's replies.
     pub(super) saw_end: bool,
     pub(super) saw_error: bool,
     pub(super) watch_failed: bool,
     /// The last write was not taken whole.
     pub(super) blocked: bool,
     /// Others held memory when it was written to.
-    pub(super) crowded: bool,
-    /// Its reply is one that says that there was no memory for the true one.
+    pub(super) others_buffered: bool,
+    /// Its reply says that there was no memory for the callback's own.
     pub(super) dropped: bool,
     pub(super) reader: Reader,
     /// Whole replies; of the next, how many bytes of body.
@@ -79,7 +83,7 @@ pub(super) struct Client {
     pub(super) reply_ends: Vec<usize>,
     /// The last reply says that the connection closes.
     pub(super) closing: bool,
-    pub(super) accept_backlogged: bool,
+    pub(super) rejected: bool,
     /// It had brought a request when the stop came.
     pub(super) owed: bool,
     pub(super) accepted_at: Mark,
@@ -88,7 +92,7 @@ pub(super) struct Client {
     pub(super) answered_at: Mark,
     pub(super) taken_at: Mark,
     pub(super) wrote_at: Mark,
-    /// When a write first found no room for all of it.
+    /// When a write was first not taken whole.
     pub(super) blocked_at: Mark,
     pub(super) stalled_since: Mark,
     pub(super) ended_at: Mark,
@@ -108,6 +112,8 @@ impl Default for Client {
                 clings: false,
                 naps: 0,
                 nap: 1,
+                byte_by_byte: false,
+                silent_until: Duration::ZERO,
             },
             asleep_until: Duration::ZERO,
             script: Vec::new(),
@@ -127,13 +133,13 @@ impl Default for Client {
             rcvbuf: 1,
             watched: None,
             server_ended: false,
-            spoiled: false,
+            reset_on_close: false,
             capacity: 0,
             saw_end: false,
             saw_error: false,
             watch_failed: false,
             blocked: false,
-            crowded: false,
+            others_buffered: false,
             dropped: false,
             reader: Reader::default(),
             answered: 0,
@@ -141,7 +147,7 @@ impl Default for Client {
             body_seen: 0,
             reply_ends: Vec::new(),
             closing: false,
-            accept_backlogged: false,
+            rejected: false,
             owed: false,
             accepted_at: mark,
             begun_at: mark,
@@ -184,7 +190,7 @@ impl Client {
         }
         let replies = self.replies();
         let Some(ask) = self.asks.get(replies) else { return whole };
-        // Who waits for `100 Continue` has seen it once the server has written it and the client has read all of it.
+        // A client that waits for `100 Continue` has seen it once it has read everything that the server has written.
         let waits = ask.waits && !(ask.continued && self.received == self.written);
         whole.min(if waits { ask.head_end.max(self.sent) } else { ask.end })
     }
@@ -193,13 +199,13 @@ impl Client {
         (self.server_ended || (self.accepted && !self.open)) && self.received == self.written
     }
 
-    /// Something of it had arrived when the stop came, and waits for its answer.
+    /// A whole request had arrived when the stop came, and is not answered.
     pub(super) fn is_owed_at_stop(&self) -> bool {
         let whole = self.next_ask().is_some_and(|ask| ask.end <= self.sent);
         self.connected && (self.open || !self.accepted) && whole && !self.closing && !self.reset && !self.gone
     }
 
-    /// What it could do next; sleeping apart.
+    /// The steps that it could do next, if it did not sleep.
     fn options(&self) -> [bool; 5] {
         let alive = self.connected && !self.gone;
         let both_open = alive && !self.reset && (self.open || !self.accepted);
@@ -230,7 +236,7 @@ impl Sim {
         (0..count).any(|offset| self.acts((first + offset) % count))
     }
 
-    /// The next time somebody wakes who then has something to do.
+    /// When the next client wakes that then has something to do.
     pub(super) fn next_waking(&self) -> Option<Duration> {
         self.clients.iter().filter(|client| client.can_act()).map(|client| client.asleep_until).min()
     }
@@ -251,6 +257,7 @@ impl Sim {
         match option {
             0 => {
                 client.connected = true;
+                client.asleep_until = client.manner.silent_until;
                 if self.listening {
                     self.queue.push_back(index);
                 } else {
@@ -258,7 +265,7 @@ impl Sim {
                 }
             }
             1 if client.gone => {
-                // Bytes for somebody who has closed are answered with a reset.
+                // A kernel answers bytes for a closed socket with a reset.
                 client.reset = true;
             }
             1 => {
@@ -275,7 +282,7 @@ impl Sim {
                 if let Leaves::At(at) | Leaves::ResetsAt(at) = client.manner.leaves {
                     left = left.min(at.saturating_sub(client.sent)).max(1);
                 }
-                client.sent += portion(&mut self.chance, left);
+                client.sent += if client.manner.byte_by_byte { 1 } else { portion(&mut self.chance, left) };
             }
             _ => self.leaves(index),
         }

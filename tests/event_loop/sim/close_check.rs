@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::tuning::{KEEP_ALIVE_TIME_MIN, TURN_TIME_MAX, UNUSED_TIME_MIN};
 use std::time::Duration;
 
-/// In so many turns what is due must be done: a yielding connection begins to count when its turn comes.
+/// In so many turns the server must have done what is due: a yielding connection begins to count at its turn.
 const OVERDUE_TURNS_MAX: u32 = 12;
 
 impl Client {
@@ -53,12 +53,22 @@ impl Client {
 }
 
 impl Sim {
-    /// Somebody waits for a place, and there is none.
-    fn needs_room(&self) -> bool {
-        // The one that is to be closed is not counted any more.
-        let open = self.clients.iter().filter(|client| client.open).count() + 1;
+    /// A connection waits in the backlog, and there is no slot or no descriptor for it. `closed`: connections that the
+    /// server has closed for it.
+    pub(super) fn is_short_of_slots(&self, closed: usize) -> bool {
+        let open = self.clients.iter().filter(|client| client.open).count() + closed;
         let full = open >= self.limits.connections_max && !self.queue.is_empty();
         full || self.exhausted_at == Some(self.turn.turn)
+    }
+
+    /// A connection is closed for another one, that is evicted.
+    fn evicted(&mut self, index: usize, since: Mark, time: Duration) -> Option<(&'static str, String)> {
+        self.seen.count(Kind::Evicted);
+        if self.clients[index].arrived() > 0 {
+            return Some(("an eviction cuts no request", "bytes of the client wait to be read".to_owned()));
+        }
+        let early = !since.may_be_over(self.turn, time);
+        early.then(|| ("no time limit too early", format!("evicted, used or accepted at {since:?}")))
     }
 
     /// The server has closed a connection.
@@ -76,7 +86,7 @@ impl Sim {
         let client = &self.clients[index];
         let mid_reply = !client.reader.is_between();
         let lacks = client.unanswered() > 0 || mid_reply;
-        // Who was told by an error or an end need not be asked again.
+        // After an error nothing more is owed.
         if client.saw_error || client.watch_failed {
             if mid_reply && matches!(client.next_ask().map(|ask| ask.what), Some(What::Call(Does::Stream { .. }))) {
                 self.seen.count(Kind::StreamCut);
@@ -92,8 +102,8 @@ impl Sim {
         if client.closing && !lacks {
             return self.closed_in_order(index, over, linger_time);
         }
-        let (until_close, spoiled) = (client.reader.is_until_close(), client.spoiled);
-        let since = if spoiled { client.stalled_since } else { client.waited_since(self.tells_queue) };
+        let (until_close, is_reset) = (client.reader.is_until_close(), client.reset_on_close);
+        let since = if is_reset { client.stalled_since } else { client.waited_since(self.tells_queue) };
         let rule = if client.stream_failed() && !client.blocked {
             let kind = match client.next_ask().map(|ask| ask.what) {
                 Some(What::Call(Does::Stream { end: StreamEnd::Panics(_), .. })) => Kind::StreamPanics,
@@ -101,28 +111,25 @@ impl Sim {
                 _ => Kind::StreamFails,
             };
             self.seen.count(kind);
-            (!spoiled).then_some(("what is cut is reset", "a failed stream".to_owned()))
+            (!is_reset).then_some(("what is cut is reset", "a failed stream".to_owned()))
         } else if over {
             self.seen.count(Kind::DrainCutShort);
-            (until_close && !spoiled).then_some(("what is cut is reset", "at the drain's end".to_owned()))
+            (until_close && !is_reset).then_some(("what is cut is reset", "at the drain's end".to_owned()))
         } else if client.blocked || lacks {
             self.seen.count(Kind::StallCut);
             // Where memory is short, a reply has that time in all, however it is taken.
             let given_up = self.is_short_of_memory() && client.head_done_at.may_be_over(turn, limits.stall_time_max);
             let early = !given_up && !since.may_be_over(turn, limits.stall_time_max);
             let unfair = ("no time limit too early", format!("stalled since {since:?}, now {turn:?}"));
-            early.then_some(unfair).or((!spoiled).then_some(("what is cut is reset", "a stalled reply".to_owned())))
+            early.then_some(unfair).or((!is_reset).then_some(("what is cut is reset", "a stalled reply".to_owned())))
         } else if self.stop.is_some() && !lacks && client.in_hand(&limits).is_none() {
             let cut = (!limits.linger_time_max.is_zero() && self.is_under_way(index))
                 .then_some(("what is sent arrives", "closed at once".to_owned()));
             cut.or(self.owes_at_stop(index))
-        } else if client.is_unused() && self.needs_room() {
-            self.seen.count(Kind::MadeRoom);
-            let early = !client.accepted_at.may_be_over(turn, UNUSED_TIME_MIN);
-            early.then(|| ("no time limit too early", format!("closed for another, since {:?}", client.accepted_at)))
-        } else if client.in_hand(&limits).is_none() && self.needs_room() {
-            let early = !client.answered_at.may_be_over(turn, KEEP_ALIVE_TIME_MIN);
-            early.then(|| ("no time limit too early", format!("closed for another, since {:?}", client.answered_at)))
+        } else if client.is_unused() && self.is_short_of_slots(1) {
+            self.evicted(index, client.accepted_at, UNUSED_TIME_MIN)
+        } else if client.in_hand(&limits).is_none() && self.is_short_of_slots(1) {
+            self.evicted(index, client.answered_at, KEEP_ALIVE_TIME_MIN)
         } else {
             Some(("no connection is closed without reason", format!("lacks {lacks}, at {turn:?}")))
         };
@@ -131,7 +138,7 @@ impl Sim {
         }
     }
 
-    /// That a stopping server ends this idle connection though it has something for it to do.
+    /// The rule that is broken if a stopping server ends this idle connection: a request of it had arrived.
     fn owes_at_stop(&self, index: usize) -> Option<(&'static str, String)> {
         let client = &self.clients[index];
         // An empty line alone is no request yet, and a short read may bring no more.
@@ -150,7 +157,7 @@ impl Sim {
         if !client.reader.is_between() || again {
             return self.fail("one reply for each request", "the end before the last reply is whole");
         }
-        // At the drain's end it all ends.
+        // At the drain's end everything ends.
         if std::mem::replace(&mut client.closing, true) || over {
             return;
         }
@@ -165,7 +172,7 @@ impl Sim {
         }
     }
 
-    /// Its kernel has not taken all of what it was sent, as ours can tell.
+    /// The client's kernel has not taken everything, and the server's kernel can tell.
     fn is_under_way(&self, index: usize) -> bool {
         self.tells_queue && self.clients[index].unacked_bytes() > 0
     }
@@ -174,13 +181,14 @@ impl Sim {
     fn closed_in_order(&mut self, index: usize, over: bool, linger_time: Duration) {
         let client = &self.clients[index];
         let last = client.answered.checked_sub(1).and_then(|last| client.asks.get(last));
-        let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.accept_backlogged;
+        let refused = last.is_some_and(|ask| !ask.refused.is_empty()) || client.rejected;
         let announced = last.is_some_and(|ask| !ask.keeps && client.read == ask.end && !ask.is_ended_by_close());
         let announced = announced && !refused;
         if !client.server_ended {
             let must_linger = (!announced || self.is_under_way(index)) && !self.limits.linger_time_max.is_zero();
-            // It had its turn to come, and no room for what follows.
-            let stalled = client.spoiled && client.stalled_since.may_be_over(self.turn, self.limits.stall_time_max);
+            // Its turn was to come, and its socket took nothing more for as long as a stall may last.
+            let stalled =
+                client.reset_on_close && client.stalled_since.may_be_over(self.turn, self.limits.stall_time_max);
             if must_linger && !over && !stalled {
                 self.fail("refused clients are read out", format!("client {index} is closed at once"));
             }

@@ -1,16 +1,16 @@
-//! What the server holds, looked at before every wait, and what it has read.
+//! What must hold of the server's own data, checked before every wait and at every read.
 
 use super::coverage::Kind;
 use super::function::Function;
 use super::kernel::Kernel;
+use super::machines;
 use super::requests::{REPLY_BYTES_MAX, What};
 use super::world::Sim;
 use crate::limits::Limits;
-use crate::server::connection_table::Mode;
+use crate::server::connection::{Name, State};
 use crate::server::event_loop::Loop;
-use crate::server::system::Interest;
+use crate::server::system::{Interest, Token};
 use crate::tuning::{COALESCE_BYTES_MAX, FIRST_READ_BYTES, READ_BYTES, SPARE_BYTES_MAX};
-use std::cell::RefCell;
 use std::time::Duration;
 
 /// The most that one connection's input takes: a request, and as much again because buffers grow by doubling.
@@ -27,7 +27,7 @@ impl Sim {
             self.fail("sockets are used as they are", format!("client {index} is read behind its end"));
         }
         if room == 0 {
-            self.fail("sockets are used as they are", "a read into no room looks like the peer's end");
+            self.fail("sockets are used as they are", "a read into a full buffer looks like the client's end");
         }
         if capacity > input_bytes_max(&self.limits) {
             self.fail("memory is bounded", format!("client {index} has {capacity} bytes"));
@@ -71,116 +71,130 @@ impl Sim {
     }
 }
 
-/// What a slot shows of itself.
-struct Facts {
-    index: usize,
-    watched: Interest,
-    wanted: Interest,
-    mode: Mode,
-    idle_input: bool,
+/// One connection of the server, as far as the checks need it.
+pub(super) struct Facts {
+    pub(super) index: usize,
+    pub(super) token: Token,
+    pub(super) state: State,
+    pub(super) interest: Interest,
+    registered: Interest,
+    pub(super) idle_input: bool,
+    pub(super) before_body: bool,
+    pub(super) response_empty: bool,
     holds_input: bool,
-    outbox_empty: bool,
     holds_output: bool,
-    timed: bool,
-    held: usize,
-    wants_turn: bool,
+    pub(super) deadline: Option<Duration>,
+    buffered_bytes: usize,
+}
+
+fn facts(server: &mut Loop<Function, Kernel>) -> Vec<Facts> {
+    let stall_time_max = server.limits.stall_time_max;
+    let tokens = server.connections.pick(|_| true);
+    let facts = tokens.into_iter().filter_map(|token| {
+        let connection = server.connections.get(token)?;
+        Some(Facts {
+            index: connection.socket.index,
+            token,
+            state: connection.state(),
+            interest: connection.interest(),
+            registered: connection.noted.interest,
+            idle_input: connection.input.is_idle(),
+            before_body: connection.input.is_before_body(),
+            response_empty: connection.exchange.response.is_empty(),
+            holds_input: !connection.input.wants_buffer(),
+            holds_output: !connection.exchange.response.wants_buffer(),
+            deadline: connection.deadline(stall_time_max),
+            buffered_bytes: connection.buffered_bytes(),
+        })
+    });
+    facts.collect()
 }
 
 /// Everything that must hold whenever the loop goes to wait.
 pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>) {
-    let head = RefCell::new(Vec::new());
-    let stall_time_max = server.limits.stall_time_max;
-    let tokens = server.connections.pick(|connection| {
-        head.borrow_mut().push(Facts {
-            index: connection.socket.index,
-            watched: connection.watched,
-            wanted: connection.interest(),
-            mode: connection.mode,
-            idle_input: connection.input.is_idle(),
-            holds_input: !connection.input.wants_buffer(),
-            outbox_empty: connection.response.is_empty(),
-            holds_output: !connection.response.wants_buffer(),
-            timed: connection.deadline(stall_time_max).is_some(),
-            held: connection.input.held() + connection.response.held(),
-            wants_turn: connection.wants_turn,
-        });
-        true
-    });
-    let head = head.into_inner();
-    let shared = server.os.sim.clone();
-    let mut sim = shared.borrow_mut();
+    let facts = facts(server);
+    let shared = server.system.sim.clone();
+    let sim = &mut *shared.borrow_mut();
     sim.call_ends();
     let open = sim.clients.iter().filter(|client| client.open).count();
-    if head.len() != open || server.connections.open() != open || open > sim.limits.connections_max {
+    if facts.len() != open || server.connections.open() != open || open > sim.limits.connections_max {
         sim.fail(
             "connections are bounded and none leaks",
-            format!("{} connections, {open} connections", server.connections.open()),
+            format!("{} in the table, {} counted, {open} open", facts.len(), server.connections.open()),
         );
     }
-    if head.iter().any(|head| head.timed) != server.connections.any_timed() {
+    if facts.iter().any(|facts| facts.deadline.is_some()) != server.connections.any_timed() {
         sim.fail("deadlines are counted", format!("any: {}", server.connections.any_timed()));
     }
-    for head in head.iter().filter(|head| !head.holds_input) {
-        sim.clients[head.index].capacity = 0;
-    }
-    let held: usize = head.iter().map(|head| head.held).sum();
-    // The call whose reply passes the bound is the last, but hooks are always served. What is read whole grows by
-    // doubling.
-    let hooks =
-        sim.clients.iter().filter(|client| client.open && matches!(client.next_ask(), Some(ask) if ask.is_hook()));
-    let replies = 2 * REPLY_BYTES_MAX * (1 + hooks.count());
-    if held != server.connections.held() || held > server.limits.buffered_bytes_allowed() + replies {
-        let each: Vec<_> = head.iter().map(|head| (head.index, head.held, sim.marker_of(head.index))).collect();
-        sim.fail(
-            "memory is bounded",
-            format!("{held} bytes are held, {} counted: {each:?}", server.connections.held()),
-        );
-    }
-    let inputs: usize = sim.clients.iter().map(|client| client.capacity.saturating_sub(SPARE_BYTES_MAX)).sum();
-    if inputs > server.limits.buffered_bytes_allowed() {
-        sim.fail("memory is bounded", format!("{inputs} bytes of input are held"));
-    }
-    let spare = &server.spare;
-    let fits = spare.input.capacity() <= SPARE_BYTES_MAX && spare.output.capacity() <= SPARE_BYTES_MAX;
-    if !fits || spare.last_body.capacity() > COALESCE_BYTES_MAX || !spare.input.is_empty() || !spare.output.is_empty() {
-        sim.fail("memory is bounded", "the spare buffers");
-    }
-    for (head, token) in head.iter().zip(tokens) {
-        let watched = Some((token, head.wanted));
-        if sim.clients[head.index].watched != watched || head.watched != head.wanted {
-            sim.fail("interest follows from the state", format!("client {}: {watched:?}", head.index));
+    check_memory(server, sim, &facts);
+    for facts in &facts {
+        let registered = Some((facts.token, facts.interest));
+        if sim.clients[facts.index].watched != registered || facts.registered != facts.interest {
+            sim.fail("interest follows from the state", format!("client {}: {registered:?}", facts.index));
         }
-        examine(&mut sim, head, limit);
+        examine(sim, facts, limit);
+        machines::check_connection(sim, facts, server.clock.reading());
     }
+    machines::check_transitions(sim, &facts, server.accept.state());
+    machines::check_accept(sim, server.accept.state(), server.drain.is_some(), server.clock.reading());
     sim.check_times();
     if limit.is_none() && sim.listening && !sim.listener_watched && open < sim.limits.connections_max {
-        sim.fail("an endless wait owes nothing", "there is room, and the listener is not watched");
+        sim.fail("an endless wait owes nothing", "there is a free slot, and the listener is not watched");
     }
     if limit.is_none() && sim.stop.is_some_and(|stop| stop.known) {
         sim.fail("a stop is bounded", "no limit to its wait");
     }
 }
 
-fn examine(sim: &mut Sim, head: &Facts, limit: Option<Duration>) {
-    let index = head.index;
-    let lingers = matches!(head.mode, Mode::Lingering { .. });
-    if (head.holds_input && (head.idle_input || lingers)) || (head.holds_output && head.outbox_empty) {
+/// The memory of all connections together, and of the buffer pool.
+fn check_memory(server: &Loop<Function, Kernel>, sim: &mut Sim, facts: &[Facts]) {
+    for facts in facts.iter().filter(|facts| !facts.holds_input) {
+        sim.clients[facts.index].capacity = 0;
+    }
+    let held: usize = facts.iter().map(|facts| facts.buffered_bytes).sum();
+    // The call whose reply passes the bound is the last, but hooks are always served. What is read whole grows by
+    // doubling.
+    let hooks =
+        sim.clients.iter().filter(|client| client.open && matches!(client.next_ask(), Some(ask) if ask.is_hook()));
+    let replies = 2 * REPLY_BYTES_MAX * (1 + hooks.count());
+    let counted = server.connections.buffered_bytes();
+    if held != counted || held > server.limits.buffered_bytes_allowed() + replies {
+        let each: Vec<_> =
+            facts.iter().map(|facts| (facts.index, facts.buffered_bytes, sim.marker_of(facts.index))).collect();
+        sim.fail("memory is bounded", format!("{held} bytes are held, {counted} counted: {each:?}"));
+    }
+    let inputs: usize = sim.clients.iter().map(|client| client.capacity.saturating_sub(SPARE_BYTES_MAX)).sum();
+    if inputs > server.limits.buffered_bytes_allowed() {
+        sim.fail("memory is bounded", format!("{inputs} bytes of input are held"));
+    }
+    let pool = &server.buffers;
+    let fits = pool.input.capacity() <= SPARE_BYTES_MAX && pool.output.capacity() <= SPARE_BYTES_MAX;
+    if !fits || pool.last_body.capacity() > COALESCE_BYTES_MAX || !pool.input.is_empty() || !pool.output.is_empty() {
+        sim.fail("memory is bounded", "the buffer pool");
+    }
+}
+
+fn examine(sim: &mut Sim, facts: &Facts, limit: Option<Duration>) {
+    let index = facts.index;
+    let name = facts.state.name();
+    let (lingers, yields) = (name == Name::Lingering, name == Name::Yielding);
+    if (facts.holds_input && (facts.idle_input || lingers)) || (facts.holds_output && facts.response_empty) {
         sim.fail("idle connections hold no buffer", format!("client {index}"));
     }
     let client = &sim.clients[index];
-    let rests = head.wanted == Interest::Read && !lingers;
+    let rests = facts.interest == Interest::Read && !lingers;
     let lacks = client.unanswered() > 0 || !client.reader.is_between();
-    if rests && (lacks || !head.outbox_empty || head.wants_turn) {
+    if rests && (lacks || !facts.response_empty) {
         let details = format!("client {index} waits for {:?}", sim.marker_of(index));
         return sim.fail("after a reply nothing is pending", details);
     }
     let waits = client.next_ask().is_some_and(|ask| ask.waits && client.read == ask.head_end && ask.refused.is_empty());
-    if rests && head.mode == Mode::Serving && waits && client.next_ask().is_some_and(|ask| !ask.continued) {
+    if rests && waits && client.next_ask().is_some_and(|ask| !ask.continued) {
         sim.fail("100 Continue once, where it is waited for", format!("client {index} waits for it"));
     }
     let client = &sim.clients[index];
     let in_hand = client.in_hand(&sim.limits).is_some() && !client.closing;
-    if limit.is_none() && (lingers || in_hand || lacks || !head.outbox_empty || head.wants_turn || client.blocked) {
+    if limit.is_none() && (lingers || yields || in_hand || lacks || !facts.response_empty || client.blocked) {
         sim.fail("an endless wait owes nothing", format!("client {index}: in hand {in_hand}, lacks {lacks}"));
     }
 }

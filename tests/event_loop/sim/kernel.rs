@@ -9,9 +9,9 @@ use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Signals, System, T
 use crate::tuning::{REPLY_HEAD_BYTES_MAX, TURN_TIME_MAX};
 use rustix::io::Errno;
 use std::panic::resume_unwind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Breaks off the loop before a wait, so that its state can be looked at; it is then entered anew, at the same place.
+/// Breaks off the loop before a wait, so that its data can be checked; `run` is then called again, and goes on there.
 pub(super) struct BrokenOff(pub(super) Option<Duration>);
 
 pub(super) struct Kernel {
@@ -34,7 +34,7 @@ impl Drop for Socket {
     }
 }
 
-/// So much more than it has room for a send buffer takes.
+/// How many bytes a send buffer takes beyond its size.
 const OVERSHOOT: usize = 20_000;
 /// No world takes more; a thousandth of it is usual.
 const WAITS_MAX: usize = 60_000;
@@ -69,7 +69,7 @@ impl Sim {
         ready
     }
 
-    /// What one wait reports, from wherever in the kernel's list it has come to.
+    /// The events that one wait reports, beginning anywhere in the kernel's list.
     fn report(&mut self) -> Vec<Ready> {
         let mut ready = self.collect();
         if !ready.is_empty() {
@@ -143,7 +143,7 @@ impl Sim {
                     // Never before its time, but a little behind it.
                     let late = Duration::from_micros(self.chance.below(2_000) as u64);
                     self.pass(time + late);
-                    if self.stop.is_none() && self.chance.one_in(200) {
+                    if self.stop_in_wait && self.stop.is_none() && self.chance.one_in(200) {
                         self.seen.count(Kind::StopInWait);
                         self.signal_stop();
                     }
@@ -212,7 +212,7 @@ impl System for Kernel {
             let (waits, idle) = (self.waits, self.idle_waits);
             sim.fail("no busy loop", format!("{waits} waits, {idle} idle ones, limit {limit:?}"));
         }
-        sim.waiting = Some((sim.loop_looked.monotonic, limit));
+        sim.waiting = Some((sim.wait_began, limit));
         let interrupted = sim.wait(ready, limit);
         sim.interrupted = interrupted;
         sim.note(|| format!("wait ends: interrupted {interrupted}, {} events", ready.len()));
@@ -223,6 +223,10 @@ impl System for Kernel {
         self.sim.borrow_mut().look()
     }
 
+    fn monotonic(&mut self) -> Instant {
+        self.sim.borrow_mut().look_before_wait()
+    }
+
     fn signals(&mut self) -> Signals {
         let sim = &mut *self.sim.borrow_mut();
         sim.tick();
@@ -231,13 +235,13 @@ impl System for Kernel {
         let unexplained = std::mem::take(&mut sim.interrupted) && !any;
         sim.life.signs.sigcont |= continued;
         sim.life.signs.interrupted |= unexplained;
-        let (now, took, polled_once) = (sim.clocks.monotonic, sim.turn_took, sim.loop_looked.monotonic);
+        let (now, took, looked) = (sim.clocks.monotonic, sim.turn_took, sim.loop_looked.monotonic);
         let looks_frozen = continued || unexplained || sim.overslept;
         sim.looks_frozen = looks_frozen;
         let turn = sim.turn;
         let stop_age = sim.stop.as_mut().map(|stop| {
             if !stop.known {
-                (stop.known_at, stop.gap) = (turn, now - polled_once);
+                (stop.known_at, stop.gap) = (turn, now - looked);
             }
             stop.forgiven += if looks_frozen && stop.known { took } else { Duration::ZERO };
             stop.known = true;
@@ -292,6 +296,7 @@ impl System for Kernel {
         let turn = sim.turn;
         let client = &mut sim.clients[index];
         (client.accepted, client.open, client.accepted_at) = (true, true, turn);
+        sim.accepted += 1;
         Ok((Socket { index, sim: self.sim.clone() }, Peer::Unix))
     }
 
@@ -317,6 +322,11 @@ impl System for Kernel {
         let before = sim.clients[socket.index].watched.replace((token, interest));
         if before.is_none_or(|(known, before)| known != token || before == interest) {
             sim.fail("sockets are used as they are", format!("{before:?} becomes {token:?}, {interest:?}"));
+        }
+        let yields = interest == Interest::Write && !sim.clients[socket.index].blocked;
+        if yields && sim.stop_on_yield && sim.stop.is_none() {
+            sim.seen.count(Kind::StopBetweenCalls);
+            sim.signal_stop();
         }
     }
 
@@ -365,9 +375,9 @@ impl System for Kernel {
         if sim.clients[index].server_ended || whole == 0 || whole > REPLY_BYTES_MAX + REPLY_HEAD_BYTES_MAX {
             sim.fail("sockets are used as they are", format!("client {index}: a write of {whole} bytes"));
         }
-        // What is written is decided on when it is first tried.
+        // The server has decided about the reply when it first tries to write it.
         if !sim.clients[index].blocked {
-            sim.clients[index].crowded = sim.others_hold(index);
+            sim.clients[index].others_buffered = sim.others_buffer(index);
         }
         if let Some(error) = sim.failure(index) {
             sim.seen.count(Kind::WriteError);
@@ -376,7 +386,7 @@ impl System for Kernel {
         let client = &sim.clients[index];
         let mut room = client.sndbuf.saturating_sub(client.unacked_bytes());
         if sim.hysteresis && room > 0 {
-            // Linux takes what is given as long as there is any room.
+            // Linux takes a whole write as long as any of the buffer is free.
             room += OVERSHOOT;
         }
         let mut portion = room.min(whole);
@@ -415,8 +425,8 @@ impl System for Kernel {
         let sim = &mut *self.sim.borrow_mut();
         let tells_queue = sim.tells_queue;
         let client = &mut sim.clients[socket.index];
-        // What the peer takes from now on comes too late.
-        if !std::mem::replace(&mut client.spoiled, true) {
+        // Bytes that the client takes from now on come too late.
+        if !std::mem::replace(&mut client.reset_on_close, true) {
             client.stalled_since = client.waited_since(tells_queue);
         }
     }
@@ -434,6 +444,19 @@ impl System for Kernel {
             sim.seen.count(Kind::StallSpared);
         }
         sim.tells_queue.then_some(unacked_bytes)
+    }
+
+    fn has_unread(&mut self, socket: &Socket) -> bool {
+        let sim = &mut *self.sim.borrow_mut();
+        sim.tick();
+        if !sim.is_short_of_slots(0) {
+            sim.fail("eviction only where it is needed", format!("client {} is looked at", socket.index));
+        }
+        let has_unread = sim.clients[socket.index].arrived() > 0;
+        if has_unread {
+            sim.seen.count(Kind::EvictionSpared);
+        }
+        has_unread
     }
 
     fn print(&mut self, line: &[u8]) {

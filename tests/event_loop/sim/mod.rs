@@ -1,19 +1,21 @@
 //! Whole worlds from a seed: the true loop, core and function over a kernel, clients and clocks that are not.
 //!
-//! Everything that happens in a world follows from its seed: no real clock, no thread, no order of a hash table decides
-//! anything. Between any two system calls clients act, time passes, the machine stands still or a signal comes; every
-//! call can fail in every way that the kernel's may. Rules are checked at every call and, with a look at all that the
-//! server holds, before every wait. The first that is broken ends the world.
+//! Everything that happens in a world follows from its seed: no real clock, no thread and no order of a hash table
+//! decides anything. Between any two system calls clients act, time passes, the machine stands still or a signal comes;
+//! every call can fail in every way in which the kernel's may. Rules are checked at every call and, on all data of the
+//! server, its two state machines included, before every wait. The first rule that is broken ends the world.
 //!
-//! `FC_HOOKS_SEED=n` runs one world and tells what happened in it, `FC_HOOKS_WORLDS=m` so many, from that seed on.
+//! `FC_HOOKS_SEED=n` runs one world and counts what happened in it, `FC_HOOKS_WORLDS=m` runs m worlds from there on.
 
 mod client;
 mod close_check;
 mod coverage;
+mod directed;
 mod function;
 mod invariants;
 mod kernel;
 mod lifecycle_check;
+mod machines;
 mod reader;
 mod reply_check;
 mod requests;
@@ -34,7 +36,7 @@ use std::rc::Rc;
 use world::{Shared, Sim};
 
 /// As many as the time of the default tests allows.
-const WORLDS: u64 = 500;
+const WORLDS: u64 = 1000;
 
 /// A rule that was broken.
 struct Broken {
@@ -51,12 +53,15 @@ fn live_through(seed: u64, traced: bool) -> Result<Seen, Broken> {
         cancelled: world::env_cancelled,
         machine: crate::function::freeze::Machine::UNKNOWN,
     };
-    let service = Dispatcher::new(app, Function { sim: sim.clone() }, env);
+    let dispatcher = Dispatcher::new(app, Function { sim: sim.clone() }, env);
     let kernel = Kernel { sim: sim.clone(), looked_at: false, waits: 0, idle_waits: 0, progress_before: u64::MAX };
-    let mut server = Loop::new(kernel, service, limits, true);
+    let mut server = Loop::new(kernel, dispatcher, limits, true);
     loop {
         match catch_unwind(AssertUnwindSafe(|| server.run())) {
-            Ok(()) => break check_exit(&mut sim.borrow_mut()),
+            Ok(()) => {
+                machines::check_transitions(&mut sim.borrow_mut(), &[], server.accept.state());
+                break check_exit(&mut sim.borrow_mut());
+            }
             Err(payload) => match payload.downcast::<BrokenOff>() {
                 Ok(broken_off) => invariants::audit(&mut server, broken_off.0),
                 Err(payload) => sim.borrow_mut().fail("the server never panics", text(&*payload)),
@@ -83,7 +88,7 @@ fn text(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// What must hold when the server is gone.
+/// The checks when the server has ended.
 fn check_exit(sim: &mut Sim) {
     sim.call_ends();
     if sim.clients.iter().any(|client| client.open) {

@@ -1,6 +1,6 @@
 //! A reader of replies, byte by byte: written for the simulation alone, so that it shares no mistake with the server.
 
-/// What a reply's head says.
+/// A reply's head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReplyHead {
     pub(super) status: u16,

@@ -10,7 +10,7 @@ use crate::function::lifecycle::Hook;
 use crate::tuning::{DRAIN_LINGER_TIME_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
 
-/// What a reply must be.
+/// The reply that a request must get.
 enum Expected {
     /// These bytes exactly.
     Text(u16, Vec<u8>),
@@ -24,7 +24,7 @@ fn error(message: &str, error_type: &str) -> Vec<u8> {
     format!(r#"{{"errorMessage":"{message}","errorType":"{error_type}"}}"#).into_bytes()
 }
 
-/// What comes of a callback; `whole` for those whose streams are read before the reply.
+/// The reply that follows from a callback; `whole` for those whose streams are read before the reply.
 fn outcome(number: u64, does: Does, failed: u16, whole: bool) -> Expected {
     match does {
         Does::Owned(bytes) => Expected::Content(200, bytes),
@@ -110,7 +110,7 @@ impl Sim {
         let whole = client.read >= ask.end;
         let early = head.status == 408 && !whole;
         let (mut refused, begun) = (!ask.refused.is_empty(), client.read > ask.lead);
-        let mut stopping = self.stop.is_some() || self.life.stopped;
+        let mut stopping = self.stop.is_some();
         let mut rule = None;
         let mut dropped = false;
         if early {
@@ -153,13 +153,13 @@ impl Sim {
         }
         let client = &mut self.clients[index];
         client.closing = head.close;
-        client.accept_backlogged = early || spared;
+        client.rejected = early || spared;
         client.dropped = dropped;
         client.body_seen = 0;
     }
 
     /// Whether others hold memory.
-    pub(super) fn others_hold(&self, index: usize) -> bool {
+    pub(super) fn others_buffer(&self, index: usize) -> bool {
         let holds =
             |client: &Client| client.capacity > SPARE_BYTES_MAX || client.unanswered() > 0 || client.reply_begun;
         self.clients.iter().enumerate().any(|(other, client)| other != index && client.open && holds(client))
@@ -171,7 +171,7 @@ impl Sim {
 
     /// Whether it can be refused for what others hold.
     fn may_lack_memory(&self, index: usize) -> bool {
-        self.is_short_of_memory() && self.clients[index].crowded
+        self.is_short_of_memory() && self.clients[index].others_buffered
     }
 
     /// Whether its reply can be too large to be held beside those of others, which may be cut for it at once.
@@ -221,7 +221,7 @@ impl Sim {
             _ => ask.number,
         };
         let fine = match self.expected(ask) {
-            _ if client.accept_backlogged || client.dropped || !ask.refused.is_empty() => true,
+            _ if client.rejected || client.dropped || !ask.refused.is_empty() => true,
             Expected::Text(_, text) => text.get(from..from + data.len()) == Some(data),
             Expected::Refusal(_) => true,
             Expected::Content(_, bytes) => {
@@ -243,7 +243,7 @@ impl Sim {
             _ => None,
         });
         let short = stream.is_some_and(|(bytes, end)| client.body_seen != bytes || end != StreamEnd::Whole)
-            && !client.accept_backlogged
+            && !client.rejected
             && !client.dropped
             && client.next_ask().is_some_and(|ask| ask.refused.is_empty());
         client.answered += 1;

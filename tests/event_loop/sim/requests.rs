@@ -1,11 +1,11 @@
-//! What clients ask: requests as bytes, each marked with a number that nobody can guess, and what must come back.
+//! The requests of clients: as bytes, each with a number that cannot be guessed, and the replies that they must get.
 
 use super::rng::Rng;
 use crate::function::lifecycle::Hook;
 use crate::limits::Limits;
 use std::time::Duration;
 
-/// What a callback does with the request that bears its number.
+/// The behaviour of a callback for the request with its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Does {
     /// So many bytes of its own.
@@ -67,7 +67,7 @@ pub(super) struct Ask {
     pub(super) continued: bool,
     /// A stop had come when its callback ended.
     pub(super) stopped: bool,
-    /// What a hook call is answered with: the number of the run, or none for a refusal.
+    /// The run that a hook call is answered with, or its refusal.
     pub(super) hook_answer: Option<HookAnswer>,
 }
 
@@ -82,7 +82,7 @@ impl Ask {
         matches!(self.what, What::Hook(..))
     }
 
-    /// A stream whose length nobody knows, to a client that knows no chunks.
+    /// A stream of unknown length, for a client that knows no chunks.
     pub(super) fn streams_open(&self) -> bool {
         self.http10 && matches!(self.what, What::Call(Does::Stream { sized: false, .. }))
     }

@@ -1,25 +1,21 @@
 //! Every choice of a world, from its seed.
 
-/// SplitMix64: any seed is a good one, also one next to another.
+/// Any seed is a good one, also one next to another.
 #[derive(Clone)]
-pub(super) struct Rng(u64);
+pub(super) struct Rng(fc_testkit::Rng);
 
 impl Rng {
     pub(super) fn new(seed: u64) -> Rng {
-        Rng(seed)
+        Rng(fc_testkit::Rng::new(seed))
     }
 
     pub(super) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
     }
 
     /// From 0 to `bound - 1`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.bits() % bound.max(1) as u64) as usize
+        self.0.below(bound.max(1))
     }
 
     /// True in so many of a thousand cases.

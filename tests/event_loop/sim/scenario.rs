@@ -1,4 +1,4 @@
-//! What a world is made of: limits, rates of mishaps, clients. Each kind of mishap is absent from some worlds, so that
+//! How a world is made: limits, rates of mishaps, clients. Each kind of mishap is absent from some worlds, so that
 //! none hides another.
 
 use super::client::{Client, Leaves, Manner};
@@ -27,7 +27,7 @@ pub(super) fn limits(chance: &mut Rng) -> Limits {
         drain_time_max: if chance.one_in(12) { Duration::ZERO } else { time(chance) },
         ..Limits::default()
     };
-    // Where one large request must have room, the bound on all is no bound.
+    // The memory budget is never less than one largest request, so that must be small for the budget to matter.
     if limits.buffered_bytes_max < 1 << 20 && chance.one_in(2) {
         (limits.head_bytes_max, limits.body_bytes_max) = (2_000, 5_000);
     }
@@ -60,7 +60,7 @@ pub(super) fn people(sim: &mut Sim) {
         let client = client(&mut sim.chance, &sim.limits, index, crowd);
         sim.clients.push(client);
     }
-    // More have said what they want than one wait reports, and then the stop comes.
+    // More clients have sent a request than one wait reports, and then the stop comes.
     if crowd && sim.chance.one_in(2) {
         while sim.somebody_acts() {}
         sim.stop_at_tick = Some(sim.chance.below(8) as u64);
@@ -101,6 +101,7 @@ fn client(chance: &mut Rng, limits: &Limits, index: usize, crowd: bool) -> Clien
         clings: chance.one_in(10),
         naps: if chance.one_in(3) { chance.pick(&[20, 300]) } else { 0 },
         nap: chance.pick(&[5, 200, 2_000, 30_000]),
+        ..client.manner
     };
     if !crowd && chance.one_in(8) {
         // Takes its replies in sips.

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::coverage::{Kind, Seen};
 use super::function::Variant;
 use super::lifecycle_check::Life;
+use super::machines::Machines;
 use super::requests::Ask;
 use super::rng::Rng;
 use crate::function::lifecycle::ClockReading;
@@ -27,7 +28,7 @@ pub(super) struct Clocks {
 /// A point in time as the rules count it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
-    /// Time that nobody was frozen in.
+    /// Time without that of freezes.
     pub(super) awake: Duration,
     /// The same as documented: no turn counts more than `TURN_TIME_MAX`.
     pub(super) counted: Duration,
@@ -36,7 +37,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Whether `limit` may be taken for over since `self`: each freeze costs a turn.
+    /// Whether the server may count `limit` as over since `self`: each freeze costs a turn.
     pub(super) fn may_be_over(self, now: Mark, limit: Duration) -> bool {
         let frozen = TURN_TIME_MAX * now.freezes.saturating_sub(self.freezes);
         now.awake.saturating_sub(self.awake) + frozen >= limit
@@ -48,7 +49,7 @@ pub(super) struct Stop {
     pub(super) at: Duration,
     pub(super) awake: Duration,
     pub(super) freezes: u32,
-    /// Freezes since, that no evidence told of.
+    /// Freezes since then that left no evidence.
     pub(super) unseen_freezes: u32,
     /// Time since in turns that looked like a freeze: the drain counts little of it.
     pub(super) forgiven: Duration,
@@ -59,7 +60,7 @@ pub(super) struct Stop {
     pub(super) gap: Duration,
 }
 
-/// How often what goes wrong, in a thousand.
+/// Rates of mishaps, in a thousand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rates {
     pub(super) act: usize,
@@ -88,6 +89,9 @@ pub(super) struct Sim {
     pub(super) turn_began: Option<Duration>,
     /// When the wait in hand began, and its limit: a wait that oversleeps is evidence.
     pub(super) waiting: Option<(Duration, Option<Duration>)>,
+    pub(super) wait_began: Duration,
+    /// A piece of a streamed reply was read in this turn.
+    pub(super) streamed: bool,
     pub(super) interrupted: bool,
     pub(super) turn_took: Duration,
     pub(super) overslept: bool,
@@ -99,6 +103,10 @@ pub(super) struct Sim {
     /// Every name that a connection had.
     pub(super) tokens: Vec<u64>,
     pub(super) stop_at_tick: Option<u64>,
+    /// The stop comes when a connection lets others have their turn.
+    pub(super) stop_on_yield: bool,
+    /// The stop may come in any wait.
+    pub(super) stop_in_wait: bool,
     pub(super) ticks: u64,
     pub(super) continued: bool,
     pub(super) signals_new: bool,
@@ -112,9 +120,12 @@ pub(super) struct Sim {
     pub(super) exhausted_at: Option<u64>,
     pub(super) tells_queue: bool,
     pub(super) hysteresis: bool,
-    /// Shows that something goes on; waits without any are a busy loop.
+    /// Counts up whenever something happens: waits in which nothing does are a busy loop.
     pub(super) progress: u64,
     pub(super) life: Life,
+    pub(super) machines: Machines,
+    /// Connections that were accepted since the machines were last looked at.
+    pub(super) accepted: usize,
     pub(super) seen: Seen,
     pub(super) trace: Option<VecDeque<String>>,
     /// The rule that was broken first, and how.
@@ -125,7 +136,7 @@ pub(super) struct Sim {
 const TRACE_MAX: usize = 120;
 
 thread_local! {
-    /// What the function's surroundings see: they are plain functions.
+    /// The clocks and the stop flag that the dispatcher's `Env` reads, which is plain functions.
     static NOW: Cell<Clocks> = const { Cell::new(Clocks { monotonic: Duration::ZERO, ahead: Duration::ZERO }) };
     static LOOKS: Cell<(Clocks, Clocks)> = const { Cell::new((
         Clocks { monotonic: Duration::ZERO, ahead: Duration::ZERO },
@@ -144,12 +155,12 @@ pub(super) fn env_cancelled() -> bool {
     STOPPED.get()
 }
 
-/// The last but one and the last look of the function's surroundings at the clocks.
+/// The last but one and the last time that the dispatcher's `Env` read the clocks.
 pub(super) fn looks() -> (Clocks, Clocks) {
     LOOKS.get()
 }
 
-/// An instant can only be had from the real clock; everything is told from its difference to this one.
+/// An instant can only come from the real clock, so all of them are told from their difference to this one.
 fn moment(clocks: Clocks) -> ClockReading {
     static BASE: OnceLock<Instant> = OnceLock::new();
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -176,6 +187,8 @@ impl Sim {
             turn: Mark::default(),
             turn_began: None,
             waiting: None,
+            wait_began: Duration::ZERO,
+            streamed: false,
             interrupted: false,
             turn_took: Duration::ZERO,
             overslept: false,
@@ -184,6 +197,8 @@ impl Sim {
             loop_looked: Clocks::default(),
             stop: None,
             stop_at_tick: chance.one_in(3).then(|| chance.below(600) as u64),
+            stop_on_yield: false,
+            stop_in_wait: true,
             ticks: 0,
             continued: false,
             signals_new: false,
@@ -198,6 +213,8 @@ impl Sim {
             hysteresis: chance.one_in(2),
             progress: 0,
             life: Life::new(variant),
+            machines: Machines::new(),
+            accepted: 0,
             seen: Seen::new(),
             trace: traced.then(VecDeque::new),
             broken: None,
@@ -205,7 +222,11 @@ impl Sim {
         };
         STOPPED.set(false);
         sim.show_clocks();
-        super::scenario::people(&mut sim);
+        if seed % super::directed::DIRECTED == super::directed::DIRECTED - 1 {
+            super::directed::people(&mut sim, seed);
+        } else {
+            super::scenario::people(&mut sim);
+        }
         sim
     }
 
@@ -271,7 +292,7 @@ impl Sim {
         self.show_clocks();
     }
 
-    /// Stands still for a while; `told` if the loop will have evidence. Says whether a wait is interrupted by it.
+    /// The server stands still for a while. True if the freeze interrupts the wait in hand.
     pub(super) fn freeze(&mut self, waiting: bool) -> bool {
         let ms = self.chance.pick(&[5, 300, 900, 1_500, 60_000, 3_600_000, 400_000_000]);
         let time = Duration::from_millis(1 + self.chance.below(ms) as u64);
@@ -283,7 +304,7 @@ impl Sim {
         self.note(|| format!("freeze of {time:?}, way {way}, in a wait: {waiting}"));
         let kind = [Kind::FreezeSilent, Kind::FreezeSigcont, Kind::FreezeInterrupts, Kind::FreezeVm][way];
         self.seen.count(kind);
-        // What passes outside of waits counts in full while the server stops.
+        // Time outside of waits counts in full while the server stops.
         let seen = waiting && (way == 1 || way == 2);
         if way == 3 {
             self.clocks.ahead += time;
@@ -352,6 +373,21 @@ impl Sim {
             stop.unseen_freezes > 0
                 || self.awake - stop.awake + stop.gap + TURN_TIME_MAX * seen >= self.limits.drain_time_max
         })
+    }
+
+    /// The loop looks at the clock before a wait. If the time since its last look, or since the last callback ended, is
+    /// more than work can take, that is evidence of a freeze (C-FRZ-11).
+    pub(super) fn look_before_wait(&mut self) -> Instant {
+        self.tick();
+        let now = self.clocks.monotonic;
+        let idle_since = self.loop_looked.monotonic.max(looks().1.monotonic);
+        let too_long = now.saturating_sub(idle_since) >= Duration::from_secs(1);
+        if !std::mem::take(&mut self.streamed) && too_long {
+            self.seen.count(Kind::FreezeInTurn);
+            self.life.signs.overslept = true;
+        }
+        self.wait_began = now;
+        moment(self.clocks).instant
     }
 
     /// The loop looks at the clocks; the first time after a wait it is this turn's time.

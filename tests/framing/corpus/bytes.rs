@@ -1,8 +1,8 @@
-//! Every remarkable byte at every place of a request where readers differ about it.
+//! Every unusual byte at every place of a request where parsers differ about it.
 
 use super::{Corpus, replace};
 
-/// Controls, marks, and bytes that some character set takes for a space or a line's end.
+/// Control bytes, punctuation, and bytes that are a space or a line end in some character set.
 const BYTES: [u8; 55] = [
     0x00, 0x01, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x15, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f,
     b' ', b'!', b'"', b'#', b'%', b'&', b'\'', b'(', b')', b'*', b'+', b',', b'-', b'.', b'/', b'0', b':', b';', b'<',
@@ -13,7 +13,7 @@ const CHUNKED: &[u8] =
     b"POST /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5;e\r\nhello\r\n0\r\nT: u\r\n\r\n";
 const SIZED: &[u8] = b"POST /a HTTP/1.1\r\nHost: test\r\nX: y\r\nContent-Length: 5\r\n\r\nhello";
 
-/// A name, the request, what is replaced in it, and by what; `@` stands for the byte.
+/// A name, a request, a text in it, and the text that replaces it. `@` stands for the byte.
 type Place = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
 
 const PLACES: [Place; 28] = [

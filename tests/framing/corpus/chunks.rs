@@ -4,7 +4,7 @@ use super::{Corpus, TE, post};
 
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Spellings of a size; `#` stands for the digit.
+/// Spellings of a chunk size; `#` stands for the digit.
 const SIZES: [&str; 53] = [
     "#",
     "0#",
@@ -104,7 +104,7 @@ const EXTENSIONS: [&str; 40] = [
     " a",
 ];
 
-/// What may stand where CRLF belongs.
+/// Bytes in the place of CRLF.
 const LINE_ENDS: [&str; 17] = [
     "\r\n", "\n", "\r", "", "\r\r\n", "\n\r", "\r\n\r\n", "\n\n", "\r\r", " \r\n", "\t\r\n", "\r \n", "\x0b\r\n",
     "\0\r\n", "\x0b\n", "xx", "\u{2028}",

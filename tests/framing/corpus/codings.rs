@@ -1,4 +1,4 @@
-//! `Transfer-Encoding` in all its spellings, alone and beside what contradicts it (RFC 9112 §6.1, §6.3, §7).
+//! `Transfer-Encoding` in all spellings, alone and beside fields that contradict it (RFC 9112 §6.1, §6.3, §7).
 
 use super::lengths::{DISGUISES, disguised};
 use super::{CHUNKED, CL, Corpus, SIZED, TE, field, message, post};
@@ -83,7 +83,7 @@ const VALUES: [&str; 77] = [
     "\u{feff}chunked",
 ];
 
-/// Values with bytes that no field may hold, folded ones, and none at all.
+/// Values with bytes that no field may hold, folded values, and an empty value.
 const BROKEN: [&[u8]; 25] = [
     b"",
     b"\x0bchunked",

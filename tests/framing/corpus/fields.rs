@@ -1,9 +1,9 @@
-//! Fields other than the framing ones: `Host`, folding, `Connection`, `Expect`, `Upgrade`, and the grammar of them all
+//! Other fields than those of framing: `Host`, folding, `Connection`, `Expect`, `Upgrade`, and the grammar of all
 //! (RFC 9112 §3.2, §5, RFC 9110 §5.5, §7.6.1, §7.8, §10.1.1).
 
 use super::{CHUNKED, CL, Corpus, SIZED, TE, field, message, post};
 
-/// All fields of a request, whatever becomes of Host.
+/// All fields of a request, `Host` included.
 const HOSTS: [&str; 34] = [
     "",
     "Host: a\r\n",

@@ -1,4 +1,4 @@
-//! `Content-Length` in all its spellings, alone and beside what contradicts it (RFC 9110 §8.6, RFC 9112 §6.3).
+//! `Content-Length` in all spellings, alone and beside fields that contradict it (RFC 9110 §8.6, RFC 9112 §6.3).
 
 use super::{CHUNKED, CL, Corpus, SIZED, TE, field, message, post};
 
@@ -64,11 +64,11 @@ const VALUES: [&str; 59] = [
     "5\u{a0}",
 ];
 
-/// Values with bytes that no field may hold, and none at all.
+/// Values with bytes that no field may hold, and an empty value.
 const BROKEN: [&[u8]; 12] =
     [b"", b"\x0b5", b"5\x0b", b"\x0c5", b"\0", b"5\0", b"\x005", b"5\r", b"5\r\n ", b"\r\n 5", b"5\r\n 5", b"5\n"];
 
-/// Names and line starts that some readers take for the field and others do not; `#` stands for the field's name.
+/// Names and beginnings of lines that only some parsers take for the field. `#` stands for the name of the field.
 pub(super) const DISGUISES: [&[u8]; 38] = [
     b"#",
     b"# ",
@@ -144,7 +144,7 @@ pub(super) fn add(corpus: &mut Corpus) {
     }
 }
 
-/// The field behind its disguise.
+/// The field in this spelling.
 pub(super) fn disguised(disguise: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
     let at = disguise.iter().position(|&byte| byte == b'#').expect("the name's place");
     [&disguise[..at], name, &disguise[at + 1..], b": ", value, b"\r\n"].concat()

@@ -1,4 +1,4 @@
-//! Request lines: methods, targets, versions, and what stands around them (RFC 9112 §2, §3).
+//! Request lines: methods, targets, versions, and the bytes around them (RFC 9112 §2, §3).
 
 use super::{Corpus, message};
 
@@ -165,7 +165,7 @@ const VERSIONS: [&str; 48] = [
     "HTTP/1.1\u{a0}",
 ];
 
-/// Whole request lines, without their end.
+/// Whole request lines without their line end.
 const LINES: [&str; 40] = [
     "GET  /a HTTP/1.1",
     "GET   /a HTTP/1.1",
@@ -225,7 +225,7 @@ const LINE_ENDS: [&str; 13] = [
     "\u{85}",
 ];
 
-/// What may stand in front of a request.
+/// Bytes before a request.
 const BEFORE: [&str; 16] = [
     "\r\n",
     "\r\n\r\n",

@@ -1,8 +1,8 @@
 //! The corpus: valid, invalid and ambiguous requests, generated from tables, the same in every run.
 //!
-//! Behind every case comes one more request, the canary. Whoever frames the case differently finds the canary somewhere
-//! else, or not at all, so comparing what two readers saw compares where they see its end. Must not know what anyone
-//! makes of a case.
+//! After every case comes one more request, the canary. A reader that frames the case differently finds the canary at
+//! another place or not at all. So comparing the requests of two readers compares where they see the end of the case.
+//! This module must not depend on any verdict.
 
 mod bytes;
 mod chunks;
@@ -12,23 +12,23 @@ mod lengths;
 mod lines;
 mod tricks;
 
-/// What stands behind every case.
+/// The request after every case.
 pub const CANARY: &[u8] = b"GET /canary HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// Five bytes, sized and chunked.
+/// A body of five bytes, sized and chunked.
 const SIZED: &[u8] = b"hello";
 const CHUNKED: &[u8] = b"5\r\nhello\r\n0\r\n\r\n";
 
 const TE: &[u8] = b"Transfer-Encoding: chunked\r\n";
 const CL: &[u8] = b"Content-Length: 5\r\n";
 
-/// One case: what is sent, the canary included.
+/// One case: its name and its bytes, the canary included.
 pub struct Case {
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// All of them, in the order of the tables.
+/// All cases, in the order of the tables.
 pub fn all() -> Vec<Case> {
     let mut corpus = Corpus(Vec::new());
     lines::add(&mut corpus);
@@ -44,14 +44,14 @@ pub fn all() -> Vec<Case> {
 struct Corpus(Vec<Case>);
 
 impl Corpus {
-    /// `parts` of the name are the group and what tells the case from others of it.
+    /// `parts` of the name are the group, and the texts that distinguish the case within it.
     fn add(&mut self, parts: &[&[u8]], bytes: Vec<u8>) {
         let name = parts.iter().map(|part| label(part)).collect::<Vec<_>>().join("/");
         self.0.push(Case { name, bytes: [&bytes[..], CANARY].concat() });
     }
 }
 
-/// `POST /a`, a Host, these fields with their line ends, and a body.
+/// A request with `POST /a`, `Host`, these fields with their line ends, and a body.
 fn post(fields: &[&[u8]], body: &[u8]) -> Vec<u8> {
     message(b"POST /a HTTP/1.1", fields, body)
 }
@@ -64,13 +64,13 @@ fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
     [name, b": ", value, b"\r\n"].concat()
 }
 
-/// What is left when all but the first `pattern` goes for `replacement`.
+/// The bytes with `replacement` in place of the first `pattern`.
 fn replace(bytes: &[u8], pattern: &[u8], replacement: &[u8]) -> Vec<u8> {
     let at = bytes.windows(pattern.len()).position(|window| window == pattern).expect("the pattern occurs");
     [&bytes[..at], replacement, &bytes[at + pattern.len()..]].concat()
 }
 
-/// Printable and without a space, so that names stand in lists; long ones are cut, their length said.
+/// The bytes as printable text without spaces, as lists need it. A long text is cut, and its length follows.
 fn label(bytes: &[u8]) -> String {
     let shown = |byte: &u8| match byte {
         b' ' => "_".to_owned(),

@@ -1,11 +1,12 @@
-//! Request smuggling that was published: by its name there, or by the number of the defect that let it through.
+//! Published tricks of request smuggling, by their published names or by the number of the defect that let them
+//! through.
 //!
 //! Sources: Kettle, "HTTP Desync Attacks" (2019), "HTTP/2: The Sequel is Always Worse" (2021), "Browser-Powered Desync
 //! Attacks" (2022) and "HTTP/1.1 Must Die" (2025); Weikop, "Funky Chunks" (2025); the CVE records named.
 
 use super::Corpus;
 
-/// The fields of a POST with Host, and everything behind them.
+/// The fields of a POST with `Host`, and all bytes after them.
 const POSTS: [(&str, &str); 79] = [
     ("CL.TE", "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG"),
     (
@@ -129,7 +130,7 @@ pub(super) fn add(corpus: &mut Corpus) {
     for (name, rest) in POSTS {
         corpus.add(&[b"trick", name.as_bytes()], format!("POST /a HTTP/1.1\r\nHost: test\r\n{rest}").into_bytes());
     }
-    // A length of 32 bits or less in a name of more than 256: the field's own length overflowed.
+    // A length of at most 32 bits under a name of more than 256 bytes: the length of the name overflowed.
     let name = format!("Content-Length0{}:", "a".repeat(255));
     let request = format!("POST /a HTTP/1.1\r\nHost: test\r\n{name}\r\nContent-Length: 5\r\n\r\nhello");
     corpus.add(&[b"trick", b"CVE-2021-40346"], request.into_bytes());

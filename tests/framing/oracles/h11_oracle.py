@@ -1,5 +1,5 @@
-"""What h11 makes of each case: bytes from standard input, one case in hexadecimal per line, to verdicts on standard
-output, behind a line that names the version. The protocol is that of `tests/framing/oracle.rs`.
+"""The verdicts of h11: reads cases from standard input, one in hexadecimal per line, and prints a line with the version
+and a verdict for each case. `tests/framing/oracle.rs` describes the protocol.
 """
 
 import sys
@@ -9,7 +9,7 @@ import h11
 
 def verdict(case):
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-    # Never the end of the input: what is incomplete then waits, which is a verdict of its own.
+    # The input never ends, so an incomplete request waits, which is a verdict of its own.
     connection.receive_data(case)
     requests = []
     try:
@@ -20,9 +20,9 @@ def verdict(case):
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                # Only a request with a whole body was accepted.
+                # Only a request with a whole body counts as accepted.
                 requests.append(":".join(part.hex() for part in (request.method, request.target, body)))
-                # 404, because 2xx would make a tunnel of CONNECT.
+                # The status is 404, because 2xx would make CONNECT a tunnel.
                 connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
                 connection.send(h11.EndOfMessage())
                 if connection.our_state is not h11.DONE:

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Who, floor, in_order, median, sorted, who};
+use super::{Who, baseline, in_order, median, sorted, who};
 use crate::results::{Cell, LoadRun, Pattern, Results};
 use crate::stats::histogram::Histogram;
 use crate::stats::order::{Estimate, Sorted};
@@ -26,7 +26,7 @@ impl fmt::Display for Pattern {
 pub struct LoadBlock<'a> {
     /// The pattern, apart from log markers: rows differ in them.
     pub pattern: Pattern,
-    /// The floor first.
+    /// The baseline first.
     pub rows: Vec<LoadFigures<'a>>,
 }
 
@@ -41,13 +41,13 @@ pub struct LoadFigures<'a> {
     pub per_second: Sorted,
     /// The same by rounds, for pairs.
     pub by_round: Vec<InRound>,
-    /// Requests per second, as a ratio to the floor's.
+    /// Requests per second, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
     /// Latencies of all rounds.
     pub latency: Histogram,
     /// 50, 90, 99, 99.9, largest: of the merged histogram, or without one the medians of what the rounds say.
     pub percentiles_us: [Option<f64>; 5],
-    /// The 99th percentile, as a ratio to the floor's.
+    /// The 99th percentile, as a ratio to the baseline's.
     pub p99_ratio: Option<Estimate>,
     /// Share of the requests due that were answered, at a fixed rate.
     pub kept: Option<f64>,
@@ -110,7 +110,7 @@ pub fn load(results: &Results) -> Vec<LoadBlock<'_>> {
 fn block<'a>(results: &'a Results, cells: &'a [Cell], pattern: Pattern) -> LoadBlock<'a> {
     let mine: Vec<&Cell> =
         cells.iter().filter(|cell| Pattern { markers: None, ..cell.pattern.clone() } == pattern).collect();
-    let to = mine.iter().find(|cell| Some(cell.name.as_str()) == floor(results));
+    let to = mine.iter().find(|cell| Some(cell.name.as_str()) == baseline(results));
     let to_rate = to.map(|cell| by_round(cell, per_second)).unwrap_or_default();
     let to_p99 = to.map(|cell| by_round(cell, |run| run.percentiles_us[2])).unwrap_or_default();
     let mut rows: Vec<LoadFigures> = mine.into_iter().map(|cell| figures(results, cell, &to_rate, &to_p99)).collect();

@@ -1,13 +1,13 @@
-//! The figures of each measure, contender by contender, the floor first: what tables and plots show.
+//! The figures of each measure, contender by contender, the baseline first: what tables and plots show.
 //!
 //! Decides what is compared with what. Knows nothing of how it is shown.
 
-mod crowd;
+mod fleet;
 mod load;
 mod start;
 mod thaw;
 
-pub use crowd::{CrowdFigures, Crowds, crowds};
+pub use fleet::{FleetFigures, Fleets, fleets};
 pub use load::{LoadBlock, LoadFigures, load};
 pub use start::{CountFigures, StartFigures, counts, starts};
 pub use thaw::{ThawFigures, thaw};
@@ -33,22 +33,22 @@ pub struct Who<'a> {
 pub fn who<'a>(results: &'a Results, name: &'a str) -> Who<'a> {
     match results.contenders.iter().find(|described| described.name == name) {
         Some(it) => Who { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
-        None => Who { name, label: name, kind: Kind::Given, binary_bytes: None },
+        None => Who { name, label: name, kind: Kind::Custom, binary_bytes: None },
     }
 }
 
-/// The name of the floor, if one took part.
-pub fn floor(results: &Results) -> Option<&str> {
-    let floor = results.contenders.iter().find(|described| described.kind == Kind::Floor);
-    floor.map(|described| described.name.as_str())
+/// The name of the baseline, if one took part.
+pub fn baseline(results: &Results) -> Option<&str> {
+    let baseline = results.contenders.iter().find(|described| described.kind == Kind::Baseline);
+    baseline.map(|described| described.name.as_str())
 }
 
-/// Puts them in the order of reports: the floor, then as described.
+/// Puts them in the order of reports: the baseline, then as described.
 fn in_order<T>(results: &Results, rows: &mut [T], name: impl Fn(&T) -> &str) {
     rows.sort_by_key(|row| {
         let name = name(row);
         let place = results.contenders.iter().position(|described| described.name == name);
-        (floor(results) != Some(name), place.unwrap_or(usize::MAX))
+        (baseline(results) != Some(name), place.unwrap_or(usize::MAX))
     });
 }
 

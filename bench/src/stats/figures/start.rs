@@ -1,6 +1,6 @@
 //! Figures of cold starts.
 
-use super::{Who, floor, in_order, sorted, who};
+use super::{Who, baseline, in_order, sorted, who};
 use crate::results::{Counts, Results, Start, Starts};
 use crate::stats::order::{Estimate, Sorted};
 use crate::stats::paired::{InRound, difference, ratio};
@@ -18,9 +18,9 @@ pub struct StartFigures<'a> {
     pub by_round: Vec<InRound>,
     /// The first `/invoke` was answered.
     pub invoke: Sorted,
-    /// `/initialize`, as a ratio to the floor's.
+    /// `/initialize`, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
-    /// `/initialize`, how much later than the floor's.
+    /// `/initialize`, how much later than the baseline's.
     pub above: Option<Estimate>,
     /// Size of the image, for containers.
     pub image_bytes: Option<u64>,
@@ -33,7 +33,7 @@ pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'
     let by_round = |starts: &Starts, value: fn(&Start) -> f64| -> Vec<InRound> {
         starts.samples.iter().map(|sample| (sample.round, value(sample))).collect()
     };
-    let to = all.iter().find(|starts| Some(starts.name.as_str()) == floor(results));
+    let to = all.iter().find(|starts| Some(starts.name.as_str()) == baseline(results));
     let to: Vec<InRound> = to.map(|starts| by_round(starts, |start| start.initialize_us)).unwrap_or_default();
     let figures = |starts: &'a Starts| {
         let rounds = by_round(starts, |start| start.initialize_us);
@@ -61,14 +61,14 @@ pub struct CountFigures<'a> {
     pub who: Who<'a>,
     /// As counted.
     pub counts: &'a Counts,
-    /// Minor page faults from the exec until ready, as a ratio to the floor's.
+    /// Minor page faults from the exec until ready, as a ratio to the baseline's.
     pub faults_ratio: Option<f64>,
 }
 
 /// What noise cannot touch.
 pub fn counts<'a>(results: &'a Results) -> Vec<CountFigures<'a>> {
     let all = results.coldstart.as_ref().map_or(&[][..], |coldstart| &coldstart.counts);
-    let to = all.iter().find(|counts| Some(counts.name.as_str()) == floor(results));
+    let to = all.iter().find(|counts| Some(counts.name.as_str()) == baseline(results));
     let to = to.and_then(|counts| counts.minor_faults_to_ready).filter(|faults| *faults > 0);
     let figures = |counts: &'a Counts| {
         let Counts { name, minor_faults_to_ready: of, .. } = counts;

@@ -1,6 +1,6 @@
 //! Figures of thaws.
 
-use super::{Who, floor, in_order, median, sorted, who};
+use super::{Who, baseline, in_order, median, sorted, who};
 use crate::results::{Results, ThawSample, Thaws};
 use crate::stats::order::{Estimate, Sorted};
 use crate::stats::paired::{InRound, difference, ratio};
@@ -16,7 +16,7 @@ pub struct ThawFigures<'a> {
     pub by_round: Vec<InRound>,
     /// The same call, thawed.
     pub warm: Sorted,
-    /// The reply's time, as a ratio to the floor's.
+    /// The reply's time, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
     /// How much longer the reply took than the warm one after it.
     pub above_warm: Option<Estimate>,
@@ -34,7 +34,7 @@ pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
     let by_round = |thaws: &Thaws, value: fn(&ThawSample) -> f64| -> Vec<InRound> {
         thaws.samples.iter().map(|sample| (sample.round, value(sample))).collect()
     };
-    let to = all.iter().find(|thaws| Some(thaws.name.as_str()) == floor(results));
+    let to = all.iter().find(|thaws| Some(thaws.name.as_str()) == baseline(results));
     let to = to.map(|thaws| by_round(thaws, |sample| sample.reply_us)).unwrap_or_default();
     let figures = |thaws: &'a Thaws| {
         let Thaws { name, samples, failures } = thaws;

@@ -1,5 +1,5 @@
-//! What hyper makes of each case: bytes from standard input, one case in hexadecimal per line, to verdicts on standard
-//! output, behind a line that names the version. The protocol is that of `tests/framing/oracle.rs`.
+//! The verdicts of hyper: reads cases from standard input, one in hexadecimal per line, and prints a line with the
+//! version and a verdict for each case. `tests/framing/oracle.rs` describes the protocol.
 //!
 //! There is no socket and no runtime: hyper reads the case from memory in one piece and then finds nothing more, and
 //! its future is polled until it has nothing left to do. So every verdict is the same each time.
@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// What came of one case so far.
+/// The requests and replies of one case so far.
 #[derive(Default)]
 struct Seen {
     requests: String,
-    /// A body broke a rule: hyper says so to whoever reads it, not to the client.
+    /// A body broke a rule. hyper tells the reader of the body, not the client.
     body_refused: bool,
     replies: Vec<u8>,
 }
@@ -35,7 +35,7 @@ struct Wire {
 }
 
 impl Read for Wire {
-    /// Never the end of the input: what is incomplete then waits, which is a verdict of its own.
+    /// The input never ends, so an incomplete request waits, which is a verdict of its own.
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl Wake for Flag {
     }
 }
 
-/// Only a request with a whole body was accepted. 404, because 2xx would make a tunnel of CONNECT.
+/// Only a request with a whole body counts as accepted. The status is 404, because 2xx would make CONNECT a tunnel.
 async fn answer(request: Request<Incoming>, seen: Rc<RefCell<Seen>>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await;
@@ -124,7 +124,7 @@ fn verdict(case: Vec<u8>) -> String {
     format!("{}{end}", seen.requests)
 }
 
-/// The status of the last reply; `-` where hyper hung up without one.
+/// The status of the last reply. `-` if hyper closed the connection without one.
 fn last_status(replies: &[u8]) -> String {
     let text = String::from_utf8_lossy(replies);
     let status = text.rsplit("HTTP/1.").next().and_then(|reply| reply.split(' ').nth(1));

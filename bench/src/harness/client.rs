@@ -1,0 +1,101 @@
+//! The platform's side of a few calls on one kept connection: what thaw and density ask of everybody.
+//!
+//! Sending and waiting are two steps, so that a call can be under way at many instances at once, or reach one that is
+//! frozen. Waits block with a deadline; nothing spins. Measures nothing.
+
+use super::{BODY, Contender, Instance};
+use crate::results::Kind;
+use fc_emulator::clock::Deadline;
+use fc_emulator::error::{Error, Result};
+use fc_emulator::http;
+use fc_emulator::platform::{Hook, Platform, Request, Settings};
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `POST /initialize`
+    Initialize,
+    /// `POST /invoke` with [`BODY`].
+    Invoke,
+}
+
+/// The requests: the same bytes for everybody.
+#[derive(Debug)]
+pub struct Client {
+    initialize: Request,
+    invoke: Request,
+}
+
+/// A kept connection to one instance.
+pub struct Conn<'a> {
+    client: &'a Client,
+    conn: http::Conn,
+    /// A stranger need not know the hook nor echo, but he must answer.
+    is_custom: bool,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let platform = Platform::new(Settings::default());
+        Self { initialize: platform.hook(Hook::Initialize), invoke: platform.invoke(BODY) }
+    }
+}
+
+impl Client {
+    /// Connects as soon as it listens.
+    ///
+    /// # Errors
+    /// When it ends before, or does not listen in time.
+    pub fn connect(&self, contender: &Contender, instance: &Instance, deadline: Deadline) -> Result<Conn<'_>> {
+        let conn = deadline.until(|| match (http::Conn::open(instance.address(), deadline), instance.try_exit()) {
+            (_, Some(status)) => Some(Err(Error::new(format!("it ended before it answered: {status}")))),
+            (Ok(conn), None) => Some(Ok(conn)),
+            (Err(_), None) => None,
+        });
+        let conn = conn.unwrap_or_else(|| Err(Error::new("it did not listen in time")))?;
+        Ok(Conn { client: self, conn, is_custom: contender.described.kind == Kind::Custom })
+    }
+
+    fn request(&self, call: Call) -> &Request {
+        match call {
+            Call::Initialize => &self.initialize,
+            Call::Invoke => &self.invoke,
+        }
+    }
+}
+
+impl Conn<'_> {
+    /// Sends a call, and does not wait for the reply.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub fn send(&mut self, call: Call, deadline: Deadline) -> Result<()> {
+        let request = self.client.request(call);
+        self.conn.send(&request.bytes(), deadline).map_err(|cause| Error::failed("call", &request.line, cause))
+    }
+
+    /// Waits for the whole reply to a call that was sent, and judges it.
+    ///
+    /// # Errors
+    /// When there is none in time, or it is another than it should be.
+    pub fn reply(&mut self, call: Call, deadline: Deadline) -> Result<()> {
+        let line = &self.client.request(call).line;
+        let response = self.conn.read(deadline).map_err(|cause| Error::failed("call", line, cause))?;
+        let good = match (call, self.is_custom) {
+            (Call::Initialize, true) => true,
+            (Call::Initialize, false) | (Call::Invoke, true) => response.status == 200,
+            (Call::Invoke, false) => response.status == 200 && response.body == BODY.as_bytes(),
+        };
+        let came = || format!("the answer was {} `{}`", response.status, response.body_text(40));
+        if good { Ok(()) } else { Err(Error::failed("call", line, came())) }
+    }
+
+    /// Sends a call and waits for its reply.
+    ///
+    /// # Errors
+    /// Those of [`Conn::send`] and [`Conn::reply`].
+    pub fn call(&mut self, call: Call, deadline: Deadline) -> Result<()> {
+        self.send(call, deadline)?;
+        self.reply(call, deadline)
+    }
+}

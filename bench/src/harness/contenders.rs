@@ -1,0 +1,262 @@
+//! The contenders: ours as built by `make build` and `make tiny`, the peers as built by `make peers`.
+//!
+//! Looks for files and starts nothing. Who is not there is named, never left out in silence.
+
+use std::env::consts::ARCH;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::results::{Described, Kind, Skipped};
+use fc_emulator::error::{Error, Result};
+
+/// The table of peers, in the checkout.
+const PEERS: &str = "bench/peers/peers.json";
+
+/// Somebody to be measured.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    /// As reports show it.
+    pub described: Described,
+    /// Its one static file, if it can run from a scratch image.
+    pub static_file: Option<PathBuf>,
+    /// Whether it prints log markers, which `FC_HOOKS_LOG_MARKERS=off` turns off.
+    pub has_markers: bool,
+}
+
+impl Contender {
+    /// Its short name.
+    pub fn name(&self) -> &str {
+        &self.described.name
+    }
+}
+
+/// Who takes part, and who does not.
+#[derive(Clone, Debug, Default)]
+pub struct Contenders {
+    /// In the order of reports.
+    pub contenders: Vec<Contender>,
+    /// Those that are missing.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A row of the table of peers.
+#[derive(Debug, Deserialize)]
+struct Peer {
+    name: String,
+    label: String,
+    #[serde(default)]
+    baseline: bool,
+    /// Relative to the checkout, or a program that is looked for in `PATH`.
+    command: Vec<String>,
+    /// How it is built; for whoever lacks it.
+    build: String,
+    #[serde(default, rename = "static")]
+    is_static: bool,
+    #[serde(default)]
+    note: String,
+}
+
+/// Ours: name, label, where `make` puts it, how it is made, note.
+const OURS: [(&str, &str, &str, &str, &str); 4] = [
+    (
+        "hello",
+        "fc-hooks, ten lines",
+        "target/{arch}-unknown-linux-musl/release/examples/hello",
+        "make build EXAMPLE=hello",
+        "",
+    ),
+    (
+        "inspector",
+        "fc-hooks, inspector",
+        "target/{arch}-unknown-linux-musl/release/fc-hooks",
+        "make build",
+        "answers OK to hooks",
+    ),
+    (
+        "tiny",
+        "fc-hooks, make tiny",
+        "target/tiny/{arch}-unknown-linux-musl/release/fc-hooks",
+        "make tiny",
+        "answers OK to hooks; a panic ends the process",
+    ),
+    (
+        "engine",
+        "fc-hooks on tiny_http",
+        "target/{arch}-unknown-linux-musl/release/examples/on_tiny_http",
+        "make build EXAMPLE=on_tiny_http",
+        "the ten lines on the other engine",
+    ),
+];
+
+impl Contenders {
+    /// Everybody there is below `root`, the checkout.
+    ///
+    /// # Errors
+    /// When the table of peers cannot be read.
+    pub fn find(root: &Path) -> Result<Self> {
+        let mut list = Self::default();
+        let table = root.join(PEERS);
+        let text = std::fs::read_to_string(&table).map_err(|cause| Error::failed("read", table.display(), cause))?;
+        let peers: Vec<Peer> =
+            serde_json::from_str(&text).map_err(|cause| Error::failed("understand", table.display(), cause))?;
+        let (baseline, others): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(|peer| peer.baseline);
+        baseline.into_iter().for_each(|peer| list.add_peer(root, peer));
+        for (name, label, file, build, note) in OURS {
+            let file = root.join(file.replace("{arch}", ARCH));
+            let described = describe(name, label, Kind::Ours, vec![file.display().to_string()], note);
+            list.add(described, file.clone(), Some(file), true, build);
+        }
+        others.into_iter().for_each(|peer| list.add_peer(root, peer));
+        Ok(list)
+    }
+
+    fn add_peer(&mut self, root: &Path, peer: Peer) {
+        let kind = if peer.baseline { Kind::Baseline } else { Kind::Peer };
+        let mut command = peer.command;
+        let program = in_checkout_or_path(root, command.first().map_or("", String::as_str));
+        if let (Some(word), Some(found)) = (command.first_mut(), &program) {
+            *word = found.display().to_string();
+        }
+        let described = describe(&peer.name, &peer.label, kind, command, &peer.note);
+        let file = program.unwrap_or_default();
+        let static_file = peer.is_static.then(|| file.clone());
+        self.add(described, file, static_file, false, &peer.build);
+    }
+
+    fn add(
+        &mut self,
+        mut described: Described,
+        file: PathBuf,
+        static_file: Option<PathBuf>,
+        markers: bool,
+        build: &str,
+    ) {
+        match std::fs::metadata(&file) {
+            Ok(metadata) => {
+                described.binary_bytes = static_file.is_some().then_some(metadata.len());
+                self.contenders.push(Contender { described, static_file, has_markers: markers });
+            }
+            Err(_) => {
+                let reason = format!("it is not there; `{build}` makes it");
+                self.skipped.push(Skipped { what: described.name, reason });
+            }
+        }
+    }
+
+    /// A server of the user's own, as `NAME=COMMAND ARGS`.
+    ///
+    /// # Errors
+    /// When it is not of this form, the name is taken, or it has spaces.
+    pub fn give(&mut self, text: &str) -> Result<()> {
+        let wrong = |why: &str| Error::new(format!("`{text}` is no contender: {why}"));
+        let (name, command) = text.split_once('=').ok_or_else(|| wrong("it must be NAME=COMMAND"))?;
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return Err(wrong("the name is empty or has spaces"));
+        }
+        if self.contenders.iter().any(|contender| contender.name() == name) {
+            return Err(wrong("the name is taken"));
+        }
+        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let Some(program) = words.first() else { return Err(wrong("there is no command")) };
+        let bytes = std::fs::metadata(program).ok().map(|metadata| metadata.len());
+        let mut described = describe(name, name, Kind::Custom, words, "");
+        described.binary_bytes = bytes;
+        self.contenders.push(Contender { described, static_file: None, has_markers: false });
+        Ok(())
+    }
+
+    /// Keeps only these, and the baseline, which ratios need.
+    ///
+    /// # Errors
+    /// When a name is unknown; one that is merely missing is not.
+    pub fn keep(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            let known = self.contenders.iter().any(|contender| contender.name() == name)
+                || self.skipped.iter().any(|skipped| skipped.what == *name);
+            if !known {
+                let all: Vec<&str> = self.contenders.iter().map(Contender::name).collect();
+                return Err(Error::new(format!("there is no contender `{name}`; there are {}", all.join(", "))));
+            }
+        }
+        self.contenders.retain(|it| it.described.kind == Kind::Baseline || names.iter().any(|name| name == it.name()));
+        self.skipped.retain(|skipped| names.contains(&skipped.what));
+        Ok(())
+    }
+}
+
+fn describe(name: &str, label: &str, kind: Kind, command: Vec<String>, note: &str) -> Described {
+    Described {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        kind,
+        command,
+        env: Vec::new(),
+        binary_bytes: None,
+        note: note.to_owned(),
+    }
+}
+
+/// A path below the checkout, or a program's name looked for where the shell would.
+fn in_checkout_or_path(root: &Path, program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(root.join(program));
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> Contenders {
+        let mut list = Contenders::default();
+        let own = std::env::current_exe().unwrap();
+        let baseline = Peer {
+            name: "baseline".into(),
+            label: "C".into(),
+            baseline: true,
+            command: vec![own.display().to_string()],
+            build: "cc".into(),
+            is_static: true,
+            note: String::new(),
+        };
+        let missing = Peer {
+            name: "gone".into(),
+            label: "gone".into(),
+            baseline: false,
+            command: vec!["no-such-program".into()],
+            build: "make gone".into(),
+            is_static: false,
+            note: String::new(),
+        };
+        list.add_peer(Path::new("/"), baseline);
+        list.add_peer(Path::new("/"), missing);
+        list
+    }
+
+    #[test]
+    fn missing_ones_are_named() {
+        let list = list();
+        assert_eq!(list.contenders.len(), 1);
+        assert!(list.contenders[0].described.binary_bytes.is_some_and(|bytes| bytes > 0));
+        let reason = "it is not there; `make gone` makes it".to_owned();
+        assert_eq!(list.skipped, [Skipped { what: "gone".into(), reason }]);
+    }
+
+    #[test]
+    fn contenders_are_given_and_chosen() {
+        let mut list = list();
+        for wrong in ["x", "=y", "a b=c", "baseline=x", "x="] {
+            assert!(list.give(wrong).is_err(), "{wrong}");
+        }
+        list.give("mine=./server --port 1").unwrap();
+        assert_eq!(list.contenders[1].described.command, ["./server", "--port", "1"]);
+        list.give("other=./server").unwrap();
+        assert!(list.keep(&["nobody".into()]).is_err());
+        list.keep(&["other".into(), "gone".into()]).unwrap();
+        let names: Vec<&str> = list.contenders.iter().map(Contender::name).collect();
+        assert_eq!((names, list.skipped.len()), (vec!["baseline", "other"], 1));
+    }
+}

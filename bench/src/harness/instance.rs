@@ -1,0 +1,297 @@
+//! One instance of a contender, started so that its first microseconds can be measured.
+//!
+//! Lighter than [`fc_emulator::target`]: no output is read and no thread is started, because hundreds run at once and
+//! the client must not compete with what it measures. Knows nothing of what is asked of the instance.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::Contender;
+use super::pin::set_of;
+use fc_emulator::cleanup::{self, Guard, Undo};
+use fc_emulator::error::{Error, Result};
+use fc_emulator::freezer::FreezeGroup;
+use fc_emulator::platform::PORT_NAMES;
+use fc_emulator::target::Port;
+use fc_emulator::target::no_fork;
+
+/// How an instance is started.
+#[derive(Clone, Debug, Default)]
+pub struct Start<'a> {
+    /// The processors it may use; empty: all.
+    pub processors: &'a [usize],
+    /// Variables beside the platform's and the contender's own.
+    pub env: &'a [(&'a str, &'a str)],
+    /// What stands before the command: a program that starts it, such as a tracer.
+    pub prefix: &'a [String],
+    /// What it can be frozen in; it enters before its exec.
+    pub group: Option<Arc<FreezeGroup>>,
+}
+
+/// A running instance, in a process group of its own. Dropping it kills the process group and what is in its freeze
+/// group, and reaps it.
+pub struct Instance {
+    shared: Arc<Shared>,
+    port: Port,
+    pid: u32,
+    exec_at: Timespec,
+    _guard: Guard,
+}
+
+struct Shared {
+    child: Mutex<(Child, Option<ExitStatus>)>,
+    group: Option<Arc<FreezeGroup>>,
+}
+
+struct Removal(Arc<Shared>);
+
+impl Undo for Removal {
+    fn undo(&self) {
+        let mut child = self.0.lock();
+        if child.1.is_none() {
+            self.0.end(&mut child);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, (Child, Option<ExitStatus>)> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills its group before it is reaped: until then the group's number cannot be anyone else's.
+    fn end(&self, child: &mut (Child, Option<ExitStatus>)) {
+        if let Some(group) = pid(child.0.id()) {
+            // There may be nobody left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        if let Some(group) = &self.group {
+            group.kill(child.0.id());
+        }
+        child.1 = child.0.wait().ok();
+    }
+}
+
+fn pid(raw: u32) -> Option<Pid> {
+    Pid::from_raw(raw.cast_signed())
+}
+
+fn has_ended(raw: u32) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    pid(raw).is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_))))
+}
+
+/// Microseconds between two readings of the monotonic clock.
+pub fn micros(from: Timespec, to: Timespec) -> f64 {
+    (to.tv_sec - from.tv_sec) as f64 * 1e6 + (to.tv_nsec - from.tv_nsec) as f64 / 1e3
+}
+
+/// The monotonic clock.
+pub fn now() -> Timespec {
+    clock_gettime(ClockId::Monotonic)
+}
+
+impl Instance {
+    /// Starts one. Returns as soon as its program is executing, or could not be.
+    ///
+    /// # Errors
+    /// When it cannot be started, or there is no port for it.
+    pub fn start(contender: &Contender, start: &Start<'_>) -> Result<Self> {
+        Self::spawn(contender, start, false)
+    }
+
+    /// The same, traced by the calling thread (ptrace): it stands still before the first instruction of its program.
+    /// [`Instance::try_exit`] is not for such a one, because the tracer alone may wait for it.
+    ///
+    /// # Errors
+    /// As [`Instance::start`], or when the kernel does not let us trace.
+    pub fn start_traced(contender: &Contender, start: &Start<'_>) -> Result<Self> {
+        Self::spawn(contender, start, true)
+    }
+
+    fn spawn(contender: &Contender, start: &Start<'_>, traced: bool) -> Result<Self> {
+        let port = Port::free()?;
+        let words: Vec<&String> = start.prefix.iter().chain(&contender.described.command).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // The environment is part of what a program reads at start: the same for all, and small.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(PORT_NAMES.map(|name| (name, port.number().to_string())));
+        command.envs(contender.described.env.iter().map(|(name, value)| (name, value)));
+        command.envs(start.env.iter().copied());
+        let (mut clock, sender) = pipe()?;
+        prepare(&mut command, start, traced, sender)?;
+        command.process_group(0);
+        let (shared, guard) = cleanup::make(|| {
+            let _alone = no_fork();
+            let child = command.spawn().map_err(|cause| {
+                let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
+                Error::failed("start", words.join(" "), cause)
+            })?;
+            let shared = Arc::new(Shared { child: Mutex::new((child, None)), group: start.group.clone() });
+            Ok((shared.clone(), Removal(shared)))
+        })?;
+        drop(command);
+        let mut reading = [0; 16];
+        clock.read_exact(&mut reading).map_err(|cause| Error::failed("read", "the time of the exec", cause))?;
+        let (seconds, nanos) = reading.split_at(8);
+        let number = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        let exec_at = Timespec { tv_sec: number(seconds), tv_nsec: number(nanos) };
+        let pid = shared.lock().0.id();
+        Ok(Self { shared, port, pid, exec_at, _guard: guard })
+    }
+
+    /// Where it will listen.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port.number()).into()
+    }
+
+    /// Its process, or that of the prefix.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The monotonic clock just before its exec.
+    pub fn exec_at(&self) -> Timespec {
+        self.exec_at
+    }
+
+    /// How it ended, or `None` while it runs. What it has started then goes, too.
+    pub fn try_exit(&self) -> Option<ExitStatus> {
+        let mut child = self.shared.lock();
+        if child.1.is_none() && has_ended(self.pid) {
+            self.shared.end(&mut child);
+        }
+        child.1
+    }
+
+    /// Sends it a signal. One that has ended is left alone: its number may be another's.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.shared.lock();
+        if let (None, Some(pid)) = (child.1, pid(self.pid)) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Whether the kernel says that it is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.group().is_ok_and(|group| group.is_frozen(self.pid))
+    }
+
+    /// Ends its freeze.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or it has no freeze group.
+    pub fn thaw(&self) -> Result<()> {
+        self.group()?.thaw(self.pid)
+    }
+
+    pub(super) fn group(&self) -> Result<&FreezeGroup> {
+        self.shared.group.as_deref().ok_or_else(|| Error::new("it was started without a freeze group"))
+    }
+}
+
+fn pipe() -> Result<(File, OwnedFd)> {
+    let (receiver, sender) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|cause| Error::failed("open", "a pipe", cause))?;
+    Ok((File::from(receiver), sender))
+}
+
+/// Lets the child take its processors and its control group, die with us, and say when it begins to be its program.
+fn prepare(command: &mut Command, start: &Start<'_>, traced: bool, clock: OwnedFd) -> Result<()> {
+    let set = (!start.processors.is_empty()).then(|| set_of(start.processors));
+    let group = match start.group.as_ref().and_then(|group| group.entry()) {
+        Some(path) => {
+            let file = File::options().write(true).open(&path);
+            Some(file.map_err(|cause| Error::failed("open", path.display(), cause))?)
+        }
+        None => None,
+    };
+    let child = move || -> io::Result<()> {
+        if let Some(group) = &group {
+            rustix::io::write(group.as_fd(), b"0")?;
+        }
+        if let Some(set) = &set {
+            rustix::thread::sched_setaffinity(None, set)?;
+        }
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        let now = clock_gettime(ClockId::Monotonic);
+        let mut reading = [0; 16];
+        reading[..8].copy_from_slice(&now.tv_sec.to_ne_bytes());
+        reading[8..].copy_from_slice(&now.tv_nsec.to_ne_bytes());
+        rustix::io::write(&clock, &reading)?;
+        if traced {
+            nix::sys::ptrace::traceme()?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only makes system calls (write, sched_setaffinity, prctl,
+    // clock_gettime, ptrace) on memory that was prepared before the fork; it neither allocates nor locks.
+    unsafe { command.pre_exec(child) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Described, Kind};
+    use fc_emulator::clock::Deadline;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn contender(words: &[&str]) -> Contender {
+        let described = Described {
+            name: "it".into(),
+            label: "it".into(),
+            kind: Kind::Custom,
+            command: words.iter().map(|&word| word.to_owned()).collect(),
+            env: vec![],
+            binary_bytes: None,
+            note: String::new(),
+        };
+        Contender { described, static_file: None, has_markers: false }
+    }
+
+    #[test]
+    fn says_when_it_began_and_goes_when_dropped() {
+        let before = now();
+        let instance = Instance::start(&contender(&["sleep", "600"]), &Start::default()).unwrap();
+        assert!(micros(before, instance.exec_at()) >= 0.0 && micros(instance.exec_at(), now()) >= 0.0);
+        assert!(instance.try_exit().is_none());
+        let process = format!("/proc/{}", instance.pid());
+        drop(instance);
+        assert!(!Path::new(&process).exists());
+    }
+
+    #[test]
+    fn its_children_go_with_it() {
+        let instance = Instance::start(&contender(&["sh", "-c", "sleep 600 & wait"]), &Start::default()).unwrap();
+        let path = format!("/proc/{0}/task/{0}/children", instance.pid());
+        let child = Deadline::after(Duration::from_secs(10)).until(|| {
+            let children = std::fs::read_to_string(&path).unwrap();
+            children.split_whitespace().next().map(|child| format!("/proc/{child}/stat"))
+        });
+        let child = child.expect("there is a child");
+        drop(instance);
+        // Killed, it may still wait for someone to reap it.
+        let gone = || std::fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z ")).then_some(());
+        assert!(Deadline::after(Duration::from_secs(10)).until(gone).is_some());
+    }
+
+    #[test]
+    fn an_exit_is_seen_and_a_missing_program_named() {
+        let instance = Instance::start(&contender(&["true"]), &Start::default()).unwrap();
+        let exit = Deadline::after(Duration::from_secs(10)).until(|| instance.try_exit());
+        assert!(exit.is_some_and(|status| status.success()));
+        let error = Instance::start(&contender(&["/no/such/program"]), &Start::default()).err();
+        assert!(error.is_some_and(|error| error.to_string().contains("/no/such/program")));
+    }
+}

@@ -1,0 +1,80 @@
+//! The table of the README: a line for each contender, in GitHub's Markdown.
+
+use super::summary::{Line, Summary};
+use super::text::machine;
+use super::units::{NONE, date, number, whole};
+use crate::results::{Kind, Results};
+use crate::stats::Estimate;
+
+/// A column, and what is in it.
+type Column = (String, fn(&Line) -> String);
+
+/// The table, and under it where it comes from. Columns that nothing fills are not there.
+pub fn markdown(results: &Results) -> String {
+    let summary = Summary::new(results);
+    let lines: Vec<Line> = summary.lines().collect();
+    let mut columns = columns(&summary);
+    columns.retain(|(_, cell)| lines.iter().any(|line| cell(line) != NONE));
+    let mut text = String::from("| |");
+    columns.iter().for_each(|(title, _)| text.push_str(&format!(" {title} |")));
+    text.push_str(&format!("\n|---|{}\n", "---:|".repeat(columns.len())));
+    for line in &lines {
+        let mark = if line.who.kind == Kind::Ours { "**" } else { "" };
+        text.push_str(&format!("| {mark}{}{mark} |", escaped(line.who.label)));
+        columns.iter().for_each(|(_, cell)| text.push_str(&format!(" {} |", cell(line))));
+        text.push('\n');
+    }
+    let command = results.command.join(" ");
+    text.push_str(&format!(
+        "\nMedians; × baseline is the median of ratios within rounds. `fc-bench {}`, {}, {}.\n",
+        command.replace('`', "'").replace(char::is_control, " "),
+        date(results.began),
+        escaped(&machine(&results.machine))
+    ));
+    text
+}
+
+fn columns(summary: &Summary) -> Vec<Column> {
+    let connections = summary.closed.as_ref().map_or(0, |block| block.pattern.connections);
+    let open = summary.open.as_ref().map(|block| (block.pattern.connections, block.pattern.rate));
+    let (many, rate) = open.unwrap_or_default();
+    let instances = summary.fleets.as_ref().map_or(0, |fleets| fleets.wanted);
+    vec![
+        ("bytes".to_owned(), |line| whole(line.who.binary_bytes)),
+        ("exec → first `/initialize`, ms".to_owned(), |line| {
+            number(line.start.and_then(|start| start.initialize.median()).map(|us| us / 1e3), 2)
+        }),
+        ("× baseline".to_owned(), |line| ratio(line, line.start.and_then(|start| start.ratio))),
+        ("system calls".to_owned(), |line| whole(line.counts.and_then(|it| it.counts.calls_to_initialize))),
+        ("page faults".to_owned(), |line| whole(line.counts.and_then(|it| it.counts.minor_faults_to_initialize))),
+        (format!("requests/s, {connections} connections"), |line| {
+            number(line.closed.and_then(|load| load.per_second.median()), 0)
+        }),
+        ("× baseline".to_owned(), |line| ratio(line, line.closed.and_then(|load| load.ratio))),
+        ("… with log markers".to_owned(), |line| {
+            line.with_markers.map_or_else(|| NONE.to_owned(), |load| ratio(line, load.ratio))
+        }),
+        (format!("p99 at {} requests/s, {many} connections, µs", number(rate, 0)), |line| {
+            number(line.open.and_then(|load| load.percentiles_us[2]), 0)
+        }),
+        ("thaw → reply, µs".to_owned(), |line| number(line.thaw.and_then(|thaw| thaw.reply.median()), 0)),
+        (format!("private kB of each of {instances}"), |line| number(line.fleet.and_then(|it| it.private_kb), 0)),
+    ]
+}
+
+/// The baseline's own is 1 as soon as there is one.
+fn ratio(line: &Line, ratio: Option<Estimate>) -> String {
+    number(ratio.map(|ratio| ratio.median), if line.who.kind == Kind::Baseline { 0 } else { 2 })
+}
+
+/// What would end a cell, or make something of it that it is not.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.replace(char::is_control, " ").chars() {
+        if "\\`*_{}[]<>#|~".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}

@@ -1,0 +1,101 @@
+//! The few figures that stand for all the others: for the README's table and the head of the page.
+
+use crate::results::{Kind, Results};
+use crate::stats::figures::{
+    self, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures, Who,
+};
+
+/// Connections of the load that stands for all: enough to keep one thread busy, too few to queue for long.
+const CONNECTIONS: u32 = 16;
+
+/// Instances of the fleet that stands for all.
+const INSTANCES: u32 = 200;
+
+/// What stands for a run.
+pub struct Summary<'a> {
+    contenders: Vec<Who<'a>>,
+    starts: Vec<StartFigures<'a>>,
+    counts: Vec<CountFigures<'a>>,
+    thaws: Vec<ThawFigures<'a>>,
+    /// Every next request follows a reply, on 16 connections if that was measured.
+    pub closed: Option<LoadBlock<'a>>,
+    /// A fixed rate, on the most connections that were measured.
+    pub open: Option<LoadBlock<'a>>,
+    /// 200 instances, or else the most that were measured.
+    pub fleets: Option<Fleets<'a>>,
+}
+
+/// What stands for a contender.
+pub struct Line<'d, 'a> {
+    /// Whose.
+    pub who: Who<'a>,
+    /// As a process.
+    pub start: Option<&'d StartFigures<'a>>,
+    /// Its counts.
+    pub counts: Option<&'d CountFigures<'a>>,
+    /// Its thaws.
+    pub thaw: Option<&'d ThawFigures<'a>>,
+    /// Under load, without log markers if it can.
+    pub closed: Option<&'d LoadFigures<'a>>,
+    /// The same with log markers, if it has such a thing.
+    pub with_markers: Option<&'d LoadFigures<'a>>,
+    /// At a fixed rate, without log markers if it can.
+    pub open: Option<&'d LoadFigures<'a>>,
+    /// Among others.
+    pub fleet: Option<&'d FleetFigures<'a>>,
+}
+
+impl<'a> Summary<'a> {
+    /// Of everything.
+    pub fn new(results: &'a Results) -> Self {
+        let (closed, open): (Vec<LoadBlock>, Vec<LoadBlock>) =
+            figures::load(results).into_iter().partition(|block| block.pattern.rate.is_none());
+        let mut fleets = figures::fleets(results);
+        let fleet = fleets.iter().position(|fleets| fleets.wanted == INSTANCES);
+        Self {
+            contenders: results.contenders.iter().map(|it| figures::who(results, &it.name)).collect(),
+            starts: results.coldstart.as_ref().map(|it| figures::starts(results, &it.process)).unwrap_or_default(),
+            counts: figures::counts(results),
+            thaws: figures::thaw(results),
+            closed: closed
+                .into_iter()
+                .filter(|block| !block.pattern.reconnect)
+                .min_by_key(|block| block.pattern.connections.abs_diff(CONNECTIONS)),
+            open: open.into_iter().max_by_key(|block| block.pattern.connections),
+            fleets: fleet.map(|index| fleets.swap_remove(index)).or_else(|| fleets.pop()),
+        }
+    }
+
+    /// One for each contender.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_, 'a>> {
+        self.contenders.iter().map(|who| self.line(*who))
+    }
+
+    /// Ours that stands for all of ours: the first.
+    pub fn ours(&self) -> Option<Line<'_, 'a>> {
+        self.lines().find(|line| line.who.kind == Kind::Ours)
+    }
+
+    fn line(&self, who: Who<'a>) -> Line<'_, 'a> {
+        let name = who.name;
+        let fleet = self.fleets.as_ref().map_or(&[][..], |fleets| &fleets.rows);
+        Line {
+            who,
+            start: self.starts.iter().find(|it| it.who.name == name),
+            counts: self.counts.iter().find(|it| it.who.name == name),
+            thaw: self.thaws.iter().find(|it| it.who.name == name),
+            closed: row(&self.closed, name, |markers| markers != Some(true)),
+            with_markers: row(&self.closed, name, |markers| markers == Some(true)),
+            open: row(&self.open, name, |markers| markers != Some(true)),
+            fleet: fleet.iter().find(|it| it.who.name == name),
+        }
+    }
+}
+
+fn row<'d, 'a>(
+    block: &'d Option<LoadBlock<'a>>,
+    name: &str,
+    wanted: fn(Option<bool>) -> bool,
+) -> Option<&'d LoadFigures<'a>> {
+    block.as_ref()?.rows.iter().find(|row| row.who.name == name && wanted(row.markers))
+}

@@ -1,0 +1,83 @@
+//! The tables of a run, as cells: for the terminal and the page alike.
+//!
+//! Decides which figures are shown, in which units and how exactly. Knows nothing of the form they take.
+
+mod coldstart;
+mod density;
+mod load;
+mod thaw;
+
+use super::units::{NONE, number};
+use crate::results::{Kind, Results};
+use crate::stats::figures::Who;
+use crate::stats::{Estimate, Interval};
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// What it is of.
+    pub title: String,
+    /// What was measured, and how.
+    pub says: String,
+    /// Titles of the columns, in lines. The first is of the contenders.
+    pub columns: Vec<&'static str>,
+    /// One for each contender.
+    pub rows: Vec<Row>,
+    /// What must be said beside it.
+    pub notes: Vec<String>,
+}
+
+/// A row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What the contender is to the comparison.
+    pub kind: Kind,
+    /// As many as there are columns.
+    pub cells: Vec<String>,
+}
+
+/// Every table that the results fill, in the order of measures.
+pub fn tables(results: &Results) -> Vec<Table> {
+    let mut tables = coldstart::tables(results);
+    tables.extend(thaw::tables(results));
+    tables.extend(load::tables(results));
+    tables.extend(density::tables(results));
+    tables.retain(|table| !table.rows.is_empty());
+    tables
+}
+
+fn row(who: Who, title: &str, cells: impl IntoIterator<Item = String>) -> Row {
+    Row { kind: who.kind, cells: std::iter::once(title.to_owned()).chain(cells).collect() }
+}
+
+/// Decimals that show differences of a few percent in the least of a column.
+fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
+    let least = values.into_iter().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    match least {
+        least if least >= 100.0 => 0,
+        least if least >= 10.0 => 1,
+        least if least >= 0.1 => 2,
+        _ => 3,
+    }
+}
+
+/// An estimate, as `median [low–high]`.
+fn estimate(estimate: Option<Estimate>, scale: f64, decimals: usize) -> String {
+    let Some(Estimate { median, interval: Interval { low, high, .. }, count }) = estimate else {
+        return NONE.to_owned();
+    };
+    if count < 2 {
+        return number(median / scale, decimals);
+    }
+    let to = if low < 0.0 { " to " } else { "–" };
+    let [median, low, high] = [median, low, high].map(|value| number(value / scale, decimals));
+    format!("{median} [{low}{to}{high}]")
+}
+
+/// A ratio to the baseline. Its own is 1 and says nothing.
+fn ratio(who: Who, ratio: Option<Estimate>) -> String {
+    match who.kind {
+        Kind::Baseline => "1".to_owned(),
+        _ => estimate(ratio, 1.0, ratio.map_or(0, |ratio| decimals([ratio.median]).min(2))),
+    }
+}

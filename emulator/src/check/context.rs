@@ -1,0 +1,217 @@
+//! Helpers that checks share: instances in a known state, or the reason why there is none.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{Plan, Stop, blocked, fail, skip};
+use crate::clock::{Deadline, millis};
+use crate::freezer::Proof;
+use crate::http::{Conn, Response};
+use crate::instance::{Instance, Variant};
+use crate::output::{Line, Output};
+use crate::platform::{Hook, Request, ids};
+use crate::target::{Ready, Spec};
+
+/// The output is complete if the target printed nothing for this long.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// How long a check waits for output that should be there already.
+pub const OUTPUT_WAIT: Duration = Duration::from_millis(1500);
+
+/// Everything that a check works with.
+pub struct CheckContext<'a> {
+    /// The target, and how it is checked.
+    pub plan: &'a Plan,
+    /// All checks share a server that already runs, so it is initialized once.
+    shared_initialized: &'a Mutex<bool>,
+}
+
+impl<'a> CheckContext<'a> {
+    /// A context for `plan`. `shared_initialized` is the same for all checks of one run.
+    pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>) -> Self {
+        Self { plan, shared_initialized }
+    }
+
+    /// Whether all checks share one server that already runs.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.plan.setup.spec, Spec::Addr(_))
+    }
+
+    /// An instance that accepts connections.
+    pub fn start(&self) -> Result<Instance, Stop> {
+        self.start_as(&Variant::default())
+    }
+
+    /// An instance that accepts connections and was started differently.
+    pub fn start_as(&self, variant: &Variant) -> Result<Instance, Stop> {
+        let mut instance = Instance::start(&self.plan.setup, variant)?;
+        match instance.wait_ready() {
+            Ready::Yes => Ok(instance),
+            Ready::Exited(exit) => blocked("ready", format!("the target {exit} before it listened")),
+            Ready::Late => blocked("ready", "the target did not listen in time"),
+        }
+    }
+
+    /// An instance that has had no call yet.
+    pub fn fresh(&self) -> Result<Instance, Stop> {
+        if self.is_shared() {
+            return skip("this check needs a fresh instance, and this server already ran before");
+        }
+        self.start()
+    }
+
+    /// An instance that was initialized, if the hook is configured.
+    pub fn initialized(&self) -> Result<Instance, Stop> {
+        let instance = self.start()?;
+        if self.is_shared() {
+            let mut done = self.shared_initialized.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !std::mem::replace(&mut *done, true) {
+                self.initialize(&instance)?;
+            }
+        } else {
+            self.initialize(&instance)?;
+        }
+        Ok(instance)
+    }
+
+    /// Calls the initializer, if the hook is configured.
+    pub fn initialize(&self, instance: &Instance) -> Result<(), Stop> {
+        if !instance.platform.calls(Hook::Initialize) {
+            return Ok(());
+        }
+        match instance.hook(Hook::Initialize) {
+            Ok(response) if response.is_success() => Ok(()),
+            Ok(response) => blocked("initialize", format!("POST /initialize was answered {}", response.status)),
+            Err(why) => blocked("initialize", format!("POST /initialize: {why}")),
+        }
+    }
+
+    /// Skips the check unless the platform calls this hook.
+    pub fn require(&self, hook: Hook) -> Result<(), Stop> {
+        match crate::platform::Platform::new(self.plan.setup.settings.clone()).calls(hook) {
+            true => Ok(()),
+            false => skip(format!("the platform does not call {} under these options", hook.path())),
+        }
+    }
+
+    /// The hooks that the platform calls. A shared server gets no pre-stop, because that would be its end.
+    pub fn hooks(&self, instance: &Instance) -> Vec<Hook> {
+        let spared = |hook: &Hook| self.is_shared() && *hook == Hook::PreStop;
+        Hook::ALL.into_iter().filter(|hook| instance.platform.calls(*hook) && !spared(hook)).collect()
+    }
+
+    /// The request and the answer of a successful call.
+    pub fn invoke(&self, instance: &Instance) -> Result<(Request, Response), Stop> {
+        let request = self.request(instance);
+        let by = if self.plan.http_only { "http-call" } else { "invoke" };
+        match instance.send(&request) {
+            Ok(response) if response.is_success() => Ok((request, response)),
+            Ok(response) => blocked(by, format!("{} was answered {}", request.line, response.status)),
+            Err(why) => blocked(by, format!("{}: {why}", request.line)),
+        }
+    }
+
+    /// A call: the event, or the HTTP call of a function that takes no events.
+    pub fn request(&self, instance: &Instance) -> Request {
+        match self.plan.http_only {
+            true => instance.platform.http(&self.plan.http_method, &self.plan.http_path, &[], Vec::new()),
+            false => instance.platform.invoke(self.plan.event.clone()),
+        }
+    }
+
+    /// Skips the check unless the function takes events.
+    pub fn require_events(&self) -> Result<(), Stop> {
+        if self.plan.http_only { skip("the function takes no events (--http-only)") } else { Ok(()) }
+    }
+
+    /// Whether the function answers an event with the same bytes.
+    pub fn echoes(&self, instance: &Instance) -> bool {
+        if self.plan.http_only {
+            return false;
+        }
+        let event = format!("fc-emulator {:x}", ids::random());
+        let response = instance.send(&instance.platform.invoke(event.clone()));
+        response.is_ok_and(|response| response.body == event.as_bytes())
+    }
+
+    /// Freezes the instance, with proof, and waits for `span`. The instance stays frozen.
+    pub fn freeze(&self, instance: &mut Instance, span: Duration) -> Result<Proof, Stop> {
+        if self.is_shared() {
+            return skip("a server that already runs cannot be frozen");
+        }
+        let proof = instance.target.freeze()?;
+        std::thread::sleep(span);
+        Ok(proof)
+    }
+
+    /// The output of the target, if we can read it.
+    pub fn output<'i>(&self, instance: &'i Instance) -> Result<&'i Output, Stop> {
+        match instance.target.output() {
+            Some(output) => Ok(output),
+            None => skip("the output of a server that already runs cannot be read"),
+        }
+    }
+
+    /// Skips the check where we cannot send signals.
+    pub fn require_signals(&self) -> Result<(), Stop> {
+        if self.is_shared() { skip("a server that already runs gets no signals") } else { Ok(()) }
+    }
+}
+
+/// Whether the answers to two calls differ only in ids, times and counts.
+pub fn alike(one: (&Request, &Response), other: (&Request, &Response)) -> bool {
+    let essence = |(request, response): (&Request, &Response)| {
+        let body = String::from_utf8_lossy(&response.body).replace(&request.id, "");
+        let body: String = body.chars().filter(|c| !c.is_ascii_digit()).collect();
+        (response.status, body)
+    };
+    essence(one) == essence(other)
+}
+
+/// Waits until the target has printed nothing for a moment.
+pub fn settle(output: &Output) {
+    output.settle(QUIET, Deadline::after(OUTPUT_WAIT));
+}
+
+/// Waits for a line after `mark`.
+pub fn line(output: &Output, mark: usize, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
+    output.wait_for(mark, Deadline::after(OUTPUT_WAIT), wanted)
+}
+
+/// Passes with "`call`: 200 in 0.4 ms" after a success, and fails with the reason otherwise.
+pub fn success(call: &str, since: std::time::Instant, answer: Result<Response, String>) -> super::Verdict {
+    match answer {
+        Ok(response) if response.is_success() => {
+            Ok(format!("{call}: {} in {}", response.status, millis(since.elapsed())))
+        }
+        Ok(response) => fail(format!("{call}: {} `{}`", response.status, response.body_text(80))),
+        Err(why) => fail(format!("{call}: {why}")),
+    }
+}
+
+/// Opens a second connection beside one that is in use.
+pub fn second_conn(instance: &Instance) -> Result<Conn, Stop> {
+    instance.conn().map_err(|why| Stop::Blocked { by: "other-connection", why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::{Platform, Settings};
+
+    #[test]
+    fn alike_answers_differ_only_in_ids_times_and_counts() {
+        let platform = Platform::new(Settings::default());
+        let (one, two) = (platform.hook(Hook::PreStop), platform.hook(Hook::PreStop));
+        let answer = |body: String| Response {
+            minor_version: 1,
+            status: 200,
+            headers: vec![],
+            body: body.into_bytes(),
+            head_bytes: 0,
+        };
+        let (a, b) = (answer(format!("stopped {} at 12:01", one.id)), answer(format!("stopped {} at 3:59", two.id)));
+        assert!(alike((&one, &a), (&two, &b)));
+        assert!(!alike((&one, &a), (&two, &answer("no such path".into()))));
+    }
+}

@@ -1,0 +1,297 @@
+//! FREEZE: freezes with and without notice, while the target is idle or busy, and the first call after them.
+//!
+//! The platform thaws an instance because a call has arrived. So the call after a thaw already waits in the socket when
+//! the target wakes. On a kept connection the checks first leave a moment in which an overdue idle timer would fire.
+
+use std::time::{Duration, Instant};
+
+use super::connection::{kept, next_call};
+use super::context::{CheckContext, second_conn, success};
+use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
+use crate::clock::Deadline;
+use crate::freezer::Proof;
+use crate::http::Conn;
+use crate::instance::Instance;
+use crate::platform::Hook;
+
+/// A kept connection must stay open for this long after a thaw, without a request.
+const AFTER_THAW: Duration = Duration::from_millis(200);
+
+/// Before a freeze, the target has this long to read what we sent and to wait for more.
+const AT_REST: Duration = Duration::from_millis(50);
+
+/// An answer of this size does not fit into the socket buffers while we do not read, so that a freeze finds it half
+/// sent.
+const REPLY_BYTES: usize = 8 * 1024 * 1024;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "pre-freeze",
+        rule: "C-FRZ-2",
+        severity: Severity::Should,
+        needs: &["invoke"],
+        request: "GET /pre-freeze after a call",
+        expected: "2xx within its time limit",
+        fix: "route GET /pre-freeze to the hook; if the function has no such hook, leave it out of --hooks",
+        run: pre_freeze,
+    },
+    Check {
+        id: "pre-freeze-twice",
+        rule: "C-STOP-4",
+        severity: Severity::Should,
+        needs: &["pre-freeze"],
+        request: "GET /pre-freeze twice, as after a broken connection",
+        expected: "2xx for both",
+        fix: "answer a repeated pre-freeze like the first one",
+        run: pre_freeze_twice,
+    },
+    Check {
+        id: "call-during-pre-freeze",
+        rule: "C-FRZ-3",
+        severity: Severity::Should,
+        needs: &["pre-freeze", "other-connection"],
+        request: "GET /pre-freeze, and before its answer a call on another connection",
+        expected: "2xx for both",
+        fix: "accept calls while the hook runs: a new call may arrive before pre-freeze has ended",
+        run: call_during_pre_freeze,
+    },
+    Check {
+        id: "thaw-call",
+        rule: "C-FRZ-5",
+        severity: Severity::Must,
+        needs: &["invoke"],
+        request: "pre-freeze if configured, a freeze (--freeze-for), and a call that arrives during the freeze",
+        expected: "2xx right after the thaw, and the target keeps running",
+        fix: "survive a thaw without notice: overdue timers, watchdogs and dead sockets must not end the process",
+        run: thaw_call,
+    },
+    Check {
+        id: "thaw-without-pre-freeze",
+        rule: "C-FRZ-2",
+        severity: Severity::Should,
+        needs: &["thaw-call"],
+        request: "a freeze without pre-freeze right after an answer, then a call; then a shorter freeze and a call",
+        expected: "2xx for each call",
+        fix: "do not depend on pre-freeze, which FC 3.0 never calls: leave a safe state after every answer",
+        run: thaw_without_pre_freeze,
+    },
+    Check {
+        id: "keepalive-over-freeze",
+        rule: "C-CONN-3",
+        severity: Severity::Should,
+        needs: &["thaw-call", "keepalive-idle"],
+        request: "a call, a freeze (--freeze-for), another call on the same connection",
+        expected: "the connection stays open after the thaw, and the target answers the call",
+        fix: "set no idle limit for connections, or do not count frozen time",
+        run: keepalive_over_freeze,
+    },
+    Check {
+        id: "freeze-in-head",
+        rule: "C-CONN-3",
+        severity: Severity::Should,
+        needs: &["thaw-without-pre-freeze"],
+        request: "half the head of a request, a freeze (--freeze-for), the rest",
+        expected: "2xx",
+        fix: "do not count frozen time against the time limit for the head of a request",
+        run: freeze_in_head,
+    },
+    Check {
+        id: "freeze-in-body",
+        rule: "C-CONN-3",
+        severity: Severity::Should,
+        needs: &["thaw-without-pre-freeze"],
+        request: "a request with half its body, a freeze (--freeze-for), the rest",
+        expected: "2xx",
+        fix: "do not count frozen time against the time limit for the body of a request",
+        run: freeze_in_body,
+    },
+    Check {
+        id: "freeze-in-reply",
+        rule: "C-CONN-3",
+        severity: Severity::Should,
+        needs: &["thaw-without-pre-freeze", "invoke-large"],
+        request: "a call, and a freeze while its answer is half sent (8 MB if the function echoes events)",
+        expected: "the whole answer after the thaw",
+        fix: "do not count frozen time against the time limit for sending an answer",
+        run: freeze_in_reply,
+    },
+];
+
+fn pre_freeze(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreFreeze)?;
+    let instance = context.initialized()?;
+    context.invoke(&instance)?;
+    let started = Instant::now();
+    match instance.hook(Hook::PreFreeze) {
+        Ok(response) if response.status >= 500 => {
+            blocked("hook-never-500", format!("GET /pre-freeze: {}", response.status))
+        }
+        answer => success("GET /pre-freeze", started, answer),
+    }
+}
+
+fn pre_freeze_twice(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreFreeze)?;
+    let instance = context.initialized()?;
+    success("the first call", Instant::now(), instance.hook(Hook::PreFreeze))?;
+    success("the second call", Instant::now(), instance.hook(Hook::PreFreeze))
+}
+
+/// Sends calls until the hook has been answered, so that at least one call arrives while the hook runs.
+fn call_during_pre_freeze(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreFreeze)?;
+    let instance = context.initialized()?;
+    let mut calls = kept_or_new(context, &instance)?;
+    let mut hook = second_conn(&instance)?;
+    let limit = Deadline::after(instance.limits.pre_freeze);
+    hook.send(&instance.platform.hook(Hook::PreFreeze).bytes(), limit).map_err(Stop::Fail)?;
+    let mut count = 0;
+    loop {
+        count += 1;
+        let request = context.request(&instance).bytes();
+        let answer = match calls.exchange(&request, instance.call_deadline()) {
+            Ok(response) if !response.keeps_alive() => {
+                calls = second_conn(&instance)?;
+                Ok(response)
+            }
+            answer => answer,
+        };
+        success(&format!("call {count}, while pre-freeze runs"), Instant::now(), answer)?;
+        if hook.has_answer(Duration::from_millis(5)) || limit.passed() {
+            break;
+        }
+    }
+    success("pre-freeze", Instant::now(), hook.read(limit))?;
+    Ok(format!("pre-freeze and the calls during it ({count}) were answered"))
+}
+
+fn kept_or_new(context: &CheckContext<'_>, instance: &Instance) -> Result<Conn, Stop> {
+    kept(context, instance).or_else(|_| instance.conn().map_err(Stop::Fail))
+}
+
+/// Calls pre-freeze, as the platform does before a freeze. The check of that hook reports its faults.
+fn announce(instance: &Instance) {
+    if instance.platform.calls(Hook::PreFreeze) {
+        let _ = instance.hook(Hook::PreFreeze);
+    }
+}
+
+fn thaw_call(context: &CheckContext<'_>) -> Verdict {
+    let mut instance = context.initialized()?;
+    context.invoke(&instance)?;
+    announce(&instance);
+    let (actual, proof) = frozen_call(context, &mut instance, context.plan.freeze)?;
+    // A fault that shows a moment after the thaw counts, too.
+    std::thread::sleep(AFTER_THAW);
+    if let Some(exit) = instance.target.try_exit() {
+        return fail(format!("{actual}; then the target {exit}"));
+    }
+    success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
+    Ok(format!("{proof}; {actual}"))
+}
+
+/// Freezes the instance, sends a call during the freeze, thaws, and reads the answer.
+fn frozen_call(context: &CheckContext<'_>, instance: &mut Instance, span: Duration) -> Result<(String, Proof), Stop> {
+    let proof = context.freeze(instance, span)?;
+    let request = context.request(instance).bytes();
+    let sent = instance.conn().and_then(|mut conn| conn.send(&request, instance.call_deadline()).map(|()| conn));
+    instance.target.thaw()?;
+    let thawed = Instant::now();
+    let answer = sent.and_then(|mut conn| conn.read(instance.call_deadline()));
+    Ok((success("the call after the thaw", thawed, answer)?, proof))
+}
+
+fn thaw_without_pre_freeze(context: &CheckContext<'_>) -> Verdict {
+    let mut instance = context.initialized()?;
+    context.invoke(&instance)?;
+    frozen_call(context, &mut instance, context.plan.freeze)?;
+    // A fault that shows a moment after the thaw counts, too.
+    std::thread::sleep(AFTER_THAW);
+    let request = context.request(&instance);
+    success("a later call", Instant::now(), instance.send(&request))?;
+    let (actual, _) = frozen_call(context, &mut instance, context.plan.freeze / 8)?;
+    Ok(actual)
+}
+
+fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
+    let mut instance = context.initialized()?;
+    let mut conn = kept(context, &instance)?;
+    if instance.platform.calls(Hook::PreFreeze) {
+        let request = instance.platform.hook(Hook::PreFreeze).bytes();
+        match conn.exchange(&request, Deadline::after(instance.limits.pre_freeze)) {
+            Ok(response) if response.keeps_alive() => {}
+            Ok(_) => return fail("the answer to pre-freeze closes the connection"),
+            Err(why) => return blocked("pre-freeze", why),
+        }
+    }
+    // The target should wait again, so that an idle timer runs.
+    if conn.closes(Deadline::after(AT_REST)) {
+        return fail("the target closed the connection right after an answer");
+    }
+    context.freeze(&mut instance, context.plan.freeze)?;
+    instance.target.thaw()?;
+    if conn.closes(Deadline::after(AFTER_THAW)) {
+        return fail("the target closed the idle connection as soon as it was thawed");
+    }
+    next_call(context, &instance, &mut conn)
+}
+
+fn freeze_in_head(context: &CheckContext<'_>) -> Verdict {
+    freeze_between(context, |head_bytes, _| head_bytes / 2)
+}
+
+fn freeze_in_body(context: &CheckContext<'_>) -> Verdict {
+    if context.plan.http_only || context.plan.event.is_empty() {
+        return skip("the call has no body");
+    }
+    freeze_between(context, |head_bytes, all_bytes| (head_bytes + all_bytes) / 2)
+}
+
+fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize) -> Verdict {
+    let mut instance = context.initialized()?;
+    let request = context.request(&instance);
+    let bytes = request.bytes();
+    let (first, rest) = bytes.split_at(cut_at(request.head.len(), bytes.len()));
+    let mut conn = instance.conn().map_err(Stop::Fail)?;
+    conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
+    // The target should have read the first part, so that its time limit runs.
+    if conn.closes(Deadline::after(AT_REST)) {
+        return fail("the target closed the connection after half a request");
+    }
+    context.freeze(&mut instance, context.plan.freeze)?;
+    instance.target.thaw()?;
+    if conn.closes(Deadline::after(AFTER_THAW)) {
+        return fail("the target closed the connection as soon as it was thawed");
+    }
+    success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline()))
+}
+
+fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
+    let mut instance = context.initialized()?;
+    let echoes = context.echoes(&instance);
+    let size = context.plan.large_bytes.min(REPLY_BYTES);
+    let event = vec![b'r'; size];
+    let request = if echoes { instance.platform.invoke(event.clone()) } else { context.request(&instance) }.bytes();
+    let deadline = Deadline::after(instance.limits.call + context.plan.freeze);
+    let mut conn = Conn::open(instance.target.addr(), deadline).map_err(Stop::Fail)?;
+    let mut sender = conn.sender().map_err(Stop::Untested)?;
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| sender.send(&request, deadline));
+        if echoes && !conn.has_answer(instance.limits.call) {
+            return fail("no byte of an answer arrived in time");
+        }
+        context.freeze(&mut instance, context.plan.freeze)?;
+        instance.target.thaw()?;
+        std::thread::sleep(AFTER_THAW);
+        let answer = conn.read(deadline);
+        let _ = sent.join();
+        match answer {
+            Ok(response) if echoes && response.body != event => {
+                fail(format!("{} bytes in place of the {} bytes of the event", response.body.len(), event.len()))
+            }
+            answer => success("the answer", Instant::now(), answer).map(|actual| {
+                if echoes { format!("{actual}, {size} bytes") } else { format!("{actual}; it was short") }
+            }),
+        }
+    })
+}

@@ -1,0 +1,167 @@
+//! STOP: the pre-stop hook, SIGTERM, and one after the other.
+
+use std::time::Instant;
+
+use super::context::{CheckContext, success};
+use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
+use crate::clock::{Deadline, millis};
+use crate::instance::{Instance, Variant};
+use crate::platform::Hook;
+use crate::target::{self, Exit, Spec};
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "pre-stop",
+        rule: "C-STOP-1",
+        severity: Severity::Must,
+        needs: &["invoke"],
+        request: "GET /pre-stop after a call",
+        expected: "2xx within its time limit",
+        fix: "route GET /pre-stop, spelt so, to the hook; if the function has no such hook, leave it out of --hooks",
+        run: pre_stop,
+    },
+    Check {
+        id: "pre-stop-twice",
+        rule: "C-STOP-4",
+        severity: Severity::Should,
+        needs: &["pre-stop"],
+        request: "GET /pre-stop twice, as after a broken connection",
+        expected: "2xx for both",
+        fix: "answer a repeated pre-stop like the first one, without running the hook again",
+        run: pre_stop_twice,
+    },
+    Check {
+        id: "pre-stop-after-freeze",
+        rule: "C-STOP-2",
+        severity: Severity::Should,
+        needs: &["pre-stop", "thaw-call"],
+        request: "pre-freeze if configured, a freeze (--freeze-for), and GET /pre-stop as the first call after it",
+        expected: "2xx within its time limit",
+        fix: "let pre-stop work right after a thaw, without a call before it",
+        run: pre_stop_after_freeze,
+    },
+    Check {
+        id: "sigterm",
+        rule: "C-STOP-3",
+        severity: Severity::Should,
+        needs: &[],
+        request: "SIGTERM to the idle target",
+        expected: "the target exits within the time limit (--term-timeout)",
+        fix: "catch SIGTERM and exit; Docker and Kubernetes kill a process that does not",
+        run: sigterm,
+    },
+    Check {
+        id: "sigterm-code",
+        rule: "C-STOP-3",
+        severity: Severity::Note,
+        needs: &["sigterm"],
+        request: "SIGTERM to the idle target",
+        expected: "exit code 0, or an end by SIGTERM (143)",
+        fix: "exit with 0 after an orderly stop",
+        run: sigterm_code,
+    },
+    Check {
+        id: "pid-1",
+        rule: "C-STOP-3",
+        severity: Severity::Should,
+        needs: &["sigterm"],
+        request: "SIGTERM to the target as process 1, as in a container",
+        expected: "the target exits within the time limit (--term-timeout)",
+        fix: "install a handler, because the kernel ignores SIGTERM for process 1 without one; or start it by an init",
+        run: pid_1,
+    },
+    Check {
+        id: "pre-stop-then-sigterm",
+        rule: "C-STOP-3",
+        severity: Severity::Should,
+        needs: &["pre-stop", "sigterm"],
+        request: "GET /pre-stop, then SIGTERM",
+        expected: "2xx, then an exit within the time limit (--term-timeout)",
+        fix: "let SIGTERM work after pre-stop, too, without a second run of the hook that could hang",
+        run: pre_stop_then_sigterm,
+    },
+];
+
+fn pre_stop(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreStop)?;
+    let instance = context.initialized()?;
+    context.invoke(&instance)?;
+    let started = Instant::now();
+    match instance.hook(Hook::PreStop) {
+        Ok(response) if response.status >= 500 => {
+            blocked("hook-never-500", format!("GET /pre-stop: {}", response.status))
+        }
+        answer => success("GET /pre-stop", started, answer),
+    }
+}
+
+fn pre_stop_twice(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreStop)?;
+    let instance = context.initialized()?;
+    success("the first call", Instant::now(), instance.hook(Hook::PreStop))?;
+    success("the second call", Instant::now(), instance.hook(Hook::PreStop))
+}
+
+fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreStop)?;
+    let mut instance = context.initialized()?;
+    context.invoke(&instance)?;
+    if instance.platform.calls(Hook::PreFreeze) {
+        let _ = instance.hook(Hook::PreFreeze);
+    }
+    context.freeze(&mut instance, context.plan.freeze)?;
+    instance.target.thaw()?;
+    success("GET /pre-stop after the thaw", Instant::now(), instance.hook(Hook::PreStop))
+}
+
+/// Sends SIGTERM and waits for the exit.
+fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
+    let started = Instant::now();
+    instance.target.terminate()?;
+    let deadline = Deadline::after(instance.limits.term);
+    match target::wait_exit(&mut *instance.target, deadline) {
+        Some(exit) => Ok((exit, format!("the target {exit} after {}", millis(started.elapsed())))),
+        None => fail(format!("the target still runs {} after SIGTERM", millis(started.elapsed()))),
+    }
+}
+
+fn sigterm(context: &CheckContext<'_>) -> Verdict {
+    context.require_signals()?;
+    let mut instance = context.initialized()?;
+    Ok(terminated(&mut instance)?.1)
+}
+
+fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
+    context.require_signals()?;
+    let mut instance = context.initialized()?;
+    let (exit, actual) = terminated(&mut instance)?;
+    let orderly = matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15));
+    if orderly { Ok(actual) } else { fail(actual) }
+}
+
+fn pid_1(context: &CheckContext<'_>) -> Verdict {
+    context.require_signals()?;
+    if let Spec::Command(_) = context.plan.setup.spec
+        && !(cfg!(target_os = "linux") && rustix::process::geteuid().is_root())
+    {
+        return skip(
+            "only root on Linux can start a process 1 outside a container: run as root, or give an image (--image)",
+        );
+    }
+    let mut instance = context.start_as(&Variant { pid_one: true, ..Variant::default() })?;
+    context.initialize(&instance)?;
+    Ok(terminated(&mut instance)?.1)
+}
+
+fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreStop)?;
+    context.require_signals()?;
+    let mut instance = context.initialized()?;
+    let stopped = success("GET /pre-stop", Instant::now(), instance.hook(Hook::PreStop))?;
+    // A target that exits by itself after pre-stop passes, too.
+    let actual = match instance.target.try_exit() {
+        Some(exit) => format!("the target {exit} by itself"),
+        None => terminated(&mut instance)?.1,
+    };
+    Ok(format!("{stopped}; {actual}"))
+}

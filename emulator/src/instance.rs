@@ -1,0 +1,160 @@
+//! One instance in the emulator: a target, the platform that calls it, and the limits.
+//!
+//! `run` and `check` share this. It starts instances and calls them, and judges nothing.
+
+use std::time::Duration;
+
+use crate::clock::Deadline;
+use crate::error::{Error, Result};
+use crate::freezer::{FreezeGroup, FreezeWith};
+use crate::http::{Conn, Response};
+use crate::platform::{Hook, Platform, Request, Settings};
+use crate::target::{self, Launch, PORT_DEFAULT, Port, Ready, Spec, Target};
+
+/// The time limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the start to an open port.
+    pub ready: Duration,
+    /// For the initializer.
+    pub initialize: Duration,
+    /// For one call.
+    pub call: Duration,
+    /// For the pre-freeze hook.
+    pub pre_freeze: Duration,
+    /// For the pre-stop hook.
+    pub pre_stop: Duration,
+    /// From SIGTERM to the exit.
+    pub term: Duration,
+}
+
+impl Limits {
+    /// The time limit of a hook.
+    pub fn of(&self, hook: Hook) -> Duration {
+        match hook {
+            Hook::Initialize => self.initialize,
+            Hook::PreFreeze => self.pre_freeze,
+            Hook::PreStop => self.pre_stop,
+        }
+    }
+}
+
+/// The target, and how the platform treats it.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The target.
+    pub spec: Spec,
+    /// The platform.
+    pub settings: Settings,
+    /// How the target is frozen.
+    pub freeze_with: FreezeWith,
+    /// The port of a target that ignores the environment. `None` takes a free one, or 9000 for an image.
+    pub port: Option<u16>,
+    /// More environment variables for the target.
+    pub env: Vec<(String, String)>,
+    /// The time limits.
+    pub limits: Limits,
+}
+
+impl Setup {
+    /// Makes sure that the chosen method can freeze this target here.
+    ///
+    /// # Errors
+    /// If it cannot; the text names the cause and what to do.
+    pub fn require_freezer(&self) -> Result<()> {
+        let chosen = self.freeze_with;
+        match (&self.spec, chosen) {
+            (_, FreezeWith::Auto) | (Spec::Image { .. }, FreezeWith::DockerPause) => Ok(()),
+            (Spec::Command(_), _) => FreezeGroup::new(chosen).map(drop),
+            (Spec::Image { .. }, _) => Err(Error::new(format!(
+                "`--freeze-with {chosen}` cannot freeze a container, because its engine owns the control group: take \
+                 docker-pause or auto"
+            ))),
+            (Spec::Addr(_), _) => Err(Error::new(format!(
+                "`--freeze-with {chosen}` cannot freeze a server that already runs: leave `--freeze-with` out, \
+                 or give a command or an image"
+            ))),
+        }
+    }
+}
+
+/// How a start differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Variant {
+    /// Variables that override the usual ones.
+    pub env: Vec<(String, String)>,
+    /// The port to listen on in place of the usual one.
+    pub port: Option<u16>,
+    /// Whether the target is process 1 of a namespace.
+    pub pid_one: bool,
+}
+
+/// One running target and the platform that calls it.
+pub struct Instance {
+    /// The target.
+    pub target: Box<dyn Target>,
+    /// The platform.
+    pub platform: Platform,
+    /// The time limits.
+    pub limits: Limits,
+    /// Released after the target has ended: fields are dropped in order.
+    _port: Option<Port>,
+}
+
+impl Instance {
+    /// Starts a target. It is not ready yet.
+    ///
+    /// # Errors
+    /// If it could not even be started.
+    pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
+        let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
+            (Some(port), _) => (port, None),
+            (None, Spec::Command(_)) => {
+                let port = Port::free()?;
+                (port.number(), Some(port))
+            }
+            (None, _) => (PORT_DEFAULT, None),
+        };
+        let platform = Platform::new(setup.settings.clone());
+        let mut env = platform.env(port);
+        env.extend(setup.env.iter().chain(&variant.env).cloned());
+        let launch = Launch { env, port, freeze_with: setup.freeze_with, pid_one: variant.pid_one };
+        let target = target::launch(&setup.spec, &launch)?;
+        Ok(Self { target, platform, limits: setup.limits, _port: lock })
+    }
+
+    /// Waits for an open port, as the start-up check of the platform does.
+    pub fn wait_ready(&mut self) -> Ready {
+        target::wait_ready(&mut *self.target, Deadline::after(self.limits.ready))
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// If the target does not accept it.
+    pub fn conn(&self) -> std::result::Result<Conn, String> {
+        Conn::open(self.target.addr(), self.call_deadline())
+    }
+
+    /// The deadline of a call that begins now.
+    pub fn call_deadline(&self) -> Deadline {
+        Deadline::after(self.limits.call)
+    }
+
+    /// Sends a request on a connection of its own.
+    ///
+    /// # Errors
+    /// If no whole answer arrives within the limit of a call.
+    pub fn send(&self, request: &Request) -> std::result::Result<Response, String> {
+        self.conn()?.exchange(&request.bytes(), self.call_deadline())
+    }
+
+    /// Calls a hook on a connection of its own.
+    ///
+    /// # Errors
+    /// If no whole answer arrives within the limit of that hook.
+    pub fn hook(&self, hook: Hook) -> std::result::Result<Response, String> {
+        let deadline = Deadline::after(self.limits.of(hook));
+        Conn::open(self.target.addr(), deadline)?.exchange(&self.platform.hook(hook).bytes(), deadline)
+    }
+}

@@ -1,0 +1,304 @@
+//! One lifecycle: start, initialize, calls, freezes, thaws by the next call, pre-stop, SIGTERM.
+//!
+//! It does to one instance, step by step, what the platform would do, and records the answer and the output of the
+//! target for each step. A [`Timeline`] conforms if every step kept the contract. [`crate::report`] shows it.
+
+mod call;
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock::{Deadline, seconds};
+use crate::error::Result;
+use crate::http::{Response, cut};
+use crate::instance::{Instance, Setup, Variant};
+use crate::output::Output;
+use crate::platform::{Hook, Request};
+use crate::target::{self, Exit, Ready, Spec};
+
+/// A step has ended when the target has printed nothing for this long.
+const QUIET: Duration = Duration::from_millis(15);
+const QUIET_WAIT: Duration = Duration::from_millis(300);
+
+/// A step keeps this many characters of a body.
+const BODY_CHARS: usize = 200;
+
+/// The steps of one lifecycle.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The target and the platform.
+    pub setup: Setup,
+    /// The event to send.
+    pub event: Vec<u8>,
+    /// The method and the path of an HTTP call that replaces the event.
+    pub http: Option<(String, String)>,
+    /// The number of calls before the first freeze.
+    pub calls: usize,
+    /// The number of calls at the same time.
+    pub concurrency: usize,
+    /// The number of freezes.
+    pub freezes: usize,
+    /// The length of a freeze.
+    pub freeze: Duration,
+}
+
+/// One step, and how the target behaved.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// The time from the start of the target to this step, in milliseconds.
+    pub at_ms: f64,
+    /// The time of the step in milliseconds.
+    pub ms: f64,
+    /// The HTTP status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// The request id, if the step was one call.
+    pub request_id: Option<String>,
+    /// The body of the answer, cut.
+    pub body: String,
+    /// More about the step: the method of the freeze, the exit code, or the fault.
+    pub note: String,
+    /// The lines that the target printed during the step.
+    pub log: Vec<String>,
+    /// Whether the target kept the contract in this step.
+    pub ok: bool,
+}
+
+/// A whole lifecycle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timeline {
+    /// The target in words.
+    pub target: String,
+    /// The steps in order.
+    pub steps: Vec<Step>,
+    /// Whether the target kept the contract in every step.
+    pub conforms: bool,
+    /// The time of the whole in milliseconds.
+    pub ms: f64,
+}
+
+/// Follows a lifecycle while it runs.
+pub trait Watcher {
+    /// A step begins.
+    fn begins(&mut self, name: &str);
+    /// A step has ended.
+    fn ended(&mut self, step: &Step);
+}
+
+/// Runs one lifecycle.
+///
+/// # Errors
+/// If the target cannot be started, or cannot be frozen.
+pub fn run(plan: &Plan, watcher: &mut dyn Watcher) -> Result<Timeline> {
+    let started = Instant::now();
+    watcher.begins("start");
+    let instance = Instance::start(&plan.setup, &Variant::default())?;
+    let mut runner = Runner { plan, instance, started, steps: Vec::new(), mark: 0, watcher };
+    runner.run()?;
+    let steps = runner.steps;
+    let conforms = steps.iter().all(|step| step.ok);
+    Ok(Timeline { target: plan.setup.spec.to_string(), conforms, ms: ms(started.elapsed()), steps })
+}
+
+/// Runs the steps and records them.
+struct Runner<'a> {
+    plan: &'a Plan,
+    instance: Instance,
+    started: Instant,
+    steps: Vec<Step>,
+    mark: usize,
+    watcher: &'a mut dyn Watcher,
+}
+
+impl Runner<'_> {
+    fn run(&mut self) -> Result<()> {
+        if !self.ready() {
+            return Ok(());
+        }
+        let initialized = !self.instance.platform.calls(Hook::Initialize) || self.hook(Hook::Initialize);
+        if initialized {
+            self.calls();
+            for _ in 0..self.plan.freezes {
+                if self.has_died() {
+                    return Ok(());
+                }
+                self.freeze()?;
+            }
+            if self.has_died() {
+                return Ok(());
+            }
+            if self.instance.platform.calls(Hook::PreStop) {
+                self.hook(Hook::PreStop);
+            }
+        }
+        self.stop()
+    }
+
+    /// Whether the target has ended by itself. No step before SIGTERM asks it to.
+    fn has_died(&mut self) -> bool {
+        let Some(exit) = self.instance.target.try_exit() else { return false };
+        let note = format!("the target {exit} by itself");
+        self.record(Instant::now(), Step { name: "end".into(), note, ok: false, ..Step::default() });
+        true
+    }
+
+    /// The start-up check.
+    fn ready(&mut self) -> bool {
+        self.watcher.begins("start-up check (TCP)");
+        let ready = self.instance.wait_ready();
+        let addr = self.instance.target.addr();
+        let note = match ready {
+            Ready::Yes => format!("the target listens on port {}", addr.port()),
+            Ready::Exited(exit) => format!("the target {exit} before it listened"),
+            Ready::Late => format!("nothing listens on {addr} after {}", seconds(self.instance.limits.ready)),
+        };
+        let started = self.started;
+        let ok = ready == Ready::Yes;
+        self.record(started, Step { name: "start-up check (TCP)".into(), note, ok, ..Step::default() });
+        ok
+    }
+
+    /// Calls a hook. Returns whether it succeeded.
+    fn hook(&mut self, hook: Hook) -> bool {
+        let request = self.instance.platform.hook(hook);
+        self.watcher.begins(&request.line);
+        let started = Instant::now();
+        let deadline = Deadline::after(self.instance.limits.of(hook));
+        let answer = self.instance.conn().and_then(|mut conn| conn.exchange(&request.bytes(), deadline));
+        self.answered(started, request.line.clone(), &request, answer)
+    }
+
+    /// Makes the calls before the first freeze, one after the other or many at the same time.
+    fn calls(&mut self) {
+        let (count, at_once) = (self.plan.calls, self.plan.concurrency.max(1));
+        if at_once == 1 && count <= call::SINGLE_CALLS_MAX {
+            for _ in 0..count {
+                let request = call::request(self.plan, &self.instance.platform);
+                self.watcher.begins(&request.line);
+                let started = Instant::now();
+                let answer = self.instance.send(&request);
+                self.answered(started, request.line.clone(), &request, answer);
+            }
+            return;
+        }
+        let at_once = at_once.min(count.max(1));
+        let name = format!("{count} calls, {at_once} at a time");
+        self.watcher.begins(&name);
+        let started = Instant::now();
+        let step = call::many(self.plan, &self.instance, count, at_once);
+        self.record(started, Step { name, ..step });
+    }
+
+    /// Calls pre-freeze if the platform does, freezes, and thaws by a call.
+    fn freeze(&mut self) -> Result<()> {
+        if matches!(self.plan.setup.spec, Spec::Addr(_)) {
+            self.skipped("freeze", "skipped: a server that already runs cannot be frozen");
+            return Ok(());
+        }
+        if self.instance.platform.calls(Hook::PreFreeze) {
+            self.hook(Hook::PreFreeze);
+        }
+        let name = format!("freeze for {}", seconds(self.plan.freeze));
+        self.watcher.begins(&name);
+        let started = Instant::now();
+        let proof = self.instance.target.freeze()?;
+        std::thread::sleep(self.plan.freeze);
+        // The next call arrives during the freeze, and the platform thaws the instance because of it.
+        let request = call::request(self.plan, &self.instance.platform);
+        let sent = self.instance.conn().and_then(|mut conn| {
+            conn.send(&request.bytes(), self.instance.call_deadline())?;
+            Ok(conn)
+        });
+        self.record(started, Step { name, note: proof.to_string(), ok: true, ..Step::default() });
+        let name = format!("thaw: {}", request.line);
+        self.watcher.begins(&name);
+        let thawed = Instant::now();
+        self.instance.target.thaw()?;
+        let answer = sent.and_then(|mut conn| conn.read(self.instance.call_deadline()));
+        self.answered(thawed, name, &request, answer);
+        Ok(())
+    }
+
+    /// Sends SIGTERM and waits for the exit.
+    fn stop(&mut self) -> Result<()> {
+        if matches!(self.plan.setup.spec, Spec::Addr(_)) {
+            self.skipped("SIGTERM", "skipped: a server that already runs gets no signals");
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.watcher.begins("SIGTERM");
+        let deadline = Deadline::after(self.instance.limits.term);
+        let exit = match self.instance.target.try_exit() {
+            Some(exit) => Some(exit),
+            None => {
+                self.instance.target.terminate()?;
+                target::wait_exit(&mut *self.instance.target, deadline)
+            }
+        };
+        let took = ms(started.elapsed());
+        if let Some(output) = self.instance.target.output() {
+            output.wait_end(Deadline::after(QUIET_WAIT));
+        }
+        let (note, ok) = match exit {
+            Some(exit) => (format!("the target {exit}"), matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15))),
+            None => (format!("the target still runs after {}", seconds(self.instance.limits.term)), false),
+        };
+        self.record(started, Step { name: "SIGTERM".into(), note, ok, ms: took, ..Step::default() });
+        Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        started: Instant,
+        name: String,
+        request: &Request,
+        answer: std::result::Result<Response, String>,
+    ) -> bool {
+        let mut step = Step { name, request_id: Some(request.id.clone()), ..Step::default() };
+        step.ms = ms(started.elapsed());
+        match answer {
+            Ok(response) => {
+                step.status = Some(response.status);
+                step.ok = response.is_success();
+                step.body = response.body_text(BODY_CHARS);
+                if !step.ok {
+                    step.note = "expected 2xx".into();
+                }
+            }
+            Err(why) => step.note = why,
+        }
+        let ok = step.ok;
+        self.record(started, step);
+        ok
+    }
+
+    fn skipped(&mut self, name: &str, note: &str) {
+        self.record(Instant::now(), Step { name: name.into(), note: note.into(), ok: true, ..Step::default() });
+    }
+
+    /// Adds the times and the lines that the target printed since the last step.
+    fn record(&mut self, started: Instant, mut step: Step) {
+        if step.ms == 0.0 {
+            step.ms = ms(started.elapsed());
+        }
+        step.at_ms = ms(started - self.started);
+        if let Some(output) = self.instance.target.output() {
+            step.log = printed_since(output, &mut self.mark);
+        }
+        self.watcher.ended(&step);
+        self.steps.push(step);
+    }
+}
+
+fn printed_since(output: &Output, mark: &mut usize) -> Vec<String> {
+    output.settle(QUIET, Deadline::after(QUIET_WAIT));
+    let lines = output.since(*mark);
+    *mark += lines.len();
+    lines.into_iter().map(|line| cut(&line.text, BODY_CHARS)).collect()
+}
+
+fn ms(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
+}

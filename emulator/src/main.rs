@@ -1,0 +1,57 @@
+//! The `fc-emulator` command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
+use fc_emulator::error::Result;
+use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
+use fc_emulator::{check, cleanup, lifecycle_run};
+
+/// The exit status of a target that could not be tested. The argument parser uses it for wrong arguments, too.
+const COULD_NOT_TEST: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
+        Command::Run(args) => run(args),
+        Command::Check(args) => check(args),
+        Command::List(args) => list(args),
+    });
+    cleanup::wait_if_interrupted();
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // If standard error is closed, the exit status says the same.
+            let _ = writeln!(std::io::stderr(), "fc-emulator: {error}");
+            ExitCode::from(COULD_NOT_TEST)
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> Result<u8> {
+    let plan = args.plan()?;
+    let mut watcher = LifecycleWatcher::new(args.output.format != Format::Human);
+    let timeline = lifecycle_run::run(&plan, &mut watcher)?;
+    drop(watcher);
+    cleanup::wait_if_interrupted();
+    args.output.write(&timeline)?;
+    Ok(u8::from(!timeline.conforms))
+}
+
+fn check(args: &CheckArgs) -> Result<u8> {
+    let plan = args.plan()?;
+    let progress = CheckProgress::new();
+    let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
+    drop(progress);
+    cleanup::wait_if_interrupted();
+    args.output.write(&findings)?;
+    Ok(findings.exit_code(args.strict))
+}
+
+fn list(args: &ListArgs) -> Result<u8> {
+    let checks = check::all();
+    args.output.write(&checks, || report::list(&checks))?;
+    Ok(0)
+}

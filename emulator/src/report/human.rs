@@ -1,0 +1,139 @@
+//! Findings for people: one line for each, and below them every detail of those that failed.
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Case, CaseOutcome, Report, Suite, on_one_line};
+use crate::check::{Check, Finding, Findings, Outcome, Severity};
+
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const DIM: Style = Style::new().dimmed();
+
+impl Report for Findings {
+    fn human(&self) -> String {
+        let mut text = format!("checked: {}\n", self.target);
+        for line in &self.circumstances {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push('\n');
+        for finding in &self.findings {
+            text.push_str(&line(finding));
+        }
+        for finding in self.findings.iter().filter(|finding| finding.outcome == Outcome::Failed) {
+            text.push_str(&explanation(finding));
+        }
+        text.push_str(&summary(self));
+        text
+    }
+
+    fn suite(&self) -> Suite {
+        let name = format!("fc-emulator check: {}", self.target);
+        Suite { name, ms: self.ms as f64, cases: self.findings.iter().map(case).collect() }
+    }
+}
+
+fn case(finding: &Finding) -> Case {
+    let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
+    let outcome = match outcome {
+        Outcome::Passed => CaseOutcome::Passed,
+        Outcome::Failed => CaseOutcome::Failed { tolerated: *severity < Severity::Must },
+        Outcome::Skipped | Outcome::Blocked => CaseOutcome::Skipped,
+        Outcome::Untested => CaseOutcome::Untested,
+    };
+    let details = [("request", *request), ("expected", *expected), ("actual", actual), ("fix", *fix)];
+    Case {
+        name: (*id).to_owned(),
+        class: (*rule).to_owned(),
+        kind: severity.name(),
+        outcome,
+        message: on_one_line(actual),
+        details: details.into_iter().map(|(name, text)| (name, text.to_owned())).collect(),
+        ms: *ms as f64,
+    }
+}
+
+/// One finding on one line.
+pub fn line(finding: &Finding) -> String {
+    let Finding { id, rule, severity, outcome, actual, .. } = finding;
+    let style = match (outcome, severity) {
+        (Outcome::Passed, _) => GREEN,
+        (Outcome::Failed, Severity::Must) | (Outcome::Untested, _) => RED,
+        (Outcome::Failed, _) => YELLOW,
+        (Outcome::Skipped | Outcome::Blocked, _) => DIM,
+    };
+    let actual = on_one_line(actual);
+    format!("{style}{:<8}{style:#} {:<6} {rule:<9} {id:<25} {actual}\n", outcome.name(), severity.name())
+}
+
+fn explanation(finding: &Finding) -> String {
+    let Finding { id, rule, severity, request, expected, actual, fix, .. } = finding;
+    let style = if *severity == Severity::Must { RED } else { YELLOW };
+    let actual = on_one_line(actual);
+    format!(
+        "\n{style}{rule} {id} ({}){style:#}\n  request:  {request}\n  expected: {expected}\n  actual:   {actual}\n  \
+         fix:      {fix}\n",
+        severity.name()
+    )
+}
+
+fn summary(all: &Findings) -> String {
+    let failed = |severity| all.count(Outcome::Failed, Some(severity));
+    let counts = [
+        (all.count(Outcome::Passed, None), "passed"),
+        (failed(Severity::Must), "failed (must)"),
+        (failed(Severity::Should), "failed (should)"),
+        (failed(Severity::Note), "failed (note)"),
+        (all.count(Outcome::Skipped, None), "skipped"),
+        (all.count(Outcome::Blocked, None), "blocked by a failed check"),
+        (all.count(Outcome::Untested, None), "could not be tested"),
+    ];
+    let shown = counts.iter().filter(|(count, _)| *count > 0).map(|(count, outcome)| format!("{count} {outcome}"));
+    format!("\n{} in {:.1} s\n", shown.collect::<Vec<_>>().join(", "), all.ms as f64 / 1000.0)
+}
+
+/// The checks, as the command `list` shows them.
+pub fn list(checks: &[&Check]) -> String {
+    let line = |check: &&Check| {
+        let Check { id, rule, severity, request, expected, .. } = check;
+        format!("{rule:<9} {:<6} {id}\n    request:  {request}\n    expected: {expected}\n", severity.name())
+    };
+    checks.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_failure_says_everything() {
+        let text = samples::findings().human();
+        assert!(text.contains(&RED.render().to_string()));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text), @r#"
+        checked: ./server
+          freezes of 3 s
+
+        pass     must   C-STOP-1  good                      200
+        FAIL     must   C-STOP-1  bad                       404  [31m`<no> & "such"`
+        FAIL     note   C-STOP-1  odd                       #1 and more
+        skip     should C-STOP-1  none                      not configured
+        blocked  should C-STOP-1  behind                    `bad` did not pass
+        untested should C-STOP-1  unknown                   no freezer
+
+        C-STOP-1 bad (must)
+          request:  GET /pre-stop
+          expected: 2xx
+          actual:   404  [31m`<no> & "such"`
+          fix:      route "GET /pre-stop"
+
+        C-STOP-1 odd (note)
+          request:  GET /pre-stop
+          expected: 2xx
+          actual:   #1 and more
+          fix:      route "GET /pre-stop"
+
+        1 passed, 1 failed (must), 1 failed (note), 1 skipped, 1 blocked by a failed check, 1 could not be tested in 0.1 s
+        "#);
+    }
+}

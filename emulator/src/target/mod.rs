@@ -1,0 +1,207 @@
+//! The server under test: a command, a container image, or the address of a server that already runs.
+//!
+//! A target is started, becomes ready, gets signals, exits, and is removed. This module knows the platform only as an
+//! environment to set, and it knows no hooks: `run`, `check` and the benchmarks bring those.
+
+mod addr;
+mod image;
+mod port;
+mod process;
+
+use std::fmt;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::clock::Deadline;
+use crate::error::Result;
+use crate::freezer::{FreezeWith, Proof};
+use crate::output::Output;
+pub use image::{engine_answers, image_platform};
+pub use port::{Port, no_fork};
+
+/// The port of a custom container that sets no other.
+pub const PORT_DEFAULT: u16 = 9000;
+
+/// One attempt of the start-up check to connect may take this long.
+const PROBE_WAIT: Duration = Duration::from_secs(1);
+
+/// The target as the user gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// A program with its arguments, started as a child process.
+    Command(Vec<String>),
+    /// A container image, started through the Docker command line.
+    Image {
+        /// The name or the id of the image.
+        name: String,
+        /// The arguments for its entry point.
+        args: Vec<String>,
+    },
+    /// The address of a server that already runs. It gets no environment, no freezes and no signals, and its output
+    /// cannot be read.
+    Addr(SocketAddr),
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(words) => f.write_str(&words.join(" ")),
+            Self::Image { name, args } => write!(f, "image {}", [std::slice::from_ref(name), args].concat().join(" ")),
+            Self::Addr(addr) => write!(f, "{addr}"),
+        }
+    }
+}
+
+/// How one instance is started.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// The environment variables, which name the port.
+    pub env: Vec<(String, String)>,
+    /// The port that it will listen on.
+    pub port: u16,
+    /// How the target is frozen.
+    pub freeze_with: FreezeWith,
+    /// Whether the command runs as process 1 of a namespace of its own, as in a container.
+    pub pid_one: bool,
+}
+
+/// How a target ended. Shown as the end of a sentence: "exited with code 1".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal with this number ended it.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(number) => write!(f, "was ended by signal {number}"),
+            Self::Code(code) => {
+                write!(f, "exited with code {code}")?;
+                let known = match code {
+                    2 | 127 => " (no such file?)",
+                    8 => " (wrong executable format?)",
+                    13 | 126 => " (not executable?)",
+                    137 => " (killed, mostly for want of memory)",
+                    143 => " (ended by SIGTERM)",
+                    _ => "",
+                };
+                f.write_str(known)
+            }
+        }
+    }
+}
+
+/// One running instance. Dropping it removes everything that it started.
+pub trait Target: Send {
+    /// The address at which we call it.
+    fn addr(&self) -> SocketAddr;
+
+    /// An address with the same port that is not 127.0.0.1, if there is one.
+    fn outer_addr(&self) -> Option<SocketAddr>;
+
+    /// Its output, if we can read it.
+    fn output(&self) -> Option<&Output>;
+
+    /// Its main process, if it is on this machine.
+    fn pid(&self) -> Option<u32>;
+
+    /// The name of its freezer in reports, if it can be frozen.
+    fn freezer(&self) -> Option<&'static str>;
+
+    /// Freezes it and proves that it stands still.
+    ///
+    /// # Errors
+    /// If it cannot be frozen, or a task ran although it was frozen.
+    fn freeze(&mut self) -> Result<Proof>;
+
+    /// Freezes it without the proof, which takes a pause. The kernel still says that the freeze is in force. A container
+    /// is frozen as by [`Target::freeze`], because the pause of an engine takes longer than the proof.
+    ///
+    /// # Errors
+    /// If it cannot be frozen.
+    fn freeze_unproven(&mut self) -> Result<()> {
+        self.freeze().map(drop)
+    }
+
+    /// Thaws it.
+    ///
+    /// # Errors
+    /// If it cannot be thawed.
+    fn thaw(&mut self) -> Result<()>;
+
+    /// Sends SIGTERM to the main process.
+    ///
+    /// # Errors
+    /// If it gets no signals, or has ended.
+    fn terminate(&mut self) -> Result<()>;
+
+    /// How it ended, or `None` while it runs.
+    fn try_exit(&mut self) -> Option<Exit>;
+}
+
+/// Starts an instance. It is not ready yet.
+///
+/// # Errors
+/// If it could not even be started.
+pub fn launch(spec: &Spec, launch: &Launch) -> Result<Box<dyn Target>> {
+    Ok(match spec {
+        Spec::Command(words) => Box::new(process::Process::start(words, launch)?),
+        Spec::Image { name, args } => Box::new(image::Container::start(name, args, launch)?),
+        Spec::Addr(addr) => Box::new(addr::Running::new(*addr)),
+    })
+}
+
+/// How the start-up check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// The target accepts connections.
+    Yes,
+    /// The target ended before it listened.
+    Exited(Exit),
+    /// The target did not listen in time.
+    Late,
+}
+
+/// The start-up check of the platform: it opens and closes TCP connections until one succeeds (C-START-3).
+pub fn wait_ready(target: &mut dyn Target, deadline: Deadline) -> Ready {
+    let look = || {
+        if let Some(exit) = target.try_exit() {
+            return Some(Ready::Exited(exit));
+        }
+        let wait = PROBE_WAIT.min(deadline.left().unwrap_or(Duration::from_millis(10)));
+        let stream = TcpStream::connect_timeout(&target.addr(), wait).ok()?;
+        stays_open(&stream, target).then_some(Ready::Yes)
+    };
+    deadline.until(look).unwrap_or(Ready::Late)
+}
+
+/// Waits until the target has ended.
+pub fn wait_exit(target: &mut dyn Target, deadline: Deadline) -> Option<Exit> {
+    deadline.until(|| target.try_exit())
+}
+
+/// Whether an accepted connection means that the target listens. The proxy of an engine accepts connections to a
+/// published port even if the container does not listen, and then closes them at once.
+fn stays_open(stream: &TcpStream, target: &dyn Target) -> bool {
+    if target.pid().is_some() || target.output().is_none() {
+        return true;
+    }
+    let wait = Duration::from_millis(150);
+    stream.set_read_timeout(Some(wait)).is_ok()
+        && stream.peek(&mut [0]).map_or_else(|cause| cause.kind() == std::io::ErrorKind::WouldBlock, |count| count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exits_are_explained() {
+        assert_eq!(Exit::Code(0).to_string(), "exited with code 0");
+        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (killed, mostly for want of memory)");
+        assert_eq!(Exit::Signal(15).to_string(), "was ended by signal 15");
+    }
+}

@@ -1,0 +1,128 @@
+//! The checks find faults. For each check there is at least one server that breaks exactly its rule, and then this check
+//! fails and no other.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use common::{FAIL_EVENT, check, faulty, work_through};
+
+/// Each fault and the one check that must find it.
+const TABLE: &[(&str, &str)] = &[
+    ("never-listens", "ready"),
+    ("exits-at-start", "ready"),
+    ("legacy-port", "port-from-environment"),
+    ("loopback-only", "listen-all-interfaces"),
+    ("dies-on-probe", "probe-hangup"),
+    ("logs-probes", "probe-silent"),
+    ("logs-resets", "probe-silent"),
+    ("health-503", "health-url"),
+    ("initialize-missing", "initialize"),
+    ("initialize-slow", "initialize"),
+    ("initialize-once", "initialize-again"),
+    ("initialize-poisoned", "initialize-abandoned"),
+    ("requires-length", "initialize-without-length"),
+    ("early-call-dropped", "call-before-initialize"),
+    ("invoke-missing", "invoke"),
+    ("empty-event-dropped", "invoke-empty"),
+    ("event-as-text", "invoke-binary"),
+    ("body-limit", "invoke-large"),
+    ("http-500", "http-call"),
+    ("no-status-header", "status-header"),
+    ("status-header-always-200", "status-header-truthful"),
+    ("status-header-always-404", "status-header-truthful"),
+    ("error-text", "error-body"),
+    ("refuses-parallel", "concurrent-calls"),
+    ("fat-headers", "response-headers"),
+    ("head-limit", "request-headers"),
+    ("target-limit", "request-target"),
+    ("case-sensitive", "header-case"),
+    ("http-1-0", "http-1-1"),
+    ("connection-close", "keepalive"),
+    ("idle-timeout", "keepalive-idle"),
+    ("pipelining-dropped", "pipelining"),
+    ("one-connection", "other-connection"),
+    ("buffers-output", "output-unbuffered"),
+    ("markers-wrong-case", "log-invoke"),
+    ("markers-indented", "log-invoke"),
+    ("markers-wrong-id", "log-invoke"),
+    ("markers-on-stderr", "log-invoke"),
+    ("no-initialize-markers", "log-initialize"),
+    ("no-hook-markers", "log-hooks"),
+    ("logs-event", "log-line-length"),
+    ("logs-secret", "secrets-silent"),
+    ("logs-environment", "secrets-silent"),
+    ("logs-broken-requests", "secrets-silent"),
+    ("needs-control-path", "without-control-path"),
+    ("outside-pre-stop", "outside-callers"),
+    ("outside-initialize", "outside-callers"),
+    ("any-method", "wrong-method"),
+    ("pre-freeze-missing", "pre-freeze"),
+    ("pre-freeze-once", "pre-freeze-twice"),
+    ("pre-freeze-locks", "call-during-pre-freeze"),
+    ("watchdog-on-thaw", "thaw-call"),
+    ("needs-pre-freeze", "thaw-without-pre-freeze"),
+    ("idle-close-after-freeze", "keepalive-over-freeze"),
+    ("head-timeout", "freeze-in-head"),
+    ("body-timeout", "freeze-in-body"),
+    ("write-timeout", "freeze-in-reply"),
+    ("pre-stop-misspelt", "pre-stop"),
+    ("pre-stop-once", "pre-stop-twice"),
+    ("pre-stop-after-thaw-fails", "pre-stop-after-freeze"),
+    ("sigterm-ignored", "sigterm"),
+    ("sigterm-exit-1", "sigterm-code"),
+    ("sigterm-default", "pid-1"),
+    ("sigterm-after-pre-stop-hangs", "pre-stop-then-sigterm"),
+    ("hook-500", "hook-never-500"),
+    ("hook-500-without-headers", "hook-odd-headers"),
+    ("hook-204", "hook-status-exact"),
+    ("job-serves", "job"),
+];
+
+/// The check of images. Its faulty target is in `own.rs`.
+const ELSEWHERE: &[&str] = &["image-platform"];
+
+/// With these options no check is skipped.
+const EVERYTHING: &[&str] = &["--http=GET /", "--health=/health", "--concurrency=8", "--job"];
+
+/// More than the socket buffers and the limit of `body-limit` let through, and little enough for the memory of many
+/// targets at a time. The server without a fault gets the full 32 MB.
+const LARGE: &str = "--large-bytes=8388608";
+
+#[test]
+fn without_a_fault_every_check_passes() {
+    let report = check(&[EVERYTHING, &[FAIL_EVENT]].concat(), &["--", faulty()]);
+    for outcome in ["failed", "untested", "blocked"] {
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
+    }
+    let not_here = if fc_testkit::is_root() { &["image-platform"][..] } else { &["image-platform", "pid-1"] };
+    assert_eq!(report.ids("skipped"), not_here.iter().copied().collect(), "{:?}", report.details("skipped"));
+    assert_eq!(report.code, Some(0));
+}
+
+#[test]
+fn each_fault_is_found_by_exactly_its_check() {
+    let options = [EVERYTHING, &[LARGE, FAIL_EVENT]].concat();
+    let wrong = Mutex::new(BTreeMap::new());
+    let rows: Vec<_> = TABLE.iter().filter(|(_, check)| fc_testkit::is_root() || *check != "pid-1").collect();
+    work_through(&rows, |(fault, check_id)| {
+        let report = check(&options, &["--", faulty(), "--fault", fault]);
+        if report.ids("failed") != BTreeSet::from([*check_id]) || !report.ids("untested").is_empty() {
+            let told = format!("{:?}, untested {:?}", report.details("failed"), report.details("untested"));
+            wrong.lock().unwrap().insert(*fault, told);
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), rows.len());
+}
+
+#[test]
+fn every_check_has_its_faulty_target() {
+    let caught: BTreeSet<_> = TABLE.iter().map(|(_, check)| *check).chain(ELSEWHERE.iter().copied()).collect();
+    let all: BTreeSet<_> = fc_emulator::check::all().iter().map(|check| check.id).collect();
+    assert_eq!(caught, all);
+    let names: BTreeSet<_> = TABLE.iter().map(|(fault, _)| *fault).collect();
+    let known: BTreeSet<_> = include_str!("../../testkit/programs/faulty/names.txt").lines().collect();
+    assert_eq!(names, known);
+}

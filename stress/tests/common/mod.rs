@@ -1,0 +1,23 @@
+//! What the integration tests share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::process::{Command, Output};
+
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
+
+/// Whether targets can be frozen by this method here. If not, says so.
+pub fn can_freeze_by(name: &str) -> bool {
+    let method = match name {
+        "cgroup-v1" => FreezeWith::CgroupV1,
+        "cgroup-v2" => FreezeWith::CgroupV2,
+        _ => FreezeWith::Sigstop,
+    };
+    let group = FreezeGroup::new(method);
+    group.inspect_err(|why| fc_testkit::skip(format!("freezes by {name}: {why}"))).is_ok()
+}
+
+/// `fc-stress` with these arguments, to its end.
+pub fn fc_stress(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fc-stress")).args(words).output().expect("fc-stress starts")
+}

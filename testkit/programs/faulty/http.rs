@@ -1,0 +1,219 @@
+//! Connections: they read requests and write replies. The faults of HTTP are here.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::app::{App, Reply};
+
+/// Shorter than the idle time of the tests.
+const SHORT_IDLE: Duration = Duration::from_millis(200);
+/// Longer than the idle time of the tests, and shorter than their freezes.
+const LONG_WAIT: Duration = Duration::from_millis(900);
+
+/// One whole request.
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    fn header_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+    }
+}
+
+/// Serves one connection to its end.
+pub fn serve(app: &Arc<App>, mut stream: TcpStream) {
+    let mut conn = Conn { app, pending: Vec::new(), requests: 0 };
+    let _ = stream.set_nodelay(true);
+    while let Some(request) = conn.next(&mut stream) {
+        conn.requests += 1;
+        let Some(reply) = refusal(app, &request).or_else(|| app.answer(&request)) else { return };
+        if app.has("pipelining-dropped") {
+            conn.pending.clear();
+        }
+        if !send(app, &mut stream, &reply) || app.has("connection-close") {
+            return;
+        }
+    }
+}
+
+struct Conn<'a> {
+    app: &'a App,
+    pending: Vec<u8>,
+    requests: usize,
+}
+
+impl Conn<'_> {
+    /// Reads the next request. `None` ends the connection.
+    fn next(&mut self, stream: &mut TcpStream) -> Option<Request> {
+        let head_end = loop {
+            if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let limit = match self.pending.is_empty() {
+                true if self.app.has("idle-timeout") => Some(SHORT_IDLE),
+                true if self.app.has("idle-close-after-freeze") => Some(LONG_WAIT),
+                false if self.app.has("head-timeout") => Some(LONG_WAIT),
+                _ => None,
+            };
+            // The first request has no time limit, because start-up probes send none.
+            let limit = limit.filter(|_| self.requests > 0 || !self.pending.is_empty());
+            if !self.fill(stream, limit) {
+                return None;
+            }
+        };
+        let head: Vec<u8> = self.pending.drain(..head_end).collect();
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut request = match parse(&head) {
+            Some(request) => request,
+            None => {
+                if self.app.has("logs-broken-requests") {
+                    self.app.print(&format!("broken request: {}", head.replace("\r\n", " | ")));
+                }
+                send(self.app, stream, &Reply::new(400, "broken request"));
+                return None;
+            }
+        };
+        let length = request.header("content-length").map_or(0, |length| length.parse().unwrap_or(0));
+        while self.pending.len() < length {
+            let limit = self.app.has("body-timeout").then_some(LONG_WAIT);
+            if !self.fill(stream, limit) {
+                return None;
+            }
+        }
+        let rest = self.pending.split_off(length);
+        request.body = std::mem::replace(&mut self.pending, rest);
+        Some(request)
+    }
+
+    /// Reads more bytes, within `limit` if there is one. Returns false at the end of the connection.
+    fn fill(&mut self, stream: &mut TcpStream, limit: Option<Duration>) -> bool {
+        let started = Instant::now();
+        let mut chunk = [0; 32 * 1024];
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+            // As in a poll loop: it looks at the deadline before it looks at the socket.
+            if left.is_some_and(|left| left.is_zero()) || stream.set_read_timeout(left).is_err() {
+                return false;
+            }
+            match stream.read(&mut chunk) {
+                Ok(0) => {
+                    self.ended("end");
+                    return false;
+                }
+                Ok(count) => {
+                    self.pending.extend_from_slice(&chunk[..count]);
+                    return true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.ended(if error.kind() == ErrorKind::ConnectionReset { "reset" } else { "timeout" });
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn ended(&self, how: &str) {
+        if self.pending.starts_with(b"POST /initialize") {
+            self.app.half_initialized();
+        }
+        if self.requests == 0 && self.pending.is_empty() {
+            self.app.probed(how);
+        }
+    }
+}
+
+fn parse(head: &str) -> Option<Request> {
+    let mut lines = head.trim_end().split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        (!name.contains(' ')).then(|| (name.to_owned(), value.trim().to_owned()))
+    };
+    let headers: Vec<_> = lines.map(header).collect::<Option<_>>()?;
+    let lengths = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let sound = version == "HTTP/1.1" && lengths.clone().all(|(_, length)| length.parse::<usize>().is_ok());
+    sound.then(|| Request { method: method.into(), target: target.into(), headers, body: Vec::new() })
+}
+
+/// Faults that refuse a sound request.
+fn refusal(app: &App, request: &Request) -> Option<Reply> {
+    let has_length = request.header("content-length").is_some();
+    let exact = |name: &str| request.headers.iter().any(|(key, _)| key == name);
+    let status = match () {
+        () if app.has("requires-length") && request.method == "POST" && !has_length => 411,
+        () if app.has("body-limit") && request.body.len() > 1_000_000 => 413,
+        () if app.has("target-limit") && request.target.len() > 2048 => 414,
+        () if app.has("head-limit") && request.header_bytes() > 6 * 1024 => 431,
+        () if app.has("case-sensitive") && request.header("x-fc-request-id").is_some() && !exact("X-Fc-Request-Id") => {
+            400
+        }
+        () => return None,
+    };
+    Some(Reply::new(status, "refused"))
+}
+
+/// Sends a reply. Returns false if the client has closed the connection.
+fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
+    let version = if app.has("http-1-0") { "HTTP/1.0" } else { "HTTP/1.1" };
+    let connection = if app.has("connection-close") { "close" } else { "keep-alive" };
+    let mut head = format!("{version} {} -\r\nConnection: {connection}\r\n", reply.status);
+    if reply.status != 204 {
+        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    }
+    let failed = reply.status >= 400;
+    let value = match () {
+        () if app.has("no-status-header") => None,
+        () if app.has("status-header-always-200") => Some("200"),
+        () if app.has("status-header-always-404") => Some("404"),
+        () => Some(if failed { "404" } else { "200" }),
+    };
+    if let Some(value) = value {
+        head.push_str(&format!("x-fc-status: {value}\r\n"));
+    }
+    if app.has("fat-headers") {
+        head.push_str(&format!("X-Fat: {}\r\n", "f".repeat(9 * 1024)));
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(&reply.body);
+    write(stream, &bytes, app.has("write-timeout").then_some(LONG_WAIT))
+}
+
+/// Writes all bytes. Returns false if the client reads nothing for `limit`.
+fn write(stream: &mut TcpStream, mut bytes: &[u8], limit: Option<Duration>) -> bool {
+    let mut moved = Instant::now();
+    while !bytes.is_empty() {
+        // As in a poll loop: a deadline that has passed counts, even if the client reads again.
+        let left = limit.map(|limit| limit.saturating_sub(moved.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) || stream.set_write_timeout(left).is_err() {
+            return false;
+        }
+        // Small pieces show the progress.
+        match stream.write(&bytes[..bytes.len().min(64 * 1024)]) {
+            Ok(_) if limit.is_some_and(|limit| moved.elapsed() > limit) => return false,
+            Ok(count) => {
+                bytes = &bytes[count..];
+                moved = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
