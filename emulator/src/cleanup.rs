@@ -48,8 +48,8 @@ fn add(entries: &mut Vec<Weak<Entry>>, undo: impl Undo + 'static) -> Guard {
     Guard(entry)
 }
 
-/// Removes everything that is still registered, newest first, then ends the program. The list stays locked until the end,
-/// so that nothing new can be registered.
+/// Removes everything that is still registered, newest first, then ends the program. The list stays locked until the
+/// end, so that nothing new can be registered.
 fn undo_all_and_exit() -> ! {
     let entries = lock(&ENTRIES);
     for entry in entries.iter().rev().filter_map(Weak::upgrade) {

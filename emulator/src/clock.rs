@@ -1,7 +1,8 @@
 //! Deadlines. Everything here that waits has one.
 //!
-//! The outermost caller makes a deadline from a duration and passes it on, so that nested waits share one budget. A wait
-//! is for a state ([`Deadline::until`]). The pause between two looks at the state is short, and nothing depends on it.
+//! The outermost caller makes a deadline from a duration and passes it on, so that nested waits share one budget. A
+//! wait is for a state ([`Deadline::until`]). The pause between two looks at the state is short, and nothing depends on
+//! it.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The checks find faults. For each check there is at least one server that breaks exactly its rule, and then this check
-//! fails and no other.
+//! The checks find faults. For each check there is at least one server that breaks exactly its rule, and then this
+//! check fails and no other.
 
 mod common;
 

@@ -17,18 +17,17 @@
 //! Idle ──────────────── TurnEnded ───────▶ Yielding ────── TurnBegun ───▶ Idle
 //! Idle ──────────────── Stopped ─────────▶ Lingering
 //!
-//! New Idle ──────────── ClientLeft Evicted ──────────────────────────────▶ Closed
-//! New Receiving ─────── ClientLeftEarly ─────────────────────────────────▶ Closed
-//! New Receiving ─────── Broken ──────────────────────────────────────────▶ Closed
-//! Continuing Sending ── Broken Stalled ──────────────────────────────────▶ Closed
-//! SendingLast ───────── Broken Stalled ──────────────────────────────────▶ Closed
-//! Sending SendingLast ─ StreamFailed Evicted ────────────────────────────▶ Closed
-//! SendingLast ───────── Done ────────────────────────────────────────────▶ Closed
-//! Lingering ─────────── Done Broken ─────────────────────────────────────▶ Closed
-//! New ───────────────── NotRegistered ───────────────────────────────────▶ Closed
-//! New Idle Receiving ── Stopping ────────────────────────────────────────▶ Closed
-//! Continuing Sending ── Stopping ────────────────────────────────────────▶ Closed
-//! SendingLast Yielding  Lingering ────── Stopping ───────────────────────▶ Closed
+//! New Idle ───────────── ClientLeft Evicted ────▶ Closed
+//! New Receiving ──────── ClientLeftEarly Broken ▶ Closed
+//! New ────────────────── NotRegistered ─────────▶ Closed
+//! New Idle Receiving ─── Stopping ──────────────▶ Closed
+//! Continuing Yielding ── Stopping ──────────────▶ Closed
+//! Continuing ─────────── Broken Stalled ────────▶ Closed
+//! Sending SendingLast ── Broken Stalled ────────▶ Closed
+//! Sending SendingLast ── StreamFailed Evicted ──▶ Closed
+//! Sending SendingLast ── Stopping ──────────────▶ Closed
+//! SendingLast ────────── Done ──────────────────▶ Closed
+//! Lingering ──────────── Done Broken Stopping ──▶ Closed
 //! ```
 //!
 //! The request decoder and the response writer are machines of their own; their states and this one agree whenever the
@@ -55,7 +54,7 @@ pub(crate) enum State {
     Continuing(Transfer),
     /// A response is being sent, and the connection stays open behind it.
     Sending(Transfer),
-    /// The last response is being sent. `linger`: read from the client before the close in any case.
+    /// The last response is being sent.
     SendingLast(Transfer, LingerAfter),
     /// More requests have arrived, and other connections have their turn first.
     Yielding { since: Duration },
@@ -128,6 +127,7 @@ pub(crate) enum Event {
     Sent,
     /// So many requests were served in a row that other connections have their turn.
     TurnEnded,
+    /// The next turn of a connection that has let others go first.
     TurnBegun,
     /// The instance stops while the connection is idle: its last response is sent.
     Stopped,

@@ -1,5 +1,5 @@
-//! A server whose fault shows under load: `uneven FAULT`, with one thread for each connection, on port `FC_SERVER_PORT`.
-//! It ignores more arguments, by which a test can find its process.
+//! A server whose fault shows under load: `uneven FAULT`, with one thread for each connection, on port
+//! `FC_SERVER_PORT`. It ignores more arguments, by which a test can find its process.
 //!
 //! It answers every request with `ready`, apart from its fault:
 //!

@@ -1,8 +1,8 @@
 //! DISPATCH: which callers may run a hook, and how a server recognises them.
 //!
-//! We cannot see directly whether a hook ran. Two signs show it: its log marker, or an answer that is like the answer to
-//! the platform and unlike the answer to an unknown path. A server that answers every path alike gives no sign, and the
-//! check says so.
+//! We cannot see directly whether a hook ran. Two signs show it: its log marker, or an answer that is like the answer
+//! to the platform and unlike the answer to an unknown path. A server that answers every path alike gives no sign, and
+//! the check says so.
 
 use std::time::Instant;
 

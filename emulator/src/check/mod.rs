@@ -1,8 +1,9 @@
 //! Conformance: each rule of the contract that can be tested is a named check.
 //!
 //! A check starts instances of its own, does one thing to them, and reports how they behaved. Its request, the expected
-//! behaviour and the fix are fixed texts beside its code, so that a report can always show them. Checks are independent:
-//! exactly one check should find a fault, and the checks that build on that one are then not tried ([`Check::needs`]).
+//! behaviour and the fix are fixed texts beside its code, so that a report can always show them. Checks are
+//! independent: exactly one check should find a fault, and the checks that build on that one are then not tried
+//! ([`Check::needs`]).
 //!
 //! The severity follows the confidence in the contract: a rule marked X (sources disagree) or I (inferred) is never a
 //! "must". A test compares them.

@@ -170,8 +170,8 @@ fn framing(response: &Response, bodiless: bool) -> Result<Framing, String> {
     }
 }
 
-/// Decodes a chunked body at the start of `bytes` and drops its trailers. It copies nothing before the body is whole, so
-/// that asking again after each read stays cheap.
+/// Decodes a chunked body at the start of `bytes` and drops its trailers. It copies nothing before the body is whole,
+/// so that asking again after each read stays cheap.
 fn decode_chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let mut chunks = Vec::new();
     let mut at = 0;

@@ -100,8 +100,8 @@ impl Platform {
     }
 }
 
-/// Tracing is off on an HTTP call, as in the dumps that users published. It is on for other calls, because its endpoint is
-/// a secret that a target must not log.
+/// Tracing is off on an HTTP call, as in the dumps that users published. It is on for other calls, because its endpoint
+/// is a secret that a target must not log.
 fn tracing(endpoint: &str, caller: Caller) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("X-Fc-Tracing-Opentracing-Span-Context", String::new()),

@@ -1,4 +1,5 @@
-//! A target in a container. We use the command `docker`, and with it the engine and the context that the user has set up.
+//! A target in a container. We use the command `docker`, and with it the engine and the context that the user has set
+//! up.
 //!
 //! On Linux with a local engine we call the container at its own address. Elsewhere the engine publishes its port on
 //! loopback, and we call it through the proxy of the engine.

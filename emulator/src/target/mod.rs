@@ -117,8 +117,8 @@ pub trait Target: Send {
     /// If it cannot be frozen, or a task ran although it was frozen.
     fn freeze(&mut self) -> Result<Proof>;
 
-    /// Freezes it without the proof, which takes a pause. The kernel still says that the freeze is in force. A container
-    /// is frozen as by [`Target::freeze`], because the pause of an engine takes longer than the proof.
+    /// Freezes it without the proof, which takes a pause. The kernel still says that the freeze is in force. A
+    /// container is frozen as by [`Target::freeze`], because the pause of an engine takes longer than the proof.
     ///
     /// # Errors
     /// If it cannot be frozen.

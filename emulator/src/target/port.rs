@@ -2,9 +2,9 @@
 //! ours can take a port between our choice and the start of the target.
 //!
 //! A chosen port stays free until the target listens, which it may never do. So two emulators that run at the same time
-//! could choose the same port, and each holds a lock on its ports. The lock is an abstract socket name: it ends with the
-//! process that holds it, and like a port it belongs to a network namespace. Outside Linux there are no such names, and
-//! no lock.
+//! could choose the same port, and each holds a lock on its ports. The lock is an abstract socket name: it ends with
+//! the process that holds it, and like a port it belongs to a network namespace. Outside Linux there are no such names,
+//! and no lock.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +16,8 @@ use crate::platform::ids;
 const FIRST: u64 = 10_000;
 const COUNT: u64 = 20_000;
 
-/// Hold this lock while you try a port and while you start a process. A new process has every descriptor of ours from its
-/// fork to its exec, so one that is started at the wrong moment would keep the port that was just tried in use.
+/// Hold this lock while you try a port and while you start a process. A new process has every descriptor of ours from
+/// its fork to its exec, so one that is started at the wrong moment would keep the port that was just tried in use.
 pub fn no_fork() -> MutexGuard<'static, ()> {
     static FORK: Mutex<()> = Mutex::new(());
     FORK.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,5 @@
-//! A target as a child process. It has a process group and, if possible, a control group of its own, so that a freeze and
-//! a kill reach all of its processes and no others.
+//! A target as a child process. It has a process group and, if possible, a control group of its own, so that a freeze
+//! and a kill reach all of its processes and no others.
 
 use std::ffi::CString;
 use std::io;
@@ -220,8 +220,8 @@ impl Target for Process {
     }
 }
 
-/// An address of this machine that is not 127.0.0.1: the source address of its outgoing packets (nothing is sent to find
-/// it), else another loopback address, which only a server on all interfaces has.
+/// An address of this machine that is not 127.0.0.1: the source address of its outgoing packets (nothing is sent to
+/// find it), else another loopback address, which only a server on all interfaces has.
 fn own_address() -> IpAddr {
     let outward = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
