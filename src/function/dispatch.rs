@@ -207,14 +207,21 @@ impl<S> Dispatcher<S> {
             Phase::Stopped => !matches!(call, Call::Event | Call::Http | Call::Hook(Hook::Initialize)),
             _ => false,
         };
-        if leaves_it_as_it_is {
-            return;
+        if self.lifecycle.seems_frozen() && !leaves_it_as_it_is {
+            self.thaw_now(headers, now, request_id);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn thaw_now(&mut self, headers: Headers<'_>, now: ClockReading, request_id: &str) {
         let Some(thaw) = self.lifecycle.thaw() else { return };
         let Thaw { evidence, confidence, gap, gap_clock, .. } = thaw;
         let gap_ms = gap.as_millis() as u64;
         log::info!(
-            "thawed after at most {gap_ms} ms by the {gap_clock} clock ({confidence}: {evidence}), request {request_id}"
+            "thawed after at most {gap_ms} ms by the {} clock ({}: {evidence}), request {request_id}",
+            gap_clock.name(),
+            confidence.name()
         );
         let Some(callback) = self.app.on_thaw else { return };
         let context = context(headers, now, None, &self.lifecycle, self.env);

@@ -260,12 +260,14 @@ impl FreezeDetector {
     }
 
     /// Adds evidence that the server came across.
+    #[inline(never)]
     pub(crate) fn record(&mut self, seen: &Evidence) {
         self.evidence.add(seen);
         self.suspected |= seen.any();
     }
 
     /// A request has come: looks at what the clocks say about the time since the last one.
+    #[inline(never)]
     pub(crate) fn look(&mut self, now: ClockReading, caller: Option<CallerTime>, machine: Machine) {
         let monotonic = now.instant.saturating_duration_since(self.last_active.instant);
         let wall = now.wall.duration_since(self.last_active.wall).unwrap_or_default();
@@ -281,7 +283,14 @@ impl FreezeDetector {
         if clocks_disagree.is_some() || caller_clock.is_some() || idle.is_some() {
             self.record(&Evidence { clocks_disagree, caller_clock, idle, ..Evidence::default() });
         }
-        if self.suspected && self.place.is_some() {
+        if self.suspected {
+            self.look_around(machine);
+        }
+    }
+
+    #[cold]
+    fn look_around(&mut self, machine: Machine) {
+        if self.place.is_some() {
             let place = (machine.place)();
             self.evidence.restored |= place.is_some() && place != self.place;
             self.place = place.or(self.place);
@@ -308,6 +317,10 @@ impl FreezeDetector {
             let Some((instant, raw_before)) = before else { return Duration::ZERO };
             raw.saturating_sub(raw_before).saturating_sub(now.instant.saturating_duration_since(instant))
         })
+    }
+
+    pub(crate) fn suspects(&self) -> bool {
+        self.suspected
     }
 
     /// The evidence so far, which is used up by this. The request in hand ended a freeze if there is any.

@@ -199,8 +199,14 @@ impl Lifecycle {
 
     /// A request has come. Call before anything else is done for it, but not for a probe, which does not mean that the
     /// instance is wanted awake.
+    #[inline]
     pub(crate) fn look(&mut self, now: ClockReading, caller: Option<CallerTime>, machine: Machine) {
         self.freezes.look(now, caller, machine);
+    }
+
+    /// Whether there is evidence of a freeze.
+    pub(crate) fn seems_frozen(&self) -> bool {
+        self.phase == Phase::Frozen || self.freezes.suspects()
     }
 
     /// Ends a freeze if there is evidence of one. Not for a request that leaves the instance as it is: a repeated

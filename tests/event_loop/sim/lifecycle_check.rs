@@ -141,7 +141,8 @@ impl Sim {
         thaw.pre_freeze |= self.life.frozen;
         // Only a call or the initializer brings a stopped instance back (C-STOP-5).
         let is_call = self.find(number).is_some_and(|ask| {
-            matches!(ask.what, What::Call(_) | What::Event(_) | What::Outside(_) | What::Missing | What::WrongMethod)
+            use What::*;
+            matches!(ask.what, Call(_) | Event(_) | Outside(_) | Missing | WrongMethod)
         });
         let brings_back = self.life.stopped && (hook == Some(Hook::Initialize) || (hook.is_none() && is_call));
         let stays = if self.life.stopped { !brings_back } else { hook == Some(Hook::PreFreeze) && self.life.frozen };
