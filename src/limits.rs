@@ -184,8 +184,8 @@ limits! {
         /// says that the instance runs on the platform; 0 turns this off.
         ///
         /// The platform freezes an instance without requests (C-FRZ-1), and some freezes leave no other sign
-        /// (C-FRZ-9). It is the weakest evidence, [`Confidence::Possible`](crate::Confidence::Possible). Turn it off for
-        /// an instance whose processor is never taken away (`alwaysAllocateCPU`, delayed release).
+        /// (C-FRZ-9). It is the weakest evidence, [`Confidence::Possible`](crate::Confidence::Possible). Turn it off
+        /// for an instance whose processor is never taken away (`alwaysAllocateCPU`, delayed release).
         ///
         /// Default 10 s: a thaw callback every ten seconds costs nothing that matters.
         idle_thaw_time_min: time "idle_thaw_ms_min" = 10_000, 0..=DAY_MS;

@@ -83,8 +83,8 @@ pub(crate) struct CallerClock {
 impl CallerClock {
     /// Takes one request's lead. Returns how far it fell below the smallest one, where that is evidence of a pause.
     ///
-    /// `slewed` is asked only where it looks like one: by how much our clock lost time since the last such look, because
-    /// the kernel slews it.
+    /// `slewed` is asked only where it looks like one: by how much our clock lost time since the last such look,
+    /// because the kernel slews it.
     pub(crate) fn observe(
         &mut self,
         ours: Duration,

@@ -97,8 +97,8 @@ impl<S> Dispatcher<S> {
         self.lifecycle.freezes().suspect_idle_gaps(idle_min);
     }
 
-    /// Once the first reply has left, remembers facts about the machine that differ after a restore. Not before, because
-    /// that would delay the first reply.
+    /// Once the first reply has left, remembers facts about the machine that differ after a restore. Not before,
+    /// because that would delay the first reply.
     #[inline]
     pub(crate) fn settle_in(&mut self) {
         if self.owes_settling_in {

@@ -122,8 +122,8 @@ impl<S, O: System> Loop<S, O> {
         interrupted
     }
 
-    /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its callbacks
-    /// do. A freeze inside of a callback, or in the instant between this look and the wait, does not show.
+    /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its
+    /// callbacks do. A freeze inside of a callback, or in the instant between this look and the wait, does not show.
     fn look_at_turn(&mut self, now: Instant) {
         let idle_since = self.now.instant.max(self.dispatcher.last_active());
         let unexplained = now.saturating_duration_since(idle_since);

@@ -234,7 +234,8 @@ impl World {
             .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
             .collect();
         let headers = Headers(&headers);
-        // What a caller's clock shows is for the tests of `caller_clock`: the clocks of this world are not the caller's.
+        // What a caller's clock shows is for the tests of `caller_clock`: the clocks of this world are not the
+        // caller's.
         if headers.get("x-fc-request-id").is_some_and(|id| id.starts_with("1-")) {
             return;
         }

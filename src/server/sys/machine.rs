@@ -5,8 +5,8 @@ use rustix::net::{self, AddressFamily, SocketType, ipproto};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-/// The monotonic clock that the kernel does not slew; zero where there is none. No system call where the kernel maps its
-/// clocks into the process.
+/// The monotonic clock that the kernel does not slew; zero where there is none. No system call where the kernel maps
+/// its clocks into the process.
 #[allow(unsafe_code)]
 pub(crate) fn raw_clock() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -26,8 +26,8 @@ pub(crate) fn place() -> Option<Place> {
     Some(Place(fingerprint.0))
 }
 
-/// Connecting a datagram socket only asks the kernel for a route. The address is one that documentation uses (RFC 5737),
-/// and nothing is sent to it.
+/// Connecting a datagram socket only asks the kernel for a route. The address is one that documentation uses (RFC
+/// 5737), and nothing is sent to it.
 fn outside_address() -> Option<Ipv4Addr> {
     let socket = net::socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::UDP)).ok()?;
     net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
