@@ -45,7 +45,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
-	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests, attack, freezes and soak"
+	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests and fc-stress"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
@@ -217,6 +217,12 @@ freezes: tally ## 2,000 freezes at random moments under load: by control groups,
 	  target/release/fc-stress freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
 
+.PHONY: freeze-at-reply
+freeze-at-reply: build ## 300 freezes at the moment of a reply, and 300 in the middle of a call: each must be noticed
+	@cargo build --quiet --release -p fc-stress
+	@target/release/fc-stress freeze-at-reply $(ARGS) -- $(BUILT)
+	@target/release/fc-stress freeze-at-reply --in-call 8000000 $(ARGS) -- $(BUILT)
+
 .PHONY: soak
 soak: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
 	@target/release/fc-stress soak $(ARGS) -- $(TALLY)
@@ -241,6 +247,7 @@ torture: ## everything that tries to break the server: two hours and a half, on 
 	$(MAKE) attack ARGS=--strict
 	$(MAKE) slowhttptest
 	$(MAKE) freezes
+	$(MAKE) freeze-at-reply
 	$(MAKE) soak
 	cargo test -p fc-stress --test freezes -- --ignored
 	$(MAKE) sanitize

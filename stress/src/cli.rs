@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{attack, freezes, soak};
+use crate::{at_reply, attack, freezes, soak};
 
 /// Tries to break a server: attacks, freezes at random moments, soak tests.
 #[derive(Debug, Parser)]
@@ -27,6 +27,11 @@ pub enum Command {
     /// Exits with 0 without a fault, 1 with one, 2 if it could not be tried.
     #[command(args_override_self = true)]
     Freezes(freezes::Args),
+    /// Freeze the inspector at the moment of a reply, or in the middle of a large call: it must notice each freeze.
+    ///
+    /// Exits with 0 if no freeze was missed, 1 if one was, 2 if it could not be tried.
+    #[command(args_override_self = true)]
+    FreezeAtReply(at_reply::Args),
     /// Load, misbehaving clients and freezes for minutes: nothing may be lost, and nothing may pile up.
     ///
     /// Exits as `freezes` does.

@@ -9,7 +9,7 @@ use fc_bench::report::TerminalProgress;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::{cleanup, report};
 use fc_stress::cli::{Cli, Command};
-use fc_stress::{attack, freezes, soak, trial};
+use fc_stress::{at_reply, attack, freezes, soak, trial};
 
 /// The exit status for "could not test". The argument parser uses the same one for misuse.
 const COULD_NOT_TEST: u8 = 2;
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
         Command::Attack(args) => attack(args, &mut progress),
         Command::Freezes(args) => trial(&args.common, freezes::run(args, &mut progress)),
+        Command::FreezeAtReply(args) => freeze_at_reply(args, &mut progress),
         Command::Soak(args) => trial(&args.common, soak::run(args, &mut progress)),
     });
     drop(progress);
@@ -46,6 +47,14 @@ fn attack(args: &attack::Args, progress: &mut TerminalProgress) -> Result<Outcom
         write(path, &report::json(&report))?;
     }
     Ok((report.table(), u8::from(!report.is_good())))
+}
+
+fn freeze_at_reply(args: &at_reply::Args, progress: &mut TerminalProgress) -> Result<Outcome> {
+    let report = at_reply::run(args, progress)?;
+    if let Some(path) = &args.json {
+        write(path, &report::json(&report))?;
+    }
+    Ok((report.table(), u8::from(!args.is_good(&report))))
 }
 
 fn trial(args: &trial::CommonArgs, done: Result<trial::Report>) -> Result<Outcome> {

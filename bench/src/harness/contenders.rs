@@ -25,6 +25,12 @@ pub struct Contender {
 }
 
 impl Contender {
+    /// A server that is not in the list, started by this command.
+    pub fn of_command(name: &str, kind: Kind, command: Vec<String>) -> Self {
+        let described = describe(name, name, kind, command, "");
+        Self { described, static_file: None, has_markers: false }
+    }
+
     /// Its short name.
     pub fn name(&self) -> &str {
         &self.described.name
@@ -160,9 +166,9 @@ impl Contenders {
         let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let Some(program) = words.first() else { return Err(wrong("there is no command")) };
         let bytes = std::fs::metadata(program).ok().map(|metadata| metadata.len());
-        let mut described = describe(name, name, Kind::Custom, words, "");
-        described.binary_bytes = bytes;
-        self.contenders.push(Contender { described, static_file: None, has_markers: false });
+        let mut contender = Contender::of_command(name, Kind::Custom, words);
+        contender.described.binary_bytes = bytes;
+        self.contenders.push(contender);
         Ok(())
     }
 

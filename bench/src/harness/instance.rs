@@ -242,22 +242,13 @@ fn prepare(command: &mut Command, start: &Start<'_>, traced: bool, clock: OwnedF
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Described, Kind};
+    use crate::results::Kind;
     use fc_emulator::clock::Deadline;
     use std::path::Path;
     use std::time::Duration;
 
     fn contender(words: &[&str]) -> Contender {
-        let described = Described {
-            name: "it".into(),
-            label: "it".into(),
-            kind: Kind::Custom,
-            command: words.iter().map(|&word| word.to_owned()).collect(),
-            env: vec![],
-            binary_bytes: None,
-            note: String::new(),
-        };
-        Contender { described, static_file: None, has_markers: false }
+        Contender::of_command("it", Kind::Custom, words.iter().map(|&word| word.to_owned()).collect())
     }
 
     #[test]

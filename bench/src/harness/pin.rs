@@ -76,6 +76,41 @@ impl Drop for Pinned {
     }
 }
 
+/// The calling thread with real-time priority: it runs as soon as it can, before every ordinary thread of its processor.
+/// Dropping it gives the thread back its ordinary priority.
+pub struct RealTime {
+    /// The thread whose priority was raised is the one whose priority is lowered.
+    _stays: PhantomData<*const ()>,
+}
+
+impl RealTime {
+    /// The lowest real-time priority, which is above all ordinary ones.
+    ///
+    /// # Errors
+    /// If the kernel refuses, as it does without the privilege (CAP_SYS_NICE).
+    pub fn take() -> Result<Self> {
+        set_policy(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1)
+            .map_err(|cause| Error::failed("use", "real-time priority", cause))?;
+        Ok(Self { _stays: PhantomData })
+    }
+}
+
+impl Drop for RealTime {
+    fn drop(&mut self) {
+        // Lowering a priority needs no privilege.
+        let _ = set_policy(libc::SCHED_OTHER, 0);
+    }
+}
+
+fn set_policy(policy: libc::c_int, sched_priority: libc::c_int) -> std::io::Result<()> {
+    let parameters = libc::sched_param { sched_priority };
+    // SAFETY: the kernel reads `parameters` during the call, and 0 names the calling thread.
+    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 fn of_self() -> Result<CpuSet> {
     sched_getaffinity(None).map_err(|cause| Error::failed("read", "the processors to use", cause))
 }

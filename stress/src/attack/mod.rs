@@ -28,7 +28,7 @@ pub use self::outcome::{Outcome, Report};
 use self::table::{ATTACKS, Attack};
 use fc_bench::harness::{Call, Client, Contender, Instance, Processors, Progress, Start};
 use fc_bench::measure::machine;
-use fc_bench::results::{Described, Kind};
+use fc_bench::results::Kind;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
@@ -178,16 +178,8 @@ impl Field {
 
     /// Starts an instance and has it answer its first calls.
     fn start(&self, attack: &Attack) -> Result<Instance> {
-        let described = Described {
-            name: "target".into(),
-            label: "target".into(),
-            kind: if self.is_peer { Kind::Custom } else { Kind::Ours },
-            command: self.command.clone(),
-            env: Vec::new(),
-            binary_bytes: None,
-            note: String::new(),
-        };
-        let contender = Contender { described, static_file: None, has_markers: false };
+        let kind = if self.is_peer { Kind::Custom } else { Kind::Ours };
+        let contender = Contender::of_command("target", kind, self.command.clone());
         let narrow =
             |count| ["sh", "-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"].map(str::to_owned).to_vec();
         let prefix = attack.descriptors.map(narrow).unwrap_or_default();
