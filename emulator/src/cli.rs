@@ -1,4 +1,4 @@
-//! The command line: arguments in, plans out. Says what is wrong before anything is started.
+//! The command line: it turns arguments into plans, and reports a wrong argument before anything is started.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,19 +9,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::check;
 use crate::error::{Error, Result};
-use crate::freezer::FreezeMethod;
 use crate::instance::{Limits, Setup};
 use crate::lifecycle_run;
+use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, variable};
 use crate::platform::{Generation, Hook, Settings};
-use crate::report::Format;
 use crate::target::Spec;
 
-/// Emulates an instance of Function Compute: drives a container or any server through its life,
-/// freezes included, and checks it against the contract of the platform.
+/// Emulates an instance of Alibaba Cloud Function Compute: drives a container or any server through
+/// its lifecycle, real freezes included, and checks it against the contract of the platform.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What to do.
+    /// The command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -29,93 +28,93 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Live one life and show it: start, initialize, calls, freezes, pre-stop, SIGTERM.
+    /// Run one lifecycle and show it: start, initialize, calls, freezes, pre-stop, SIGTERM
     ///
-    /// Exits with 0 if it went as the contract says, 1 if not, 2 if it could not be tried.
+    /// Exits with 0 if every step kept the contract, with 1 if one broke it, and with 2 if the target could not be
+    /// tested.
     #[command(args_override_self = true)]
     Run(Box<RunArgs>),
-    /// Check every testable rule of the contract.
+    /// Check every rule of the contract that can be tested
     ///
-    /// Exits with 0 if the target conforms, 1 if it violates a rule, 2 if it could not be tested.
-    /// Each check starts an instance of its own.
+    /// Each check starts an instance of its own. Exits with 0 if the target conforms, with 1 if it breaks a rule, and
+    /// with 2 if it could not be tested.
     #[command(args_override_self = true)]
     Check(Box<CheckArgs>),
-    /// List the checks, each with its rule.
-    List,
+    /// List the checks with their rules
+    List(ListArgs),
 }
 
-/// Which target, and how it is treated.
+/// The target, and how the platform treats it.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
-    /// A container image, run by Docker; what follows `--` are arguments for its entry point
+    /// Test a container of this image, run by Docker; arguments after `--` go to its entry point
     #[arg(long, value_name = "NAME", conflicts_with = "addr")]
     image: Option<String>,
 
-    /// Something that runs already; without freeze, signals and output
+    /// Test a server that already runs at this address: no freezing, no signals, no checks of its log
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_addr)]
     addr: Option<SocketAddr>,
 
-    /// The port the target listens on, if it cannot be told one (FC_CUSTOM_LISTEN_PORT); an image: 9000
+    /// The port of a target that ignores FC_CUSTOM_LISTEN_PORT [default: a free port; 9000 for an image]
     #[arg(long)]
     port: Option<u16>,
 
-    /// A further environment variable for the target; may be given again
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_env)]
+    /// Set one more environment variable for the target; can be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
 
-    /// The hooks in the function's configuration: any of initialize,pre-freeze,pre-stop, or none
+    /// The hooks that the function is configured with: some of initialize,pre-freeze,pre-stop, or none
     #[arg(long, value_name = "LIST", default_value = "initialize,pre-freeze,pre-stop", value_parser = parse_hooks)]
     hooks: Hooks,
 
-    /// Play FC 2.0: pre-freeze is called (default)
+    /// Emulate FC 2.0, which calls pre-freeze (this is the default)
     #[arg(long, conflicts_with = "fc3")]
     fc2: bool,
 
-    /// Play FC 3.0: other request ids and headers, pre-freeze is never called
+    /// Emulate FC 3.0, which has other request ids and headers and never calls pre-freeze
     #[arg(long)]
     fc3: bool,
 
-    /// Leave x-fc-control-path out, as the public local tools do
+    /// Send no x-fc-control-path, as the public local tools do
     #[arg(long)]
     no_control_path: bool,
 
-    /// How to freeze processes (images: always docker pause)
-    #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    freeze_by: FreezeMethod,
+    #[command(flatten)]
+    freeze: FreezeArgs,
 
-    /// The event: the content of this file (default: `{"key":"value"}`)
+    /// A file with the event to send [default: the text `{"key":"value"}`]
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
 
-    /// Calls at once that the function is configured for
+    /// How many calls the function is configured to handle at the same time
     #[arg(long, default_value = "1", value_name = "N", value_parser = parse_concurrency)]
     concurrency: usize,
 
-    /// Time limit from start to an open port
-    #[arg(long, default_value = "120", value_name = "SECS", value_parser = parse_secs)]
-    ready_secs: Duration,
+    /// Time limit from the start to an open port
+    #[arg(long, default_value = "120s", value_name = DURATION, value_parser = duration)]
+    ready_timeout: Duration,
 
-    /// Time limit of the initializer; the platform allows 300
-    #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
-    initialize_secs: Duration,
+    /// Time limit of the initializer; the platform allows up to 300s
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    initialize_timeout: Duration,
 
     /// Time limit of a call
-    #[arg(long, default_value = "10", value_name = "SECS", value_parser = parse_secs)]
-    call_secs: Duration,
+    #[arg(long, default_value = "10s", value_name = DURATION, value_parser = duration)]
+    call_timeout: Duration,
 
     /// Time limit of pre-freeze
-    #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
-    pre_freeze_secs: Duration,
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    pre_freeze_timeout: Duration,
 
-    /// Time limit of pre-stop; the platform allows 90
-    #[arg(long, default_value = "3", value_name = "SECS", value_parser = parse_secs)]
-    pre_stop_secs: Duration,
+    /// Time limit of pre-stop; the platform allows up to 90s
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    pre_stop_timeout: Duration,
 
     /// Time limit from SIGTERM to the exit
-    #[arg(long, default_value = "10", value_name = "SECS", value_parser = parse_secs)]
-    term_secs: Duration,
+    #[arg(long, default_value = "10s", value_name = DURATION, value_parser = duration)]
+    term_timeout: Duration,
 
-    /// The target as a command with its arguments
+    /// Test this command with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     words: Vec<String>,
 }
@@ -126,25 +125,25 @@ pub struct RunArgs {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Calls before the first freeze
+    /// Number of calls before the first freeze
     #[arg(long, default_value_t = 2, value_name = "N")]
     calls: usize,
 
-    /// How often to freeze
+    /// Number of freezes
     #[arg(long, default_value_t = 1, value_name = "N")]
     freezes: usize,
 
     /// Length of a freeze
-    #[arg(long, default_value = "1", value_name = "SECS", value_parser = parse_secs)]
-    freeze_secs: Duration,
+    #[arg(long, default_value = "1s", value_name = DURATION, value_parser = duration)]
+    freeze_for: Duration,
 
-    /// Make HTTP calls of this method and path instead of events, e.g. `GET /orders`
+    /// Send HTTP calls with this method and path in place of events, such as `GET /orders`
     #[arg(long, value_name = "METHOD PATH", value_parser = parse_http)]
     http: Option<(String, String)>,
 
-    /// Print one JSON document and no timeline
-    #[arg(long)]
-    pub json: bool,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Arguments of `check`.
@@ -153,29 +152,25 @@ pub struct CheckArgs {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Check only these: names of checks, rules, or beginnings of rules (C-STOP)
+    /// Run only these checks: names of checks, rules (C-STOP-1), or families of rules (C-STOP)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     only: Vec<String>,
 
-    /// Leave these out
+    /// Leave these checks out, named as for --only
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     skip: Vec<String>,
 
-    /// How to show the findings
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-
-    /// Count a broken "should" as a violation too
+    /// Exit with 1 for a broken "should", too
     #[arg(long)]
     pub strict: bool,
 
-    /// Length of a freeze: longer than any time limit that the target has
-    #[arg(long, default_value = "7", value_name = "SECS", value_parser = parse_secs)]
-    freeze_secs: Duration,
+    /// Length of a freeze; it must be longer than every time limit of the target
+    #[arg(long, default_value = "7s", value_name = DURATION, value_parser = duration)]
+    freeze_for: Duration,
 
-    /// How long a connection is left idle
-    #[arg(long, default_value = "7", value_name = "SECS", value_parser = parse_secs)]
-    idle_secs: Duration,
+    /// How long a connection stays idle before its next call
+    #[arg(long, default_value = "7s", value_name = DURATION, value_parser = duration)]
+    idle_for: Duration,
 
     /// Size of the largest event
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
@@ -185,54 +180,68 @@ pub struct CheckArgs {
     #[arg(long, default_value = "GET /", value_name = "METHOD PATH", value_parser = parse_http)]
     http: (String, String),
 
-    /// The function takes no events: check with its HTTP call instead
+    /// Check a function that takes no events: its HTTP call replaces them
     #[arg(long)]
     http_only: bool,
 
-    /// The URL of the HTTP start-up check, if one is configured
+    /// The path of the HTTP health check, if the function is configured with one
     #[arg(long, value_name = "PATH")]
     health: Option<String>,
 
-    /// An event that the function answers as failed
+    /// A file with an event that makes the function fail
     #[arg(long, value_name = "FILE")]
     fail_event: Option<PathBuf>,
 
-    /// The target also works with web server mode off
+    /// Also check the target with web server mode off
     #[arg(long)]
     job: bool,
 
-    /// Checks at once
+    /// Number of checks that run at the same time
     #[arg(long, default_value = "4", value_name = "N", value_parser = parse_jobs)]
     jobs: usize,
+
+    /// Where the result goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
-/// A set of hooks, as one argument.
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Where the list goes.
+    #[command(flatten)]
+    pub output: DataOutputArgs,
+}
+
+/// A set of hooks in one argument.
 #[derive(Clone, Debug)]
 struct Hooks(BTreeSet<Hook>);
 
 impl TargetArgs {
     fn setup(&self) -> Result<Setup> {
-        Ok(Setup {
+        let setup = Setup {
             spec: self.spec()?,
             settings: Settings {
                 generation: if self.fc3 { Generation::Fc3 } else { Generation::Fc2 },
                 control_path: !self.no_control_path,
                 hooks: self.hooks.0.clone(),
-                initialize_secs: self.initialize_secs.as_secs_f64().ceil() as u64,
-                invoke_secs: self.call_secs.as_secs_f64().ceil() as u64,
+                initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
+                invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
             },
-            freeze_method: self.freeze_by,
+            freeze_with: self.freeze.freeze_with,
             port: self.port,
             env: self.env.clone(),
             limits: Limits {
-                ready: self.ready_secs,
-                initialize: self.initialize_secs,
-                call: self.call_secs,
-                pre_freeze: self.pre_freeze_secs,
-                pre_stop: self.pre_stop_secs,
-                term: self.term_secs,
+                ready: self.ready_timeout,
+                initialize: self.initialize_timeout,
+                call: self.call_timeout,
+                pre_freeze: self.pre_freeze_timeout,
+                pre_stop: self.pre_stop_timeout,
+                term: self.term_timeout,
             },
-        })
+        };
+        setup.require_freezer()?;
+        Ok(setup)
     }
 
     fn spec(&self) -> Result<Spec> {
@@ -240,7 +249,7 @@ impl TargetArgs {
         match (&self.image, self.addr) {
             (Some(name), _) => Ok(Spec::Image { name: name.clone(), args: words }),
             (None, Some(addr)) if words.is_empty() => Ok(Spec::Addr(addr)),
-            (None, Some(_)) => Err(Error::new("give either --addr or a command, not both")),
+            (None, Some(_)) => Err(Error::new("give either `--addr` or a command, not both")),
             (None, None) if words.is_empty() => {
                 Err(Error::new("give a target: `-- COMMAND ARGS`, `--image NAME` or `--addr HOST:PORT`"))
             }
@@ -257,10 +266,10 @@ impl TargetArgs {
 }
 
 impl RunArgs {
-    /// The life to live.
+    /// The lifecycle to run.
     ///
     /// # Errors
-    /// When there is no target or a file cannot be read.
+    /// If there is no target, a file cannot be read, or the target cannot be frozen as asked.
     pub fn plan(&self) -> Result<lifecycle_run::Plan> {
         Ok(lifecycle_run::Plan {
             setup: self.target.setup()?,
@@ -269,16 +278,16 @@ impl RunArgs {
             calls: self.calls,
             concurrency: self.target.concurrency,
             freezes: self.freezes,
-            freeze: self.freeze_secs,
+            freeze: self.freeze_for,
         })
     }
 }
 
 impl CheckArgs {
-    /// What to check.
+    /// The checks to run.
     ///
     /// # Errors
-    /// When there is no target or a file cannot be read.
+    /// If there is no target, a file cannot be read, or the target cannot be frozen as asked.
     pub fn plan(&self) -> Result<check::Plan> {
         Ok(check::Plan {
             setup: self.target.setup()?,
@@ -288,8 +297,8 @@ impl CheckArgs {
             http_path: self.http.1.clone(),
             http_only: self.http_only,
             health_path: self.health.clone(),
-            freeze: self.freeze_secs,
-            idle: self.idle_secs,
+            freeze: self.freeze_for,
+            idle: self.idle_for,
             large_bytes: self.large_bytes,
             concurrency: self.target.concurrency,
             job: self.job,
@@ -306,14 +315,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 
 fn parse_addr(text: &str) -> std::result::Result<SocketAddr, String> {
     let mut addrs = text.to_socket_addrs().map_err(|cause| cause.to_string())?;
-    addrs.next().ok_or_else(|| "no such host".to_owned())
-}
-
-fn parse_env(text: &str) -> std::result::Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it must be NAME=VALUE".to_owned()),
-    }
+    addrs.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
 fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
@@ -322,20 +324,12 @@ fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
     }
     let hook = |name: &str| {
         let named = Hook::ALL.into_iter().find(|hook| &hook.path()[1..] == name);
-        named.ok_or_else(|| format!("`{name}` is none of initialize, pre-freeze, pre-stop"))
+        named.ok_or_else(|| format!("unknown hook `{name}`: expected initialize, pre-freeze or pre-stop"))
     };
     text.split(',').map(hook).collect::<std::result::Result<_, _>>().map(Hooks)
 }
 
-fn parse_secs(text: &str) -> std::result::Result<Duration, String> {
-    const LONGEST: f64 = 24.0 * 3600.0;
-    match text.parse::<f64>() {
-        Ok(secs) if (0.0..=LONGEST).contains(&secs) => Ok(Duration::from_secs_f64(secs)),
-        _ => Err("it must be a number of seconds, at most a day".to_owned()),
-    }
-}
-
-/// What the platform allows (C-INV-7).
+/// The platform allows 1 to 200 calls at the same time (C-INV-7).
 fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
     parse_count(text, 200)
 }
@@ -346,19 +340,20 @@ fn parse_jobs(text: &str) -> std::result::Result<usize, String> {
 
 fn parse_count(text: &str, max: usize) -> std::result::Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=max).contains(count));
-    count.ok_or_else(|| format!("it must be a whole number from 1 to {max}"))
+    count.ok_or_else(|| format!("expected a whole number from 1 to {max}"))
 }
 
 fn parse_http(text: &str) -> std::result::Result<(String, String), String> {
     let (method, path) = text.split_once(' ').unwrap_or(("GET", text));
     if method.eq_ignore_ascii_case("HEAD") {
-        return Err("an answer to HEAD has no body to tell by; use GET".to_owned());
+        return Err("an answer to HEAD has no body that could be checked: use GET".to_owned());
     }
     let good = !method.is_empty()
         && method.bytes().all(|b| b.is_ascii_alphabetic())
         && path.starts_with('/')
         && path.bytes().all(|b| b.is_ascii_graphic());
-    good.then(|| (method.to_owned(), path.to_owned())).ok_or_else(|| "it must be like `GET /path`".to_owned())
+    good.then(|| (method.to_owned(), path.to_owned()))
+        .ok_or_else(|| "expected a method and a path, such as `GET /path`".to_owned())
 }
 
 #[cfg(test)]
@@ -391,12 +386,26 @@ mod tests {
     }
 
     #[test]
+    fn a_method_that_cannot_freeze_this_target() {
+        for (target, method, fix) in [
+            (&["--", "x"][..], "docker-pause", "--image NAME"),
+            (&["--image", "x"], "sigstop", "docker-pause"),
+            (&["--addr", "127.0.0.1:9"], "cgroup-v1", "leave `--freeze-with` out"),
+        ] {
+            let error = check_plan(&[&["--freeze-with", method], target].concat()).unwrap_err().to_string();
+            assert!(error.contains(&format!("`--freeze-with {method}`")) && error.contains(fix), "{error}");
+        }
+        assert!(check_plan(&["--freeze-with=docker-pause", "--image", "x"]).is_ok());
+        assert!(check_plan(&["--freeze-with=sigstop", "--", "x"]).is_ok());
+    }
+
+    #[test]
     fn hooks_and_calls() {
         let plan = check_plan(&["--hooks", "pre-stop,initialize", "--http", "POST /a?b", "--", "x"]).unwrap();
         assert_eq!(plan.setup.settings.hooks, BTreeSet::from([Hook::Initialize, Hook::PreStop]));
         assert_eq!((plan.http_method.as_str(), plan.http_path.as_str()), ("POST", "/a?b"));
         assert!(check_plan(&["--hooks", "none", "--", "x"]).unwrap().setup.settings.hooks.is_empty());
-        for wrong in [["--hooks", "prestop"], ["--http", "GET x"], ["--freeze-secs", "-1"], ["--env", "=x"]] {
+        for wrong in [["--hooks", "prestop"], ["--http", "GET x"], ["--freeze-for", "7"], ["--env", "=x"]] {
             assert!(check_plan(&[&wrong[..], &["--", "x"]].concat()).is_err(), "{wrong:?}");
         }
     }

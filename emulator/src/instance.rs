@@ -1,35 +1,35 @@
 //! One instance in the emulator: a target, the platform that calls it, and the limits.
 //!
-//! What `run` and `check` have in common. Starts and calls; judges nothing.
+//! `run` and `check` share this. It starts instances and calls them, and judges nothing.
 
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::error::Result;
-use crate::freezer::FreezeMethod;
+use crate::error::{Error, Result};
+use crate::freezer::{FreezeGroup, FreezeWith};
 use crate::http::{Conn, Response};
 use crate::platform::{Hook, Platform, Request, Settings};
 use crate::target::{self, Launch, PORT_DEFAULT, Port, Ready, Spec, Target};
 
-/// How long each thing may take.
+/// The time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From start to an open port.
+    /// From the start to an open port.
     pub ready: Duration,
-    /// The initializer.
+    /// For the initializer.
     pub initialize: Duration,
-    /// One call.
+    /// For one call.
     pub call: Duration,
-    /// The pre-freeze hook.
+    /// For the pre-freeze hook.
     pub pre_freeze: Duration,
-    /// The pre-stop hook.
+    /// For the pre-stop hook.
     pub pre_stop: Duration,
     /// From SIGTERM to the exit.
     pub term: Duration,
 }
 
 impl Limits {
-    /// The limit of a hook.
+    /// The time limit of a hook.
     pub fn of(&self, hook: Hook) -> Duration {
         match hook {
             Hook::Initialize => self.initialize,
@@ -39,51 +39,73 @@ impl Limits {
     }
 }
 
-/// What is started, and how it is treated.
+/// The target, and how the platform treats it.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The target.
     pub spec: Spec,
     /// The platform.
     pub settings: Settings,
-    /// How processes are frozen.
-    pub freeze_method: FreezeMethod,
-    /// A fixed port, for a target that cannot be told one.
+    /// How the target is frozen.
+    pub freeze_with: FreezeWith,
+    /// The port of a target that ignores the environment. `None` takes a free one, or 9000 for an image.
     pub port: Option<u16>,
-    /// Further variables for the target.
+    /// More environment variables for the target.
     pub env: Vec<(String, String)>,
-    /// The limits.
+    /// The time limits.
     pub limits: Limits,
 }
 
-/// Departures from the usual start.
+impl Setup {
+    /// Makes sure that the chosen method can freeze this target here.
+    ///
+    /// # Errors
+    /// If it cannot; the text names the cause and what to do.
+    pub fn require_freezer(&self) -> Result<()> {
+        let chosen = self.freeze_with;
+        match (&self.spec, chosen) {
+            (_, FreezeWith::Auto) | (Spec::Image { .. }, FreezeWith::DockerPause) => Ok(()),
+            (Spec::Command(_), _) => FreezeGroup::new(chosen).map(drop),
+            (Spec::Image { .. }, _) => Err(Error::new(format!(
+                "`--freeze-with {chosen}` cannot freeze a container, because its engine owns the control group: take \
+                 docker-pause or auto"
+            ))),
+            (Spec::Addr(_), _) => Err(Error::new(format!(
+                "`--freeze-with {chosen}` cannot freeze a server that somebody else started: leave `--freeze-with` out, \
+                 or give a command or an image"
+            ))),
+        }
+    }
+}
+
+/// How a start differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Variant {
-    /// Variables set after the usual ones, so they win.
+    /// Variables that override the usual ones.
     pub env: Vec<(String, String)>,
-    /// Listen here, whatever the usual choice.
+    /// The port to listen on in place of the usual one.
     pub port: Option<u16>,
-    /// As process 1 of a namespace.
+    /// Whether the target is process 1 of a namespace.
     pub pid_one: bool,
 }
 
-/// One running target under one platform.
+/// One running target and the platform that calls it.
 pub struct Instance {
     /// The target.
     pub target: Box<dyn Target>,
-    /// The platform that calls it.
+    /// The platform.
     pub platform: Platform,
-    /// The limits.
+    /// The time limits.
     pub limits: Limits,
-    /// Given back after the target is gone: fields are dropped in order.
+    /// Released after the target has ended: fields are dropped in order.
     _port: Option<Port>,
 }
 
 impl Instance {
-    /// Starts a target; it is not ready yet.
+    /// Starts a target. It is not ready yet.
     ///
     /// # Errors
-    /// When it could not even be started.
+    /// If it could not even be started.
     pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
         let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
             (Some(port), _) => (port, None),
@@ -96,25 +118,25 @@ impl Instance {
         let platform = Platform::new(setup.settings.clone());
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());
-        let launch = Launch { env, port, freeze_method: setup.freeze_method, pid_one: variant.pid_one };
+        let launch = Launch { env, port, freeze_with: setup.freeze_with, pid_one: variant.pid_one };
         let target = target::launch(&setup.spec, &launch)?;
         Ok(Self { target, platform, limits: setup.limits, _port: lock })
     }
 
-    /// Waits as the platform's start-up check does.
+    /// Waits for an open port, as the start-up check of the platform does.
     pub fn wait_ready(&mut self) -> Ready {
         target::wait_ready(&mut *self.target, Deadline::after(self.limits.ready))
     }
 
-    /// A new connection.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// When nobody accepts it.
+    /// If the target does not accept it.
     pub fn conn(&self) -> std::result::Result<Conn, String> {
         Conn::open(self.target.addr(), self.call_deadline())
     }
 
-    /// When a call that begins now must be answered.
+    /// The deadline of a call that begins now.
     pub fn call_deadline(&self) -> Deadline {
         Deadline::after(self.limits.call)
     }
@@ -122,7 +144,7 @@ impl Instance {
     /// Sends a request on a connection of its own.
     ///
     /// # Errors
-    /// When no whole answer comes within the limit of a call.
+    /// If no whole answer arrives within the limit of a call.
     pub fn send(&self, request: &Request) -> std::result::Result<Response, String> {
         self.conn()?.exchange(&request.bytes(), self.call_deadline())
     }
@@ -130,7 +152,7 @@ impl Instance {
     /// Calls a hook on a connection of its own.
     ///
     /// # Errors
-    /// When no whole answer comes within the limit of that hook.
+    /// If no whole answer arrives within the limit of that hook.
     pub fn hook(&self, hook: Hook) -> std::result::Result<Response, String> {
         let deadline = Deadline::after(self.limits.of(hook));
         Conn::open(self.target.addr(), deadline)?.exchange(&self.platform.hook(hook).bytes(), deadline)

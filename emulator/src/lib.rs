@@ -6,9 +6,9 @@
 //!
 //! The emulator is no gateway that serves real callers, and it emulates neither triggers nor the platform's API.
 //!
-//! From the outside in: [`cli`] turns arguments into plans; [`lifecycle_run`] and [`check`] carry them out with a
-//! [`target`], a [`freezer`], the [`platform`]'s requests and the [`http`] client; [`report`] shows the outcome.
-//! [`cleanup`] removes everything that was started.
+//! From the outside in: [`cli`] turns arguments into plans, with the [`options`] that other tools share. [`lifecycle_run`]
+//! and [`check`] carry the plans out with a [`target`], a [`freezer`], the requests of the [`platform`] and the [`http`]
+//! client. [`report`] shows the outcome. [`cleanup`] removes everything that was started.
 
 pub mod check;
 pub mod cleanup;
@@ -19,8 +19,10 @@ pub mod freezer;
 pub mod http;
 pub mod instance;
 pub mod lifecycle_run;
+pub mod options;
 pub mod output;
 pub mod platform;
+#[cfg_attr(not(target_os = "linux"), path = "process_elsewhere.rs")]
 mod process;
 pub mod report;
 pub mod target;

@@ -1,56 +1,57 @@
 //! The `fc-emulator` command.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fc_emulator::cli::{CheckArgs, Cli, Command, RunArgs};
-use fc_emulator::error::{Error, Result};
-use fc_emulator::report::{self, CheckProgress, LifecycleWatcher};
+use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
+use fc_emulator::error::Result;
+use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
 use fc_emulator::{check, cleanup, lifecycle_run};
 
-/// The exit status for "could not test". The argument parser uses the same one for misuse.
+/// The exit status of a target that could not be tested. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_TEST: u8 = 2;
-
-/// What to print on standard output, and the status to exit with.
-type Outcome = (String, u8);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
-        Command::List => Ok((report::list(&check::all()), 0)),
+        Command::List(args) => list(args),
     });
     cleanup::wait_if_interrupted();
-    match done.and_then(|(text, code)| print(&text).map(|()| code)) {
-        Ok(code) => ExitCode::from(code),
+    match done {
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // The exit status says it too, if nobody can read this.
+            // If standard error is closed, the exit status says the same.
             let _ = writeln!(std::io::stderr(), "fc-emulator: {error}");
             ExitCode::from(COULD_NOT_TEST)
         }
     }
 }
 
-fn run(args: &RunArgs) -> Result<Outcome> {
+fn run(args: &RunArgs) -> Result<u8> {
     let plan = args.plan()?;
-    let mut watcher = LifecycleWatcher::new(args.json);
+    let mut watcher = LifecycleWatcher::new(args.output.format != Format::Human);
     let timeline = lifecycle_run::run(&plan, &mut watcher)?;
-    let text = if args.json { report::json(&timeline) } else { format!("\n{}", report::table(&timeline)) };
-    Ok((text, u8::from(!timeline.conforms)))
+    drop(watcher);
+    cleanup::wait_if_interrupted();
+    args.output.write(&timeline)?;
+    Ok(u8::from(!timeline.conforms))
 }
 
-fn check(args: &CheckArgs) -> Result<Outcome> {
+fn check(args: &CheckArgs) -> Result<u8> {
     let plan = args.plan()?;
     let progress = CheckProgress::new();
     let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Ok((report::findings(&findings, args.format, colour), findings.exit_code(args.strict)))
+    drop(progress);
+    cleanup::wait_if_interrupted();
+    args.output.write(&findings)?;
+    Ok(findings.exit_code(args.strict))
 }
 
-fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|cause| Error::failed("write to", "standard output", cause))
+fn list(args: &ListArgs) -> Result<u8> {
+    let checks = check::all();
+    args.output.write(&checks, || report::list(&checks))?;
+    Ok(0)
 }

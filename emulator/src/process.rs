@@ -1,41 +1,42 @@
-//! What the emulator reads of processes in `/proc`. A process may end at any moment, and then there is nothing to read.
+//! The state of processes, as `/proc` shows it. A process may end at any moment; then a function returns nothing.
 
-use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use procfs::ProcResult;
+use procfs::net::TcpState;
+use procfs::process::{Process, Stat, all_processes};
 
 /// One task of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// Its number.
+    /// Its id.
     pub id: u32,
     /// The letter of its state: `T` if a signal stopped it, `Z` if it has ended.
     pub state: char,
-    /// Processor time in user and kernel space, in clock ticks.
+    /// Its processor time in user and kernel space, in clock ticks.
     pub ticks: u64,
+    /// How many times the scheduler switched it in or out.
+    pub switches: u64,
 }
 
 /// The tasks of a process.
 pub(crate) fn tasks(pid: u32) -> Vec<Task> {
-    ids(&format!("/proc/{pid}/task"))
-        .filter_map(|id| task(id, &read(&format!("/proc/{pid}/task/{id}/stat"))?))
-        .collect()
+    let read = |task: procfs::process::Task| -> ProcResult<Task> {
+        let (Stat { state, utime, stime, .. }, status) = (task.stat()?, task.status()?);
+        let switches = [status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches];
+        let switches = switches.into_iter().flatten().sum();
+        Ok(Task { id: task.tid.cast_unsigned(), state, ticks: utime + stime, switches })
+    };
+    tasks_of(pid).filter_map(|task| read(task).ok()).collect()
 }
 
-/// How often a task was switched in or out.
-pub(crate) fn switches(pid: u32, task: u32) -> Option<u64> {
-    let status = read(&format!("/proc/{pid}/task/{task}/status"))?;
-    let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
-    Some(counts.filter_map(|line| line.rsplit(char::is_whitespace).next()?.parse::<u64>().ok()).sum())
-}
-
-/// A process and everything that it started and that still runs, itself first.
+/// A process and all its descendants that still run, itself first.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        for task in ids(&format!("/proc/{parent}/task")) {
-            let children = read(&format!("/proc/{parent}/task/{task}/children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
+        found.extend(tasks_of(parent).filter_map(|task| task.children().ok()).flatten());
         next += 1;
     }
     found
@@ -43,38 +44,52 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
 
 /// The first child of a process that has one task.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
-    read(&format!("/proc/{pid}/task/{pid}/children"))?.split_whitespace().next()?.parse().ok()
+    tasks_of(pid).next()?.children().ok()?.first().copied()
 }
 
 /// Every process of a process group.
 pub(crate) fn group(leader: u32) -> Vec<u32> {
-    let in_group = |pid: &u32| {
-        let stat = read(&format!("/proc/{pid}/stat"));
-        stat.and_then(|stat| after_name(&stat).nth(2)?.parse::<u32>().ok()) == Some(leader)
-    };
-    ids("/proc").filter(in_group).collect()
+    let in_group = |process: &Process| process.stat().is_ok_and(|stat| stat.pgrp == leader.cast_signed());
+    let processes = all_processes().into_iter().flatten().flatten();
+    processes.filter(in_group).map(|process| process.pid.cast_unsigned()).collect()
 }
 
-/// The entries of a folder that are numbers.
-fn ids(folder: &str) -> impl Iterator<Item = u32> + use<> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// Whether a TCP socket listens on this address in the network namespace of a process.
+pub(crate) fn listens_on(pid: u32, addr: SocketAddr) -> bool {
+    let sockets = process(pid).and_then(|process| process.tcp().ok()).unwrap_or_default();
+    sockets.iter().any(|socket| socket.local_address == addr && socket.state == TcpState::Listen)
 }
 
-fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok()
+/// The folder of our own control group in the freezer hierarchy of cgroup v1. `None` if it is not mounted.
+pub(crate) fn freezer_v1_folder() -> Option<PathBuf> {
+    own_group(
+        |kind, options| kind == "cgroup" && options.contains_key("freezer"),
+        |controllers| controllers.iter().any(|controller| controller == "freezer"),
+    )
 }
 
-fn task(id: u32, stat: &str) -> Option<Task> {
-    let mut fields = after_name(stat);
-    let state = fields.next()?.chars().next()?;
-    let ticks = fields.skip(10).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Some(Task { id, state, ticks })
+/// The folder of our own control group in the hierarchy of cgroup v2. `None` if it is not mounted.
+pub(crate) fn cgroup_v2_folder() -> Option<PathBuf> {
+    own_group(|kind, _| kind == "cgroup2", |controllers| controllers.iter().all(String::is_empty))
 }
 
-/// The fields of `stat` from the third on. The second is a name, which may hold anything.
-fn after_name(stat: &str) -> std::str::SplitWhitespace<'_> {
-    stat.rsplit(')').next().unwrap_or_default().split_whitespace()
+type MountOptions = std::collections::HashMap<String, Option<String>>;
+
+fn own_group(is_mount: impl Fn(&str, &MountOptions) -> bool, is_ours: impl Fn(&[String]) -> bool) -> Option<PathBuf> {
+    let mounts = procfs::mounts().ok()?;
+    let mount = mounts.iter().find(|mount| is_mount(&mount.fs_vfstype, &mount.fs_mntops))?;
+    let groups = Process::myself().ok()?.cgroups().ok()?;
+    let own = groups.0.iter().find(|group| is_ours(&group.controllers));
+    let below = own.map_or("", |group| group.pathname.trim_start_matches('/'));
+    Some(Path::new(&mount.fs_file).join(below))
+}
+
+fn process(pid: u32) -> Option<Process> {
+    Process::new(pid.try_into().ok()?).ok()
+}
+
+fn tasks_of(pid: u32) -> impl Iterator<Item = procfs::process::Task> {
+    process(pid).and_then(|process| process.tasks().ok()).into_iter().flatten().flatten()
 }
 
 #[cfg(test)]
@@ -82,17 +97,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_counted_after_any_name() {
-        let stat = "7 (a) b) T 1 7 7 0 -1 4194560 101 22 3 44 50 6 0 0 20 0 1 0 9";
-        assert_eq!(task(7, stat), Some(Task { id: 7, state: 'T', ticks: 56 }));
-        assert_eq!(task(7, ""), None);
+    fn our_own_process_is_there() {
+        let pid = std::process::id();
+        assert!(tasks(pid).iter().any(|task| task.id == pid && task.switches > 0));
+        assert_eq!(descendants(pid).first(), Some(&pid));
+        assert!(tasks(u32::MAX).is_empty() && group(u32::MAX).is_empty());
     }
 
     #[test]
-    fn our_own_process_is_there() {
-        let pid = std::process::id();
-        assert!(tasks(pid).iter().any(|task| task.id == pid) && switches(pid, pid).is_some());
-        assert_eq!(descendants(pid).first(), Some(&pid));
-        assert!(tasks(u32::MAX).is_empty() && group(u32::MAX).is_empty());
+    fn our_own_listener_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        assert!(listens_on(std::process::id(), addr));
+        assert!(!listens_on(std::process::id(), ([127, 0, 0, 1], 1).into()));
     }
 }

@@ -1,62 +1,110 @@
-//! `fc-emulator check` as a command: formats, choices, exit codes, and a target that runs already.
+//! `fc-emulator check` and `list` as commands: help, formats, choices, exit statuses, and a target that already runs.
 
 mod common;
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{check, faulty, fc_emulator};
+use common::{check, faulty, fc_emulator, stdout};
 use fc_emulator::target::Port;
+use predicates::str::contains;
+use serde_json::Value;
 
-/// Three checks that end soon, one of which finds the fault.
+/// Six checks that end soon. One of them finds the fault.
 const SHORT: &[&str] = &["check", "--only=ready,initialize,pre-stop,C-INV-1", "--large-bytes=1000"];
 
-fn text(words: &[&str]) -> (Option<i32>, String) {
-    let output = fc_emulator(&[SHORT, words, &["--", faulty(), "--fault", "pre-stop-misspelt"]].concat());
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+fn with_a_fault(words: &[&str]) -> String {
+    stdout(&[SHORT, words, &["--", faulty(), "--fault", "pre-stop-misspelt"]].concat(), 1)
 }
 
 #[test]
-fn every_format_tells_the_fault() {
-    let (code, human) = text(&[]);
-    assert_eq!(code, Some(1));
+fn every_format_shows_the_fault() {
+    let human = with_a_fault(&[]);
     for part in ["FAIL     must   C-STOP-1  pre-stop", "fix:      route GET /pre-stop", "1 failed (must)"] {
         assert!(human.contains(part), "{part:?} in {human}");
     }
-    let (_, junit) = text(&["--format=junit"]);
-    assert!(junit.contains("tests=\"6\" failures=\"1\" errors=\"0\" skipped=\"0\""), "{junit}");
-    let (_, tap) = text(&["--format=tap"]);
+    let junit = with_a_fault(&["--format=junit"]);
+    assert!(
+        junit.contains("<testsuites ") && junit.contains(r#"tests="6" skipped="0" errors="0" failures="1""#),
+        "{junit}"
+    );
+    let tap = with_a_fault(&["--format=tap"]);
     assert!(tap.starts_with("TAP version 13\n1..6\n") && tap.contains("\nnot ok "), "{tap}");
-    let (code, json) = text(&["--format=json"]);
-    assert_eq!(code, Some(1));
-    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+    let json: Value = serde_json::from_str(&with_a_fault(&["--format=json"])).unwrap();
+    assert_eq!(json["findings"].as_array().map(Vec::len), Some(6));
+}
+
+#[test]
+fn files_get_their_formats_beside_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let options = [("--export-json", file("a")), ("--export-junit", file("b")), ("--export-tap", file("c"))];
+    let words: Vec<&str> = options.iter().flat_map(|(name, file)| [*name, file]).collect();
+    assert!(with_a_fault(&words).contains("1 failed (must)"));
+    let written = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    assert!(serde_json::from_str::<Value>(&written("a")).is_ok());
+    assert!(written("b").starts_with("<?xml") && written("c").starts_with("TAP version 13"));
+
+    let nowhere = file("no/such/folder");
+    let words = ["check", "--only=ready", "--export-tap", &nowhere, "--", faulty()];
+    fc_emulator(&words).assert().code(2).stderr(contains("failed to write"));
+}
+
+/// Text for people has colours only where they are wanted.
+#[test]
+fn colours_follow_the_environment() {
+    let words = [SHORT, &["--", faulty()]].concat();
+    let shown = |variable: &str| {
+        let mut command = fc_emulator(&words);
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env(variable, "1");
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    assert!(shown("CLICOLOR_FORCE").contains("\x1b["));
+    assert!(!shown("NO_COLOR").contains('\x1b'));
 }
 
 #[test]
 fn a_broken_should_violates_only_when_strict() {
     let words = ["check", "--only=ready,initialize,log-invoke", "--", faulty(), "--fault", "markers-indented"];
-    assert_eq!(fc_emulator(&words).status.code(), Some(0));
-    let strict = [&["check", "--strict"], &words[1..]].concat();
-    assert_eq!(fc_emulator(&strict).status.code(), Some(1));
+    fc_emulator(&words).assert().code(0);
+    fc_emulator(&[&["check", "--strict"], &words[1..]].concat()).assert().code(1);
 }
 
 #[test]
-fn what_cannot_be_tested_is_no_pass() {
+fn an_untested_target_does_not_pass() {
     for words in [
         &["check", "--only=C-NONE-9", "--", faulty()][..],
         &["check", "--", "./no-such-program"],
         &["check"],
         &["check", "--only=job", "--", faulty()],
     ] {
-        assert_eq!(fc_emulator(words).status.code(), Some(2), "{words:?}");
+        fc_emulator(words).assert().code(2);
     }
 }
 
 #[test]
+fn the_help_shows_every_option_with_its_default() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for command in ["run", "check", "list"] {
+            let help = fc_emulator(&[command, "-h"]).env_remove("COLUMNS").assert().success();
+            let help = String::from_utf8(help.get_output().stdout.clone()).unwrap();
+            insta::assert_snapshot!(format!("help-{command}"), help);
+        }
+    });
+}
+
+#[test]
 fn the_list_shows_every_check() {
-    let list = String::from_utf8(fc_emulator(&["list"]).stdout).unwrap();
-    for check in fc_emulator::check::all() {
+    let list = stdout(&["list"], 0);
+    let json: Value = serde_json::from_str(&stdout(&["list", "--format=json"], 0)).unwrap();
+    let all = fc_emulator::check::all();
+    assert_eq!(json.as_array().map(Vec::len), Some(all.len()));
+    for (check, row) in all.iter().zip(json.as_array().unwrap()) {
         assert!(list.contains(check.id) && list.contains(check.rule), "{}", check.id);
+        assert_eq!((row["id"].as_str(), row["fix"].as_str()), (Some(check.id), Some(check.fix)));
     }
 }
 
@@ -85,8 +133,8 @@ fn a_running_address_is_checked_as_far_as_it_goes() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let report = check(&["--large-bytes=1000000"], &["--addr", &addr]);
-    assert_eq!(report.told("failed"), Vec::<String>::new());
-    assert_eq!(report.told("untested"), Vec::<String>::new());
+    assert_eq!(report.details("failed"), Vec::<String>::new());
+    assert_eq!(report.details("untested"), Vec::<String>::new());
     for id in ["thaw-call", "sigterm", "log-invoke", "call-before-initialize"] {
         assert!(report.ids("skipped").contains(id), "{id}");
     }
@@ -95,8 +143,6 @@ fn a_running_address_is_checked_as_far_as_it_goes() {
     }
     assert_eq!(report.code, Some(0));
 
-    let timeline = fc_emulator(&["run", "--addr", &addr]);
-    let table = String::from_utf8_lossy(&timeline.stdout);
-    assert_eq!(timeline.status.code(), Some(0), "{table}");
+    let table = stdout(&["run", "--addr", &addr], 0);
     assert!(table.contains("a running address cannot be frozen"), "{table}");
 }

@@ -94,10 +94,10 @@ const LARGE: &str = "--large-bytes=8388608";
 fn without_a_fault_every_check_passes() {
     let report = check(&[EVERYTHING, &[FAIL_EVENT]].concat(), &["--", faulty()]);
     for outcome in ["failed", "untested", "blocked"] {
-        assert_eq!(report.told(outcome), Vec::<String>::new(), "{outcome}");
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
     }
     let not_here = if fc_testkit::is_root() { &["image-platform"][..] } else { &["image-platform", "pid-1"] };
-    assert_eq!(report.ids("skipped"), not_here.iter().copied().collect(), "{:?}", report.told("skipped"));
+    assert_eq!(report.ids("skipped"), not_here.iter().copied().collect(), "{:?}", report.details("skipped"));
     assert_eq!(report.code, Some(0));
 }
 
@@ -109,7 +109,7 @@ fn each_fault_is_found_by_exactly_its_check() {
     work_through(&rows, |(fault, check_id)| {
         let report = check(&options, &["--", faulty(), "--fault", fault]);
         if report.ids("failed") != BTreeSet::from([*check_id]) || !report.ids("untested").is_empty() {
-            let told = format!("{:?}, untested {:?}", report.told("failed"), report.told("untested"));
+            let told = format!("{:?}, untested {:?}", report.details("failed"), report.details("untested"));
             wrong.lock().unwrap().insert(*fault, told);
         }
     });

@@ -17,12 +17,12 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 /// Nothing here is slow on purpose, so these end only what hangs: unoptimized examples on a busy machine, and
 /// containers, take seconds for what else takes milliseconds.
 const PATIENT: &[&str] = &[
-    "--ready-secs=30",
-    "--initialize-secs=20",
-    "--pre-freeze-secs=20",
-    "--pre-stop-secs=20",
-    "--term-secs=20",
-    "--call-secs=30",
+    "--ready-timeout=30s",
+    "--initialize-timeout=20s",
+    "--pre-freeze-timeout=20s",
+    "--pre-stop-timeout=20s",
+    "--term-timeout=20s",
+    "--call-timeout=30s",
 ];
 
 /// Builds programs of fc-hooks. A helper of its tests may be built as an example, too, and is none.
@@ -33,7 +33,7 @@ fn build(what: &[&str]) -> Vec<Program> {
 
 fn assert_passes(name: &str, report: &Report) {
     for outcome in ["failed", "untested", "blocked"] {
-        assert_eq!(report.told(outcome), Vec::<String>::new(), "{name}: {outcome}");
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{name}: {outcome}");
     }
     assert_eq!(report.code, Some(0), "{name}: {}", report.stderr);
 }
@@ -82,7 +82,7 @@ fn a_faulty_image_is_found() {
     let Some(image) = own_image() else { return };
     relabel(&image.0);
     let report = check(&[PATIENT, &["--only=image-platform"]].concat(), &["--image", &image.0]);
-    assert_eq!(report.told("failed"), [r#""image-platform": "linux/arm64""#]);
+    assert_eq!(report.details("failed"), [r#""image-platform": "linux/arm64""#]);
     assert_eq!(report.code, Some(1));
 }
 
@@ -90,7 +90,7 @@ fn a_faulty_image_is_found() {
 fn a_container_that_listens_on_loopback_is_told_so() {
     let Some(image) = own_image() else { return };
     let words = ["--image", &image.0, "--", "--listen", "127.0.0.1:9000"];
-    let report = check(&["--ready-secs=2", "--only=ready"], &words);
+    let report = check(&["--ready-timeout=2s", "--only=ready"], &words);
     assert_eq!(report.code, Some(1));
     assert!(report.actual("ready").contains("127.0.0.1"), "{}", report.actual("ready"));
 }
@@ -100,9 +100,8 @@ fn an_image_that_is_not_there_cannot_be_tested() {
     if !engine_answers() {
         return;
     }
-    let output = common::fc_emulator(&["run", "--image", "fc-emulator.invalid/nowhere:0"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("failed to run `docker run"));
+    let output = common::fc_emulator(&["run", "--image", "fc-emulator.invalid/nowhere:0"]).assert().code(2);
+    output.stderr(predicates::str::contains("failed to run `docker run"));
 }
 
 /// An image that is removed with this value.

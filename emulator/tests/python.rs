@@ -25,9 +25,9 @@ fn the_fixed_sample_passes() {
         return;
     }
     let report =
-        check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE, "--fixed"]);
+        check(&["--ready-timeout=20s", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE, "--fixed"]);
     for outcome in ["failed", "untested", "blocked"] {
-        assert_eq!(report.told(outcome), Vec::<String>::new(), "{outcome}");
+        assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
     }
     assert_eq!(report.code, Some(0));
 }
@@ -38,7 +38,7 @@ fn the_sample_as_deployed_has_known_faults() {
     if !has_python() {
         return;
     }
-    let report = check(&["--ready-secs=20", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
+    let report = check(&["--ready-timeout=20s", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
     let mut expected = BTreeSet::from([
         // HTTP/1.0 and so no connection is kept.
         "http-1-1",
@@ -56,7 +56,7 @@ fn the_sample_as_deployed_has_known_faults() {
     }
     let failed = report.ids("failed");
     expected.retain(|id| *id != "probe-silent" || failed.contains(id));
-    assert_eq!(failed, expected, "{:#?}", report.told("failed"));
-    assert_eq!(report.ids("untested"), BTreeSet::new(), "{:?}", report.told("untested"));
+    assert_eq!(failed, expected, "{:#?}", report.details("failed"));
+    assert_eq!(report.ids("untested"), BTreeSet::new(), "{:?}", report.details("untested"));
     assert_eq!(report.code, Some(1));
 }

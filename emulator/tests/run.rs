@@ -1,4 +1,4 @@
-//! `fc-emulator run`: one life, its table, its document, its exit code, and nothing left behind.
+//! `fc-emulator run`: one lifecycle, its table, its document, its exit status, and that nothing stays behind.
 
 mod common;
 
@@ -7,14 +7,20 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{can_freeze_by, faulty, fc_emulator};
+use clap::ValueEnum;
+use common::{can_freeze_with, faulty, fc_emulator, stdout};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
+use fc_testkit::{cgroup, proc};
+use predicates::prelude::*;
+use predicates::str::contains;
 use serde_json::Value;
 
-/// A life with a short freeze.
-const RUN: &[&str] = &["run", "--freeze-secs=0.2", "--call-secs=4", "--term-secs=2"];
+/// A lifecycle with a short freeze.
+const RUN: &[&str] = &["run", "--freeze-for=200ms", "--call-timeout=4s", "--term-timeout=2s"];
 
 fn run(options: &[&str], target: &[&str]) -> (Option<i32>, Value) {
-    let output = fc_emulator(&[RUN, &["--json"], options, &["--"], target].concat());
+    let words = [RUN, &["--format=json"], options, &["--"], target].concat();
+    let output = fc_emulator(&words).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|cause| panic!("{options:?}: {cause}: {stderr}"));
     (output.status.code(), json)
@@ -30,7 +36,7 @@ fn step<'a>(timeline: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_whole_life() {
+fn a_whole_lifecycle() {
     let (code, timeline) = run(&["--calls=2", "--freezes=2"], &[faulty()]);
     let thaw = ["GET /pre-freeze", "freeze for 0.2 s", "thaw: POST /invoke"];
     let expected = [
@@ -52,15 +58,27 @@ fn a_whole_life() {
 }
 
 #[test]
-fn every_way_to_freeze_that_works_here() {
-    let ways: &[(&str, &str)] =
+fn every_method_that_freezes_here() {
+    let methods: &[(&str, &str)] =
         &[("sigstop", "SIGSTOP"), ("cgroup-v1", "the cgroup v1 freezer"), ("cgroup-v2", "the cgroup v2 freezer")];
-    for (way, name) in ways.iter().filter(|(way, _)| can_freeze_by(way)) {
-        let output = fc_emulator(&[RUN, &["--freeze-by", way, "--json", "--", faulty()]].concat());
-        assert_eq!(output.status.code(), Some(0), "{way}");
-        let timeline: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (method, name) in methods.iter().filter(|(method, _)| can_freeze_with(method)) {
+        let (status, timeline) = run(&["--freeze-with", method], &[faulty()]);
+        assert_eq!(status, Some(0), "{method}");
         let note = step(&timeline, "freeze for 0.2 s")["note"].as_str().unwrap();
-        assert!(note.starts_with(name), "{way}: {note}");
+        assert!(note.starts_with(name), "{method}: {note}");
+    }
+}
+
+/// A method that cannot work ends the command before anything is started, and the message names a way out.
+#[test]
+fn a_method_that_cannot_freeze_here_is_an_error() {
+    let refused = fc_emulator(&["run", "--freeze-with=docker-pause", "--", faulty()]).assert().code(2);
+    refused.stdout("").stderr(contains("give the target as `--image NAME`"));
+    for method in ["cgroup-v1", "cgroup-v2"] {
+        if let Err(why) = FreezeGroup::new(FreezeWith::from_str(method, false).unwrap()) {
+            let refused = fc_emulator(&["check", "--freeze-with", method, "--", faulty()]).assert().code(2);
+            refused.stdout("").stderr(contains(why.to_string()).and(contains("--freeze-with")));
+        }
     }
 }
 
@@ -82,7 +100,7 @@ fn generations_hooks_and_kinds_of_calls() {
 #[test]
 fn violations_and_misuse_have_their_exit_codes() {
     let fails_at = |fault, at| {
-        let (code, timeline) = run(&["--ready-secs=2"], &[faulty(), "--fault", fault]);
+        let (code, timeline) = run(&["--ready-timeout=2s"], &[faulty(), "--fault", fault]);
         assert_eq!((code, &step(&timeline, at)["ok"]), (Some(1), &Value::Bool(false)), "{fault}: {timeline:#}");
     };
     fails_at("never-listens", "start-up check (TCP)");
@@ -91,26 +109,36 @@ fn violations_and_misuse_have_their_exit_codes() {
     fails_at("pre-stop-misspelt", "GET /pre-stop");
     fails_at("sigterm-ignored", "SIGTERM");
     for misuse in [&["run"][..], &["run", "--addr", "nowhere"], &["run", "--", "./no-such-program"], &["walk"]] {
-        let output = fc_emulator(misuse);
-        assert_eq!(output.status.code(), Some(2), "{misuse:?}");
-        assert!(!output.stderr.is_empty(), "{misuse:?}");
+        fc_emulator(misuse).assert().code(2).stdout("").stderr(predicate::str::is_empty().not());
     }
 }
 
 #[test]
 fn the_table_shows_steps_and_log_lines() {
-    let output = fc_emulator(&[RUN, &["--", faulty()]].concat());
-    let (table, timeline) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    for part in ["POST /initialize", "initialized", "FC PreStop Start RequestId: ", "as the contract says"] {
-        assert!(table.contains(part), "{part:?} in {table}");
-    }
-    assert!(timeline.contains("✓ thaw: POST /invoke → 200"), "{timeline}");
+    let shown = fc_emulator(&[RUN, &["--", faulty()]].concat()).assert().success();
+    let table = contains("POST /initialize")
+        .and(contains("initialized"))
+        .and(contains("FC PreStop Start RequestId: "))
+        .and(contains("the target keeps the contract"));
+    shown.stdout(table).stderr(contains("✓ thaw: POST /invoke → 200"));
+}
+
+#[test]
+fn machines_read_a_lifecycle_in_every_format() {
+    let run = |format: &str| stdout(&[RUN, &["--freezes=0", "--format", format, "--", faulty()]].concat(), 0);
+    let tap = run("tap");
+    assert!(tap.starts_with("TAP version 13\n1..6\nok 1 - run start-up check (TCP)\n"), "{tap}");
+    let junit = run("junit");
+    assert!(
+        junit.contains("<testsuites ") && junit.contains(r#"tests="6" skipped="0" errors="0" failures="0""#),
+        "{junit}"
+    );
 }
 
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fc-emulator"))
-        .args(["run", "--freeze-secs=60", "--", faulty()])
+        .args(["run", "--freeze-for=60s", "--", faulty()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -119,13 +147,13 @@ fn an_interrupt_leaves_nothing_behind() {
     let mut timeline = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let warned = timeline.find(|line| line.contains("GET /pre-freeze"));
     assert!(warned.is_some());
-    // Frozen or about to be: every instant must be safe. Its only child is the target.
+    // The target is frozen, or is about to be frozen: an interrupt must be safe at any moment.
     let target = wait(|| children(own).first().copied()).expect("there is a target");
     interrupt(own);
-    let status = wait(|| child.try_wait().unwrap()).expect("it ends");
+    let status = wait(|| child.try_wait().unwrap()).expect("the command ends");
     assert_eq!(status.code(), Some(130));
     assert!(wait(|| (!Path::new(&format!("/proc/{target}")).exists()).then_some(())).is_some());
-    assert_eq!(groups_of(own), Vec::<String>::new());
+    assert!(cgroup::groups_named(&format!("fc-emulator-{own}-")).is_empty());
 }
 
 #[test]
@@ -140,7 +168,7 @@ fn an_interrupt_in_the_middle_of_many_checks_leaves_nothing_behind() {
         assert_eq!(wait(|| child.try_wait().unwrap()).expect("it ends").code(), Some(130));
         let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
         assert!(wait(|| targets.iter().all(gone).then_some(())).is_some(), "{targets:?}");
-        assert_eq!(groups_of(own), Vec::<String>::new());
+        assert!(cgroup::groups_named(&format!("fc-emulator-{own}-")).is_empty());
     }
 }
 
@@ -149,19 +177,8 @@ fn interrupt(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
 
-/// Control groups that this process made and left, in either hierarchy.
-fn groups_of(pid: u32) -> Vec<String> {
-    let ours = format!("fc-emulator-{pid}-");
-    let hierarchies = ["/sys/fs/cgroup/freezer", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-    let entries = hierarchies.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with(&ours)).collect()
-}
-
 fn children(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    proc::family(pid).split_off(1)
 }
 
 fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {

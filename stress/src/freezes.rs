@@ -2,7 +2,7 @@
 
 use fc_bench::harness::Progress;
 use fc_emulator::error::Result;
-use fc_emulator::freezer::FreezeMethod;
+use fc_emulator::freezer::FreezeWith;
 
 use crate::trial::{self, CommonArgs, LIMIT, Plan, Report, Rhythm, Session, Until, limits, parse_method};
 
@@ -29,7 +29,7 @@ pub struct Args {
 
     /// How a command is frozen: cgroup (version 1 or 2, whichever is there), cgroup-v1, cgroup-v2, stop (SIGSTOP)
     #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = parse_method)]
-    way: FreezeMethod,
+    way: FreezeWith,
 
     /// What all trials are told
     #[command(flatten)]

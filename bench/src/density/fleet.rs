@@ -15,7 +15,7 @@ use crate::harness::{Call, Client, Conn, Contender, Instance, Start, freeze_all,
 use crate::results::Fleet;
 use fc_emulator::clock::{Deadline, seconds};
 use fc_emulator::error::Result;
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use fc_testkit::proc::{Memory, available_kb};
 
 /// What all fleets have in common.
@@ -23,7 +23,7 @@ pub struct Host {
     /// Asks them.
     pub client: Client,
     /// How they are frozen.
-    pub method: FreezeMethod,
+    pub method: FreezeWith,
     /// For all to be started, for all to answer, and for all to be frozen and thawed.
     pub limit: Duration,
 }

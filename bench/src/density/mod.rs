@@ -15,7 +15,7 @@ use self::fleet::Host;
 use crate::harness::{Client, Contender, Plan, Progress};
 use crate::results::{Density, Fleet, Kind, Skipped};
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 
 /// The fleet that everybody is measured in, with and without `--quick`.
 const FLEET: u32 = 200;
@@ -40,7 +40,7 @@ pub struct Args {
 
     /// How they are frozen
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    density_freeze_by: FreezeMethod,
+    density_freeze_by: FreezeWith,
 }
 
 /// Measures all contenders. What goes wrong with a fleet is written beside its figures.

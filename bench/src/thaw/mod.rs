@@ -17,7 +17,7 @@ use crate::harness::{
 use crate::results::{Skipped, Thaw, ThawSample, Thaws};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use fc_testkit::proc::Faults;
 
 /// Calls before the freeze: what is touched only once has been touched.
@@ -46,7 +46,7 @@ pub struct Args {
 
     /// How it is frozen
     #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    thaw_freeze_by: FreezeMethod,
+    thaw_freeze_by: FreezeWith,
 }
 
 /// Measures all contenders. What goes wrong with one of them is written beside its samples.
@@ -88,7 +88,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
 /// What all rounds have in common.
 struct Bench<'a> {
     plan: &'a Plan,
-    method: FreezeMethod,
+    method: FreezeWith,
     frozen: Duration,
     processors: Processors,
     client: Client,

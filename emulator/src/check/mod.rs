@@ -54,6 +54,7 @@ impl Severity {
 }
 
 /// One check.
+#[derive(Serialize)]
 pub struct Check {
     /// Its name, unique.
     pub id: &'static str,
@@ -69,6 +70,7 @@ pub struct Check {
     pub expected: &'static str,
     /// How to fix it.
     pub fix: &'static str,
+    #[serde(skip)]
     run: fn(&CheckContext<'_>) -> Verdict,
 }
 
@@ -176,7 +178,7 @@ impl Plan {
         let all = all();
         let named = |names: &[String], check: &Check| names.iter().any(|name| check.is_named(name));
         if let Some(unknown) = self.only.iter().chain(&self.skip).find(|name| !all.iter().any(|c| c.is_named(name))) {
-            return Err(Error::new(format!("no check and no rule is called `{unknown}`: `check --list` shows them")));
+            return Err(Error::new(format!("unknown check or rule `{unknown}`: `fc-emulator list` shows them all")));
         }
         let wanted = |check: &&Check| (self.only.is_empty() || named(&self.only, check)) && !named(&self.skip, check);
         Ok(all.into_iter().filter(wanted).collect())

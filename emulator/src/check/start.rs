@@ -1,5 +1,6 @@
 //! START: listening, the start-up check, and what probes must not do.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::context::{CheckContext, settle};
@@ -8,6 +9,7 @@ use crate::clock::millis;
 use crate::http::{Conn, cut};
 use crate::instance::{Instance, Variant};
 use crate::platform::PORT_NAMES;
+use crate::process;
 use crate::target::{Port, Ready, Spec};
 
 /// How many probes of each kind are sent.
@@ -87,24 +89,13 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
         Ready::Exited(exit) => fail(format!("it {exit} before it listened{}", last_words(&instance))),
         Ready::Late => {
             let port = instance.target.addr().port();
-            let on_loopback = instance.target.pid().is_some_and(|pid| listens_on_loopback(pid, port));
+            let loopback = (Ipv4Addr::LOCALHOST, port).into();
+            let on_loopback = instance.target.pid().is_some_and(|pid| process::listens_on(pid, loopback));
             let who = if on_loopback { "the target listens on 127.0.0.1 only" } else { "nobody listens" };
             let waited = millis(started.elapsed());
             fail(format!("{who}, port {port}, after {waited}{}", last_words(&instance)))
         }
     }
-}
-
-/// Whether that process's network namespace has a listener on loopback: the reason why a container
-/// cannot be reached.
-fn listens_on_loopback(pid: u32, port: u16) -> bool {
-    const LISTEN: &str = "0A";
-    let wanted = format!("0100007F:{port:04X}");
-    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
-    table.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some(&wanted) && fields.nth(1) == Some(LISTEN)
-    })
 }
 
 fn last_words(instance: &Instance) -> String {

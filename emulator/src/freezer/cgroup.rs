@@ -1,10 +1,11 @@
-//! The two cgroup freezers. One group per target, made here and removed here.
+//! The two cgroup freezers. Each target gets a group of its own, which is created and removed here.
 //!
-//! v1 has a hierarchy of its own with the three states of `freezer.state`; v2 has `cgroup.freeze`
-//! in every group and tells in `cgroup.events` when it is in force. Our group is made below our
-//! own, so it works inside a delegated subtree as well as at the root.
+//! Cgroup v1 has a separate hierarchy for its freezer, with the file `freezer.state` in every group. Cgroup v2 has the
+//! file `cgroup.freeze` in every group, and `cgroup.events` says when the freeze is in force. A new group is created
+//! below the group of this process, so that it works in a delegated subtree as well as at the root.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use super::Freezer;
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
+use crate::process;
 
-/// How long an emptied group may take to become removable.
+/// The kernel may take this long to let an emptied group be removed.
 const REMOVE_WAIT: Duration = Duration::from_secs(5);
 
-/// A group with one target in it.
+/// The control group of one target.
 pub struct Cgroup {
     path: PathBuf,
     version: Version,
@@ -29,33 +31,33 @@ enum Version {
 }
 
 impl Cgroup {
-    /// A group in the v1 freezer hierarchy.
+    /// Creates a group in the freezer hierarchy of cgroup v1.
     pub fn v1() -> Result<Self> {
-        Self::make(Version::V1)
+        Self::create(Version::V1)
     }
 
-    /// A group in the v2 hierarchy.
+    /// Creates a group in the hierarchy of cgroup v2.
     pub fn v2() -> Result<Self> {
-        Self::make(Version::V2)
+        Self::create(Version::V2)
     }
 
-    fn make(version: Version) -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let mount = mount_point(&mounts, version)
-            .ok_or_else(|| Error::new(format!("{} is not mounted here", version.name())))?;
-        let own = own_group(&memberships, version).unwrap_or("/");
+    fn create(version: Version) -> Result<Self> {
+        let own = match version {
+            Version::V1 => process::freezer_v1_folder(),
+            Version::V2 => process::cgroup_v2_folder(),
+        };
+        let own = own.ok_or_else(|| not_mounted(version))?;
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fc-emulator-{}-{count}", std::process::id());
-        let path = Path::new(mount).join(own.trim_start_matches('/')).join(name);
-        fs::create_dir(&path).map_err(|cause| Error::failed("make", path.display(), cause))?;
+        let path = own.join(name);
+        fs::create_dir(&path).map_err(|cause| not_writable(&path, cause))?;
         let cgroup = Self { path, version };
         match cgroup.path.join(version.switch()).exists() {
             true => Ok(cgroup),
             false => {
                 cgroup.remove();
-                Err(Error::new(format!("{} cannot freeze here", version.name())))
+                Err(no_switch(version))
             }
         }
     }
@@ -64,6 +66,27 @@ impl Cgroup {
         let file = self.path.join(self.version.switch());
         fs::write(&file, value).map_err(|cause| Error::failed("write to", file.display(), cause))
     }
+}
+
+fn not_mounted(version: Version) -> Error {
+    let (what, command) = match version {
+        Version::V1 => ("freezer of cgroup v1", "mount -t cgroup -o freezer freezer FOLDER"),
+        Version::V2 => ("hierarchy of cgroup v2", "mount -t cgroup2 cgroup2 FOLDER"),
+    };
+    Error::new(format!("the {what} is not mounted: mount it (`{command}`), or take `--freeze-with auto`"))
+}
+
+fn not_writable(path: &Path, cause: io::Error) -> Error {
+    let fix = "run as root or in a control group that is delegated to you, or take `--freeze-with sigstop`";
+    Error::failed("create the control group", path.display(), format!("{cause}: {fix}"))
+}
+
+fn no_switch(version: Version) -> Error {
+    let (file, fix) = match version {
+        Version::V1 => (version.switch(), "take `--freeze-with auto`"),
+        Version::V2 => (version.switch(), "use Linux 5.2 or later, or take `--freeze-with auto`"),
+    };
+    Error::new(format!("the kernel has no `{file}` in a new control group: {fix}"))
 }
 
 impl Version {
@@ -103,7 +126,7 @@ impl Freezer for Cgroup {
 
     fn pids(&self, _leader: u32) -> Vec<u32> {
         let list = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
-        // In a group of another namespace's process the kernel says 0.
+        // The kernel writes 0 for a process that this namespace cannot see.
         list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
     }
 
@@ -112,51 +135,5 @@ impl Freezer for Cgroup {
             let gone = fs::remove_dir(&self.path).is_ok() || !self.path.exists();
             gone.then_some(())
         });
-    }
-}
-
-/// Where the hierarchy is mounted, out of `/proc/self/mounts`.
-fn mount_point(mounts: &str, version: Version) -> Option<&str> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
-        let wanted = match version {
-            Version::V1 => kind == "cgroup" && options.split(',').any(|option| option == "freezer"),
-            Version::V2 => kind == "cgroup2",
-        };
-        wanted.then_some(point)
-    })
-}
-
-/// Our own group in the hierarchy, out of `/proc/self/cgroup`.
-fn own_group(memberships: &str, version: Version) -> Option<&str> {
-    memberships.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, group) = (fields.next()?, fields.next()?);
-        let wanted = match version {
-            Version::V1 => controllers.split(',').any(|controller| controller == "freezer"),
-            Version::V2 => controllers.is_empty(),
-        };
-        wanted.then_some(group)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_hierarchies() {
-        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                      cgroup /sys/fs/cgroup/freezer cgroup rw,freezer 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(mount_point(mounts, Version::V1), Some("/sys/fs/cgroup/freezer"));
-        assert_eq!(mount_point(mounts, Version::V2), Some("/sys/fs/cgroup/unified"));
-        assert_eq!(mount_point("", Version::V2), None);
-
-        let memberships = "4:memory:/m\n6:freezer:/ours\n0::/a:b\n";
-        assert_eq!(own_group(memberships, Version::V1), Some("/ours"));
-        assert_eq!(own_group(memberships, Version::V2), Some("/a:b"));
     }
 }

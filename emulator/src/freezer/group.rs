@@ -1,6 +1,6 @@
 //! A freeze group holds one target and everything that the target starts, and is frozen and thawed as one.
 //!
-//! A group is made before its target, which enters it before its exec, and is removed after it. [`FreezeGroup::kill`]
+//! A group is created before its target, which enters it before its exec, and is removed after it. [`FreezeGroup::kill`]
 //! thaws a group for good: not even SIGKILL ends a process that the cgroup v1 freezer holds.
 
 use std::fmt;
@@ -9,25 +9,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{FreezeMethod, freeze};
-use super::{Freezer, Proof, all_stopped, for_process, stood_still};
+use super::{FreezeWith, Freezer, Proof, all_stopped, for_processes, freeze, stood_still};
 use crate::cleanup::{self, Guard, Undo};
 use crate::error::{Error, Result};
 use crate::process::descendants;
 
-/// The freezer of one target. Dropping it removes what the kernel keeps for it.
+/// The freezer of one target. Dropping it removes its control group.
 pub struct FreezeGroup {
     shared: Arc<Shared>,
     members: Members,
     _guard: Guard,
 }
 
-/// Which processes belong to a group that the kernel keeps no list of, as with SIGSTOP.
+/// Which processes belong to a group if the kernel keeps no list of them, as with SIGSTOP.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
-    /// Those of the process group, which all of `/proc` has to be searched for.
+    /// The members of the process group. Finding them takes a search of all of `/proc`.
     ProcessGroup,
-    /// The leader and its descendants, wherever they moved. Cheap enough for thousands of groups.
+    /// The leader and its descendants, even those that moved to another process group. This is cheap enough for
+    /// thousands of groups.
     Descendants,
 }
 
@@ -52,25 +52,26 @@ impl Undo for Removal {
 }
 
 impl FreezeGroup {
-    /// Makes an empty group.
+    /// Creates an empty group.
     ///
     /// # Errors
-    /// If this method does not work here. [`FreezeMethod::Auto`] always works: it falls back to SIGSTOP.
-    pub fn new(method: FreezeMethod) -> Result<Self> {
-        Self::with_members(method, Members::ProcessGroup)
+    /// If this method does not work here; the text names the cause and what to do. [`FreezeWith::Auto`] always works:
+    /// it falls back to SIGSTOP.
+    pub fn new(freeze_with: FreezeWith) -> Result<Self> {
+        Self::with_members(freeze_with, Members::ProcessGroup)
     }
 
-    /// Makes an empty group for one of many targets. With SIGSTOP, its members are the leader and its descendants.
+    /// Creates an empty group for one of many targets. With SIGSTOP, its members are the leader and its descendants.
     ///
     /// # Errors
     /// As [`FreezeGroup::new`].
-    pub fn of_descendants(method: FreezeMethod) -> Result<Self> {
-        Self::with_members(method, Members::Descendants)
+    pub fn of_descendants(freeze_with: FreezeWith) -> Result<Self> {
+        Self::with_members(freeze_with, Members::Descendants)
     }
 
-    fn with_members(method: FreezeMethod, members: Members) -> Result<Self> {
+    fn with_members(freeze_with: FreezeWith, members: Members) -> Result<Self> {
         let (shared, guard) = cleanup::make(|| {
-            let shared = Arc::new(Shared { freezer: for_process(method)?, killed: Mutex::new(false) });
+            let shared = Arc::new(Shared { freezer: for_processes(freeze_with)?, killed: Mutex::new(false) });
             Ok((shared.clone(), Removal(shared)))
         })?;
         Ok(Self { shared, members, _guard: guard })
@@ -143,7 +144,7 @@ impl FreezeGroup {
     }
 
     /// Kills every process that the group lists, and thaws the group for good so that the kill takes effect. With
-    /// SIGSTOP the group lists none: whoever started the leader kills its process group.
+    /// SIGSTOP the group lists none: the owner of the leader kills its process group.
     pub fn kill(&self, leader: u32) {
         *self.killed() = true;
         self.kill_members(leader);
@@ -167,7 +168,7 @@ impl FreezeGroup {
 
     fn unless_killed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let killed = self.killed();
-        if *killed { Err(Error::new("it is being removed")) } else { work() }
+        if *killed { Err(Error::new("the target is being removed")) } else { work() }
     }
 
     fn killed(&self) -> MutexGuard<'_, bool> {

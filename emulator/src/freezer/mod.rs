@@ -1,9 +1,9 @@
-//! Freezing for real, and proving it.
+//! Freezes processes for real, and proves it.
 //!
-//! Four ways, best first: the cgroup v1 freezer, cgroup v2, SIGSTOP to the process group, and, for
-//! containers, the engine's own pause (in [`crate::target`], because the engine owns the group).
-//! A freeze counts only with a [`Proof`]: the kernel says "frozen", and no task of the target
-//! used the processor or was scheduled while we watched.
+//! A command is frozen by the freezer of cgroup v1, by cgroup v2, or by SIGSTOP to its process group. A container is
+//! frozen by the pause of its engine (in [`crate::target`], because the engine owns the control group). A freeze counts
+//! only with a [`Proof`]: the kernel says "frozen", and no task of the target used the processor or was scheduled while
+//! we watched.
 
 mod cgroup;
 mod group;
@@ -14,37 +14,49 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 pub use group::FreezeGroup;
 use verify::all_stopped;
 pub use verify::stood_still;
 
-/// How long a freeze may take to come into force.
+/// A freeze must be in force within this time.
 pub const FREEZE_WAIT: Duration = Duration::from_secs(10);
 
-/// Which method of freezing processes is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum FreezeMethod {
-    /// The best that works here.
+/// How to freeze a target: the values of `--freeze-with` in every tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub enum FreezeWith {
+    /// The best method that works here: for a command cgroup-v1, else cgroup-v2, else sigstop; for an image
+    /// docker-pause
     #[default]
     Auto,
-    /// The cgroup v1 freezer hierarchy; needs write access, mostly root.
+    /// The freezer of cgroup v1; needs write access to the hierarchy, which mostly only root has
     CgroupV1,
-    /// `cgroup.freeze` of cgroup v2; needs write access, mostly root.
+    /// The file `cgroup.freeze` of cgroup v2; needs write access to the hierarchy, which mostly only root has
     CgroupV2,
-    /// SIGSTOP and SIGCONT to the target's process group. The target sees SIGCONT.
+    /// SIGSTOP and SIGCONT to the process group of a command; the target can notice SIGCONT
     Sigstop,
+    /// `docker pause`, for images only
+    DockerPause,
+}
+
+impl fmt::Display for FreezeWith {
+    /// The value as it is given on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// The evidence that a target stood still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// By which means.
+    /// The name of the freezer.
     pub method: &'static str,
-    /// How many tasks were watched; none where they are out of sight, on another machine.
+    /// The number of tasks that we watched. It is 0 if they run on another machine, where we cannot see them.
     pub tasks: usize,
-    /// For how long.
+    /// How long we watched them.
     pub watched: Duration,
 }
 
@@ -52,26 +64,26 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, tasks, watched } = self;
         match tasks {
-            0 => write!(f, "{method}, by its own word"),
+            0 => write!(f, "{method}; the engine says so, the tasks cannot be watched from here"),
             1 => write!(f, "{method}; its task did not run for {} ms", watched.as_millis()),
-            _ => write!(f, "{method}; {tasks} tasks did not run for {} ms", watched.as_millis()),
+            _ => write!(f, "{method}; its {tasks} tasks did not run for {} ms", watched.as_millis()),
         }
     }
 }
 
-/// Stops and resumes the processes of one target.
+/// Freezes and thaws the processes of one target.
 trait Freezer: Send + Sync {
     /// Its name, for reports.
     fn name(&self) -> &'static str;
 
-    /// The file into which a new process writes `0` to put itself under this freezer, if that is
-    /// how it works. It must be done before the target's program starts, so that every child is in.
+    /// The file into which a new process writes `0` to enter the freezer's group. `None` if the method has no group. The
+    /// process must enter before the target's program starts, so that every child is in the group, too.
     fn entry(&self) -> Option<PathBuf>;
 
-    /// Asks for the freeze, which takes an instant to come into force.
+    /// Requests a freeze, which comes into force a moment later.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the kernel refuses.
     fn request(&self, leader: u32) -> Result<()>;
 
     /// Whether the kernel says that the freeze is in force.
@@ -80,26 +92,31 @@ trait Freezer: Send + Sync {
     /// Ends the freeze.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the kernel refuses.
     fn thaw(&self, leader: u32) -> Result<()>;
 
-    /// Every process under it.
+    /// Every process that it freezes.
     fn pids(&self, leader: u32) -> Vec<u32>;
 
-    /// Takes away what it made; the processes are gone or about to go.
+    /// Removes what it created. The processes have ended or are about to end.
     fn remove(&self);
 }
 
-/// A freezer for one new target.
+/// A freezer for the processes of one new target.
 ///
 /// # Errors
-/// When the wanted method does not work here. [`FreezeMethod::Auto`] never fails: SIGSTOP always works.
-fn for_process(method: FreezeMethod) -> Result<Box<dyn Freezer>> {
-    match method {
-        FreezeMethod::CgroupV1 => cgroup::Cgroup::v1().map(boxed),
-        FreezeMethod::CgroupV2 => cgroup::Cgroup::v2().map(boxed),
-        FreezeMethod::Sigstop => Ok(boxed(sigstop::Sigstop)),
-        FreezeMethod::Auto => Ok(cgroup::Cgroup::v1()
+/// If the method does not work here; the text names the cause and what to do. [`FreezeWith::Auto`] always works: it
+/// falls back to SIGSTOP.
+fn for_processes(freeze_with: FreezeWith) -> Result<Box<dyn Freezer>> {
+    match freeze_with {
+        FreezeWith::CgroupV1 => cgroup::Cgroup::v1().map(boxed),
+        FreezeWith::CgroupV2 => cgroup::Cgroup::v2().map(boxed),
+        FreezeWith::Sigstop => Ok(boxed(sigstop::Sigstop)),
+        FreezeWith::DockerPause => Err(Error::new(
+            "`--freeze-with docker-pause` freezes only containers: give the target as `--image NAME`, or choose auto, \
+             cgroup-v1, cgroup-v2 or sigstop",
+        )),
+        FreezeWith::Auto => Ok(cgroup::Cgroup::v1()
             .map(boxed)
             .or_else(|_: Error| cgroup::Cgroup::v2().map(boxed))
             .unwrap_or_else(|_| boxed(sigstop::Sigstop))),
@@ -114,12 +131,29 @@ fn freeze(freezer: &dyn Freezer, leader: u32) -> Result<()> {
     freezer.request(leader)?;
     let frozen = Deadline::after(FREEZE_WAIT).until(|| freezer.is_frozen(leader).then_some(()));
     frozen.ok_or_else(|| {
-        // A half frozen target must not stay behind. The error that is reported is that of the freeze.
+        // A half frozen target must not stay behind. We report the error of the freeze, not one of the thaw.
         let _ = freezer.thaw(leader);
-        Error::new(format!("{} did not come into force", freezer.name()))
+        Error::new(format!("{}: the freeze was not in force after {} s", freezer.name(), FREEZE_WAIT.as_secs()))
     })
 }
 
 fn boxed(freezer: impl Freezer + 'static) -> Box<dyn Freezer> {
     Box::new(freezer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_shown_as_it_is_given() {
+        let shown: Vec<String> = FreezeWith::value_variants().iter().map(FreezeWith::to_string).collect();
+        assert_eq!(shown, ["auto", "cgroup-v1", "cgroup-v2", "sigstop", "docker-pause"]);
+    }
+
+    #[test]
+    fn an_engine_cannot_freeze_a_command() {
+        let error = FreezeGroup::new(FreezeWith::DockerPause).unwrap_err().to_string();
+        assert!(error.contains("--image NAME") && error.contains("cgroup-v1"), "{error}");
+    }
 }

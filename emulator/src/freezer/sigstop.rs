@@ -1,5 +1,5 @@
-//! SIGSTOP to the process group: works everywhere, but the target can tell (SIGCONT at the end),
-//! and a child that left the group escapes, which the proof notices only if it is busy.
+//! SIGSTOP to the process group. It works everywhere, but the target can notice it, because SIGCONT ends it. A child
+//! that left the process group is not stopped; the proof notices that only if the child is busy.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,8 @@ pub struct Sigstop;
 
 impl Sigstop {
     fn send(self, leader: u32, signal: Signal, name: &str) -> Result<()> {
-        let group = Pid::from_raw(leader.cast_signed()).ok_or_else(|| Error::new("there is no process to signal"))?;
+        let group = Pid::from_raw(leader.cast_signed())
+            .ok_or_else(|| Error::new("the process group to signal does not exist"))?;
         kill_process_group(group, signal).map_err(|cause| Error::failed("send", name, cause))
     }
 }

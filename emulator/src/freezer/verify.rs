@@ -1,40 +1,40 @@
-//! The proof that processes stand still, out of `/proc`: no task used processor time and none was
-//! switched in or out between two looks.
+//! The proof that processes stand still, from `/proc`: between two looks no task used processor time, and the scheduler
+//! switched none in or out.
 //!
-//! An idle process passes this too; it is evidence only together with the kernel's own "frozen",
-//! which the callers ask for first. What it catches is a child that escaped the freeze.
+//! An idle process passes this too, so it is evidence only together with the kernel's own "frozen", which the callers
+//! ask for first. It catches a child that escaped the freeze.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Proof;
 use crate::error::{Error, Result};
-use crate::process::{switches, tasks};
+use crate::process::tasks;
 
-/// How long is watched.
+/// The time between two looks.
 const WATCH: Duration = Duration::from_millis(30);
 
-/// A look is repeated so often when something moved: a task may need an instant to be caught.
+/// How many times we look again if something moved: a task may need a moment to stop.
 const LOOKS_MAX: usize = 5;
 
 /// Watches every task of the processes that `pids` names.
 ///
 /// # Errors
-/// When there is none to watch, or they keep running.
+/// If there is no process to watch, or if one keeps running.
 pub fn stood_still(method: &'static str, pids: impl Fn() -> Vec<u32>) -> Result<Proof> {
     let mut before = activity(&pids());
     for _ in 0..LOOKS_MAX {
         std::thread::sleep(WATCH);
         let after = activity(&pids());
         if after.is_empty() {
-            return Err(Error::new(format!("{method}: there is no process to watch")));
+            return Err(Error::new(format!("{method}: it froze no process that could be watched")));
         }
         if before == after {
             return Ok(Proof { method, tasks: after.len(), watched: WATCH });
         }
         before = after;
     }
-    Err(Error::new(format!("{method}: the target was seen running although it is said to be frozen")))
+    Err(Error::new(format!("{method}: the target ran although the kernel says that it is frozen")))
 }
 
 /// Whether every task of these processes is stopped by a signal, or has ended.
@@ -45,7 +45,7 @@ pub fn all_stopped(pids: &[u32]) -> bool {
 /// The processor time and the context switches of each task.
 fn activity(pids: &[u32]) -> BTreeMap<(u32, u32), (u64, u64)> {
     let tasks = pids.iter().flat_map(|&pid| tasks(pid).into_iter().map(move |task| (pid, task)));
-    tasks.filter_map(|(pid, task)| Some(((pid, task.id), (task.ticks, switches(pid, task.id)?)))).collect()
+    tasks.map(|(pid, task)| ((pid, task.id), (task.ticks, task.switches))).collect()
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_to_watch_is_no_proof() {
+    fn no_process_is_no_proof() {
         assert!(stood_still("test", Vec::new).is_err());
     }
 
@@ -68,7 +68,7 @@ mod tests {
             });
             let proven = stood_still("test", || vec![std::process::id()]);
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            assert!(proven.unwrap_err().to_string().contains("seen running"));
+            assert!(proven.unwrap_err().to_string().contains("the target ran"));
         });
     }
 }

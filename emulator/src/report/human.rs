@@ -1,53 +1,77 @@
-//! Findings for people: one line each; of what failed, everything.
+//! Findings for people: one line for each, and below them every detail of those that failed.
 
+use anstyle::{AnsiColor, Style};
+
+use super::{Case, CaseOutcome, Report, Suite, on_one_line};
 use crate::check::{Check, Finding, Findings, Outcome, Severity};
 
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const DIM: Style = Style::new().dimmed();
 
-/// The whole report.
-pub fn findings(all: &Findings, colour: bool) -> String {
-    let mut text = format!("checked: {}\n", all.target);
-    for line in &all.circumstances {
-        text.push_str(&format!("  {line}\n"));
+impl Report for Findings {
+    fn human(&self) -> String {
+        let mut text = format!("checked: {}\n", self.target);
+        for line in &self.circumstances {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push('\n');
+        for finding in &self.findings {
+            text.push_str(&line(finding));
+        }
+        for finding in self.findings.iter().filter(|finding| finding.outcome == Outcome::Failed) {
+            text.push_str(&explanation(finding));
+        }
+        text.push_str(&summary(self));
+        text
     }
-    text.push('\n');
-    for finding in &all.findings {
-        text.push_str(&line(finding, colour));
+
+    fn suite(&self) -> Suite {
+        let name = format!("fc-emulator check: {}", self.target);
+        Suite { name, ms: self.ms as f64, cases: self.findings.iter().map(case).collect() }
     }
-    for finding in all.findings.iter().filter(|finding| finding.outcome == Outcome::Failed) {
-        text.push_str(&explanation(finding, colour));
+}
+
+fn case(finding: &Finding) -> Case {
+    let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
+    let outcome = match outcome {
+        Outcome::Passed => CaseOutcome::Passed,
+        Outcome::Failed => CaseOutcome::Failed { tolerated: *severity < Severity::Must },
+        Outcome::Skipped | Outcome::Blocked => CaseOutcome::Skipped,
+        Outcome::Untested => CaseOutcome::Untested,
+    };
+    let details = [("request", *request), ("expected", *expected), ("actual", actual), ("fix", *fix)];
+    Case {
+        name: (*id).to_owned(),
+        class: (*rule).to_owned(),
+        kind: severity.name(),
+        outcome,
+        message: on_one_line(actual),
+        details: details.into_iter().map(|(name, text)| (name, text.to_owned())).collect(),
+        ms: *ms as f64,
     }
-    text.push_str(&summary(all));
-    text
 }
 
 /// One finding on one line.
-pub fn line(finding: &Finding, colour: bool) -> String {
+pub fn line(finding: &Finding) -> String {
     let Finding { id, rule, severity, outcome, actual, .. } = finding;
-    let paint = match (outcome, severity) {
+    let style = match (outcome, severity) {
         (Outcome::Passed, _) => GREEN,
         (Outcome::Failed, Severity::Must) | (Outcome::Untested, _) => RED,
         (Outcome::Failed, _) => YELLOW,
         (Outcome::Skipped | Outcome::Blocked, _) => DIM,
     };
-    let (on, off) = if colour { (paint, PLAIN) } else { ("", "") };
-    let actual = actual.replace('\n', " ");
-    format!("{on}{:<8}{off} {:<6} {rule:<9} {id:<25} {actual}\n", outcome.name(), severity.name())
+    let actual = on_one_line(actual);
+    format!("{style}{:<8}{style:#} {:<6} {rule:<9} {id:<25} {actual}\n", outcome.name(), severity.name())
 }
 
-fn explanation(finding: &Finding, colour: bool) -> String {
+fn explanation(finding: &Finding) -> String {
     let Finding { id, rule, severity, request, expected, actual, fix, .. } = finding;
-    let (on, off) = match (colour, severity) {
-        (false, _) => ("", ""),
-        (true, Severity::Must) => (RED, PLAIN),
-        (true, _) => (YELLOW, PLAIN),
-    };
+    let style = if *severity == Severity::Must { RED } else { YELLOW };
+    let actual = on_one_line(actual);
     format!(
-        "\n{on}{rule} {id} ({}){off}\n  request:  {request}\n  expected: {expected}\n  actual:   {actual}\n  \
+        "\n{style}{rule} {id} ({}){style:#}\n  request:  {request}\n  expected: {expected}\n  actual:   {actual}\n  \
          fix:      {fix}\n",
         severity.name()
     )
@@ -61,11 +85,11 @@ fn summary(all: &Findings) -> String {
         (failed(Severity::Should), "failed (should)"),
         (failed(Severity::Note), "failed (note)"),
         (all.count(Outcome::Skipped, None), "skipped"),
-        (all.count(Outcome::Blocked, None), "blocked by a failed one"),
+        (all.count(Outcome::Blocked, None), "blocked by a failed check"),
         (all.count(Outcome::Untested, None), "could not be tested"),
     ];
-    let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    format!("\n{} in {:.1} s\n", told.collect::<Vec<_>>().join(", "), all.ms as f64 / 1000.0)
+    let shown = counts.iter().filter(|(count, _)| *count > 0).map(|(count, outcome)| format!("{count} {outcome}"));
+    format!("\n{} in {:.1} s\n", shown.collect::<Vec<_>>().join(", "), all.ms as f64 / 1000.0)
 }
 
 /// The checks, as the command `list` shows them.
@@ -84,12 +108,32 @@ mod tests {
 
     #[test]
     fn a_failure_says_everything() {
-        let text = findings(&samples::findings(), false);
-        for part in ["request:  GET /pre-stop", "expected: 2xx", "actual:   404", "fix:      route"] {
-            assert!(text.contains(part), "{part:?} in {text}");
-        }
-        assert!(text.contains("1 passed, 1 failed (must), 1 failed (note), 1 skipped"));
-        assert!(!text.contains('\x1b'));
-        assert!(findings(&samples::findings(), true).contains(RED));
+        let text = samples::findings().human();
+        assert!(text.contains(&RED.render().to_string()));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text), @r#"
+        checked: ./server
+          freezes of 3 s
+
+        pass     must   C-STOP-1  good                      200
+        FAIL     must   C-STOP-1  bad                       404  [31m`<no> & "such"`
+        FAIL     note   C-STOP-1  odd                       #1 and more
+        skip     should C-STOP-1  none                      not configured
+        blocked  should C-STOP-1  behind                    `bad` did not pass
+        untested should C-STOP-1  unknown                   no freezer
+
+        C-STOP-1 bad (must)
+          request:  GET /pre-stop
+          expected: 2xx
+          actual:   404  [31m`<no> & "such"`
+          fix:      route "GET /pre-stop"
+
+        C-STOP-1 odd (note)
+          request:  GET /pre-stop
+          expected: 2xx
+          actual:   #1 and more
+          fix:      route "GET /pre-stop"
+
+        1 passed, 1 failed (must), 1 failed (note), 1 skipped, 1 blocked by a failed check, 1 could not be tested in 0.1 s
+        "#);
     }
 }

@@ -1,70 +1,86 @@
-//! Findings as JUnit XML: one test case per check, its rule as the class.
+//! A list of test cases as JUnit XML. The class of a case is its rule.
 
-use crate::check::{Finding, Findings, Outcome};
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{Case, CaseOutcome, Suite};
 
 /// The whole document.
-pub fn findings(all: &Findings) -> String {
-    let failures = all.count(Outcome::Failed, None);
-    let errors = all.count(Outcome::Untested, None);
-    let skipped = all.count(Outcome::Skipped, None) + all.count(Outcome::Blocked, None);
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"fc-emulator check: {}\" tests=\"{}\" \
-         failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{:.3}\">\n",
-        escape(&all.target),
-        all.findings.len(),
-        all.ms as f64 / 1000.0
-    );
-    for finding in &all.findings {
-        text.push_str(&case(finding));
-    }
-    text.push_str("</testsuite>\n");
-    text
+pub fn document(all: &Suite) -> String {
+    let mut suite = TestSuite::new(all.name.as_str());
+    suite.set_time(time(all.ms)).add_test_cases(all.cases.iter().map(case));
+    let mut report = Report::new("fc-hooks");
+    report.set_time(time(all.ms)).add_test_suite(suite);
+    // Writing to memory cannot fail, and quick-junit removes the characters that XML does not allow.
+    report.to_string().unwrap_or_default()
 }
 
-fn case(finding: &Finding) -> String {
-    let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
-    let head = format!("  <testcase classname=\"{rule}\" name=\"{id}\" time=\"{:.3}\"", *ms as f64 / 1000.0);
-    let actual = escape(actual);
-    match outcome {
-        Outcome::Passed => format!("{head}/>\n"),
-        Outcome::Skipped | Outcome::Blocked => format!("{head}><skipped message=\"{actual}\"/></testcase>\n"),
-        Outcome::Untested => format!("{head}><error message=\"{actual}\"/></testcase>\n"),
-        Outcome::Failed => format!(
-            "{head}><failure type=\"{}\" message=\"{actual}\">request: {}\nexpected: {}\n\
-             actual: {actual}\nfix: {}</failure></testcase>\n",
-            severity.name(),
-            escape(request),
-            escape(expected),
-            escape(fix)
-        ),
-    }
-}
-
-/// Text for an attribute or an element. XML allows hardly any control characters, so they become blanks.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(' '),
-            c => escaped.push(c),
+fn case(case: &Case) -> TestCase {
+    let status = match case.outcome {
+        CaseOutcome::Passed => TestCaseStatus::success(),
+        CaseOutcome::Skipped => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(case.message.as_str());
+            status
         }
-    }
-    escaped
+        CaseOutcome::Failed { .. } => not_passed(case, NonSuccessKind::Failure, case.kind),
+        CaseOutcome::Untested => not_passed(case, NonSuccessKind::Error, "untested"),
+    };
+    let mut shown = TestCase::new(case.name.as_str(), status);
+    shown.set_classname(case.class.as_str()).set_time(time(case.ms));
+    shown
+}
+
+fn not_passed(case: &Case, kind: NonSuccessKind, name: &str) -> TestCaseStatus {
+    let details: Vec<String> = case.details.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_type(name).set_message(case.message.as_str()).set_description(details.join("\n"));
+    status
+}
+
+fn time(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms.max(0.0) / 1000.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::report::samples;
+    use crate::report::{Format, render, samples};
 
     #[test]
-    fn counts_and_escapes() {
-        let text = super::findings(&samples::findings());
-        assert!(text.contains("tests=\"6\" failures=\"2\" errors=\"1\" skipped=\"2\""), "{text}");
-        assert!(text.contains("404 `&lt;no&gt; &amp; &quot;such&quot;`"), "{text}");
-        assert_eq!(text.matches("<testcase").count(), 6);
+    fn every_outcome_and_escape() {
+        insta::assert_snapshot!(render(&samples::findings(), Format::Junit), @r##"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="fc-hooks" tests="6" skipped="2" failures="2" errors="1" time="0.090">
+            <testsuite name="fc-emulator check: ./server" tests="6" skipped="2" errors="1" failures="2" time="0.090">
+                <testcase name="good" classname="C-STOP-1" time="0.012"/>
+                <testcase name="bad" classname="C-STOP-1" time="0.012">
+                    <failure message="404  [31m`&lt;no&gt; &amp; &quot;such&quot;`" type="must">request: GET /pre-stop
+        expected: 2xx
+        actual: 404 `&lt;no&gt; &amp; &quot;such&quot;`
+        fix: route &quot;GET /pre-stop&quot;</failure>
+                </testcase>
+                <testcase name="odd" classname="C-STOP-1" time="0.012">
+                    <failure message="#1 and more" type="note">request: GET /pre-stop
+        expected: 2xx
+        actual: #1
+        and more
+        fix: route &quot;GET /pre-stop&quot;</failure>
+                </testcase>
+                <testcase name="none" classname="C-STOP-1" time="0.012">
+                    <skipped message="not configured"/>
+                </testcase>
+                <testcase name="behind" classname="C-STOP-1" time="0.012">
+                    <skipped message="`bad` did not pass"/>
+                </testcase>
+                <testcase name="unknown" classname="C-STOP-1" time="0.012">
+                    <error message="no freezer" type="untested">request: GET /pre-stop
+        expected: 2xx
+        actual: no freezer
+        fix: route &quot;GET /pre-stop&quot;</error>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "##);
     }
 }

@@ -1,4 +1,4 @@
-//! Progress while it happens: a line that redraws itself on a terminal, plain lines otherwise.
+//! Shows progress: on a terminal a line that redraws itself, elsewhere plain lines.
 //!
 //! All of it goes to standard error, so that standard output holds the result alone.
 
@@ -11,14 +11,14 @@ use super::timeline::digits;
 use crate::check::{Finding, Outcome};
 use crate::lifecycle_run::{Step, Watcher};
 
-/// The timeline of a life.
+/// Shows the timeline of a lifecycle while it grows.
 pub struct LifecycleWatcher {
     spinner: Option<ProgressBar>,
     quiet: bool,
 }
 
 impl LifecycleWatcher {
-    /// `quiet` shows nothing.
+    /// With `quiet` it shows nothing.
     pub fn new(quiet: bool) -> Self {
         let spinner = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let spinner = ProgressBar::new_spinner();
@@ -41,7 +41,7 @@ impl Watcher for LifecycleWatcher {
         match (&self.spinner, self.quiet) {
             (_, true) => {}
             (Some(spinner), false) => spinner.println(line),
-            // Nobody need watch: the result goes to standard output.
+            // The result goes to standard output, so a line that cannot be shown is no failure.
             (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
         }
     }
@@ -62,11 +62,11 @@ fn timeline(step: &Step) -> String {
     format!("{:>8.3} s  {mark} {}{status} in {} ms{note}", step.at_ms / 1000.0, step.name, digits(step.ms))
 }
 
-/// The progress of a check.
+/// Shows how many checks have ended.
 pub struct CheckProgress(Option<ProgressBar>);
 
 impl CheckProgress {
-    /// Shown on a terminal only: elsewhere the report comes soon enough.
+    /// It shows itself on a terminal only.
     pub fn new() -> Self {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}");
         let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0));
@@ -76,13 +76,16 @@ impl CheckProgress {
         Self(bar)
     }
 
-    /// One more of `total` has ended.
+    /// One more of `total` checks has ended.
     pub fn ended(&self, finding: &Finding, total: usize) {
         let Some(bar) = &self.0 else { return };
         bar.set_length(total as u64);
         bar.set_message(finding.id);
         if finding.outcome == Outcome::Failed {
-            bar.println(human::line(finding, true).trim_end());
+            let line = human::line(finding);
+            let coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+            let shown = if coloured { line } else { anstream::adapter::strip_str(&line).to_string() };
+            bar.println(shown.trim_end());
         }
         bar.inc(1);
     }

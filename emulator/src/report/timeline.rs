@@ -1,34 +1,60 @@
-//! A life as a table: step, status, time, body, and what the target printed meanwhile.
+//! A lifecycle as a table: each step with its status, its time, the body of its answer, and the lines that the target
+//! printed during the step.
 
+use super::{Case, CaseOutcome, Report, Suite, on_one_line};
 use crate::http::cut;
 use crate::lifecycle_run::{Step, Timeline};
 
 const BODY_CHARS: usize = 24;
 const LOG_CHARS: usize = 76;
 
-/// The whole table, with a verdict below.
-pub fn table(timeline: &Timeline) -> String {
-    let mut rows = vec![row("step", "status", "time", "answer", "log")];
-    for step in &timeline.steps {
-        rows.extend(lines(step));
+impl Report for Timeline {
+    /// The table, and a verdict below it. An empty line separates it from the progress on the same terminal.
+    fn human(&self) -> String {
+        let mut rows = vec![row("step", "status", "time", "answer", "log")];
+        for step in &self.steps {
+            rows.extend(lines(step));
+        }
+        let width = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
+        let mut text = "\n".to_owned();
+        for [name, status, time, body, log] in &rows {
+            let line = format!("{name:<width$}  {status:>6}  {time:>9}  {body:<BODY_CHARS$}  {log}");
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        let verdict = match self.steps.iter().filter(|step| !step.ok).count() {
+            0 => "the target keeps the contract".to_owned(),
+            1 => "1 step breaks the contract".to_owned(),
+            count => format!("{count} steps break the contract"),
+        };
+        let count = self.steps.len();
+        let s = if count == 1 { "" } else { "s" };
+        text + &format!("\n{count} step{s} in {:.1} s: {verdict}\n", self.ms / 1000.0)
     }
-    let width = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
-    let mut text = String::new();
-    for [name, status, time, body, log] in &rows {
-        let line = format!("{name:<width$}  {status:>6}  {time:>9}  {body:<BODY_CHARS$}  {log}");
-        text.push_str(line.trim_end());
-        text.push('\n');
+
+    fn suite(&self) -> Suite {
+        let name = format!("fc-emulator run: {}", self.target);
+        Suite { name, ms: self.ms, cases: self.steps.iter().map(case).collect() }
     }
-    let verdict = match timeline.steps.iter().filter(|step| !step.ok).count() {
-        0 => "as the contract says".to_owned(),
-        1 => "1 step did not go as the contract says".to_owned(),
-        count => format!("{count} steps did not go as the contract says"),
-    };
-    let count = timeline.steps.len();
-    text + &format!("\n{count} step{} in {:.1} s: {verdict}\n", if count == 1 { "" } else { "s" }, timeline.ms / 1000.0)
 }
 
-/// A step: its own line, and one for each further line of the log.
+fn case(step: &Step) -> Case {
+    let Step { name, status, body, note, log, ok, ms, .. } = step;
+    let status = status.map(|status| status.to_string()).unwrap_or_default();
+    let message = on_one_line(if note.is_empty() { &status } else { note });
+    let details = [("status", status), ("answer", body.clone()), ("note", note.clone()), ("log", log.join("\n"))];
+    Case {
+        name: name.clone(),
+        class: "run".to_owned(),
+        kind: "",
+        outcome: if *ok { CaseOutcome::Passed } else { CaseOutcome::Failed { tolerated: false } },
+        message,
+        details: details.into_iter().filter(|(_, text)| !text.is_empty()).collect(),
+        ms: *ms,
+    }
+}
+
+/// The lines of one step: the first, and one more for each further line of the log.
 fn lines(step: &Step) -> Vec<[String; 5]> {
     let status = match (step.status, step.ok) {
         (Some(status), true) => status.to_string(),
@@ -37,7 +63,7 @@ fn lines(step: &Step) -> Vec<[String; 5]> {
         (None, false) => "✗".to_owned(),
     };
     let time = format!("{} ms", digits(step.ms));
-    // What we have to say stands above what the target said.
+    // Our note stands above the lines of the target.
     let note = (!step.note.is_empty()).then(|| format!("({})", step.note));
     let mut log = note.into_iter().chain(step.log.iter().map(|line| cut(line, LOG_CHARS)));
     let body = cut(&step.body, BODY_CHARS - 1);
@@ -61,9 +87,9 @@ pub fn digits(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Format, render};
 
-    #[test]
-    fn log_lines_stand_beside_their_step() {
+    fn sample() -> Timeline {
         let steps = vec![
             Step {
                 name: "POST /invoke".into(),
@@ -76,11 +102,32 @@ mod tests {
             },
             Step { name: "SIGTERM".into(), ms: 10_000.0, note: "still running".into(), ..Step::default() },
         ];
-        let text = table(&Timeline { target: "./x".into(), steps, conforms: false, ms: 12.0 });
-        let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[1].contains("200") && lines[1].ends_with("one"), "{text}");
-        assert!(lines[2].trim() == "two", "{text}");
-        assert!(lines[3].contains('✗') && lines[3].contains("still running"), "{text}");
-        assert!(text.ends_with("1 step did not go as the contract says\n"));
+        Timeline { target: "./x".into(), steps, conforms: false, ms: 12.0 }
+    }
+
+    #[test]
+    fn log_lines_stand_beside_their_step() {
+        insta::assert_snapshot!(sample().human().trim(), @r#"
+        step          status       time  answer                    log
+        POST /invoke     200    0.50 ms  {}                        one
+                                                                   two
+        SIGTERM            ✗   10000 ms                            (still running)
+
+        2 steps in 0.0 s: 1 step breaks the contract
+        "#);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_a_test_case_that_fails() {
+        insta::assert_snapshot!(render(&sample(), Format::Tap), @r#"
+        TAP version 13
+        1..2
+        ok 1 - run POST /invoke
+        not ok 2 - run SIGTERM
+          ---
+          note: "still running"
+          ...
+        "#);
+        assert!(render(&sample(), Format::Junit).contains(r#"tests="2" skipped="0" errors="0" failures="1""#));
     }
 }

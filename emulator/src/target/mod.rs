@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::error::Result;
-use crate::freezer::{FreezeMethod, Proof};
+use crate::freezer::{FreezeWith, Proof};
 use crate::output::Output;
 pub use image::{engine_answers, image_platform};
 pub use port::{Port, no_fork};
@@ -60,7 +60,7 @@ pub struct Launch {
     /// The port it will listen on.
     pub port: u16,
     /// How processes are frozen.
-    pub freeze_method: FreezeMethod,
+    pub freeze_with: FreezeWith,
     /// Run the command as process 1 of a namespace of its own, as in a container.
     pub pid_one: bool,
 }

@@ -41,7 +41,7 @@ struct Shared {
 impl Process {
     /// Starts the program.
     pub fn start(words: &[String], launch: &Launch) -> Result<Self> {
-        let group = FreezeGroup::new(launch.freeze_method)?;
+        let group = FreezeGroup::new(launch.freeze_with)?;
         let (shared, guard) = cleanup::make(|| {
             let shared = Arc::new(Shared::spawn(words, launch, group)?);
             Ok((shared.clone(), Removal(shared)))

@@ -1,93 +1,99 @@
-//! What the integration tests share: the built commands, and what they report.
+//! Helpers of the integration tests: the built commands, and their reports.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use assert_cmd::Command;
+use clap::ValueEnum;
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use serde_json::Value;
 
-/// Targets checked at once. Most of the time is spent waiting for freezes to pass.
+/// How many targets are checked at the same time. Most of the time passes in freezes.
 const TARGETS_AT_ONCE: usize = 12;
 
-/// The path of the faulty helper.
+/// A command that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// The path of the faulty server.
 pub fn faulty() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| fc_testkit::build::helper("faulty").display().to_string());
     &PATH
 }
 
-/// Limits that leave room for a busy machine and end soon where a fault makes them pass, and a
-/// freeze and idle time to which the faulty helper's own times fit.
+/// Time limits that are long enough for a busy machine, and short where a fault makes them pass. The times of the
+/// faulty server fit to this freeze and this idle time.
 pub const QUICK: &[&str] = &[
-    "--ready-secs=4",
-    "--initialize-secs=4",
-    "--call-secs=6",
-    "--pre-freeze-secs=4",
-    "--pre-stop-secs=4",
-    "--term-secs=3",
-    "--freeze-secs=1.3",
-    "--idle-secs=0.5",
+    "--ready-timeout=4s",
+    "--initialize-timeout=4s",
+    "--call-timeout=6s",
+    "--pre-freeze-timeout=4s",
+    "--pre-stop-timeout=4s",
+    "--term-timeout=3s",
+    "--freeze-for=1.3s",
+    "--idle-for=500ms",
 ];
 
-/// Whether targets can be frozen by this method here. If not, says so.
-pub fn can_freeze_by(name: &str) -> bool {
-    let method = match name {
-        "cgroup-v1" => FreezeMethod::CgroupV1,
-        "cgroup-v2" => FreezeMethod::CgroupV2,
-        _ => FreezeMethod::Sigstop,
-    };
-    let group = FreezeGroup::new(method);
-    group.inspect_err(|why| fc_testkit::skip(format!("freezes by {name}: {why}"))).is_ok()
+/// Whether this method, a value of `--freeze-with`, can freeze targets here. If not, says so.
+pub fn can_freeze_with(name: &str) -> bool {
+    let group = FreezeGroup::new(FreezeWith::from_str(name, false).expect("the name is a value"));
+    group.inspect_err(|why| fc_testkit::skip(format!("freezes with {name}: {why}"))).is_ok()
 }
 
-/// What one check reported.
+/// The report of one `fc-emulator check`.
 pub struct Report {
     pub code: Option<i32>,
     pub json: Value,
     pub stderr: String,
 }
 
-/// `fc-emulator` with these arguments, to its end.
-pub fn fc_emulator(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fc-emulator"));
+/// `fc-emulator` with these arguments.
+pub fn fc_emulator(words: &[&str]) -> Command {
+    let mut command = assert_cmd::cargo::cargo_bin_cmd!("fc-emulator");
     // Targets inherit the environment, and this variable hides a fault of Python programs.
-    command.args(words).env_remove("PYTHONUNBUFFERED");
-    command.output().expect("fc-emulator can be started")
+    command.args(words).env_remove("PYTHONUNBUFFERED").timeout(LONGEST);
+    command
 }
 
-/// `fc-emulator check`, strict, with these options, of this target.
+/// The standard output of `fc-emulator` with these arguments, which must exit with this status.
+pub fn stdout(words: &[&str], status: i32) -> String {
+    let output = fc_emulator(words).assert().code(status).get_output().clone();
+    String::from_utf8(output.stdout).expect("the output is text")
+}
+
+/// Runs `fc-emulator check --strict` with these options on this target.
 pub fn check(options: &[&str], target: &[&str]) -> Report {
     let words = [&["check", "--strict", "--format=json"], QUICK, options, target].concat();
-    let output = fc_emulator(&words);
+    let output = fc_emulator(&words).output().expect("fc-emulator can be started");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|cause| panic!("{words:?}: {cause}: {stderr}"));
     Report { code: output.status.code(), json, stderr }
 }
 
-/// With this file as its event the faulty helper fails.
+/// The faulty server fails an event with this content.
 pub const FAIL_EVENT: &str = concat!("--fail-event=", env!("CARGO_MANIFEST_DIR"), "/tests/targets/fail-event");
 
 impl Report {
-    /// The names of the checks that ended so.
+    /// The names of the checks with this outcome.
     pub fn ids<'a>(&'a self, outcome: &'a str) -> BTreeSet<&'a str> {
-        self.ended(outcome).map(|finding| finding["id"].as_str().unwrap_or_default()).collect()
+        self.with_outcome(outcome).map(|finding| finding["id"].as_str().unwrap_or_default()).collect()
     }
 
-    /// The same, with what came.
-    pub fn told(&self, outcome: &str) -> Vec<String> {
-        self.ended(outcome).map(|finding| format!("{}: {}", finding["id"], finding["actual"])).collect()
+    /// The same, each with the actual behaviour of the target.
+    pub fn details(&self, outcome: &str) -> Vec<String> {
+        self.with_outcome(outcome).map(|finding| format!("{}: {}", finding["id"], finding["actual"])).collect()
     }
 
-    /// What one check actually saw.
+    /// The actual behaviour that one check saw.
     pub fn actual(&self, id: &str) -> &str {
         let finding = self.findings().find(|finding| finding["id"] == id);
         finding.and_then(|finding| finding["actual"].as_str()).unwrap_or_default()
     }
 
-    fn ended<'a>(&'a self, outcome: &'a str) -> impl Iterator<Item = &'a Value> {
+    fn with_outcome<'a>(&'a self, outcome: &'a str) -> impl Iterator<Item = &'a Value> {
         self.findings().filter(move |finding| finding["outcome"] == outcome)
     }
 
@@ -96,7 +102,7 @@ impl Report {
     }
 }
 
-/// Does `work` for every row, several at once.
+/// Does `work` for every row, for several at the same time.
 pub fn work_through<T: Sync>(rows: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {

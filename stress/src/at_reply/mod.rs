@@ -22,7 +22,7 @@ use fc_bench::harness::{Contender, Pinned, Processors, Progress, RealTime};
 use fc_bench::measure::machine;
 use fc_bench::results::Kind;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 
 use quick_client::Waiting;
 pub use report::{Noticed, Report, Trial};
@@ -60,7 +60,7 @@ pub struct Args {
 
     /// How it is frozen; auto is cgroup-v1 where it works, else cgroup-v2
     #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
-    freeze_with: FreezeMethod,
+    freeze_with: FreezeWith,
 
     /// Where the client runs
     #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
@@ -245,11 +245,11 @@ impl Turn {
 }
 
 /// The control group that is meant. Nothing else can be ordered by a single write.
-fn control_group(method: FreezeMethod) -> Result<FreezeMethod> {
+fn control_group(method: FreezeWith) -> Result<FreezeWith> {
     match method {
-        FreezeMethod::Auto => FreezeGroup::new(FreezeMethod::CgroupV1)
-            .map(|_| FreezeMethod::CgroupV1)
-            .or_else(|_| FreezeGroup::new(FreezeMethod::CgroupV2).map(|_| FreezeMethod::CgroupV2)),
+        FreezeWith::Auto => FreezeGroup::new(FreezeWith::CgroupV1)
+            .map(|_| FreezeWith::CgroupV1)
+            .or_else(|_| FreezeGroup::new(FreezeWith::CgroupV2).map(|_| FreezeWith::CgroupV2)),
         method => Ok(method),
     }
 }

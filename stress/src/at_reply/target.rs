@@ -13,7 +13,7 @@ use fc_bench::harness::{Call, Client, Contender, Instance, Start};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FREEZE_WAIT, FreezeGroup, FreezeMethod, stood_still};
+use fc_emulator::freezer::{FREEZE_WAIT, FreezeGroup, FreezeWith, stood_still};
 use fc_emulator::platform::{Platform, Settings};
 use fc_testkit::proc;
 
@@ -100,10 +100,10 @@ impl Undo for Thawing {
 }
 
 impl Switch {
-    fn open(group: &FreezeGroup, method: FreezeMethod) -> Result<Self> {
+    fn open(group: &FreezeGroup, method: FreezeWith) -> Result<Self> {
         let (name, freeze, thaw) = match method {
-            FreezeMethod::CgroupV1 => ("freezer.state", &b"FROZEN"[..], &b"THAWED"[..]),
-            FreezeMethod::CgroupV2 => ("cgroup.freeze", &b"1"[..], &b"0"[..]),
+            FreezeWith::CgroupV1 => ("freezer.state", &b"FROZEN"[..], &b"THAWED"[..]),
+            FreezeWith::CgroupV2 => ("cgroup.freeze", &b"1"[..], &b"0"[..]),
             _ => {
                 return Err(Error::new("only a control group can be frozen by a single write: cgroup-v1 or cgroup-v2"));
             }
@@ -122,7 +122,7 @@ impl Target {
     /// If it does not start, if it cannot be frozen by this method, or if it is not the inspector.
     pub fn start(
         contender: &Contender,
-        method: FreezeMethod,
+        method: FreezeWith,
         processors: &[usize],
         waiting: Waiting,
         body_bytes_max: usize,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fc_bench::harness::Progress;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::Result;
-use fc_emulator::freezer::FreezeMethod;
+use fc_emulator::freezer::FreezeWith;
 
 use crate::trial::{
     self, CommonArgs, LIMIT, PATIENCE, Plan, Report, Rhythm, Session, SlowClient, Until, limits, parse_method,
@@ -35,7 +35,7 @@ pub struct Args {
 
     /// How it is frozen: as in `freezes`
     #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = parse_method)]
-    way: FreezeMethod,
+    way: FreezeWith,
 
     /// What all trials are told
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::session::Start;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::FreezeMethod;
+use fc_emulator::freezer::FreezeWith;
 use fc_emulator::target::Spec;
 
 /// Every time limit of the instance. Some freezes are longer, and what an honest client takes is far below.
@@ -43,7 +43,7 @@ impl CommonArgs {
     ///
     /// # Errors
     /// When there is none.
-    pub fn start(&self, image: Option<&str>, method: FreezeMethod, env: &[(&str, &str)]) -> Result<Start> {
+    pub fn start(&self, image: Option<&str>, method: FreezeWith, env: &[(&str, &str)]) -> Result<Start> {
         let words = self.words.clone();
         let spec = match image {
             Some(name) => Spec::Image { name: name.to_owned(), args: words },
@@ -65,12 +65,12 @@ pub fn limits() -> String {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn parse_method(text: &str) -> std::result::Result<FreezeMethod, String> {
+pub fn parse_method(text: &str) -> std::result::Result<FreezeWith, String> {
     match text {
-        "cgroup" => Ok(FreezeMethod::Auto),
-        "cgroup-v1" => Ok(FreezeMethod::CgroupV1),
-        "cgroup-v2" => Ok(FreezeMethod::CgroupV2),
-        "stop" => Ok(FreezeMethod::Sigstop),
+        "cgroup" => Ok(FreezeWith::Auto),
+        "cgroup-v1" => Ok(FreezeWith::CgroupV1),
+        "cgroup-v2" => Ok(FreezeWith::CgroupV2),
+        "stop" => Ok(FreezeWith::Sigstop),
         _ => Err("it must be one of cgroup, cgroup-v1, cgroup-v2, stop".to_owned()),
     }
 }

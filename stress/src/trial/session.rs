@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::load::PATIENCE;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod, stood_still};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith, stood_still};
 use fc_emulator::http::{Conn, Response};
 use fc_emulator::instance::{Instance, Limits, Setup, Variant};
 use fc_emulator::output::{Line, Stream};
@@ -62,7 +62,7 @@ pub struct Start {
     /// The command or image.
     pub spec: Spec,
     /// How a command is frozen.
-    pub method: FreezeMethod,
+    pub method: FreezeWith,
     /// Variables.
     pub env: Vec<(String, String)>,
 }
@@ -93,7 +93,7 @@ impl Session {
         let setup = Setup {
             spec: start.spec.clone(),
             settings: Settings::default(),
-            freeze_method: freeze_method(start)?,
+            freeze_with: freeze_with(start)?,
             port: None,
             env: start.env.clone(),
             limits,
@@ -243,11 +243,11 @@ impl Session {
 
 /// The method that the target is frozen by. Unlike elsewhere, `Auto` does not fall back to SIGSTOP: a trial measures
 /// the freezer that it was told to.
-fn freeze_method(start: &Start) -> Result<FreezeMethod> {
+fn freeze_with(start: &Start) -> Result<FreezeWith> {
     match (&start.spec, start.method) {
-        (Spec::Command(_), FreezeMethod::Auto) => FreezeGroup::new(FreezeMethod::CgroupV1)
-            .map(|_| FreezeMethod::CgroupV1)
-            .or_else(|_| FreezeGroup::new(FreezeMethod::CgroupV2).map(|_| FreezeMethod::CgroupV2)),
+        (Spec::Command(_), FreezeWith::Auto) => FreezeGroup::new(FreezeWith::CgroupV1)
+            .map(|_| FreezeWith::CgroupV1)
+            .or_else(|_| FreezeGroup::new(FreezeWith::CgroupV2).map(|_| FreezeWith::CgroupV2)),
         (_, method) => Ok(method),
     }
 }

@@ -4,14 +4,14 @@
 
 use std::process::{Command, Output};
 
-use fc_emulator::freezer::{FreezeGroup, FreezeMethod};
+use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 
 /// Whether targets can be frozen by this method here. If not, says so.
 pub fn can_freeze_by(name: &str) -> bool {
     let method = match name {
-        "cgroup-v1" => FreezeMethod::CgroupV1,
-        "cgroup-v2" => FreezeMethod::CgroupV2,
-        _ => FreezeMethod::Sigstop,
+        "cgroup-v1" => FreezeWith::CgroupV1,
+        "cgroup-v2" => FreezeWith::CgroupV2,
+        _ => FreezeWith::Sigstop,
     };
     let group = FreezeGroup::new(method);
     group.inspect_err(|why| fc_testkit::skip(format!("freezes by {name}: {why}"))).is_ok()
