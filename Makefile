@@ -120,22 +120,22 @@ resources: build ## the figures of threads, wake-ups, memory, system calls and a
 peers: ## the servers that benchmarks compare with; says aloud which of them cannot be built here
 	@bench/peers/build
 
-.PHONY: bench-subjects
-bench-subjects: peers ## everything that is measured: our binaries and the peers
+.PHONY: bench-targets
+bench-targets: peers ## every server that is measured: our binaries and the peers
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory build EXAMPLE=hello
 	@$(MAKE) --no-print-directory build EXAMPLE=on_tiny_http
 	@$(MAKE) --no-print-directory tiny || echo "make tiny does not work here: it will be skipped"
 	@cargo build --quiet --release -p fc-bench
 
-BENCH := target/release/fc-bench bench --json target/bench.json --html target/report.html
+BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-subjects ## cold start, load, thaw and density, beside the peers; target/report.html, target/bench.json
+bench: bench-targets ## cold start, load, thaw and density, with the peers; target/report.html, target/bench.json
 	@$(BENCH) $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: bench-subjects ## the same in a minute: a first look
+bench-quick: bench-targets ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
 
 # RECORD=1 writes down what the oracles say, and where we differ.

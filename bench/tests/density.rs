@@ -1,4 +1,4 @@
-//! `fc-bench density`: a fleet of a real server through its whole life, what stops it, and nothing left behind.
+//! `fc-bench density`: a fleet of a real server from start to end, the reasons that stop it, and nothing left behind.
 
 #![cfg(target_os = "linux")] // measures read /proc
 
@@ -9,15 +9,15 @@ use common::can_freeze_by;
 use measured::{Field, WAYS, interrupt, named, numbers, wait};
 use serde_json::Value;
 
-/// Long enough for a busy machine; nothing here waits for it to pass.
-const LIMIT: &str = "--limit-secs=60";
+/// Long enough for a busy machine; no test waits for it to pass.
+const LIMIT: &str = "--fleet-timeout=60s";
 
 #[test]
 fn a_fleet_lives_its_whole_life_by_every_way_that_works_here() {
     let field = Field::new();
     let one = field.contender("one", None);
     for (way, name) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
-        let run = field.run(&["density", "--instances=3,12", LIMIT, "--density-freeze-by", way, &one]);
+        let run = field.run(&["density", "--instances=3,12", LIMIT, "--freeze-with", way, &one]);
         assert_eq!(run.code, Some(0), "{way}: {}", run.stderr);
         let density = &run.results["density"];
         assert_eq!(density["freezer"], name);
@@ -30,7 +30,7 @@ fn a_fleet_lives_its_whole_life_by_every_way_that_works_here() {
     }
 }
 
-/// Every figure of a fleet that nothing kept from anything.
+/// Every figure of a fleet that met no obstacle.
 fn is_whole(fleet: &Value, count: usize) {
     for figure in ["wanted", "started", "answered"] {
         assert_eq!(fleet[figure], count, "{figure}: {fleet:#}");
@@ -47,11 +47,13 @@ fn is_whole(fleet: &Value, count: usize) {
     for ((private, proportional), resident) in private.iter().zip(&proportional).zip(&resident) {
         assert!(0.0 < *private && private <= proportional && proportional <= resident, "{fleet:#}");
     }
-    // What others on the machine do with its memory meanwhile may make this one figure impossible, which is then said.
+    // Other programs that free memory can make this one figure impossible. The report then says so.
     let failures = fleet["failures"].as_array().unwrap();
     match fleet["machine_kb"].as_f64() {
         Some(machine) => assert!(machine > 0.0 && failures.is_empty(), "{fleet:#}"),
-        None => assert!(failures[0].to_string().contains("others gave some back") && failures.len() == 1, "{fleet:#}"),
+        None => {
+            assert!(failures[0].to_string().contains("other programs freed some") && failures.len() == 1, "{fleet:#}")
+        }
     }
 }
 
@@ -102,9 +104,9 @@ fn what_cannot_be_measured_is_said() {
     let silent = field.contender("silent", Some("never-listens"));
     for (words, reason) in [
         (&["density", "--instances=2", &ends][..], "exit status: 13"),
-        (&["density", "--instances=2", "--limit-secs=0.5", &silent], "time: it took more than 0.5 s"),
-        (&["density", "--quick"], "nobody to measure"),
-        (&["density", "--limit-secs=-1", &good], "wait for"),
+        (&["density", "--instances=2", "--fleet-timeout=500ms", &silent], "time: it took more than 0.5 s"),
+        (&["density", "--quick"], "there are no contenders"),
+        (&["density", "--fleet-timeout=8", &good], "such as 500ms, 10s or 2m"),
         (&["density", "--instances=0", &good], "--instances"),
     ] {
         let run = field.run(words);

@@ -14,7 +14,7 @@ fn every_way_to_freeze_that_works_here() {
     let field = Field::new();
     let (one, two) = (field.contender("one", None), field.contender("two", None));
     for (way, name) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
-        let run = field.run(&["thaw", "--thaw-rounds=2", "--frozen-secs=0.05", "--thaw-freeze-by", way, &one, &two]);
+        let run = field.run(&["thaw", "--thaw-rounds=2", "--freeze-for=50ms", "--freeze-with", way, &one, &two]);
         assert_eq!(run.code, Some(0), "{way}: {}", run.stderr);
         let thaw = &run.results["thaw"];
         assert_eq!((&thaw["freezer"], &thaw["frozen_secs"]), (&Value::from(name), &Value::from(0.05)));
@@ -38,7 +38,7 @@ fn failures_have_their_reasons_and_do_not_go_on_for_ever() {
     let words = [
         "thaw",
         "--thaw-rounds=5",
-        "--frozen-secs=0",
+        "--freeze-for=0s",
         &field.contender("good", None),
         &field.contender("hangs-up", Some("connection-close")),
         &field.contender("refuses", Some("invoke-missing")),
@@ -65,9 +65,9 @@ fn what_cannot_be_measured_is_said() {
     let field = Field::new();
     let (good, ends) = (field.contender("good", None), field.contender("ends", Some("exits-at-start")));
     for (words, reason) in [
-        (&["thaw", "--quick", "--frozen-secs=0", &ends][..], "exit status: 13"),
-        (&["thaw", "--quick"], "nobody to measure"),
-        (&["thaw", "--frozen-secs=-1", &good], "freeze for"),
+        (&["thaw", "--quick", "--freeze-for=0s", &ends][..], "exit status: 13"),
+        (&["thaw", "--quick"], "there are no contenders"),
+        (&["thaw", "--freeze-for=1", &good], "such as 500ms, 10s or 2m"),
         (&["thaw", "--thaw-rounds=0", &good], "--thaw-rounds"),
     ] {
         let run = field.run(words);
@@ -82,7 +82,7 @@ fn an_interrupt_while_all_are_frozen_leaves_nothing_behind() {
     for (way, _) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
         let field = Field::new();
         let (one, two) = (field.contender("one", None), field.contender("two", None));
-        let mut child = field.start("", &["thaw", "--frozen-secs=600", "--thaw-freeze-by", way, &one, &two]);
+        let mut child = field.start("", &["thaw", "--freeze-for=600s", "--freeze-with", way, &one, &two]);
         let pid = child.id();
         let began = wait(|| match child.try_wait().unwrap() {
             Some(status) => Some(Err(status.code())),
@@ -96,7 +96,7 @@ fn an_interrupt_while_all_are_frozen_leaves_nothing_behind() {
     }
 }
 
-/// By the kernel's word, as `way` has it.
+/// Whether the kernel says that it is frozen by `way`.
 fn are_frozen(way: &str, field: &Field, pid: u32) -> bool {
     let says = |path: &std::path::Path, sign: &str| std::fs::read_to_string(path).is_ok_and(|text| text.contains(sign));
     if way == "sigstop" {

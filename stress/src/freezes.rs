@@ -39,7 +39,7 @@ pub struct Args {
 /// Freezes.
 ///
 /// # Errors
-/// When it cannot be tried.
+/// If it cannot be tried.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "freezes",

@@ -1,4 +1,4 @@
-//! The table of the README: a line for each contender, in GitHub's Markdown.
+//! The table of the README, in GitHub's Markdown: one line for each contender.
 
 use super::summary::{Line, Summary};
 use super::text::machine;
@@ -6,10 +6,10 @@ use super::units::{NONE, date, number, whole};
 use crate::results::{Kind, Results};
 use crate::stats::Estimate;
 
-/// A column, and what is in it.
+/// The title of a column, and its cells.
 type Column = (String, fn(&Line) -> String);
 
-/// The table, and under it where it comes from. Columns that nothing fills are not there.
+/// The table, and below it its origin. Empty columns are left out.
 pub fn markdown(results: &Results) -> String {
     let summary = Summary::new(results);
     let lines: Vec<Line> = summary.lines().collect();
@@ -62,12 +62,12 @@ fn columns(summary: &Summary) -> Vec<Column> {
     ]
 }
 
-/// The baseline's own is 1 as soon as there is one.
+/// The ratio of the baseline to itself is 1.
 fn ratio(line: &Line, ratio: Option<Estimate>) -> String {
     number(ratio.map(|ratio| ratio.median), if line.who.kind == Kind::Baseline { 0 } else { 2 })
 }
 
-/// What would end a cell, or make something of it that it is not.
+/// Removes characters that would end a cell or that Markdown would interpret.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.replace(char::is_control, " ").chars() {

@@ -1,23 +1,24 @@
-//! The few figures that stand for all the others: for the README's table and the head of the page.
+//! The few figures that represent all others, for the README's table and the head of the page.
 
 use crate::results::{Kind, Results};
 use crate::stats::figures::{
     self, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures, Who,
 };
 
-/// Connections of the load that stands for all: enough to keep one thread busy, too few to queue for long.
+/// The number of connections of the load that represents all: it keeps one thread busy, and requests do not queue for
+/// long.
 const CONNECTIONS: u32 = 16;
 
-/// Instances of the fleet that stands for all.
+/// The size of the fleet that represents all.
 const INSTANCES: u32 = 200;
 
-/// What stands for a run.
+/// The figures that represent a run.
 pub struct Summary<'a> {
     contenders: Vec<Who<'a>>,
     starts: Vec<StartFigures<'a>>,
     counts: Vec<CountFigures<'a>>,
     thaws: Vec<ThawFigures<'a>>,
-    /// Every next request follows a reply, on 16 connections if that was measured.
+    /// The closed loop, on 16 connections if that was measured.
     pub closed: Option<LoadBlock<'a>>,
     /// A fixed rate, on the most connections that were measured.
     pub open: Option<LoadBlock<'a>>,
@@ -25,28 +26,28 @@ pub struct Summary<'a> {
     pub fleets: Option<Fleets<'a>>,
 }
 
-/// What stands for a contender.
+/// The figures that represent a contender.
 pub struct Line<'d, 'a> {
-    /// Whose.
+    /// The contender.
     pub who: Who<'a>,
-    /// As a process.
+    /// Its starts as a process.
     pub start: Option<&'d StartFigures<'a>>,
     /// Its counts.
     pub counts: Option<&'d CountFigures<'a>>,
     /// Its thaws.
     pub thaw: Option<&'d ThawFigures<'a>>,
-    /// Under load, without log markers if it can.
+    /// Its load in the closed loop, without log markers if it can turn them off.
     pub closed: Option<&'d LoadFigures<'a>>,
-    /// The same with log markers, if it has such a thing.
+    /// The same with log markers, if it has them.
     pub with_markers: Option<&'d LoadFigures<'a>>,
-    /// At a fixed rate, without log markers if it can.
+    /// Its load at a fixed rate, without log markers if it can turn them off.
     pub open: Option<&'d LoadFigures<'a>>,
-    /// Among others.
+    /// Its instances in a fleet.
     pub fleet: Option<&'d FleetFigures<'a>>,
 }
 
 impl<'a> Summary<'a> {
-    /// Of everything.
+    /// The figures of a whole run.
     pub fn new(results: &'a Results) -> Self {
         let (closed, open): (Vec<LoadBlock>, Vec<LoadBlock>) =
             figures::load(results).into_iter().partition(|block| block.pattern.rate.is_none());
@@ -66,12 +67,12 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// One for each contender.
+    /// One row for each contender.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_, 'a>> {
         self.contenders.iter().map(|who| self.line(*who))
     }
 
-    /// Ours that stands for all of ours: the first.
+    /// The first of our contenders represents all of ours.
     pub fn ours(&self) -> Option<Line<'_, 'a>> {
         self.lines().find(|line| line.who.kind == Kind::Ours)
     }

@@ -111,7 +111,7 @@ impl AttackClients {
     /// The end, and the stats.
     ///
     /// # Errors
-    /// When something of our own gave out.
+    /// If something of our own gave out.
     pub fn dismiss(mut self) -> Result<AttackStats> {
         self.orders.state.store(END, Ordering::Release);
         let ended = self.thread.take().map(JoinHandle::join);

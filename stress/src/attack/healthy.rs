@@ -93,7 +93,7 @@ impl Healthy {
     /// The end, and every call.
     ///
     /// # Errors
-    /// When the thread failed.
+    /// If the thread failed.
     pub fn end(mut self) -> Result<Vec<Call>> {
         self.shared.over.store(true, Ordering::Relaxed);
         let calls = self.thread.take().and_then(|thread| thread.join().ok());

@@ -95,7 +95,7 @@ pub fn list() -> String {
 /// Attacks.
 ///
 /// # Errors
-/// When there is nothing to attack, no attack of a name, or a server that does not start.
+/// If there is nothing to attack, no attack of a name, or a server that does not start.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let clock = Instant::now();
     let unknown = args.only.iter().find(|name| ATTACKS.iter().all(|attack| attack.name != **name));

@@ -180,7 +180,7 @@ impl Outcome {
         let mut faults = Vec::new();
         for (way, calls) in [("its kept connection", &self.kept), ("new connections", &self.fresh)] {
             if calls.lost > 0 {
-                let first = calls.first.as_deref().unwrap_or("for no known reason");
+                let first = calls.first.as_deref().unwrap_or("the cause is unknown");
                 faults.push(format!("{} healthy calls on {way} were lost, the first: {first}", calls.lost));
             }
             if calls.answered == 0 {

@@ -45,7 +45,7 @@ pub struct Args {
 /// Soaks.
 ///
 /// # Errors
-/// When it cannot be tried.
+/// If it cannot be tried.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "soak",

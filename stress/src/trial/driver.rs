@@ -74,7 +74,7 @@ impl<'a> Driver<'a> {
     /// Begins with what the callbacks did so far.
     ///
     /// # Errors
-    /// When the instance does not say.
+    /// If the instance does not say.
     pub fn new(session: &'a mut Session, time: &'a AwakeClock, load: &'a Load<'a>, limit: Duration) -> Result<Self> {
         let known = session.counters()?;
         Ok(Self { session, time, load, limit, figures: Figures::default(), known })
@@ -83,7 +83,7 @@ impl<'a> Driver<'a> {
     /// One freeze. `handler` is the function handler of the call that thaws.
     ///
     /// # Errors
-    /// When the instance cannot be frozen or does not answer us any more.
+    /// If the instance cannot be frozen or does not answer us any more.
     pub fn cycle(&mut self, cycle: Cycle, handler: &str) -> Result<()> {
         std::thread::sleep(cycle.awake);
         let must = self.prepare(cycle.moment)? || self.session.method() == "SIGSTOP";
@@ -224,7 +224,7 @@ impl<'a> Driver<'a> {
     /// What the callbacks say at the end, when the load has come to rest, against what was asked of them.
     ///
     /// # Errors
-    /// When the instance does not say.
+    /// If the instance does not say.
     pub fn close(&mut self) -> Result<Counters> {
         let counters = self.session.counters()?;
         let (calls, sum) = self.load.answered();

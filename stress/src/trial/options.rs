@@ -42,7 +42,7 @@ impl CommonArgs {
     /// How the target is started, with these variables before those that were given.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn start(&self, image: Option<&str>, method: FreezeWith, env: &[(&str, &str)]) -> Result<Start> {
         let words = self.words.clone();
         let spec = match image {
@@ -64,7 +64,7 @@ pub fn limits() -> String {
 /// A way to freeze, by its name here.
 ///
 /// # Errors
-/// When there is none of that name.
+/// If there is none of that name.
 pub fn parse_method(text: &str) -> std::result::Result<FreezeWith, String> {
     match text {
         "cgroup" => Ok(FreezeWith::Auto),

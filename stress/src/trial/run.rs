@@ -119,7 +119,7 @@ impl Drop for Over<'_> {
 /// Carries it out.
 ///
 /// # Errors
-/// When the instance cannot be started or frozen. That it ends or falls silent is a fault.
+/// If the instance cannot be started or frozen. That it ends or falls silent is a fault.
 pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     let began = Instant::now();
     let mut session = Session::start(&plan.start)?;

@@ -79,7 +79,7 @@ impl Session {
     /// Starts it, and waits until it listens.
     ///
     /// # Errors
-    /// When it does not start, cannot be frozen by this method, or does not count its callbacks.
+    /// If it does not start, cannot be frozen by this method, or does not count its callbacks.
     pub fn start(start: &Start) -> Result<Self> {
         let second = Duration::from_secs(1);
         let limits = Limits {
@@ -129,7 +129,7 @@ impl Session {
     /// Freezes it; it is frozen by the kernel's word when this returns.
     ///
     /// # Errors
-    /// When it cannot be frozen, or was seen running.
+    /// If it cannot be frozen, or was seen running.
     pub fn freeze(&mut self) -> Result<()> {
         self.freezes += 1;
         self.instance.target.freeze_unproven()?;
@@ -142,7 +142,7 @@ impl Session {
     /// Thaws it.
     ///
     /// # Errors
-    /// When it cannot be thawed.
+    /// If it cannot be thawed.
     pub fn thaw(&mut self) -> Result<()> {
         self.instance.target.thaw()
     }
@@ -157,7 +157,7 @@ impl Session {
     /// Sends a hook, with what its function handler is to be called, which is how the target is told what to do.
     ///
     /// # Errors
-    /// When it is not answered.
+    /// If it is not answered.
     pub fn hook(&mut self, line: &str, handler: &str) -> Result<Response> {
         let path = line.split(' ').nth(1).unwrap_or_default();
         self.ask(&request(line, path, handler))?;
@@ -167,7 +167,7 @@ impl Session {
     /// Sends the question for the counters.
     ///
     /// # Errors
-    /// When it cannot be sent.
+    /// If it cannot be sent.
     pub fn request_counters(&mut self, handler: &str) -> Result<()> {
         self.ask(&request("GET /tally", "/http-invoke", handler))
     }
@@ -175,7 +175,7 @@ impl Session {
     /// What its callbacks did so far.
     ///
     /// # Errors
-    /// When it does not say.
+    /// If it does not say.
     pub fn counters(&mut self) -> Result<Counters> {
         self.request_counters("")?;
         self.read_counters()
@@ -184,12 +184,12 @@ impl Session {
     /// The answer to [`Session::request_counters`].
     ///
     /// # Errors
-    /// When it does not come, or is none.
+    /// If it does not come, or is none.
     pub fn read_counters(&mut self) -> Result<Counters> {
         let response = self.answer()?;
         serde_json::from_slice(&response.body).map_err(|cause| {
             let came = format!("{}, status {}: does it count its callbacks?", cause, response.status);
-            Error::failed("understand", "/tally", came)
+            Error::failed("parse", "/tally", came)
         })
     }
 
@@ -202,7 +202,7 @@ impl Session {
     /// Sends SIGTERM and waits for the end, unless it has ended before.
     ///
     /// # Errors
-    /// When it cannot be sent.
+    /// If it cannot be sent.
     pub fn stop(&mut self) -> Result<Option<Exit>> {
         if let Some(exit) = self.instance.target.try_exit() {
             return Ok(Some(exit));

@@ -23,7 +23,7 @@ impl SlowClient {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody accepts.
+    /// If nobody accepts.
     pub fn open(addr: SocketAddr, deadline: Deadline) -> Result<Self, String> {
         let left = deadline.left().ok_or("no time was left to connect")?;
         let stream = TcpStream::connect_timeout(&addr, left).map_err(|cause| format!("no connection: {cause}"))?;
@@ -35,7 +35,7 @@ impl SlowClient {
     /// Sends all of it.
     ///
     /// # Errors
-    /// When the server hangs up or takes no more.
+    /// If the server hangs up or takes no more.
     pub fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), String> {
         while !bytes.is_empty() {
             let left = deadline.left().ok_or("no more bytes were taken in time")?;
@@ -52,7 +52,7 @@ impl SlowClient {
     /// Reads one whole reply; `between` is called before each look at the socket.
     ///
     /// # Errors
-    /// When the connection ends first, or what comes is no reply.
+    /// If the connection ends first, or what comes is no reply.
     pub fn reply(&mut self, deadline: Deadline, mut between: impl FnMut()) -> Result<Response, String> {
         loop {
             if let Some(response) = self.decoder.response()? {
@@ -95,7 +95,7 @@ impl SlowClient {
     /// Reads to the end: true if it came in order, false if by a reset.
     ///
     /// # Errors
-    /// When it does not come.
+    /// If it does not come.
     pub fn ends(&mut self, deadline: Deadline) -> Result<bool, String> {
         loop {
             self.decoder.clear();

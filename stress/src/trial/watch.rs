@@ -52,7 +52,7 @@ impl Watch {
     /// Looks.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn look(&mut self) -> Result<()> {
         let at = self.began.elapsed().as_secs_f64();
         let Memory { anonymous_kb, resident_kb, .. } = Memory::of(self.pid)?;
@@ -65,7 +65,7 @@ impl Watch {
     /// Open descriptors now.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn descriptors(&self) -> Result<usize> {
         Ok(proc::descriptors(self.pid)?)
     }

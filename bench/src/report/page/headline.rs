@@ -1,6 +1,7 @@
-//! The few figures at the head of the page: of the first of ours, beside the baseline and the best peer.
+//! The few figures at the head of the page: those of our first contender, with the baseline and the best peer.
 
-use crate::report::plot::escape;
+use maud::{Markup, html};
+
 use crate::report::summary::{Line, Summary};
 use crate::report::units::{NONE, count, duration, kilobytes, number, times};
 use crate::results::{Kind, Results};
@@ -8,35 +9,39 @@ use crate::stats::Estimate;
 
 /// One figure.
 struct Card {
-    what: String,
+    title: String,
     value: String,
     beside: Vec<String>,
 }
 
-/// All there are figures for. None if ours did not take part.
-pub fn cards(results: &Results) -> String {
+/// A card for each figure that was measured. Empty if none of our contenders took part.
+pub fn cards(results: &Results) -> Markup {
     let summary = Summary::new(results);
-    let Some(ours) = summary.ours() else { return String::new() };
+    let Some(ours) = summary.ours() else { return html! {} };
     let cards = [start(&summary, &ours), load(&summary, &ours), latency(&summary, &ours), memory(&summary, &ours)];
     let cards = cards.into_iter().chain([thaw(&summary, &ours), counts(&summary, &ours)]).flatten();
-    let html: String = cards.map(|card| html(&card)).collect();
-    if html.is_empty() {
-        return String::new();
+    let cards: Vec<Card> = cards.collect();
+    html! {
+        @if !cards.is_empty() {
+            h2 { (ours.who.label) }
+            div.cards {
+                @for card in &cards {
+                    div.card {
+                        span.what { (card.title) }
+                        b { (card.value) }
+                        @for line in &card.beside { span { (line) } }
+                    }
+                }
+            }
+        }
     }
-    format!("<h2>{}</h2>\n<div class=\"cards\">\n{html}</div>\n", escape(ours.who.label))
-}
-
-fn html(card: &Card) -> String {
-    let beside: String = card.beside.iter().map(|line| format!("<span>{}</span>", escape(line))).collect();
-    let (what, value) = (escape(&card.what), escape(&card.value));
-    format!("<div class=\"card\"><span class=\"what\">{what}</span><b>{value}</b>{beside}</div>\n")
 }
 
 fn start(summary: &Summary, ours: &Line) -> Option<Card> {
     let start = ours.start?;
     let of = |line: &Line| line.start.and_then(|start| start.initialize.median());
     Some(Card {
-        what: "exec → /initialize answered".to_owned(),
+        title: "exec → /initialize answered".to_owned(),
         value: duration(start.initialize.median()?),
         beside: vec![baseline_ratio(start.ratio), best(summary, of, f64::total_cmp, duration)],
     })
@@ -50,7 +55,7 @@ fn load(summary: &Summary, ours: &Line) -> Option<Card> {
         ratio.push_str(&format!("; {} with log markers", times(with.median)));
     }
     Some(Card {
-        what: format!("requests/s on {} connections", summary.closed.as_ref()?.pattern.connections),
+        title: format!("requests/s on {} connections", summary.closed.as_ref()?.pattern.connections),
         value: number(load.per_second.median()?, 0),
         beside: vec![ratio, best(summary, of, |left, right| right.total_cmp(left), |per_second| number(per_second, 0))],
     })
@@ -60,7 +65,7 @@ fn latency(summary: &Summary, ours: &Line) -> Option<Card> {
     let (load, pattern) = (ours.open?, &summary.open.as_ref()?.pattern);
     let of = |line: &Line| line.open.and_then(|load| load.percentiles_us[2]);
     Some(Card {
-        what: format!("p99 at {} requests/s", number(pattern.rate, 0)),
+        title: format!("p99 at {} requests/s", number(pattern.rate, 0)),
         value: duration(load.percentiles_us[2]?),
         beside: vec![baseline_ratio(load.p99_ratio), best(summary, of, f64::total_cmp, duration)],
     })
@@ -71,7 +76,7 @@ fn memory(summary: &Summary, ours: &Line) -> Option<Card> {
     let baseline = summary.lines().find(|line| line.who.kind == Kind::Baseline).and_then(|line| of(&line));
     let baseline = baseline.map_or_else(String::new, |kb| format!("the baseline {}", kilobytes(kb)));
     Some(Card {
-        what: format!("private memory, each of {}", summary.fleets.as_ref()?.wanted),
+        title: format!("private memory, each of {}", summary.fleets.as_ref()?.wanted),
         value: kilobytes(of(ours)?),
         beside: vec![baseline, best(summary, of, f64::total_cmp, kilobytes)],
     })
@@ -81,7 +86,7 @@ fn thaw(summary: &Summary, ours: &Line) -> Option<Card> {
     let thaw = ours.thaw?;
     let of = |line: &Line| line.thaw.and_then(|thaw| thaw.reply.median());
     Some(Card {
-        what: "thaw → reply".to_owned(),
+        title: "thaw → reply".to_owned(),
         value: duration(thaw.reply.median()?),
         beside: vec![baseline_ratio(thaw.ratio), best(summary, of, f64::total_cmp, duration)],
     })
@@ -92,20 +97,17 @@ fn counts(summary: &Summary, ours: &Line) -> Option<Card> {
     let of = |line: &Line| line.counts.and_then(|it| it.counts.minor_faults_to_ready).map(|faults| faults as f64);
     let baseline = counts.faults_ratio.map_or_else(String::new, |ratio| format!("{} the baseline", times(ratio)));
     Some(Card {
-        what: "page faults, exec → ready".to_owned(),
+        title: "page faults, exec → ready".to_owned(),
         value: count(of(ours)?),
         beside: vec![baseline, best(summary, of, f64::total_cmp, count)],
     })
 }
 
 fn baseline_ratio(ratio: Option<Estimate>) -> String {
-    ratio.map_or_else(
-        || "without a baseline to compare with".to_owned(),
-        |ratio| format!("{} the baseline", times(ratio.median)),
-    )
+    ratio.map_or_else(|| "no baseline took part".to_owned(), |ratio| format!("{} the baseline", times(ratio.median)))
 }
 
-/// The peer that is ahead of the others.
+/// The best peer and its figure.
 fn best(
     summary: &Summary,
     of: impl Fn(&Line) -> Option<f64>,

@@ -1,4 +1,4 @@
-//! Cold starts, and their counts.
+//! The tables of cold starts, and of their counts.
 
 use super::{Row, Table, decimals, estimate, ratio, row};
 use crate::report::units::{NONE, number, whole};
@@ -50,7 +50,7 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
             "× baseline\n[95 %]",
             "/invoke",
             "p99\n/init.",
-            "far\nout",
+            "out-\nliers",
         ],
         rows: rows.iter().map(cells).collect(),
         notes: failures(rows),
@@ -78,8 +78,8 @@ fn container(rows: &[StartFigures]) -> Table {
     Table {
         title: "Cold start of a container".to_owned(),
         says: format!(
-            "Milliseconds from docker run of a scratch image; rounds: {}. The baseline's image shows what the engine \
-             itself costs; what a server adds is the difference to it, round by round.",
+            "Milliseconds from docker run of a scratch image; rounds: {}. The baseline's row shows the engine's own \
+             time. The difference to it, round by round, is the time that a server adds.",
             rounds(rows)
         ),
         columns: vec![
@@ -90,7 +90,7 @@ fn container(rows: &[StartFigures]) -> Table {
             "above baseline\n[95 %]",
             "× baseline\n[95 %]",
             "/invoke",
-            "far\nout",
+            "out-\nliers",
         ],
         rows: rows.iter().map(cells).collect(),
         notes: failures(rows),
@@ -102,10 +102,11 @@ fn counts(rows: &[CountFigures]) -> Table {
     ways.sort_unstable();
     ways.dedup();
     Table {
-        title: "What a cold start does".to_owned(),
-        says: "Counts from the exec until it waits for connections (ready) and until the first POST /initialize was \
-               answered; memory when ready, in kilobytes. No noise touches them."
-            .to_owned(),
+        title: "Counts of a cold start".to_owned(),
+        says:
+            "Counts from the exec until the server waits for connections (ready) and until the first POST /initialize \
+               was answered; memory when ready, in kilobytes. They do not depend on time."
+                .to_owned(),
         columns: vec![
             "contender",
             "calls\nready",

@@ -1,4 +1,4 @@
-//! Thaws.
+//! The table of thaws.
 
 use super::{Table, decimals, estimate, ratio, row};
 use crate::report::units::number;
@@ -26,8 +26,8 @@ pub fn tables(results: &Results) -> Vec<Table> {
     vec![Table {
         title: "Thaw".to_owned(),
         says: format!(
-            "Microseconds from the thaw to the reply to a call that came while frozen, on a connection from before; \
-             warm is the same call again. Frozen for {} s by {}, thaws of each: {freezes}.",
+            "Microseconds from the thaw to the reply to a call that was sent during the freeze, on a connection from \
+             before; warm is the same call again. Frozen for {} s by {}; thaws of each: {freezes}.",
             number(thaw.frozen_secs, 1),
             thaw.freezer
         ),

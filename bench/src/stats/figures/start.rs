@@ -8,27 +8,27 @@ use crate::stats::paired::{InRound, difference, ratio};
 /// The starts of one contender, in microseconds since the exec.
 #[derive(Clone, Debug)]
 pub struct StartFigures<'a> {
-    /// Whose.
+    /// The contender.
     pub who: Who<'a>,
-    /// A connection was accepted.
+    /// When a connection was accepted.
     pub port_open: Sorted,
-    /// `/initialize` was answered.
+    /// When `/initialize` was answered.
     pub initialize: Sorted,
-    /// The same by rounds, for pairs.
+    /// The same with their rounds, for pairs.
     pub by_round: Vec<InRound>,
-    /// The first `/invoke` was answered.
+    /// When the first `/invoke` was answered.
     pub invoke: Sorted,
     /// `/initialize`, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
-    /// `/initialize`, how much later than the baseline's.
+    /// `/initialize`, as a difference to the baseline's.
     pub above: Option<Estimate>,
-    /// Size of the image, for containers.
+    /// The size of the image, for containers.
     pub image_bytes: Option<u64>,
-    /// Starts that came to no answer, and why.
+    /// The reasons of starts that got no reply.
     pub failures: &'a [String],
 }
 
-/// Of processes or of containers.
+/// The figures of processes or of containers.
 pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'a>> {
     let by_round = |starts: &Starts, value: fn(&Start) -> f64| -> Vec<InRound> {
         starts.samples.iter().map(|sample| (sample.round, value(sample))).collect()
@@ -57,15 +57,15 @@ pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'
 /// The counts of one contender.
 #[derive(Clone, Debug)]
 pub struct CountFigures<'a> {
-    /// Whose.
+    /// The contender.
     pub who: Who<'a>,
-    /// As counted.
+    /// The counts.
     pub counts: &'a Counts,
     /// Minor page faults from the exec until ready, as a ratio to the baseline's.
     pub faults_ratio: Option<f64>,
 }
 
-/// What noise cannot touch.
+/// The counts, which do not depend on time.
 pub fn counts<'a>(results: &'a Results) -> Vec<CountFigures<'a>> {
     let all = results.coldstart.as_ref().map_or(&[][..], |coldstart| &coldstart.counts);
     let to = all.iter().find(|counts| Some(counts.name.as_str()) == baseline(results));
