@@ -178,7 +178,7 @@ fuzz-toolchain: nightly
 .PHONY: attack
 attack: build ## slow, greedy and broken clients by the thousand, a healthy one beside them; ARGS=--quick is short
 	@cargo build --quiet --release -p fc-stress
-	@target/release/fc-stress attack --json target/attack.json $(ARGS)
+	@target/release/fc-stress attack --export-json target/attack.json $(ARGS)
 
 # An outside opinion, two minutes; SECS=10 is shorter.
 SECS ?= 30
@@ -211,10 +211,10 @@ tally:
 .PHONY: freezes
 freezes: tally ## 2,000 freezes at random moments under load: by control groups, by SIGSTOP, 300 in a container
 	@target/release/fc-stress freezes $(ARGS) -- $(TALLY)
-	@target/release/fc-stress freezes --way stop $(ARGS) -- $(TALLY)
+	@target/release/fc-stress freezes --freeze-with sigstop $(ARGS) -- $(TALLY)
 	@if docker info >/dev/null 2>&1; then \
 	  $(MAKE) --no-print-directory image EXAMPLE=subject IMAGE=fc-hooks-tally && \
-	  target/release/fc-stress freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
+	  target/release/fc-stress freezes --count 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
 
 .PHONY: freeze-at-reply

@@ -9,11 +9,12 @@ use std::path::Path;
 use common::{can_freeze_by, fc_stress};
 use serde_json::Value;
 
-/// The status, the report, and what was printed.
+/// The exit code, the report, and the output.
 fn trial(method: &str, options: &[&str]) -> (i32, Value, String) {
     let server = fc_testkit::build::build("fc-hooks", &["--bin=fc-hooks"]).pop().expect("the program").path;
     let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("at-reply-{}-{method}.json", std::process::id()));
-    let mut words = vec!["freeze-at-reply", "--json", json.to_str().expect("a name in UTF-8"), "--freeze-with", method];
+    let mut words =
+        vec!["freeze-at-reply", "--export-json", json.to_str().expect("a name in UTF-8"), "--freeze-with", method];
     words.extend(options);
     words.extend(["--", server.to_str().expect("a name in UTF-8")]);
     let output = fc_stress(&words);

@@ -1,21 +1,20 @@
 //! Freezes at the worst moment: when the client has just read the reply, or in the middle of a large call.
 //!
 //! A platform that freezes idle instances at once can freeze the server between its reply and its next wait. The kernel
-//! then interrupts no wait, so this is the freeze that is the easiest to miss. The write into the open file of the
-//! freezer follows the last byte of the reply, with nothing between.
+//! then interrupts no wait, so this freeze is the hardest to notice. The client writes into the open file of the
+//! freezer directly after it has read the last byte of the reply.
 //!
-//! Where the client runs decides whether it is in time. On the server's own processor the client wakes up in the middle
-//! of the system call by which the server sends its reply, and the server does not run again before the freeze. On
-//! another processor a sound server is nearly always back in its wait when the order arrives.
+//! The place of the client decides whether it is early enough. On the server's own processor, the reply wakes the
+//! client up during the server's system call, and the server does not run again before the freeze. On another
+//! processor, the server is back in its wait in nearly every trial before the freeze arrives.
 //!
-//! Several instances take turns: one is called while the others are frozen. So the moment that counts is serial, and
-//! only the time in which nothing runs overlaps.
+//! Several instances take turns: one is called while the others are frozen. So the critical moments follow one another,
+//! and only the freezes overlap.
 
 mod quick_client;
 mod report;
 mod target;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fc_bench::harness::{Contender, Pinned, Processors, Progress, RealTime};
@@ -23,6 +22,7 @@ use fc_bench::measure::machine;
 use fc_bench::results::Kind;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
+use fc_emulator::options::{DURATION, FreezeArgs, OutputArgs, duration};
 
 use quick_client::Waiting;
 pub use report::{Noticed, Report, Trial};
@@ -31,64 +31,59 @@ use target::{Frozen, Lifecycle, Moment, Target};
 /// One turn of an instance, with the proof of its freeze, takes less than this.
 const TURN: Duration = Duration::from_millis(120);
 
-/// More instances are of no use.
+/// More instances would not save time.
 const INSTANCES_MAX: u128 = 16;
 
-/// The fractional part of the golden ratio: its multiples are spread evenly, however many there are.
+/// The fractional part of the golden ratio. Its multiples are spread evenly for any count.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
-/// What can be set.
+/// Options of the command.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// How often a server is frozen
+    /// Number of freezes
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: u32,
 
-    /// How long it stays frozen each time
-    #[arg(long, default_value = "1.5s", value_name = "DURATION", value_parser = parse_duration)]
+    /// Length of a freeze
+    #[arg(long, default_value = "1.5s", value_name = DURATION, value_parser = duration)]
     freeze_for: Duration,
 
-    /// How long after the reply it is frozen
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "in_call")]
+    /// Time from the reply to the freeze
+    #[arg(long, default_value = "0s", value_name = DURATION, value_parser = duration, conflicts_with = "in_call")]
     delay: Duration,
 
-    /// Freeze in the middle of `POST /invoke` with a body of so many bytes, which the server echoes, instead of at the
-    /// reply; each freeze comes at another point of the call
+    /// Freeze in the middle of `POST /invoke` with a body of this many bytes, which the server echoes, in place of at
+    /// the reply. Each freeze comes at another point of the call
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=32_000_000))]
     in_call: Option<u32>,
 
-    /// How it is frozen; auto is cgroup-v1 where it works, else cgroup-v2
-    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
-    freeze_with: FreezeWith,
+    /// How the server is frozen.
+    #[command(flatten)]
+    freeze: FreezeArgs,
 
     /// Where the client runs
     #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
     client_on: Place,
 
-    /// Servers that take turns (default: as many as can be called while one is frozen, at most 16)
+    /// Servers that take turns [default: as many as can be called during one freeze, at most 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     instances: Option<u8>,
 
-    /// So many freezes may be missed
+    /// The number of freezes that may be missed
     #[arg(long, default_value_t = 0, value_name = "N")]
     misses_max: usize,
 
-    /// Write every freeze to this file
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
 
-    /// The server: the inspector, such as `./fc-hooks`; it gets its port in FC_SERVER_PORT
+    /// The server: the inspector, such as `./fc-hooks`. It gets its port in FC_SERVER_PORT
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 impl Args {
-    /// Whether no more freezes were missed than may be.
-    pub fn is_good(&self, report: &Report) -> bool {
-        report.missed <= self.misses_max && report.trials.iter().all(|trial| trial.noticed != Noticed::Twice)
-    }
-
     fn moment(&self, trial: usize) -> Moment {
         match self.in_call {
             None => Moment::AfterReply(self.delay),
@@ -106,10 +101,10 @@ impl Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// The server's, with real-time priority: the server stops where its reply wakes the client up.
+    /// The server's processor, with real-time priority: the server stops where its reply wakes the client up
     #[default]
     SameProcessor,
-    /// One of its own, on which the client polls its socket.
+    /// A processor of its own, on which the client polls its socket
     OtherProcessor,
 }
 
@@ -118,12 +113,12 @@ struct Turn {
     target: Target,
     /// Thaws that the server has noticed so far.
     known: u64,
-    /// The number of its last trial, which is the place in the list of all.
+    /// The number of its last trial, which is its index in the list of all.
     last: Option<usize>,
     frozen: Option<Frozen>,
 }
 
-/// Freezes.
+/// Runs the trials.
 ///
 /// # Errors
 /// If the servers cannot be started, frozen or called.
@@ -135,7 +130,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
         Place::OtherProcessor if processors.apart() => (&processors.client, Waiting::Polling),
         Place::OtherProcessor => return Err(Error::new("there is only one processor")),
     };
-    let method = control_group(args.freeze_with)?;
+    let method = control_group(args.freeze.freeze_with)?;
     let freezer = FreezeGroup::new(method)?.name().to_owned();
     let contender = Contender::of_command("target", Kind::Custom, args.command.clone());
     let body_bytes_max = args.in_call.unwrap_or(0) as usize;
@@ -174,6 +169,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
         client_processor: place[0],
         server_processor: processors.server[0],
         seconds: clock.elapsed().as_secs_f64(),
+        misses_max: args.misses_max,
         missed: trials.iter().filter(|trial| report::is_missed(trial.noticed)).count(),
         trials,
     })
@@ -202,7 +198,7 @@ impl Turn {
         trials.push(Trial {
             instance,
             share: if let Moment::InCall(_, share) = moment { Some(share) } else { None },
-            ordered_us: frozen.ordered_us,
+            requested_us: frozen.requested_us,
             frozen_ms: 0,
             sent_frozen,
             noticed: Noticed::Never,
@@ -224,7 +220,7 @@ impl Turn {
         Ok(())
     }
 
-    /// Whether the server noticed the last freeze too late, or once more.
+    /// Records whether the server noticed the last freeze too late, or once more.
     fn look_back(&mut self, lifecycle: &Lifecycle, trials: &mut [Trial]) {
         if let Some(last) = self.last {
             self.judge(lifecycle, &mut trials[last], Noticed::Late);
@@ -244,16 +240,16 @@ impl Turn {
     }
 }
 
-/// The control group that is meant. Nothing else can be ordered by a single write.
+/// The kind of control group. Only a control group can be frozen by a single write.
 fn control_group(method: FreezeWith) -> Result<FreezeWith> {
     match method {
         FreezeWith::Auto => FreezeGroup::new(FreezeWith::CgroupV1)
             .map(|_| FreezeWith::CgroupV1)
             .or_else(|_| FreezeGroup::new(FreezeWith::CgroupV2).map(|_| FreezeWith::CgroupV2)),
-        method => Ok(method),
+        FreezeWith::CgroupV1 | FreezeWith::CgroupV2 => Ok(method),
+        FreezeWith::Sigstop | FreezeWith::DockerPause => Err(Error::new(format!(
+            "`--freeze-with {method}` is too slow here, because a freeze must be a single write: take cgroup-v1 or \
+             cgroup-v2"
+        ))),
     }
-}
-
-fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|cause| cause.to_string())
 }

@@ -14,21 +14,21 @@ use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_testkit::http::{BodyFraming, Head};
 
-/// The most bytes that are read or written at once, so that a call can be stopped close to any byte of it.
+/// The most bytes that are read or written at once, so that a call can be stopped close to any byte.
 const STEP_BYTES: usize = 64 * 1024;
 
-/// Some head of a reply and a small body.
+/// The size of a head and a small body.
 const REPLY_BYTES: usize = 64 * 1024;
 
-/// So many polls of the socket lie between two looks at the clock.
+/// The number of polls of the socket between two looks at the clock.
 const POLLS: u32 = 256;
 
 /// How the client waits for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// By polling: for a client with a processor of its own.
+    /// The client polls. It needs a processor of its own.
     Polling,
-    /// Asleep, so that the server can run on the client's processor.
+    /// The client sleeps, so that the server can run on the same processor.
     Asleep,
 }
 
@@ -45,7 +45,7 @@ pub struct QuickClient {
 }
 
 impl QuickClient {
-    /// Connects. The largest body of a reply decides how much memory is prepared.
+    /// Connects. Memory is prepared for a reply with a body of up to `body_bytes_max`.
     ///
     /// # Errors
     /// If the server does not accept the connection.
@@ -66,7 +66,7 @@ impl QuickClient {
         (self.request, self.sent, self.received, self.head) = (request, 0, 0, None);
     }
 
-    /// Sends the whole request, and does not look for the reply.
+    /// Sends the whole request, and does not read the reply.
     ///
     /// # Errors
     /// If the connection is lost, or the request is not sent in time.
@@ -77,10 +77,10 @@ impl QuickClient {
         })
     }
 
-    /// Goes on with the call until the server has sent the whole reply.
+    /// Continues the call until the whole reply has arrived.
     ///
     /// # Errors
-    /// If the connection is lost, or the reply is not whole in time, or it is no reply.
+    /// If the connection is lost, or the reply is incomplete when the time is over, or it is not valid.
     pub fn finish(&mut self, deadline: Deadline) -> Result<()> {
         self.poll_until(deadline, "wait for the reply to", |client| {
             client.write_some()?;
@@ -89,7 +89,7 @@ impl QuickClient {
         })
     }
 
-    /// Goes on with the call until this many bytes of request and reply together were sent and received.
+    /// Continues the call until request and reply together have moved this many bytes.
     ///
     /// # Errors
     /// As [`QuickClient::finish`].
@@ -101,10 +101,10 @@ impl QuickClient {
         })
     }
 
-    /// The status and the body of the reply, once it is whole.
+    /// The status and the body of a complete reply.
     ///
     /// # Errors
-    /// If it is not whole.
+    /// If the reply is not complete.
     pub fn reply(&self) -> Result<(u16, &[u8])> {
         match (&self.head, self.reply.get(..self.received)) {
             (Some(head), Some(reply)) => Ok((head.status, reply.get(head.bytes..).unwrap_or_default())),
@@ -134,7 +134,7 @@ impl QuickClient {
         }
     }
 
-    /// Sleeps until the socket can be read from, or written to if there is more to send.
+    /// Sleeps until the socket can be read, or written if there is more to send.
     fn sleep(&self, at_most: Duration) -> Result<()> {
         let more = if self.sent < self.request.len() { PollFlags::OUT } else { PollFlags::empty() };
         let mut socket = [PollFd::new(&self.stream, PollFlags::IN | more)];
@@ -167,7 +167,7 @@ impl QuickClient {
         }
     }
 
-    /// Whether the whole reply is there. The head is parsed once.
+    /// Whether the whole reply has arrived. The head is parsed once.
     fn is_whole(&mut self) -> Result<bool> {
         if self.received == 0 {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! What came of all freezes, for people and as values.
+//! The result of all freezes, as a table and as data.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Place;
 use fc_bench::results::Machine;
+use fc_emulator::report::{self, Case, CaseOutcome, Suite};
 
 /// One freeze.
 #[derive(Clone, Debug, Serialize)]
@@ -13,19 +14,19 @@ use fc_bench::results::Machine;
 pub struct Trial {
     /// The number of the instance.
     pub instance: usize,
-    /// In the middle of a call: which share of request and reply together had been moved.
+    /// For a freeze in the middle of a call: the share of request and reply together that had been moved.
     pub share: Option<f64>,
-    /// From the last byte that was read to the end of the write that ordered the freeze, in microseconds.
-    pub ordered_us: f64,
-    /// How long the instance was frozen for certain, in milliseconds.
+    /// From the last byte that was read to the end of the write that requested the freeze, in microseconds.
+    pub requested_us: f64,
+    /// The proven length of the freeze in milliseconds.
     pub frozen_ms: u64,
-    /// The first request after the freeze waited in the socket before the thaw.
+    /// Whether the first request after the freeze was in the socket before the thaw.
     pub sent_frozen: bool,
     /// When the server noticed.
     pub noticed: Noticed,
-    /// Why the server noticed, as the inspector names it.
+    /// The evidence that the server had, as the inspector names it.
     pub evidence: Vec<String>,
-    /// How long the freeze was, by the server's word, in milliseconds.
+    /// The length of the freeze as the server reports it, in milliseconds.
     pub gap_ms: Option<u64>,
 }
 
@@ -43,25 +44,25 @@ pub enum Noticed {
     Twice,
 }
 
-/// What came of all freezes.
+/// The result of all freezes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The version of this program.
     pub version: &'static str,
-    /// How the server is started.
+    /// The command that starts the server.
     pub command: Vec<String>,
-    /// Where it ran.
+    /// The machine.
     pub machine: Machine,
-    /// What froze it.
+    /// The name of the freezer.
     pub freezer: String,
-    /// For how long each time, in milliseconds.
+    /// The length of each freeze in milliseconds.
     pub freeze_for_ms: u64,
     /// From the reply to the freeze, in microseconds.
     pub delay_us: u64,
-    /// The size of the echo that the freeze is in the middle of.
+    /// The size of the echo, for freezes in the middle of a call.
     pub in_call_bytes: Option<usize>,
-    /// Instances that took turns.
+    /// The number of instances that took turns.
     pub instances: usize,
     /// Where the client ran.
     pub client_on: Place,
@@ -71,6 +72,8 @@ pub struct Report {
     pub server_processor: usize,
     /// How long all took, in seconds.
     pub seconds: f64,
+    /// Freezes that may be missed.
+    pub misses_max: usize,
     /// Freezes that the server did not notice, or noticed too late.
     pub missed: usize,
     /// All freezes, in order.
@@ -82,8 +85,14 @@ impl Report {
         self.trials.iter().filter(|trial| trial.noticed == wanted).count()
     }
 
-    /// The table.
-    pub fn table(&self) -> String {
+    /// Whether no more freezes were missed than may be, and none was noticed twice.
+    pub fn is_good(&self) -> bool {
+        self.missed <= self.misses_max && self.count(Noticed::Twice) == 0
+    }
+}
+
+impl report::Report for Report {
+    fn human(&self) -> String {
         let count = self.trials.len();
         let moment = match (self.in_call_bytes, self.delay_us) {
             (Some(bytes), _) => format!("in the middle of an echo of {bytes} bytes"),
@@ -101,7 +110,7 @@ impl Report {
             self.seconds
         );
         let mut row = |label: &str, value: String| text.push_str(&format!("{label:<38} {value}\n"));
-        row("missed", format!("{} of {count}", self.missed));
+        row("missed", format!("{} of {count}; {} may be", self.missed, self.misses_max));
         row("  noticed never", self.count(Noticed::Never).to_string());
         row("  noticed too late", format!("{} (not by the first request after the freeze)", self.count(Noticed::Late)));
         row("noticed more than once", self.count(Noticed::Twice).to_string());
@@ -119,7 +128,7 @@ impl Report {
             row("gap", format!("{} ms; shorter than the freeze {} times", range(gaps), short.count()));
         }
         row("freeze", format!("{} ms", range(self.trials.iter().map(|trial| trial.frozen_ms as f64).collect())));
-        row("ordered after", format!("{} µs", range(self.trials.iter().map(|trial| trial.ordered_us).collect())));
+        row("requested after", format!("{} µs", range(self.trials.iter().map(|trial| trial.requested_us).collect())));
         let missed = |sent_frozen: bool| {
             let of: Vec<_> = self.trials.iter().filter(|trial| trial.sent_frozen == sent_frozen).collect();
             let missed = of.iter().filter(|trial| is_missed(trial.noticed)).count();
@@ -133,9 +142,31 @@ impl Report {
         }
         text
     }
+
+    fn suite(&self) -> Suite {
+        let case = |(number, trial): (usize, &Trial)| Case {
+            name: format!("freeze {number}"),
+            class: "freeze-at-reply".to_owned(),
+            kind: "",
+            outcome: match trial.noticed {
+                Noticed::InTime => CaseOutcome::Passed,
+                _ => CaseOutcome::Failed { tolerated: self.is_good() },
+            },
+            message: match trial.noticed {
+                Noticed::InTime => trial.evidence.join(", "),
+                Noticed::Late => "noticed too late".to_owned(),
+                Noticed::Never => "not noticed".to_owned(),
+                Noticed::Twice => "noticed more than once".to_owned(),
+            },
+            details: vec![("freezer", self.freezer.clone()), ("frozen, ms", trial.frozen_ms.to_string())],
+            ms: trial.frozen_ms as f64,
+        };
+        let name = format!("fc-stress freeze-at-reply: {}", self.command.join(" "));
+        Suite { name, ms: self.seconds * 1e3, cases: self.trials.iter().enumerate().map(case).collect() }
+    }
 }
 
-/// Whether the function did not hear of the freeze before its next request.
+/// Whether the function could not know of the freeze at its next request.
 pub fn is_missed(noticed: Noticed) -> bool {
     matches!(noticed, Noticed::Never | Noticed::Late)
 }
@@ -152,13 +183,14 @@ fn range(mut values: Vec<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fc_emulator::report::Report as _;
 
     #[test]
     fn the_table_counts_what_was_missed_and_which_evidence_there_was() {
         let trial = |noticed, evidence: &[&str], gap_ms| Trial {
             instance: 0,
             share: None,
-            ordered_us: 3.0,
+            requested_us: 3.0,
             frozen_ms: 1500,
             sent_frozen: noticed == Noticed::Never,
             noticed,
@@ -178,6 +210,7 @@ mod tests {
             client_processor: 0,
             server_processor: 1,
             seconds: 3.0,
+            misses_max: 0,
             missed: 2,
             trials: vec![
                 trial(Noticed::InTime, &["interrupted"], Some(1502)),
@@ -185,10 +218,10 @@ mod tests {
                 trial(Noticed::Late, &["oversleptMs"], Some(200)),
             ],
         };
-        let table = report.table();
+        let table = report.human();
         for wanted in [
             "3 freezes of 1500 ms by the cgroup v2 freezer, at the moment of the reply",
-            "2 of 3",
+            "2 of 3; 0 may be",
             "by interrupted",
             "200 to 1502, median 200 ms; shorter than the freeze 1 times",
             "sent while frozen 1 of 1, sent after the thaw 1 of 2",

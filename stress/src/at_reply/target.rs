@@ -1,4 +1,4 @@
-//! One instance of the inspector, the quick client's connection to it, and the switch of its freezer.
+//! One instance of the inspector, the client's connection to it, and the switch of its freezer.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use fc_testkit::proc;
 /// How long the server may take for anything that it does while it is awake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where in a call the freeze is ordered.
+/// The point of a call at which the freeze is requested.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment {
     /// This long after the whole reply was read.
     AfterReply(Duration),
-    /// In the middle of an echo of so many bytes, when this share of request and reply together has been moved.
+    /// In the middle of an echo of this many bytes, when this share of request and reply together has been moved.
     InCall(usize, f64),
 }
 
-/// What the inspector says of its life.
+/// What the inspector reports about its life.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
@@ -44,7 +44,7 @@ pub struct Lifecycle {
 #[serde(rename_all = "camelCase")]
 pub struct Thaw {
     evidence: Map<String, Value>,
-    /// How long the freeze was at most, by the server's word.
+    /// The length of the freeze at most, as the server reports it.
     pub gap_ms: u64,
 }
 
@@ -63,14 +63,14 @@ pub struct Target {
     switch: Arc<Switch>,
     platform: Platform,
     client: QuickClient,
-    /// A call was left in the middle.
+    /// Whether a call was left in the middle.
     is_in_call: bool,
 }
 
 /// A frozen instance. Dropping it thaws the instance.
 pub struct Frozen {
-    /// From the last byte of the reply, or of the part of it, to the end of the write that ordered the freeze.
-    pub ordered_us: f64,
+    /// From the last byte that was read to the end of the write that requested the freeze, in microseconds.
+    pub requested_us: f64,
     in_force: Instant,
     _guard: Guard,
 }
@@ -94,7 +94,7 @@ struct Thawing(Arc<Switch>);
 
 impl Undo for Thawing {
     fn undo(&self) {
-        // A group that was removed in the meantime holds nobody.
+        // If the group was removed in the meantime, there is nothing to thaw.
         let _ = rustix::io::write(&self.0.file, self.0.thaw);
     }
 }
@@ -104,9 +104,7 @@ impl Switch {
         let (name, freeze, thaw) = match method {
             FreezeWith::CgroupV1 => ("freezer.state", &b"FROZEN"[..], &b"THAWED"[..]),
             FreezeWith::CgroupV2 => ("cgroup.freeze", &b"1"[..], &b"0"[..]),
-            _ => {
-                return Err(Error::new("only a control group can be frozen by a single write: cgroup-v1 or cgroup-v2"));
-            }
+            _ => return Err(Error::new(format!("`{method}` has no file to write into"))),
         };
         let path = group.entry().map(|entry| entry.with_file_name(name)).unwrap_or_else(|| PathBuf::from(name));
         let file = File::options().write(true).open(&path);
@@ -140,18 +138,18 @@ impl Target {
         Ok(target)
     }
 
-    /// Asks the inspector for its document.
+    /// Requests the inspector's document.
     ///
     /// # Errors
-    /// If it does not answer with one.
+    /// If the answer is not this document.
     pub fn lifecycle(&mut self) -> Result<Lifecycle> {
         self.begin_document();
         self.client.finish(Deadline::after(PATIENCE))?;
         self.read_document()
     }
 
-    /// Calls the server and freezes it at this moment. Returns when the freeze is proven. What the document said to
-    /// which the freeze came is there only if the moment is after a reply.
+    /// Calls the server and freezes it at this moment. Returns when the freeze is proven. The second value is the
+    /// document that the frozen reply contained, if the moment is after a reply.
     ///
     /// # Errors
     /// If the server does not answer, or the freeze does not come into force.
@@ -164,8 +162,9 @@ impl Target {
             Moment::AfterReply(_) => self.begin_document(),
             Moment::InCall(bytes, _) => self.client.begin(self.platform.invoke(vec![b'x'; bytes]).bytes()),
         }
-        // An interrupt comes before the call or after the order, so that it never meets a freeze without its thaw.
-        let (ordered_us, guard) = cleanup::make(|| {
+        // An interrupt comes before the call or after the freeze was requested, so the clean-up always knows of the
+        // freeze.
+        let (requested_us, guard) = cleanup::make(|| {
             match moment {
                 Moment::AfterReply(_) => self.client.finish(deadline)?,
                 Moment::InCall(bytes, share) => {
@@ -180,9 +179,9 @@ impl Target {
                 std::thread::sleep(delay);
             }
             let written = rustix::io::write(&switch.file, switch.freeze);
-            let ordered_us = reached.elapsed().as_secs_f64() * 1e6;
-            written.map_err(|cause| Error::failed("order", "the freeze", cause))?;
-            Ok((ordered_us, Thawing(switch)))
+            let requested_us = reached.elapsed().as_secs_f64() * 1e6;
+            written.map_err(|cause| Error::failed("request", "the freeze", cause))?;
+            Ok((requested_us, Thawing(switch)))
         })?;
         let frozen = || self.group.is_frozen(pid).then_some(());
         let in_force = Deadline::after(FREEZE_WAIT).until(frozen).map(|()| Instant::now());
@@ -190,12 +189,12 @@ impl Target {
         stood_still(self.group.name(), || self.group.pids(pid))?;
         self.is_in_call = matches!(moment, Moment::InCall(..));
         let lifecycle = if self.is_in_call { None } else { Some(self.read_document()?) };
-        Ok((Frozen { ordered_us, in_force, _guard: guard }, lifecycle))
+        Ok((Frozen { requested_us, in_force, _guard: guard }, lifecycle))
     }
 
-    /// Thaws the instance, finishes the call that was left in the middle, and asks for the document. With
-    /// `sent_frozen`, the request for the document waits in the socket before the thaw; not for a call in the middle.
-    /// Returns how long the instance was frozen, and what it said.
+    /// Thaws the instance, completes the call that was left in the middle, and requests the document. With
+    /// `sent_frozen`, this request is in the socket before the thaw; not for a call in the middle. Returns the length
+    /// of the freeze and the document.
     ///
     /// # Errors
     /// If the server does not answer.
