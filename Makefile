@@ -117,7 +117,7 @@ resources: build ## the figures of threads, wake-ups, memory, system calls and a
 	@cargo test --quiet -p fc-hooks --test resources --test allocations
 
 .PHONY: peers
-peers: ## the servers that benchmarks compare with; says aloud which of them cannot be built here
+peers: ## the servers that benchmarks compare with; names those that cannot be built here
 	@bench/peers/build
 
 .PHONY: bench-targets

@@ -52,9 +52,10 @@ fn a_short_freeze_at_the_reply_or_in_a_call_is_missed() {
 #[test]
 fn a_freeze_after_the_server_went_to_sleep_is_noticed() {
     for method in methods() {
-        let options = ["--count=4", "--freeze-for=20ms", "--delay=300ms", "--instances=2"];
+        let options = ["--count=4", "--freeze-for=20ms", "--delay=300ms", "--instances=2", "--format=tap"];
         let (code, report, told) = trial(method, &options);
         assert_eq!((code, &report["missed"]), (0, &Value::from(0)), "{method}: {told}");
+        assert!(told.contains("\nok 4 - ") && !told.contains("not ok"), "{method}: {told}");
         for trial in report["trials"].as_array().expect("a list") {
             assert_eq!((&trial["noticed"], &trial["evidence"][0]), (&"inTime".into(), &"interrupted".into()), "{told}");
         }

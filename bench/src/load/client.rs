@@ -1,9 +1,9 @@
 //! The event loop that loads a server: one thread, non-blocking sockets, edge-triggered epoll.
 //!
 //! We wrote our own, because the usual ones do not fit. `wrk` has no fixed rate and returns no samples. `wrk2` has a
-//! fixed rate, but it does not pin itself, measures no processor time, and opens no connection for each request. `oha`
-//! needs more processor time for a request than the servers that it would have to tell apart. Here, a request on a kept
-//! connection costs one `send`, one `recv` and a share of one `epoll_wait`, and no allocation.
+//! fixed rate, but it returns no samples and measures no processor time of the server. `oha` needs more processor time
+//! for a request than the servers that it would have to tell apart. Here, a request on a kept connection costs one
+//! `send`, one `recv` and a share of one `epoll_wait`, and no allocation.
 //!
 //! The loop decides nothing: [`Traffic`] decides which connection sends when. The loop does not spin: a timer
 //! descriptor, which has no timer slack, wakes it when a request is due.

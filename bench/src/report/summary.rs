@@ -2,7 +2,7 @@
 
 use crate::results::{Kind, Results};
 use crate::stats::figures::{
-    self, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures, Who,
+    self, ContenderInfo, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures,
 };
 
 /// The number of connections of the load that represents all: it keeps one thread busy, and requests do not queue for
@@ -14,7 +14,7 @@ const INSTANCES: u32 = 200;
 
 /// The figures that represent a run.
 pub struct Summary<'a> {
-    contenders: Vec<Who<'a>>,
+    contenders: Vec<ContenderInfo<'a>>,
     starts: Vec<StartFigures<'a>>,
     counts: Vec<CountFigures<'a>>,
     thaws: Vec<ThawFigures<'a>>,
@@ -27,9 +27,9 @@ pub struct Summary<'a> {
 }
 
 /// The figures that represent a contender.
-pub struct Line<'d, 'a> {
+pub struct SummaryRow<'d, 'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// Its starts as a process.
     pub start: Option<&'d StartFigures<'a>>,
     /// Its counts.
@@ -54,7 +54,7 @@ impl<'a> Summary<'a> {
         let mut fleets = figures::fleets(results);
         let fleet = fleets.iter().position(|fleets| fleets.wanted == INSTANCES);
         Self {
-            contenders: results.contenders.iter().map(|it| figures::who(results, &it.name)).collect(),
+            contenders: results.contenders.iter().map(|it| figures::contender(results, &it.name)).collect(),
             starts: results.coldstart.as_ref().map(|it| figures::starts(results, &it.process)).unwrap_or_default(),
             counts: figures::counts(results),
             thaws: figures::thaw(results),
@@ -68,27 +68,27 @@ impl<'a> Summary<'a> {
     }
 
     /// One row for each contender.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'_, 'a>> {
-        self.contenders.iter().map(|who| self.line(*who))
+    pub fn lines(&self) -> impl Iterator<Item = SummaryRow<'_, 'a>> {
+        self.contenders.iter().map(|contender| self.line(*contender))
     }
 
     /// The first of our contenders represents all of ours.
-    pub fn ours(&self) -> Option<Line<'_, 'a>> {
-        self.lines().find(|line| line.who.kind == Kind::Ours)
+    pub fn ours(&self) -> Option<SummaryRow<'_, 'a>> {
+        self.lines().find(|line| line.contender.kind == Kind::Ours)
     }
 
-    fn line(&self, who: Who<'a>) -> Line<'_, 'a> {
-        let name = who.name;
+    fn line(&self, contender: ContenderInfo<'a>) -> SummaryRow<'_, 'a> {
+        let name = contender.name;
         let fleet = self.fleets.as_ref().map_or(&[][..], |fleets| &fleets.rows);
-        Line {
-            who,
-            start: self.starts.iter().find(|it| it.who.name == name),
-            counts: self.counts.iter().find(|it| it.who.name == name),
-            thaw: self.thaws.iter().find(|it| it.who.name == name),
+        SummaryRow {
+            contender,
+            start: self.starts.iter().find(|it| it.contender.name == name),
+            counts: self.counts.iter().find(|it| it.contender.name == name),
+            thaw: self.thaws.iter().find(|it| it.contender.name == name),
             closed: row(&self.closed, name, |markers| markers != Some(true)),
             with_markers: row(&self.closed, name, |markers| markers == Some(true)),
             open: row(&self.open, name, |markers| markers != Some(true)),
-            fleet: fleet.iter().find(|it| it.who.name == name),
+            fleet: fleet.iter().find(|it| it.contender.name == name),
         }
     }
 }
@@ -98,5 +98,5 @@ fn row<'d, 'a>(
     name: &str,
     wanted: fn(Option<bool>) -> bool,
 ) -> Option<&'d LoadFigures<'a>> {
-    block.as_ref()?.rows.iter().find(|row| row.who.name == name && wanted(row.markers))
+    block.as_ref()?.rows.iter().find(|row| row.contender.name == name && wanted(row.markers))
 }

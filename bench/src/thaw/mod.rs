@@ -96,7 +96,7 @@ struct Bench<'a> {
 }
 
 /// A contender that has answered on a connection that stays open.
-struct Guest<'a> {
+struct WarmContender<'a> {
     instance: Instance,
     conn: Conn<'a>,
 }
@@ -123,14 +123,14 @@ impl Bench<'_> {
         let warm = |(number, instance): (usize, Result<Instance>)| {
             (number, instance.and_then(|instance| self.warm(contender(number), instance)))
         };
-        let guests: Vec<(usize, Result<Guest<'_>>)> = started.into_iter().map(warm).collect();
+        let guests: Vec<(usize, Result<WarmContender<'_>>)> = started.into_iter().map(warm).collect();
         let instances: Vec<&Instance> =
             guests.iter().filter_map(|(_, guest)| guest.as_ref().ok()).map(|guest| &guest.instance).collect();
         let (_, frozen) = freeze_all(&instances);
         std::thread::sleep(self.frozen);
 
         let mut frozen = frozen.into_iter();
-        let thaw = |(number, guest): (usize, Result<Guest<'_>>)| {
+        let thaw = |(number, guest): (usize, Result<WarmContender<'_>>)| {
             // The contenders that reached the freeze are in both lists, in the same order.
             let guest = guest.and_then(|guest| frozen.next().unwrap_or(Ok(())).map(|()| guest));
             let sample = guest.and_then(|mut guest| guest.thaw());
@@ -145,18 +145,18 @@ impl Bench<'_> {
         Instance::start(contender, &Start { processors: &self.processors.server, group, ..Start::default() })
     }
 
-    fn warm(&self, contender: &Contender, instance: Instance) -> Result<Guest<'_>> {
+    fn warm(&self, contender: &Contender, instance: Instance) -> Result<WarmContender<'_>> {
         let deadline = Deadline::after(WARM_WAIT);
         let mut conn = self.client.connect(contender, &instance, deadline)?;
         conn.call(Call::Initialize, deadline)?;
         for _ in 0..WARM_CALLS {
             conn.call(Call::Invoke, deadline)?;
         }
-        Ok(Guest { instance, conn })
+        Ok(WarmContender { instance, conn })
     }
 }
 
-impl Guest<'_> {
+impl WarmContender<'_> {
     /// A call while frozen, the thaw, the reply, and the same call once more.
     fn thaw(&mut self) -> Result<ThawSample> {
         let deadline = Deadline::after(REPLY_WAIT);

@@ -17,7 +17,7 @@ pub const WAYS: [(&str, &str); 3] =
 
 /// A folder of its own with an empty table of peers, and the server that contenders run. The server has a path that no
 /// other process runs, so a process that is left behind is found.
-pub struct Field(TempDir);
+pub struct Checkout(TempDir);
 
 /// How a command ended.
 pub struct Run {
@@ -29,10 +29,10 @@ pub struct Run {
     pub groups: Vec<String>,
 }
 
-impl Field {
+impl Checkout {
     pub fn new() -> Self {
-        let field = tempfile::tempdir().unwrap();
-        let folder = field.path();
+        let checkout = tempfile::tempdir().unwrap();
+        let folder = checkout.path();
         fs::create_dir_all(folder.join("bench/peers")).unwrap();
         fs::write(folder.join("bench/peers/peers.json"), "[]").unwrap();
         symlink(fc_testkit::build::helper("faulty"), folder.join("faulty")).unwrap();
@@ -40,7 +40,7 @@ impl Field {
         let script = "#!/bin/sh\nexport FC_CUSTOM_LISTEN_PORT=\"$FC_SERVER_PORT\"\nexec \"${0%/*}/faulty\" \"$@\"\n";
         fs::write(&server, script).unwrap();
         fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(field)
+        Self(checkout)
     }
 
     /// A contender: the correct server, or the one with this fault.

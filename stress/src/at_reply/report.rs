@@ -144,22 +144,25 @@ impl report::Report for Report {
     }
 
     fn suite(&self) -> Suite {
-        let case = |(number, trial): (usize, &Trial)| Case {
-            name: format!("freeze {number}"),
-            class: "freeze-at-reply".to_owned(),
-            kind: "",
-            outcome: match trial.noticed {
-                Noticed::InTime => CaseOutcome::Passed,
-                _ => CaseOutcome::Failed { tolerated: self.is_good() },
-            },
-            message: match trial.noticed {
-                Noticed::InTime => trial.evidence.join(", "),
-                Noticed::Late => "noticed too late".to_owned(),
-                Noticed::Never => "not noticed".to_owned(),
-                Noticed::Twice => "noticed more than once".to_owned(),
-            },
-            details: vec![("freezer", self.freezer.clone()), ("frozen, ms", trial.frozen_ms.to_string())],
-            ms: trial.frozen_ms as f64,
+        let case = |(index, trial): (usize, &Trial)| {
+            let noticed = match trial.noticed {
+                Noticed::InTime => format!("in time, by {}", trial.evidence.join(", ")),
+                Noticed::Late => "too late".to_owned(),
+                Noticed::Never => "never".to_owned(),
+                Noticed::Twice => "more than once".to_owned(),
+            };
+            Case {
+                name: format!("freeze {}", index + 1),
+                class: "freeze-at-reply".to_owned(),
+                kind: "",
+                outcome: match trial.noticed {
+                    Noticed::InTime => CaseOutcome::Passed,
+                    _ => CaseOutcome::Failed { tolerated: self.is_good() },
+                },
+                message: format!("the server noticed the freeze {noticed}"),
+                details: vec![("noticed", noticed), ("frozen_ms", trial.frozen_ms.to_string())],
+                ms: trial.frozen_ms as f64,
+            }
         };
         let name = format!("fc-stress freeze-at-reply: {}", self.command.join(" "));
         Suite { name, ms: self.seconds * 1e3, cases: self.trials.iter().enumerate().map(case).collect() }

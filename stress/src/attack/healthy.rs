@@ -36,7 +36,7 @@ pub enum ConnectionMode {
 
 /// One call.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct CallSample {
     /// The window in which the call was due.
     pub window: u32,
     /// The time from when it was due to its answer, in microseconds, or the failure.
@@ -95,12 +95,12 @@ impl Healthy {
     ///
     /// # Errors
     /// If the thread failed.
-    pub fn end(mut self) -> Result<Vec<Call>> {
+    pub fn end(mut self) -> Result<Vec<CallSample>> {
         self.shared.over.store(true, Ordering::Relaxed);
         let calls = self.thread.take().and_then(|thread| thread.join().ok());
         let calls = calls.ok_or_else(|| Error::new("the healthy client's thread failed"))?;
         let window = |due| self.windows.iter().rev().find(|(from, _)| *from <= due).map_or(0, |(_, window)| *window);
-        Ok(calls.into_iter().map(|(due, outcome)| Call { window: window(due), outcome }).collect())
+        Ok(calls.into_iter().map(|(due, outcome)| CallSample { window: window(due), outcome }).collect())
     }
 }
 

@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 pub use self::bound::{Limits, Term, terms};
 use self::clients::AttackClients;
-use self::healthy::{Call as Sample, ConnectionMode, Healthy};
+use self::healthy::{CallSample, ConnectionMode, Healthy};
 use self::outcome::{Descriptors, Memory as MemoryFigures, Windows};
 pub use self::outcome::{Outcome, Report};
 use self::table::{ATTACKS, Attack};
@@ -105,7 +105,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     }
     let chosen: Vec<&Attack> =
         ATTACKS.iter().filter(|it| args.only.is_empty() || args.only.iter().any(|name| name == it.name)).collect();
-    let field = Field::new(args)?;
+    let field = Setting::new(args)?;
     progress.begin("attack", chosen.len() as u64);
     let mut attacks = Vec::new();
     for attack in chosen {
@@ -121,7 +121,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
 }
 
 /// What all attacks have in common.
-struct Field {
+struct Setting {
     command: Vec<String>,
     is_peer: bool,
     strict: bool,
@@ -131,7 +131,7 @@ struct Field {
 }
 
 /// An instance under attack, and its clients.
-struct Scene {
+struct AttackedInstance {
     instance: Instance,
     kept: Healthy,
     fresh: Healthy,
@@ -141,7 +141,7 @@ struct Scene {
     in_place: usize,
 }
 
-impl Field {
+impl Setting {
     fn new(args: &Args) -> Result<Self> {
         raise_descriptors()?;
         let built = args.root.join(format!("target/{ARCH}-unknown-linux-musl/release/fc-hooks"));
@@ -172,8 +172,15 @@ impl Field {
         let clients =
             AttackClients::raise(address, (0..attack.connections).map(attack.script).collect(), client.clone());
         let descriptors = Descriptors { before, most: before, after: None };
-        let mut scene =
-            Scene { instance, kept, fresh, clients, descriptors, kernel_kb: proc::tcp_kb().unwrap_or(0), in_place: 0 };
+        let mut scene = AttackedInstance {
+            instance,
+            kept,
+            fresh,
+            clients,
+            descriptors,
+            kernel_kb: proc::tcp_kb().unwrap_or(0),
+            in_place: 0,
+        };
         self.windows(attack, &mut scene);
         self.aftermath(attack, scene, ready_kb)
     }
@@ -196,7 +203,7 @@ impl Field {
     }
 
     /// Alternates windows without and with attackers, and ends with one after they have left.
-    fn windows(&self, attack: &Attack, scene: &mut Scene) {
+    fn windows(&self, attack: &Attack, scene: &mut AttackedInstance) {
         for cycle in 0..self.cycles {
             scene.window(Windows::quiet(cycle), self.window);
             scene.clients.attack();
@@ -220,8 +227,8 @@ impl Field {
     }
 
     /// Checks the state after the attack, and ends the instance.
-    fn aftermath(&self, attack: &Attack, scene: Scene, ready_kb: u64) -> Result<Outcome> {
-        let Scene { instance, kept, fresh, clients, mut descriptors, kernel_kb, in_place } = scene;
+    fn aftermath(&self, attack: &Attack, scene: AttackedInstance, ready_kb: u64) -> Result<Outcome> {
+        let AttackedInstance { instance, kept, fresh, clients, mut descriptors, kernel_kb, in_place } = scene;
         let pid = instance.pid();
         let (kept, fresh) = (kept.end()?, fresh.end()?);
         let mut notes = Vec::new();
@@ -254,7 +261,7 @@ impl Field {
         let windows = Windows { cycles: self.cycles };
         let cycles = || 0..self.cycles;
         let may_wait = attack.descriptors.is_some();
-        let of = |calls: &[Sample], which: fn(u32) -> u32| Windows::latency(calls, cycles().map(which));
+        let of = |calls: &[CallSample], which: fn(u32) -> u32| Windows::latency(calls, cycles().map(which));
         let mut outcome = Outcome {
             name: attack.name,
             what: attack.what,
@@ -311,7 +318,7 @@ impl Field {
     }
 }
 
-impl Scene {
+impl AttackedInstance {
     /// Measures for this long.
     fn window(&mut self, number: u32, length: Duration) {
         [&mut self.kept, &mut self.fresh].into_iter().for_each(|client| client.enter(number));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bound::Term;
 use super::clients::AttackStats;
-use super::healthy::Call;
+use super::healthy::CallSample;
 use super::table::Attack;
 use fc_bench::results::Machine;
 use fc_bench::stats::{Sorted, ratio};
@@ -139,7 +139,7 @@ impl Windows {
     }
 
     /// The latencies of some windows.
-    pub fn latency(calls: &[Call], windows: impl Iterator<Item = u32>) -> Option<Latency> {
+    pub fn latency(calls: &[CallSample], windows: impl Iterator<Item = u32>) -> Option<Latency> {
         let of: Vec<Sorted> = windows.map(|window| in_window(calls, window)).filter(|it| it.count() > 0).collect();
         let median = |share| Sorted::new(of.iter().filter_map(|window| window.percentile(share))).median();
         let largest = of.iter().filter_map(Sorted::largest).fold(0.0, f64::max);
@@ -147,7 +147,7 @@ impl Windows {
     }
 
     /// The ratio of the 99th percentile under attack to that without: the median over cycles.
-    pub fn p99_ratio(self, calls: &[Call]) -> Option<f64> {
+    pub fn p99_ratio(self, calls: &[CallSample]) -> Option<f64> {
         let of = |window: fn(u32) -> u32| -> Vec<(u32, f64)> {
             let p99 = |cycle| in_window(calls, window(cycle)).percentile(0.99);
             (0..self.cycles).filter_map(|cycle| Some((cycle, p99(cycle)?))).collect()
@@ -156,10 +156,10 @@ impl Windows {
     }
 
     /// Counts calls. If there are too few descriptors for all, a call may wait for one until the attackers are gone.
-    pub fn count(self, calls: &[Call], may_wait: bool) -> Calls {
+    pub fn count(self, calls: &[CallSample], may_wait: bool) -> Calls {
         let last = Self::quiet(self.cycles);
         let mut counts = Calls::default();
-        for Call { window, outcome } in calls {
+        for CallSample { window, outcome } in calls {
             match outcome {
                 Ok(_) => counts.answered += 1,
                 Err(cause) => {
@@ -173,7 +173,7 @@ impl Windows {
     }
 }
 
-fn in_window(calls: &[Call], window: u32) -> Sorted {
+fn in_window(calls: &[CallSample], window: u32) -> Sorted {
     let calls = calls.iter().filter(|call| call.window == window);
     Sorted::new(calls.filter_map(|call| call.outcome.as_ref().ok().copied()))
 }
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn windows_are_kept_apart_and_ratios_taken_within_cycles() {
-        let call = |window, us: f64| Call { window, outcome: Ok(us) };
+        let call = |window, us: f64| CallSample { window, outcome: Ok(us) };
         let mut calls = vec![call(0, 9e9)];
         for cycle in 0..3 {
             // The machine gets slower. Under attack it is three times as slow every time.
@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_descriptor_is_lost_only_if_it_waits_in_the_end() {
-        let failed = |window| Call { window, outcome: Err("no answer in time".into()) };
+        let failed = |window| CallSample { window, outcome: Err("no answer in time".into()) };
         let (windows, last) = (Windows { cycles: 2 }, Windows::quiet(2));
         let calls = [failed(Windows::attacked(0)), failed(0), failed(last)];
         let (patient, strict) = (windows.count(&calls, true), windows.count(&calls, false));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::summary::{Line, Summary};
+use crate::report::summary::{Summary, SummaryRow};
 use crate::report::units::{NONE, count, duration, kilobytes, number, times};
 use crate::results::{Kind, Results};
 use crate::stats::Estimate;
@@ -23,7 +23,7 @@ pub fn cards(results: &Results) -> Markup {
     let cards: Vec<Card> = cards.collect();
     html! {
         @if !cards.is_empty() {
-            h2 { (ours.who.label) }
+            h2 { (ours.contender.label) }
             div.cards {
                 @for card in &cards {
                     div.card {
@@ -37,9 +37,9 @@ pub fn cards(results: &Results) -> Markup {
     }
 }
 
-fn start(summary: &Summary, ours: &Line) -> Option<Card> {
+fn start(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
     let start = ours.start?;
-    let of = |line: &Line| line.start.and_then(|start| start.initialize.median());
+    let of = |line: &SummaryRow| line.start.and_then(|start| start.initialize.median());
     Some(Card {
         title: "exec → /initialize answered".to_owned(),
         value: duration(start.initialize.median()?),
@@ -47,9 +47,9 @@ fn start(summary: &Summary, ours: &Line) -> Option<Card> {
     })
 }
 
-fn load(summary: &Summary, ours: &Line) -> Option<Card> {
+fn load(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
     let load = ours.closed?;
-    let of = |line: &Line| line.closed.and_then(|load| load.per_second.median());
+    let of = |line: &SummaryRow| line.closed.and_then(|load| load.per_second.median());
     let mut ratio = baseline_ratio(load.ratio);
     if let Some(with) = ours.with_markers.and_then(|load| load.ratio) {
         ratio.push_str(&format!("; {} with log markers", times(with.median)));
@@ -61,9 +61,9 @@ fn load(summary: &Summary, ours: &Line) -> Option<Card> {
     })
 }
 
-fn latency(summary: &Summary, ours: &Line) -> Option<Card> {
+fn latency(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
     let (load, pattern) = (ours.open?, &summary.open.as_ref()?.pattern);
-    let of = |line: &Line| line.open.and_then(|load| load.percentiles_us[2]);
+    let of = |line: &SummaryRow| line.open.and_then(|load| load.percentiles_us[2]);
     Some(Card {
         title: format!("p99 at {} requests/s", number(pattern.rate, 0)),
         value: duration(load.percentiles_us[2]?),
@@ -71,9 +71,9 @@ fn latency(summary: &Summary, ours: &Line) -> Option<Card> {
     })
 }
 
-fn memory(summary: &Summary, ours: &Line) -> Option<Card> {
-    let of = |line: &Line| line.fleet.and_then(|fleet| fleet.private_kb);
-    let baseline = summary.lines().find(|line| line.who.kind == Kind::Baseline).and_then(|line| of(&line));
+fn memory(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
+    let of = |line: &SummaryRow| line.fleet.and_then(|fleet| fleet.private_kb);
+    let baseline = summary.lines().find(|line| line.contender.kind == Kind::Baseline).and_then(|line| of(&line));
     let baseline = baseline.map_or_else(String::new, |kb| format!("the baseline {}", kilobytes(kb)));
     Some(Card {
         title: format!("private memory, each of {}", summary.fleets.as_ref()?.wanted),
@@ -82,9 +82,9 @@ fn memory(summary: &Summary, ours: &Line) -> Option<Card> {
     })
 }
 
-fn thaw(summary: &Summary, ours: &Line) -> Option<Card> {
+fn thaw(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
     let thaw = ours.thaw?;
-    let of = |line: &Line| line.thaw.and_then(|thaw| thaw.reply.median());
+    let of = |line: &SummaryRow| line.thaw.and_then(|thaw| thaw.reply.median());
     Some(Card {
         title: "thaw → reply".to_owned(),
         value: duration(thaw.reply.median()?),
@@ -92,9 +92,9 @@ fn thaw(summary: &Summary, ours: &Line) -> Option<Card> {
     })
 }
 
-fn counts(summary: &Summary, ours: &Line) -> Option<Card> {
+fn counts(summary: &Summary, ours: &SummaryRow) -> Option<Card> {
     let counts = ours.counts?;
-    let of = |line: &Line| line.counts.and_then(|it| it.counts.minor_faults_to_ready).map(|faults| faults as f64);
+    let of = |line: &SummaryRow| line.counts.and_then(|it| it.counts.minor_faults_to_ready).map(|faults| faults as f64);
     let baseline = counts.faults_ratio.map_or_else(String::new, |ratio| format!("{} the baseline", times(ratio)));
     Some(Card {
         title: "page faults, exec → ready".to_owned(),
@@ -110,12 +110,13 @@ fn baseline_ratio(ratio: Option<Estimate>) -> String {
 /// The best peer and its figure.
 fn best(
     summary: &Summary,
-    of: impl Fn(&Line) -> Option<f64>,
+    of: impl Fn(&SummaryRow) -> Option<f64>,
     order: fn(&f64, &f64) -> std::cmp::Ordering,
     unit: fn(f64) -> String,
 ) -> String {
-    let peers = summary.lines().filter(|line| line.who.kind == Kind::Peer);
-    let best =
-        peers.filter_map(|line| Some((line.who.label, of(&line)?))).min_by(|left, right| order(&left.1, &right.1));
+    let peers = summary.lines().filter(|line| line.contender.kind == Kind::Peer);
+    let best = peers
+        .filter_map(|line| Some((line.contender.label, of(&line)?)))
+        .min_by(|left, right| order(&left.1, &right.1));
     best.map_or_else(|| NONE.to_owned(), |(label, value)| format!("best peer {}, {label}", unit(value)))
 }

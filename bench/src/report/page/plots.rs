@@ -52,10 +52,10 @@ pub fn svg(results: &Results) -> String {
 
 fn start_spreads(rows: &[StartFigures]) -> Distributions {
     let row = |row: &StartFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
-        aside: ratio_text(row.who.kind, row.ratio),
-        words: told(row.who.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
+        aside: ratio_text(row.contender.kind, row.ratio),
+        words: told(row.contender.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
         samples: row.initialize.clone(),
         mark: None,
     };
@@ -82,7 +82,8 @@ fn starts(rows: &[StartFigures]) -> Option<Figure> {
 }
 
 fn words_of_starts(rows: &[StartFigures]) -> String {
-    let middle = |row: &StartFigures| row.initialize.median().map(|us| format!("{} {}", row.who.label, duration(us)));
+    let middle =
+        |row: &StartFigures| row.initialize.median().map(|us| format!("{} {}", row.contender.label, duration(us)));
     let all: Vec<String> = rows.iter().filter_map(middle).collect();
     format!("Cold starts, medians: {}", all.join("; "))
 }
@@ -102,15 +103,15 @@ fn start_ratios(rows: &[StartFigures]) -> Option<Figure> {
 }
 
 fn containers(rows: &[StartFigures]) -> Option<Figure> {
-    let above = |row: &StartFigures| match (row.who.kind, row.above) {
+    let above = |row: &StartFigures| match (row.contender.kind, row.above) {
         (Kind::Baseline, _) | (_, None) => NONE.to_owned(),
         (_, Some(above)) => signed(above),
     };
     let spread = |row: &StartFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
         aside: above(row),
-        words: told(row.who.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
+        words: told(row.contender.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
         samples: row.initialize.clone(),
         mark: None,
     };
@@ -141,7 +142,14 @@ fn counted(results: &Results) -> Vec<Figure> {
                 1 => vec![value.map_or(NONE.to_owned(), count)],
                 _ => vec![whole(ready), whole(answered)],
             };
-            Bar { label: row.who.label.into(), kind: Some(row.who.kind), value, more, texts, ..Bar::default() }
+            Bar {
+                label: row.contender.label.into(),
+                kind: Some(row.contender.kind),
+                value,
+                more,
+                texts,
+                ..Bar::default()
+            }
         };
         let bars: Vec<Bar> = rows.iter().map(bar).filter(|bar| bar.value.or(bar.more).is_some()).collect();
         let picture = bar_picture(bars, None, HALF, columns, title)?;
@@ -173,7 +181,7 @@ fn counted(results: &Results) -> Vec<Figure> {
             "Bytes of the binary",
             "The program's own file. A script for an interpreter has no figure.",
             &[("bytes", 70.0)],
-            |row| (row.who.binary_bytes, None),
+            |row| (row.contender.binary_bytes, None),
         ),
     ];
     panels.into_iter().flatten().collect()
@@ -182,10 +190,10 @@ fn counted(results: &Results) -> Vec<Figure> {
 fn thawed(results: &Results, rows: &[ThawFigures]) -> Option<Figure> {
     let thaw = results.thaw.as_ref()?;
     let spread = |row: &ThawFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
         aside: row.above_warm.map_or(NONE.to_owned(), signed),
-        words: told(row.who.label, row.reply.estimate(), row.ratio, row.reply.outliers()),
+        words: told(row.contender.label, row.reply.estimate(), row.ratio, row.reply.outliers()),
         samples: row.reply.clone(),
         mark: row.warm.median(),
     };
@@ -216,28 +224,29 @@ fn loads(results: &Results) -> Vec<Figure> {
 fn rates(block: &LoadBlock) -> Option<Figure> {
     // A bar for each contender: with log markers, and paler without.
     let first_of = |row: &&LoadFigures| {
-        let first = block.rows.iter().find(|other| other.who == row.who);
+        let first = block.rows.iter().find(|other| other.contender == row.contender);
         first.is_some_and(|first| first.markers == row.markers)
     };
     let bar = |row: &LoadFigures| {
         let per_second = |markers| {
-            let row = block.rows.iter().find(|other| other.who == row.who && other.markers == markers);
+            let row = block.rows.iter().find(|other| other.contender == row.contender && other.markers == markers);
             row.and_then(|row| row.per_second.estimate())
         };
         let (on, off) = (per_second(Some(true)), per_second(Some(false)).or_else(|| per_second(None)));
         let best = off.or(on);
         Bar {
-            label: row.who.label.to_owned(),
-            kind: Some(row.who.kind),
+            label: row.contender.label.to_owned(),
+            kind: Some(row.contender.kind),
             value: least(on, off),
             more: off.map(|it| it.median),
             range: best.map(|best| (best.interval.low, best.interval.high)),
-            texts: vec![number(best.map(|it| it.median), 0), ratio_text(row.who.kind, row_ratio(block, row))],
+            texts: vec![number(best.map(|it| it.median), 0), ratio_text(row.contender.kind, row_ratio(block, row))],
             words: told_load(block, row),
         }
     };
     let bars: Vec<Bar> = block.rows.iter().filter(first_of).map(bar).collect();
-    let baseline = block.rows.iter().find(|row| row.who.kind == Kind::Baseline).and_then(|row| row.per_second.median());
+    let baseline =
+        block.rows.iter().find(|row| row.contender.kind == Kind::Baseline).and_then(|row| row.per_second.median());
     let title = block.pattern.to_string();
     let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 52.0)], &title)?;
     let caption = "Requests per second, the median of the rounds with their range. Our bars are with log markers, \
@@ -251,12 +260,12 @@ fn least(left: Option<Estimate>, right: Option<Estimate>) -> Option<f64> {
 
 /// The ratio of the contender without markers, if it was measured without.
 fn row_ratio(block: &LoadBlock, row: &LoadFigures) -> Option<Estimate> {
-    let mine = || block.rows.iter().filter(|other| other.who == row.who);
+    let mine = || block.rows.iter().filter(|other| other.contender == row.contender);
     mine().find(|row| row.markers != Some(true)).or_else(|| mine().next())?.ratio
 }
 
 fn told_load(block: &LoadBlock, row: &LoadFigures) -> String {
-    let mine = block.rows.iter().filter(|other| other.who == row.who);
+    let mine = block.rows.iter().filter(|other| other.contender == row.contender);
     let tell = |row: &LoadFigures| {
         let p99 = row.percentiles_us[2].map_or(NONE.to_owned(), duration);
         format!("{}: {} requests/s, p99 {p99}", row.title(), number(row.per_second.median(), 0))
@@ -272,12 +281,12 @@ fn latencies(block: &LoadBlock) -> Option<Figure> {
             *number += 1;
             *number - 1
         };
-        let class = match row.who.kind {
+        let class = match row.contender.kind {
             Kind::Baseline => "baseline thick dashed".to_owned(),
             Kind::Ours => ["ours thick", "ours dashed", "ours dotted", "ours"][next(&mut ours) % 4].to_owned(),
             Kind::Peer | Kind::Custom => format!("c{}", next(&mut others) % 8),
         };
-        let label = format!("{}{}", row.who.label, if row.fell_behind() { " ⚠" } else { "" });
+        let label = format!("{}{}", row.contender.label, if row.fell_behind() { " ⚠" } else { "" });
         let all = row.latency.count() as f64;
         // With n requests, nothing rarer than one in n can be known.
         let points = row.latency.points().map(|(us, seen)| (us, (seen as f64 / all).min(1.0 - 1.0 / all)));
@@ -299,12 +308,12 @@ fn latencies(block: &LoadBlock) -> Option<Figure> {
 fn crowded(results: &Results) -> Option<Figure> {
     let fleets = Summary::new(results).fleets?;
     let bar = |row: &FleetFigures| Bar {
-        label: row.who.label.to_owned(),
-        kind: Some(row.who.kind),
+        label: row.contender.label.to_owned(),
+        kind: Some(row.contender.kind),
         value: row.private_kb,
         more: row.proportional_kb,
         texts: [row.private_kb, row.proportional_kb, row.fleet.machine_kb].map(|kb| number(kb, 0)).to_vec(),
-        words: format!("{}: {} of {} answered", row.who.label, row.fleet.answered, row.fleet.wanted),
+        words: format!("{}: {} of {} answered", row.contender.label, row.fleet.answered, row.fleet.wanted),
         ..Bar::default()
     };
     let bars: Vec<Bar> = fleets.rows.iter().map(bar).collect();
@@ -341,16 +350,18 @@ fn bar_picture(
 }
 
 fn ratio_bar(row: &StartFigures) -> Bar {
-    let range =
-        row.ratio.filter(|_| row.who.kind != Kind::Baseline).map(|ratio| (ratio.interval.low, ratio.interval.high));
+    let range = row
+        .ratio
+        .filter(|_| row.contender.kind != Kind::Baseline)
+        .map(|ratio| (ratio.interval.low, ratio.interval.high));
     let interval =
         range.map_or(String::new(), |(low, high)| format!("{} – {}", times(low), times(high)).replace('×', ""));
     Bar {
-        label: row.who.label.to_owned(),
-        kind: Some(row.who.kind),
+        label: row.contender.label.to_owned(),
+        kind: Some(row.contender.kind),
         value: row.ratio.map(|ratio| ratio.median),
         range,
-        texts: vec![ratio_text(row.who.kind, row.ratio), interval],
+        texts: vec![ratio_text(row.contender.kind, row.ratio), interval],
         ..Bar::default()
     }
 }

@@ -21,15 +21,15 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
     let exact = exactness(rows);
     let cells = |figures: &StartFigures| {
         let cells = [
-            whole(figures.who.binary_bytes),
+            whole(figures.contender.binary_bytes),
             middle(&figures.port_open, exact),
             estimate(figures.initialize.estimate(), MS, exact),
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             middle(&figures.invoke, exact),
             p99(&figures.initialize, exact),
             number(figures.initialize.outliers() as f64, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: "Cold start of a process".to_owned(),
@@ -60,7 +60,7 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
 fn container(rows: &[StartFigures]) -> Table {
     let exact = exactness(rows);
     let cells = |figures: &StartFigures| {
-        let above = match figures.who.kind {
+        let above = match figures.contender.kind {
             Kind::Baseline => "0".to_owned(),
             _ => estimate(figures.above, MS, exact.max(1)),
         };
@@ -69,11 +69,11 @@ fn container(rows: &[StartFigures]) -> Table {
             middle(&figures.port_open, exact),
             estimate(figures.initialize.estimate(), MS, exact),
             above,
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             middle(&figures.invoke, exact),
             number(figures.initialize.outliers() as f64, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: "Cold start of a container".to_owned(),
@@ -151,7 +151,7 @@ fn count_row(figures: &CountFigures) -> Row {
         whole(*private_kb),
         whole(*threads),
     ];
-    row(figures.who, figures.who.label, cells)
+    row(figures.contender, figures.contender.label, cells)
 }
 
 fn middle(times: &Sorted, exact: usize) -> String {
@@ -173,5 +173,5 @@ fn rounds(rows: &[StartFigures]) -> String {
 
 fn failures(rows: &[StartFigures]) -> Vec<String> {
     let failed = rows.iter().filter(|row| !row.failures.is_empty());
-    failed.map(|row| format!("{}: failed starts: {}", row.who.label, row.failures.len())).collect()
+    failed.map(|row| format!("{}: failed starts: {}", row.contender.label, row.failures.len())).collect()
 }

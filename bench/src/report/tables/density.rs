@@ -28,14 +28,14 @@ fn table(fleets: &Fleets, freezer: &str) -> Table {
             ms(fleet.all_thawed_us),
             number(figures.thaw_us, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     let stopped = |figures: &FleetFigures| {
         figures
             .fleet
             .stopped_by
             .as_ref()
-            .map(|why| format!("{}: no further instance was started: {why}", figures.who.label))
+            .map(|why| format!("{}: no further instance was started: {why}", figures.contender.label))
     };
     Table {
         title: format!("Density: {} instances at once", fleets.wanted),

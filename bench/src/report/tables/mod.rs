@@ -9,7 +9,7 @@ mod thaw;
 
 use super::units::{NONE, number};
 use crate::results::{Kind, Results};
-use crate::stats::figures::Who;
+use crate::stats::figures::ContenderInfo;
 use crate::stats::{Estimate, Interval};
 
 /// A table.
@@ -46,8 +46,8 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables
 }
 
-fn row(who: Who, title: &str, cells: impl IntoIterator<Item = String>) -> Row {
-    Row { kind: who.kind, cells: std::iter::once(title.to_owned()).chain(cells).collect() }
+fn row(contender: ContenderInfo, title: &str, cells: impl IntoIterator<Item = String>) -> Row {
+    Row { kind: contender.kind, cells: std::iter::once(title.to_owned()).chain(cells).collect() }
 }
 
 /// As many decimals as show differences of a few percent in the least value of a column.
@@ -75,8 +75,8 @@ fn estimate(estimate: Option<Estimate>, scale: f64, decimals: usize) -> String {
 }
 
 /// A ratio to the baseline. The baseline's own ratio is left out.
-fn ratio(who: Who, ratio: Option<Estimate>) -> String {
-    match who.kind {
+fn ratio(contender: ContenderInfo, ratio: Option<Estimate>) -> String {
+    match contender.kind {
         Kind::Baseline => "1".to_owned(),
         _ => estimate(ratio, 1.0, ratio.map_or(0, |ratio| decimals([ratio.median]).min(2))),
     }

@@ -1,6 +1,6 @@
 //! Figures of many instances at once.
 
-use super::{Who, in_order, median, who};
+use super::{ContenderInfo, contender, in_order, median};
 use crate::results::{Fleet, Results};
 
 /// All contenders with the same number of instances.
@@ -16,7 +16,7 @@ pub struct Fleets<'a> {
 #[derive(Clone, Debug)]
 pub struct FleetFigures<'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// The measured fleet.
     pub fleet: &'a Fleet,
     /// Private memory.
@@ -40,7 +40,7 @@ pub fn fleets(results: &Results) -> Vec<Fleets<'_>> {
     let fleets = |wanted| {
         let mine = all.iter().filter(|fleet| fleet.wanted == wanted);
         let mut rows: Vec<FleetFigures> = mine.map(|fleet| figures(results, fleet)).collect();
-        in_order(results, &mut rows, |row| row.who.name);
+        in_order(results, &mut rows, |row| row.contender.name);
         Fleets { wanted, rows }
     };
     sizes.into_iter().map(fleets).collect()
@@ -49,7 +49,7 @@ pub fn fleets(results: &Results) -> Vec<Fleets<'_>> {
 fn figures<'a>(results: &'a Results, fleet: &'a Fleet) -> FleetFigures<'a> {
     let all_answered = fleet.answered > 0 && fleet.all_answered_us > 0.0;
     FleetFigures {
-        who: who(results, &fleet.name),
+        contender: contender(results, &fleet.name),
         fleet,
         private_kb: median(fleet.private_kb.iter().copied()),
         proportional_kb: median(fleet.proportional_kb.iter().copied()),

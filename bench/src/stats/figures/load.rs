@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Who, baseline, in_order, median, sorted, who};
+use super::{ContenderInfo, baseline, contender, in_order, median, sorted};
 use crate::results::{Cell, LoadRun, Pattern, Results};
 use crate::stats::histogram::Histogram;
 use crate::stats::order::{Estimate, Sorted};
@@ -34,7 +34,7 @@ pub struct LoadBlock<'a> {
 #[derive(Clone, Debug)]
 pub struct LoadFigures<'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// Whether it wrote log markers; `None` if it has none.
     pub markers: Option<bool>,
     /// Requests per second, of each round.
@@ -81,15 +81,15 @@ impl LoadFigures<'_> {
     /// The short name, with the markers if rows differ in them.
     pub fn name(&self) -> String {
         let more = if self.markers == Some(true) { "+markers" } else { "" };
-        format!("{}{more}", self.who.name)
+        format!("{}{more}", self.contender.name)
     }
 
     /// The name in reports, with the markers if rows differ in them.
     pub fn title(&self) -> String {
         match self.markers {
-            Some(true) => format!("{}, markers on", self.who.label),
-            Some(false) => format!("{}, markers off", self.who.label),
-            None => self.who.label.to_owned(),
+            Some(true) => format!("{}, markers on", self.contender.label),
+            Some(false) => format!("{}, markers off", self.contender.label),
+            None => self.contender.label.to_owned(),
         }
     }
 }
@@ -114,7 +114,7 @@ fn block<'a>(results: &'a Results, cells: &'a [Cell], pattern: Pattern) -> LoadB
     let to_rate = to.map(|cell| by_round(cell, per_second)).unwrap_or_default();
     let to_p99 = to.map(|cell| by_round(cell, |run| run.percentiles_us[2])).unwrap_or_default();
     let mut rows: Vec<LoadFigures> = mine.into_iter().map(|cell| figures(results, cell, &to_rate, &to_p99)).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     LoadBlock { pattern, rows }
 }
 
@@ -129,7 +129,7 @@ fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99
     let largest = Sorted::new(answered().map(|run| run.percentiles_us[4])).largest();
     let kept = cell.pattern.rate.and_then(|rate| median(rates.iter().map(|(_, per_second)| per_second / rate)));
     LoadFigures {
-        who: who(results, &cell.name),
+        contender: contender(results, &cell.name),
         markers: cell.pattern.markers,
         per_second: sorted(&rates),
         ratio: ratio(&rates, to_rate),

@@ -18,7 +18,7 @@ use crate::results::{Kind, Results};
 
 /// The contender of some figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Who<'a> {
+pub struct ContenderInfo<'a> {
     /// The short name.
     pub name: &'a str,
     /// The name in reports.
@@ -30,10 +30,10 @@ pub struct Who<'a> {
 }
 
 /// The contender of this name. Without a description, its name stands for the label.
-pub fn who<'a>(results: &'a Results, name: &'a str) -> Who<'a> {
+pub fn contender<'a>(results: &'a Results, name: &'a str) -> ContenderInfo<'a> {
     match results.contenders.iter().find(|described| described.name == name) {
-        Some(it) => Who { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
-        None => Who { name, label: name, kind: Kind::Custom, binary_bytes: None },
+        Some(it) => ContenderInfo { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
+        None => ContenderInfo { name, label: name, kind: Kind::Custom, binary_bytes: None },
     }
 }
 

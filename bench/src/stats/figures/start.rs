@@ -1,6 +1,6 @@
 //! Figures of cold starts.
 
-use super::{Who, baseline, in_order, sorted, who};
+use super::{ContenderInfo, baseline, contender, in_order, sorted};
 use crate::results::{Counts, Results, Start, Starts};
 use crate::stats::order::{Estimate, Sorted};
 use crate::stats::paired::{InRound, difference, ratio};
@@ -9,7 +9,7 @@ use crate::stats::paired::{InRound, difference, ratio};
 #[derive(Clone, Debug)]
 pub struct StartFigures<'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// When a connection was accepted.
     pub port_open: Sorted,
     /// When `/initialize` was answered.
@@ -38,7 +38,7 @@ pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'
     let figures = |starts: &'a Starts| {
         let rounds = by_round(starts, |start| start.initialize_us);
         StartFigures {
-            who: who(results, &starts.name),
+            contender: contender(results, &starts.name),
             port_open: sorted(&by_round(starts, |start| start.port_open_us)),
             initialize: sorted(&rounds),
             invoke: sorted(&by_round(starts, |start| start.invoke_us)),
@@ -50,7 +50,7 @@ pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'
         }
     };
     let mut rows: Vec<StartFigures> = all.iter().map(figures).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     rows
 }
 
@@ -58,7 +58,7 @@ pub fn starts<'a>(results: &'a Results, all: &'a [Starts]) -> Vec<StartFigures<'
 #[derive(Clone, Debug)]
 pub struct CountFigures<'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// The counts.
     pub counts: &'a Counts,
     /// Minor page faults from the exec until ready, as a ratio to the baseline's.
@@ -73,9 +73,9 @@ pub fn counts<'a>(results: &'a Results) -> Vec<CountFigures<'a>> {
     let figures = |counts: &'a Counts| {
         let Counts { name, minor_faults_to_ready: of, .. } = counts;
         let faults_ratio = of.zip(to).map(|(of, to)| of as f64 / to as f64);
-        CountFigures { who: who(results, name), counts, faults_ratio }
+        CountFigures { contender: contender(results, name), counts, faults_ratio }
     };
     let mut rows: Vec<CountFigures> = all.iter().map(figures).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     rows
 }

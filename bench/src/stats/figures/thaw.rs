@@ -1,6 +1,6 @@
 //! Figures of thaws.
 
-use super::{Who, baseline, in_order, median, sorted, who};
+use super::{ContenderInfo, baseline, contender, in_order, median, sorted};
 use crate::results::{Results, ThawSample, Thaws};
 use crate::stats::order::{Estimate, Sorted};
 use crate::stats::paired::{InRound, difference, ratio};
@@ -9,7 +9,7 @@ use crate::stats::paired::{InRound, difference, ratio};
 #[derive(Clone, Debug)]
 pub struct ThawFigures<'a> {
     /// The contender.
-    pub who: Who<'a>,
+    pub contender: ContenderInfo<'a>,
     /// From the thaw to the reply.
     pub reply: Sorted,
     /// The same with their rounds, for pairs.
@@ -41,7 +41,7 @@ pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
         let reply = by_round(thaws, |sample| sample.reply_us);
         let warm = by_round(thaws, |sample| sample.warm_us);
         ThawFigures {
-            who: who(results, name),
+            contender: contender(results, name),
             reply: sorted(&reply),
             warm: sorted(&warm),
             ratio: ratio(&reply, &to),
@@ -53,6 +53,6 @@ pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
         }
     };
     let mut rows: Vec<ThawFigures> = all.iter().map(figures).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     rows
 }

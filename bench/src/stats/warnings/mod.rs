@@ -4,7 +4,7 @@ mod order;
 
 use order::indistinct;
 
-use super::figures::{self, LoadBlock, LoadFigures, Who};
+use super::figures::{self, ContenderInfo, LoadBlock, LoadFigures};
 use super::order::Sorted;
 use crate::results::{Kind, Results, Start};
 
@@ -54,16 +54,16 @@ impl Warnings {
     }
 
     /// `what` is starts, thaws or runs.
-    fn failures(&mut self, about: &'static str, who: &str, what: &str, failures: &[String]) {
+    fn failures(&mut self, about: &'static str, contender: &str, what: &str, failures: &[String]) {
         if let Some(first) = failures.first() {
             let count = failures.len();
-            self.add(about, format!("{who}: failed {what}, which are in no figure: {count}; the first: {first}"));
+            self.add(about, format!("{contender}: failed {what}, which are in no figure: {count}; the first: {first}"));
         }
     }
 
     /// Warnings about times by rounds. The rounds of these rows interleave.
     fn timed(&mut self, about: &'static str, rows: &[Timed]) {
-        for text in rows.iter().filter_map(|row| unsteady(row.who, row.times)) {
+        for text in rows.iter().filter_map(|row| unsteady(row.contender, row.times)) {
             self.add(about, text);
         }
         let (out, all) =
@@ -72,7 +72,7 @@ impl Warnings {
             self.add(about, format!("{out} of {all} samples are outliers; they stay in every figure"));
         }
         self.rounds(about, rows.iter().map(|row| row.times));
-        let targets: Vec<_> = rows.iter().map(|row| (row.who.name.to_owned(), row.by_round)).collect();
+        let targets: Vec<_> = rows.iter().map(|row| (row.contender.name.to_owned(), row.by_round)).collect();
         if let Some(text) = indistinct(&targets) {
             self.add(about, text);
         }
@@ -91,16 +91,17 @@ impl Warnings {
 }
 
 /// Whether the baseline's own figures vary so much that others cannot be compared with them.
-fn unsteady(who: Who, figures: &Sorted) -> Option<String> {
-    let relative_iqr =
-        figures.relative_iqr().filter(|relative_iqr| who.kind == Kind::Baseline && *relative_iqr > BASELINE_IQR_MAX)?;
+fn unsteady(contender: ContenderInfo, figures: &Sorted) -> Option<String> {
+    let relative_iqr = figures
+        .relative_iqr()
+        .filter(|relative_iqr| contender.kind == Kind::Baseline && *relative_iqr > BASELINE_IQR_MAX)?;
     let percent = relative_iqr * 100.0;
     Some(format!("the machine was noisy: the interquartile range of the baseline is {percent:.0} % of its median"))
 }
 
 /// The times of one contender.
 struct Timed<'a> {
-    who: Who<'a>,
+    contender: ContenderInfo<'a>,
     times: &'a Sorted,
     by_round: &'a [(u32, f64)],
 }
@@ -126,10 +127,12 @@ fn coldstart(results: &Results, warnings: &mut Warnings) {
     for (about, all) in [("cold start", &coldstart.process), ("cold start, containers", &coldstart.container)] {
         let rows = figures::starts(results, all);
         for row in &rows {
-            warnings.failures(about, row.who.label, "starts", row.failures);
+            warnings.failures(about, row.contender.label, "starts", row.failures);
         }
-        let timed: Vec<Timed> =
-            rows.iter().map(|row| Timed { who: row.who, times: &row.initialize, by_round: &row.by_round }).collect();
+        let timed: Vec<Timed> = rows
+            .iter()
+            .map(|row| Timed { contender: row.contender, times: &row.initialize, by_round: &row.by_round })
+            .collect();
         warnings.timed(about, &timed);
         let disorder =
             |start: &&Start| start.port_open_us > start.initialize_us || start.initialize_us > start.invoke_us;
@@ -143,10 +146,10 @@ fn coldstart(results: &Results, warnings: &mut Warnings) {
 fn thaw(results: &Results, warnings: &mut Warnings) {
     let rows = figures::thaw(results);
     for row in &rows {
-        warnings.failures("thaw", row.who.label, "thaws", row.failures);
+        warnings.failures("thaw", row.contender.label, "thaws", row.failures);
     }
     let timed: Vec<Timed> =
-        rows.iter().map(|row| Timed { who: row.who, times: &row.reply, by_round: &row.by_round }).collect();
+        rows.iter().map(|row| Timed { contender: row.contender, times: &row.reply, by_round: &row.by_round }).collect();
     warnings.timed("thaw", &timed);
 }
 
@@ -193,7 +196,7 @@ fn load_block(block: &LoadBlock, warnings: &mut Warnings) {
     // At a fixed rate all servers that keep up answer the same number.
     if block.pattern.rate.is_none() {
         let targets: Vec<_> = block.rows.iter().map(|row| (row.name(), &row.by_round[..])).collect();
-        let noisy = block.rows.iter().filter_map(|row| unsteady(row.who, &row.per_second));
+        let noisy = block.rows.iter().filter_map(|row| unsteady(row.contender, &row.per_second));
         for text in noisy.chain(indistinct(&targets)) {
             warnings.add("load", format!("{pattern}: {text}"));
         }
@@ -215,7 +218,7 @@ fn unserved(row: &LoadFigures) -> Option<String> {
 fn density(results: &Results, warnings: &mut Warnings) {
     for fleets in figures::fleets(results) {
         for row in fleets.rows {
-            let (label, fleet) = (row.who.label, row.fleet);
+            let (label, fleet) = (row.contender.label, row.fleet);
             if fleet.answered < fleet.wanted {
                 let why = fleet.stopped_by.as_deref().unwrap_or("the reason is unknown");
                 let text = format!("{label}: {} of {} instances answered: {why}", fleet.answered, fleet.wanted);
