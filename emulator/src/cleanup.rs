@@ -1,23 +1,22 @@
-//! Nothing is left behind: what this program started is known here until it is gone.
+//! Removes everything that this program started, even after an interrupt.
 //!
-//! Every process, container and control group registers one [`Undo`]. It runs once: when its
-//! guard is dropped, or, on Ctrl-C or SIGTERM, from the signal thread, newest first. It touches
-//! only what its owner made itself.
+//! Every process, container and control group registers one [`Undo`]. It runs once: when its guard is dropped, or on
+//! Ctrl-C or SIGTERM in the signal thread, newest first. It removes only what its owner created itself.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 
-/// The exit status after Ctrl-C: 128 + SIGINT, as shells have it.
+/// The exit status after Ctrl-C: 128 + SIGINT, as in shells.
 pub const INTERRUPTED: i32 = 130;
 
-/// How something is taken away. It must be safe to call while its owner is still in use.
+/// Removes one thing. It must be safe to call while the thing is in use.
 pub trait Undo: Send + Sync {
-    /// Takes it away. Called at most once.
+    /// Removes the thing. It is called at most once.
     fn undo(&self);
 }
 
-/// Held by the owner; dropping it takes the thing away.
+/// The owner holds this guard. Dropping it removes the thing.
 pub struct Guard(Arc<Entry>);
 
 struct Entry {
@@ -32,10 +31,10 @@ pub fn register(undo: impl Undo + 'static) -> Guard {
     add(&mut lock(&ENTRIES), undo)
 }
 
-/// Makes something and registers how it is taken away, as one: an interrupt comes before or after.
+/// Creates a thing and registers its removal in one step, so that an interrupt finds both or neither.
 ///
 /// # Errors
-/// Those of `make`, which then has taken away what it made itself.
+/// The errors of `make`, which must then have removed what it created.
 pub fn make<T, U: Undo + 'static>(make: impl FnOnce() -> Result<(T, U)>) -> Result<(T, Guard)> {
     let mut entries = lock(&ENTRIES);
     let (made, undo) = make()?;
@@ -49,8 +48,8 @@ fn add(entries: &mut Vec<Weak<Entry>>, undo: impl Undo + 'static) -> Guard {
     Guard(entry)
 }
 
-/// Takes everything away that is still registered, newest first, then ends the program. Nothing
-/// new can be registered meanwhile: the list stays locked until the end.
+/// Removes everything that is still registered, newest first, then ends the program. The list stays locked until the
+/// end, so that nothing new can be registered.
 fn undo_all_and_exit() -> ! {
     let entries = lock(&ENTRIES);
     for entry in entries.iter().rev().filter_map(Weak::upgrade) {
@@ -59,23 +58,23 @@ fn undo_all_and_exit() -> ! {
     std::process::exit(INTERRUPTED)
 }
 
-/// From now on Ctrl-C and SIGTERM clean up and end the program with [`INTERRUPTED`].
+/// From now on, Ctrl-C and SIGTERM remove everything and end the program with [`INTERRUPTED`].
 ///
 /// # Errors
-/// When a handler was installed before.
+/// If a handler was installed before.
 pub fn on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| undo_all_and_exit()).map_err(|cause| Error::failed("handle", "Ctrl-C", cause))
 }
 
-/// Does not return if an interrupt came: what it broke off has no result, and the program ends with
-/// [`INTERRUPTED`] as soon as all is cleaned up. To be called before a result is shown.
+/// Call this before you show a result. After an interrupt there is no result: the function does not return, and the
+/// program ends with [`INTERRUPTED`] as soon as everything is removed.
 pub fn wait_if_interrupted() {
-    // The signal thread holds this lock from the beginning of its work to the end of the program.
+    // The signal thread holds this lock until the end of the program.
     drop(lock(&ENTRIES));
 }
 
 impl Entry {
-    /// The lock is held while it runs, so that whoever comes second waits until it is gone.
+    /// The lock is held while the removal runs, so that a second caller waits for its end.
     fn run(&self) {
         let mut done = lock(&self.done);
         if !std::mem::replace(&mut *done, true) {
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_once_whoever_comes_first() {
+    fn each_removal_runs_once() {
         let count = Arc::new(AtomicUsize::new(0));
         let guard = register(Count(count.clone()));
         guard.0.run();

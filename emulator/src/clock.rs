@@ -1,16 +1,16 @@
-//! Deadlines: the one way in which anything here waits.
+//! Deadlines. Everything here that waits has one.
 //!
-//! A deadline is made at the edge from a duration and handed inwards, so nested waits share one
-//! budget. Waits are for a state ([`Deadline::until`]); the pause between two looks is short and
-//! never the measure of anything.
+//! The outermost caller makes a deadline from a duration and passes it on, so that nested waits share one budget. A
+//! wait is for a state ([`Deadline::until`]). The pause between two looks at the state is short, and nothing depends on
+//! it.
 
 use std::time::{Duration, Instant};
 
-/// How long to rest between two looks at a state. A client that spins starves the target it
-/// waits for on a small machine.
+/// The pause between two looks at a state. On a small machine, a client that spins would take the processor from the
+/// target.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
-/// A point in time after which waiting is over.
+/// The point in time at which a wait ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
@@ -20,19 +20,19 @@ impl Deadline {
         Self(Instant::now() + span)
     }
 
-    /// The time left, or `None` when it is over.
+    /// The time left, or `None` if the deadline has passed.
     pub fn left(self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether it is over.
+    /// Whether the deadline has passed.
     pub fn passed(self) -> bool {
         self.left().is_none()
     }
 
-    /// Looks again and again until `look` finds something or the deadline passes. It looks at
-    /// least once, and a last time after the deadline.
+    /// Calls `look` until it finds something or the deadline has passed: at least once, and a last time after the
+    /// deadline.
     pub fn until<T>(self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             let over = self.passed();

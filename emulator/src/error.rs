@@ -1,19 +1,19 @@
-//! What went wrong on our side: one opaque type that says verb, object and cause.
+//! One error type, whose text names what failed, the object and the cause.
 //!
-//! A target's misbehaviour is never an `Error`; that is a finding (see [`crate::check`]) or a
-//! violated step (see [`crate::lifecycle_run`]). An `Error` means that nothing could be found out.
+//! A fault of the target is never an `Error`: it is a finding of [`crate::check`] or a failed step of
+//! [`crate::lifecycle_run`]. An `Error` means that the target could not be tested.
 
 use std::fmt;
 
-/// Why something could not be done, as one sentence.
+/// The reason why something could not be done, as one sentence.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(String);
 
-/// What every fallible function here returns.
+/// The result of a function that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A complaint in words of its own.
+    /// An error with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -24,7 +24,7 @@ impl Error {
     }
 }
 
-/// For an error whose text names the file already.
+/// For an error whose text already names the file.
 impl From<std::io::Error> for Error {
     fn from(cause: std::io::Error) -> Self {
         Self(cause.to_string())
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_verb_object_and_cause() {
+    fn the_text_names_verb_object_and_cause() {
         let error = Error::failed("start", "./server", "no such file");
         assert_eq!(error.to_string(), "failed to start `./server`: no such file");
         assert_eq!(format!("{error:?}"), error.to_string());

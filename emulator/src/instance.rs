@@ -71,7 +71,7 @@ impl Setup {
                  docker-pause or auto"
             ))),
             (Spec::Addr(_), _) => Err(Error::new(format!(
-                "`--freeze-with {chosen}` cannot freeze a server that somebody else started: leave `--freeze-with` out, \
+                "`--freeze-with {chosen}` cannot freeze a server that already runs: leave `--freeze-with` out, \
                  or give a command or an image"
             ))),
         }

@@ -1,14 +1,14 @@
 //! An emulator of the Function Compute platform, for one instance.
 //!
-//! It drives any container or server through its life as the platform would (`run`), and checks it against the
-//! platform's contract (`check`). The target may be written in any language. The emulator sees it only from outside:
-//! its port, its output, its signals, its exit.
+//! It drives any container or server through its lifecycle as the platform would (`run`), and checks it against the
+//! contract of the platform (`check`). The target may be written in any language. The emulator sees it only from
+//! outside: its port, its output, its signals, its exit.
 //!
 //! The emulator is no gateway that serves real callers, and it emulates neither triggers nor the platform's API.
 //!
-//! From the outside in: [`cli`] turns arguments into plans, with the [`options`] that other tools share. [`lifecycle_run`]
-//! and [`check`] carry the plans out with a [`target`], a [`freezer`], the requests of the [`platform`] and the [`http`]
-//! client. [`report`] shows the outcome. [`cleanup`] removes everything that was started.
+//! From the outside in: [`cli`] turns arguments into plans, with the [`options`] that other tools share.
+//! [`lifecycle_run`] and [`check`] carry the plans out with a [`target`], a [`freezer`], the requests of the
+//! [`platform`] and the [`http`] client. [`report`] shows the outcome. [`cleanup`] removes everything that was started.
 
 pub mod check;
 pub mod cleanup;

@@ -46,8 +46,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// # Errors
 /// If the text is no such duration; the text of the error says what is expected.
 pub fn duration(text: &str) -> std::result::Result<Duration, String> {
-    const EXPECTED: &str = "give a number with its unit, such as 500ms, 10s or 2m";
-    let span = humantime::parse_duration(text).map_err(|cause| format!("{cause}; {EXPECTED}"))?;
+    let expected = |_| "expected a number with its unit, such as 500ms, 10s or 2m".to_owned();
+    let span = humantime::parse_duration(text).map_err(expected)?;
     if span > LONGEST { Err("a duration can be at most 24h".to_owned()) } else { Ok(span) }
 }
 

@@ -1,8 +1,7 @@
-//! What a target printed, line by line, with the time at which each line reached us.
+//! The output of a target, line by line, with the time at which we read each line.
 //!
-//! Owns the reading threads. Knows nothing of what a line means; log markers and secrets are for
-//! the checks to find. A line is kept whole up to [`LINE_BYTES_MAX`]; a last line without a newline
-//! is kept when the stream ends.
+//! Threads read the streams. This module does not interpret a line; the checks find log markers and secrets. A line is
+//! kept whole up to [`LINE_BYTES_MAX`]. A last line without a newline is kept when the stream ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,17 +9,16 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Deadline;
 
-/// The most that is kept of one line: far above the platform's 32 KB, far below our memory.
+/// A longer line is cut into pieces. The limit is far above the 32 KB of the platform and far below our memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most lines that are kept of one target. A target that prints more loses the rest, and
-/// [`Output::overflowed`] says so.
+/// We keep this many lines of one target. The rest is lost, and [`Output::overflowed`] says so.
 pub const LINES_MAX: usize = 200_000;
 
-/// Which stream a line came from.
+/// The stream of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output: where the platform looks for log markers.
+    /// Standard output, which the platform searches for log markers.
     Out,
     /// Standard error.
     Err,
@@ -29,15 +27,15 @@ pub enum Stream {
 /// One line, without its newline.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// When it reached us.
+    /// When we read it.
     pub at: Instant,
-    /// Where it came from.
+    /// Its stream.
     pub stream: Stream,
-    /// The line; bytes that are no UTF-8 are replaced.
+    /// Its text. Bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
-/// A shared, growing record of a target's output.
+/// The output of a target so far. Clones share it.
 #[derive(Clone, Default)]
 pub struct Output(Arc<Shared>);
 
@@ -71,7 +69,7 @@ impl Output {
         });
     }
 
-    /// How many lines there are now: a mark for [`Output::since`].
+    /// The number of lines so far, for [`Output::since`].
     pub fn mark(&self) -> usize {
         self.record().lines.len()
     }
@@ -86,12 +84,12 @@ impl Output {
         self.since(0)
     }
 
-    /// Whether lines were lost because there were too many.
+    /// Whether lines were lost because the target printed too many.
     pub fn overflowed(&self) -> bool {
         self.record().overflowed
     }
 
-    /// Waits for a line that `wanted` accepts, among those after `mark`.
+    /// Waits for a line after `mark` that `wanted` accepts.
     pub fn wait_for(&self, mark: usize, deadline: Deadline, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
         let mut record = self.record();
         loop {
@@ -105,7 +103,7 @@ impl Output {
         }
     }
 
-    /// Waits until nothing new has come for `quiet`, at most until `deadline`.
+    /// Waits until the target has printed nothing for `quiet`, at most until `deadline`.
     pub fn settle(&self, quiet: Duration, deadline: Deadline) {
         let mut record = self.record();
         let mut quiet_until = Deadline::after(quiet);
@@ -122,7 +120,7 @@ impl Output {
         }
     }
 
-    /// Waits until every stream has ended, as it does soon after the target exited.
+    /// Waits until every stream has ended, which happens soon after the target exits. Returns whether it did.
     pub fn wait_end(&self, deadline: Deadline) -> bool {
         let mut record = self.record();
         while record.streams_open > 0 {
@@ -145,8 +143,7 @@ impl Output {
         let mut bytes = Vec::new();
         loop {
             bytes.clear();
-            let room = LINE_BYTES_MAX as u64;
-            match source.by_ref().take(room).read_until(b'\n', &mut bytes) {
+            match source.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut bytes) {
                 Ok(0) | Err(_) => return,
                 Ok(_) => self.push(stream, &bytes),
             }

@@ -119,7 +119,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_running_address_is_checked_as_far_as_it_goes() {
+fn a_server_that_already_runs_is_checked_as_far_as_possible() {
     let port = Port::free().unwrap();
     let addr = format!("127.0.0.1:{}", port.number());
     let child = Command::new(faulty())
@@ -144,5 +144,5 @@ fn a_running_address_is_checked_as_far_as_it_goes() {
     assert_eq!(report.code, Some(0));
 
     let table = stdout(&["run", "--addr", &addr], 0);
-    assert!(table.contains("a running address cannot be frozen"), "{table}");
+    assert!(table.contains("a server that already runs cannot be frozen"), "{table}");
 }

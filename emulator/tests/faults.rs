@@ -1,5 +1,5 @@
-//! The checker finds faults: for each check at least one target that breaks exactly its rule,
-//! and then this check fails and no other does.
+//! The checks find faults. For each check there is at least one server that breaks exactly its rule, and then this
+//! check fails and no other.
 
 mod common;
 
@@ -80,14 +80,14 @@ const TABLE: &[(&str, &str)] = &[
     ("job-serves", "job"),
 ];
 
-/// The check of images alone; `container.rs` has its faulty target.
+/// The check of images. Its faulty target is in `own.rs`.
 const ELSEWHERE: &[&str] = &["image-platform"];
 
-/// With these, every check has something to do.
+/// With these options no check is skipped.
 const EVERYTHING: &[&str] = &["--http=GET /", "--health=/health", "--concurrency=8", "--job"];
 
-/// Large enough that neither socket buffers nor the limit of `body-limit` let it through, and
-/// small enough for all the faults together. Without a fault it is the full 32 MB.
+/// More than the socket buffers and the limit of `body-limit` let through, and little enough for the memory of many
+/// targets at a time. The server without a fault gets the full 32 MB.
 const LARGE: &str = "--large-bytes=8388608";
 
 #[test]

@@ -1,7 +1,7 @@
-//! The project's own binary and examples keep every rule, as processes and as containers.
+//! The binary and the examples of this project keep every rule, as processes and as containers.
 //!
-//! They are built here, by `cargo build` in the workspace. Containers are tested only where a
-//! Docker engine answers and the static target is installed; else that is said, and skipped.
+//! `cargo build` builds them in the workspace. Containers are tested only if a Docker engine answers and the static
+//! target is installed. If not, the test says so and is skipped.
 
 mod common;
 
@@ -14,8 +14,8 @@ use fc_testkit::build::{Program, WORKSPACE};
 
 const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Nothing here is slow on purpose, so these end only what hangs: unoptimized examples on a busy machine, and
-/// containers, take seconds for what else takes milliseconds.
+/// Long time limits: unoptimized examples on a busy machine, and containers, take seconds where other targets take
+/// milliseconds.
 const PATIENT: &[&str] = &[
     "--ready-timeout=30s",
     "--initialize-timeout=20s",
@@ -25,7 +25,7 @@ const PATIENT: &[&str] = &[
     "--call-timeout=30s",
 ];
 
-/// Builds programs of fc-hooks. A helper of its tests may be built as an example, too, and is none.
+/// Builds programs of fc-hooks, without the helpers of its tests, which cargo builds as examples.
 fn build(what: &[&str]) -> Vec<Program> {
     let programs = fc_testkit::build::build("fc-hooks", what).into_iter();
     programs.filter(|program| !program.source.to_string_lossy().contains("/tests/")).collect()
@@ -38,7 +38,7 @@ fn assert_passes(name: &str, report: &Report) {
     assert_eq!(report.code, Some(0), "{name}: {}", report.stderr);
 }
 
-/// Which hooks a program has: an example need not have all three.
+/// The hooks that a program has. An example need not have all three.
 fn hooks(target: &[&str]) -> String {
     let report = check(&[PATIENT, &["--only=initialize,pre-freeze,pre-stop"]].concat(), target);
     let passed: Vec<_> = report.ids("passed").into_iter().collect();
@@ -87,7 +87,7 @@ fn a_faulty_image_is_found() {
 }
 
 #[test]
-fn a_container_that_listens_on_loopback_is_told_so() {
+fn a_message_names_a_container_that_listens_on_loopback() {
     let Some(image) = own_image() else { return };
     let words = ["--image", &image.0, "--", "--listen", "127.0.0.1:9000"];
     let report = check(&["--ready-timeout=2s", "--only=ready"], &words);
@@ -104,7 +104,7 @@ fn an_image_that_is_not_there_cannot_be_tested() {
     output.stderr(predicates::str::contains("failed to run `docker run"));
 }
 
-/// An image that is removed with this value.
+/// Dropping this value removes the image.
 struct Image(String);
 
 impl Drop for Image {
@@ -113,7 +113,7 @@ impl Drop for Image {
     }
 }
 
-/// The static binary and nothing else as an image.
+/// An image with the static binary and nothing else.
 fn own_image() -> Option<Image> {
     if !engine_answers() || !has_static_target() {
         return None;
@@ -122,22 +122,20 @@ fn own_image() -> Option<Image> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("fc-emulator-test-{}:{count}", std::process::id());
-    let archive = format!("{}/{}.tar", env!("CARGO_TARGET_TMPDIR"), name.replace(':', "-"));
-    let packed = Command::new("tar").arg("-C").arg(path.parent()?).args(["-cf", &archive, "fc-hooks"]).status();
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    let archive = folder.path().join("image.tar");
+    let packed = Command::new("tar").arg("-C").arg(path.parent()?).arg("-cf").arg(&archive).arg("fc-hooks").status();
     assert!(packed.expect("tar can be started").success());
     let mut import = Command::new("docker");
-    import.arg("import").args(["--change", r#"ENTRYPOINT ["/fc-hooks"]"#, &archive, &name]);
+    import.args(["import", "--change", r#"ENTRYPOINT ["/fc-hooks"]"#]).arg(&archive).arg(&name);
     let imported = import.output().expect("docker can be started");
-    std::fs::remove_file(&archive).expect("the archive is ours");
     assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
     Some(Image(name))
 }
 
-/// Makes the image say that it is for another processor, as one built on such a machine does.
+/// Makes the image claim another processor, as if it was built on such a machine.
 fn relabel(image: &str) {
     const SCRIPT: &str = r#"set -e
-        cd "$(mktemp -d)"
-        trap 'rm -rf "$PWD"' EXIT
         old=$(docker image inspect --format '{{.Id}}' "$0")
         docker save "$0" | tar -x
         config=$(grep -o '"Config":"[^"]*"' manifest.json | cut -d'"' -f4)
@@ -145,7 +143,8 @@ fn relabel(image: &str) {
         tar -c . | docker load
         docker rmi "$old"
     "#;
-    let ran = Command::new("sh").args(["-c", SCRIPT, image]).output().expect("sh can be started");
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    let ran = Command::new("sh").args(["-c", SCRIPT, image]).current_dir(&folder).output().expect("sh can be started");
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 

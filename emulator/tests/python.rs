@@ -1,5 +1,4 @@
-//! A target in another language: the documentation's sample in Python's standard library, as
-//! people deploy it, and fixed.
+//! A target in another language: the sample of the documentation in Python, as people deploy it and corrected.
 
 mod common;
 
@@ -40,18 +39,18 @@ fn the_sample_as_deployed_has_known_faults() {
     }
     let report = check(&["--ready-timeout=20s", "--jobs=12", "--large-bytes=8388608"], &["--", "python3", SAMPLE]);
     let mut expected = BTreeSet::from([
-        // HTTP/1.0 and so no connection is kept.
+        // It answers with HTTP/1.0, and so it keeps no connection.
         "http-1-1",
         "keepalive",
-        // print() into a pipe is held back.
+        // Python buffers print() into a pipe.
         "output-unbuffered",
-        // Any caller who names the path runs the hook.
+        // Every caller of the path runs the hook.
         "outside-callers",
         "status-header",
         "probe-silent",
     ]);
     if fc_testkit::is_root() {
-        // The default action of SIGTERM does not apply to process 1.
+        // The kernel ignores SIGTERM for process 1 if it has no handler.
         expected.insert("pid-1");
     }
     let failed = report.ids("failed");

@@ -54,7 +54,7 @@ fn a_whole_lifecycle() {
     assert!(log.contains(&format!("FC Initialize Start RequestId: {id}")), "{log}");
     let note = step(&timeline, "freeze for 0.2 s")["note"].as_str().unwrap();
     assert!(note.contains("did not run for"), "{note}");
-    assert_eq!(step(&timeline, "SIGTERM")["note"], "exited with code 0");
+    assert_eq!(step(&timeline, "SIGTERM")["note"], "the target exited with code 0");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn generations_hooks_and_kinds_of_calls() {
     assert_eq!((code, names(&timeline)), (Some(0), vec!["start-up check (TCP)", "GET /", "GET /", "SIGTERM"]));
 
     let (code, timeline) = run(&["--calls=40", "--concurrency=4", "--freezes=0", "--no-control-path"], &[faulty()]);
-    assert_eq!((code, &step(&timeline, "40 calls, 4 at once")["status"]), (Some(0), &Value::from(200)));
+    assert_eq!((code, &step(&timeline, "40 calls, 4 at a time")["status"]), (Some(0), &Value::from(200)));
 }
 
 #[test]

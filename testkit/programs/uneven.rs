@@ -1,15 +1,15 @@
-//! A server whose trouble shows under load: `uneven WHAT`, one thread per connection, on port `FC_SERVER_PORT`. Further
-//! words are for whoever looks for its process.
+//! A server whose fault shows under load: `uneven FAULT`, with one thread for each connection, on port
+//! `FC_SERVER_PORT`. It ignores more arguments, by which a test can find its process.
 //!
-//! It answers every request with `ready`, apart from what it is told to do wrong:
+//! It answers every request with `ready`, apart from its fault:
 //!
-//! - `plain`: nothing.
-//! - `stalls`: for the first half of every 400 ms it answers nobody.
-//! - `resets`: the tenth request of every connection is answered with a reset.
-//! - `breaks`: after 600 requests, every one is.
-//! - `hangs`: after 100 requests, none is answered.
-//! - `closes`: it closes connections after their reply, without a word.
-//! - `keeps`: it closes none, whatever the request says.
+//! - `plain`: it has no fault.
+//! - `stalls`: it answers nothing in the first half of every 400 ms.
+//! - `resets`: it answers the tenth request of every connection with a reset.
+//! - `breaks`: after 600 requests it answers every request with a reset.
+//! - `hangs`: after 100 requests it answers no request.
+//! - `closes`: it closes connections after their reply, and the reply does not announce it.
+//! - `keeps`: it closes no connection, even if the request asks for it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -25,29 +25,29 @@ const PERIOD: Duration = Duration::from_millis(400);
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
-    let what = std::env::args().nth(1).unwrap_or_default();
-    if !["plain", "stalls", "resets", "breaks", "hangs", "closes", "keeps"].contains(&what.as_str()) {
+    let fault = std::env::args().nth(1).unwrap_or_default();
+    if !["plain", "stalls", "resets", "breaks", "hangs", "closes", "keeps"].contains(&fault.as_str()) {
         eprintln!("usage: uneven plain|stalls|resets|breaks|hangs|closes|keeps");
         exit(2);
     }
-    let what: &'static str = what.leak();
+    let fault: &'static str = fault.leak();
     let port = std::env::var("FC_SERVER_PORT").ok().and_then(|port| port.parse().ok()).expect("FC_SERVER_PORT is set");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
     let start = Instant::now();
-    // A connection that was given up before it was accepted is no affair of ours.
+    // The client may have closed the connection before we accepted it.
     for stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
-            let _ = serve(&stream, what, start);
+            let _ = serve(&stream, fault, start);
         });
     }
 }
 
-fn serve(stream: &TcpStream, what: &str, start: Instant) -> std::io::Result<()> {
+fn serve(stream: &TcpStream, fault: &str, start: Instant) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     for of_connection in 1.. {
         let Some(asked_to_close) = read_request(&mut reader)? else { break };
         let earlier = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        match what {
+        match fault {
             "stalls" => {
                 let phase = start.elapsed().as_millis() as u64 % PERIOD.as_millis() as u64;
                 std::thread::sleep(STALL.saturating_sub(Duration::from_millis(phase)));
@@ -59,14 +59,14 @@ fn serve(stream: &TcpStream, what: &str, start: Instant) -> std::io::Result<()> 
         }
         let mut stream = stream;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready")?;
-        if what == "closes" || (asked_to_close && what != "keeps") {
+        if fault == "closes" || (asked_to_close && fault != "keeps") {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Whether the request asks for the connection's end; `None` at the connection's end itself.
+/// Reads a request. Returns whether it asks to close the connection, or `None` at the end of the connection.
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<bool>> {
     let (mut body_bytes, mut asked_to_close, mut line) = (0, false, String::new());
     loop {

@@ -1,4 +1,4 @@
-//! CONN: versions, keep-alive, idle time, and connections side by side.
+//! CONN: the HTTP version, keep-alive, idle time, and several connections at the same time.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-4",
         severity: Severity::Should,
         needs: &["invoke"],
-        request: "a call as HTTP/1.1",
-        expected: "an answer as HTTP/1.1",
-        fix: "let the server speak HTTP/1.1 (in Python: protocol_version = \"HTTP/1.1\")",
+        request: "an HTTP/1.1 call",
+        expected: "an HTTP/1.1 answer",
+        fix: "answer with HTTP/1.1 (in Python: protocol_version = \"HTTP/1.1\")",
         run: http_1_1,
     },
     Check {
@@ -25,8 +25,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &["invoke"],
         request: "two calls on one connection",
-        expected: "both answered, without Connection: close",
-        fix: "keep connections open after an answer; send Content-Length or chunked bodies so that it can work",
+        expected: "an answer to both, without Connection: close",
+        fix: "keep connections open after an answer; that needs Content-Length or chunked bodies",
         run: keepalive,
     },
     Check {
@@ -34,9 +34,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-1",
         severity: Severity::Must,
         needs: &["keepalive"],
-        request: "a call, idle time (--idle-secs), another call on the same connection",
-        expected: "the connection stays open and the second call is answered",
-        fix: "set no idle limit for connections, or one of at least 15 minutes",
+        request: "a call, idle time (--idle-for), another call on the same connection",
+        expected: "the connection stays open, and the target answers the second call",
+        fix: "set no idle limit for connections, or at least 15 minutes",
         run: keepalive_idle,
     },
     Check {
@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["keepalive"],
         request: "two calls in one packet",
         expected: "two answers, in order",
-        fix: "keep what was read beyond the end of a request, and parse it as the next one",
+        fix: "keep the bytes after the end of a request, and parse them as the next request",
         run: pipelining,
     },
     Check {
@@ -54,9 +54,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-START-3",
         severity: Severity::Should,
         needs: &["invoke"],
-        request: "a call on one connection, left open, then a probe and a call on others",
-        expected: "both calls are answered",
-        fix: "serve connections side by side: start-up probes and hooks come on connections of their own",
+        request: "a call on one connection, which stays open, then a probe and a call on other connections",
+        expected: "the target answers both calls",
+        fix: "serve several connections at the same time: probes and hooks use connections of their own",
         run: other_connection,
     },
     Check {
@@ -64,9 +64,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INV-7",
         severity: Severity::Must,
         needs: &["other-connection"],
-        request: "as many calls at once as the function is configured for (--concurrency)",
+        request: "as many calls at the same time as the function is configured to handle (--concurrency)",
         expected: "2xx for each",
-        fix: "serve connections side by side, or configure a concurrency of 1",
+        fix: "serve several connections at the same time, or configure a concurrency of 1",
         run: concurrent_calls,
     },
 ];
@@ -74,23 +74,23 @@ pub const CHECKS: &[Check] = &[
 fn http_1_1(context: &CheckContext<'_>) -> Verdict {
     let instance = context.initialized()?;
     let (_, response) = context.invoke(&instance)?;
-    let came = format!("HTTP/1.{}", response.minor_version);
-    if response.minor_version == 1 { Ok(came) } else { fail(came) }
+    let actual = format!("HTTP/1.{}", response.minor_version);
+    if response.minor_version == 1 { Ok(actual) } else { fail(actual) }
 }
 
-/// A connection on which one call was answered, and which is meant to stay.
+/// A connection on which one call was answered, and which the target promised to keep.
 pub fn kept(context: &CheckContext<'_>, instance: &Instance) -> Result<Conn, Stop> {
     let mut conn = instance.conn().map_err(Stop::Fail)?;
     let request = context.request(instance).bytes();
     let response = conn.exchange(&request, instance.call_deadline()).map_err(Stop::Fail)?;
     if !response.keeps_alive() {
         let header = response.header("connection").unwrap_or("no Connection header");
-        return fail(format!("HTTP/1.{}, {header}: it will be closed", response.minor_version));
+        return fail(format!("HTTP/1.{}, {header}: the target will close the connection", response.minor_version));
     }
     Ok(conn)
 }
 
-/// The next call on a connection that was kept.
+/// Sends the next call on a connection that was kept.
 pub fn next_call(context: &CheckContext<'_>, instance: &Instance, conn: &mut Conn) -> Verdict {
     let request = context.request(instance).bytes();
     success("the next call", Instant::now(), conn.exchange(&request, instance.call_deadline()))
@@ -107,7 +107,7 @@ fn keepalive_idle(context: &CheckContext<'_>) -> Verdict {
     let mut conn = kept(context, &instance)?;
     let started = Instant::now();
     if conn.closes(Deadline::after(context.plan.idle)) {
-        return fail(format!("it was closed after {} idle", seconds(started.elapsed())));
+        return fail(format!("the target closed the connection after {} of idle time", seconds(started.elapsed())));
     }
     next_call(context, &instance, &mut conn)
 }
@@ -142,16 +142,16 @@ fn other_connection(context: &CheckContext<'_>) -> Verdict {
     first.exchange(&request, instance.call_deadline()).map_err(Stop::Fail)?;
     drop(second_conn(&instance)?);
     match instance.send(&context.request(&instance)) {
-        Ok(response) => Ok(format!("{} on the second while the first is open", response.status)),
+        Ok(response) => Ok(format!("{} on the second connection while the first one is open", response.status)),
         Err(why) => fail(format!("the second call, while the first connection is open: {why}")),
     }
 }
 
-/// Every call is begun before any is finished, and all are finished before any is read.
+/// Sends the beginnings of all calls, then the ends of all calls, and only then reads the answers.
 fn concurrent_calls(context: &CheckContext<'_>) -> Verdict {
     let count = context.plan.concurrency;
     if count < 2 {
-        return skip("the function is configured for one call at a time (--concurrency)");
+        return skip("the function is configured to handle one call at a time (--concurrency)");
     }
     let instance = context.initialized()?;
     let deadline = instance.call_deadline();

@@ -1,4 +1,4 @@
-//! What checks share: instances in a known state, or the reason why there is none.
+//! Helpers that checks share: instances in a known state, or the reason why there is none.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,27 +12,27 @@ use crate::output::{Line, Output};
 use crate::platform::{Hook, Request, ids};
 use crate::target::{Ready, Spec};
 
-/// How long the output must be silent to count as complete.
+/// The output is complete if the target printed nothing for this long.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// How long to wait for output that should be there already.
+/// How long a check waits for output that should be there already.
 pub const OUTPUT_WAIT: Duration = Duration::from_millis(1500);
 
-/// The place where a check is carried out.
+/// Everything that a check works with.
 pub struct CheckContext<'a> {
-    /// What is checked, and how.
+    /// The target, and how it is checked.
     pub plan: &'a Plan,
-    /// A running address is one instance for all checks: it is initialized once.
+    /// All checks share a server that already runs, so it is initialized once.
     shared_initialized: &'a Mutex<bool>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// A context for `plan`; `shared_initialized` is the same for all checks of one run.
+    /// A context for `plan`. `shared_initialized` is the same for all checks of one run.
     pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>) -> Self {
         Self { plan, shared_initialized }
     }
 
-    /// Whether all checks share one instance that somebody else started.
+    /// Whether all checks share one server that already runs.
     pub fn is_shared(&self) -> bool {
         matches!(self.plan.setup.spec, Spec::Addr(_))
     }
@@ -42,7 +42,7 @@ impl<'a> CheckContext<'a> {
         self.start_as(&Variant::default())
     }
 
-    /// The same, started differently.
+    /// An instance that accepts connections and was started differently.
     pub fn start_as(&self, variant: &Variant) -> Result<Instance, Stop> {
         let mut instance = Instance::start(&self.plan.setup, variant)?;
         match instance.wait_ready() {
@@ -52,15 +52,15 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// An instance on which nothing was done before.
+    /// An instance that has had no call yet.
     pub fn fresh(&self) -> Result<Instance, Stop> {
         if self.is_shared() {
-            return skip("needs an instance of its own; this one was running before");
+            return skip("this check needs a fresh instance, and this server already ran before");
         }
         self.start()
     }
 
-    /// An instance after a successful initialize, if that is configured.
+    /// An instance that was initialized, if the hook is configured.
     pub fn initialized(&self) -> Result<Instance, Stop> {
         let instance = self.start()?;
         if self.is_shared() {
@@ -74,7 +74,7 @@ impl<'a> CheckContext<'a> {
         Ok(instance)
     }
 
-    /// Initializes, if that is configured.
+    /// Calls the initializer, if the hook is configured.
     pub fn initialize(&self, instance: &Instance) -> Result<(), Stop> {
         if !instance.platform.calls(Hook::Initialize) {
             return Ok(());
@@ -86,22 +86,21 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// Skips unless the platform calls this hook.
+    /// Skips the check unless the platform calls this hook.
     pub fn require(&self, hook: Hook) -> Result<(), Stop> {
         match crate::platform::Platform::new(self.plan.setup.settings.clone()).calls(hook) {
             true => Ok(()),
-            false => skip(format!("{} is not called under these options", hook.path())),
+            false => skip(format!("the platform does not call {} under these options", hook.path())),
         }
     }
 
-    /// The hooks that the platform calls. Of a shared instance pre-stop is left out: it would be
-    /// its end.
+    /// The hooks that the platform calls. A shared server gets no pre-stop, because that would be its end.
     pub fn hooks(&self, instance: &Instance) -> Vec<Hook> {
         let spared = |hook: &Hook| self.is_shared() && *hook == Hook::PreStop;
         Hook::ALL.into_iter().filter(|hook| instance.platform.calls(*hook) && !spared(hook)).collect()
     }
 
-    /// The usual call, answered successfully.
+    /// The request and the answer of a successful call.
     pub fn invoke(&self, instance: &Instance) -> Result<(Request, Response), Stop> {
         let request = self.request(instance);
         let by = if self.plan.http_only { "http-call" } else { "invoke" };
@@ -112,7 +111,7 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// The usual call: the event, or of a function without events its HTTP call.
+    /// A call: the event, or the HTTP call of a function that takes no events.
     pub fn request(&self, instance: &Instance) -> Request {
         match self.plan.http_only {
             true => instance.platform.http(&self.plan.http_method, &self.plan.http_path, &[], Vec::new()),
@@ -120,12 +119,12 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// Skips unless the function takes events.
+    /// Skips the check unless the function takes events.
     pub fn require_events(&self) -> Result<(), Stop> {
         if self.plan.http_only { skip("the function takes no events (--http-only)") } else { Ok(()) }
     }
 
-    /// Whether the function answers an event with the event itself.
+    /// Whether the function answers an event with the same bytes.
     pub fn echoes(&self, instance: &Instance) -> bool {
         if self.plan.http_only {
             return false;
@@ -135,31 +134,31 @@ impl<'a> CheckContext<'a> {
         response.is_ok_and(|response| response.body == event.as_bytes())
     }
 
-    /// Freezes for `span`, with proof. The instance stays frozen.
+    /// Freezes the instance, with proof, and waits for `span`. The instance stays frozen.
     pub fn freeze(&self, instance: &mut Instance, span: Duration) -> Result<Proof, Stop> {
         if self.is_shared() {
-            return skip("a running address cannot be frozen");
+            return skip("a server that already runs cannot be frozen");
         }
         let proof = instance.target.freeze()?;
         std::thread::sleep(span);
         Ok(proof)
     }
 
-    /// The target's output, if it can be seen.
+    /// The output of the target, if we can read it.
     pub fn output<'i>(&self, instance: &'i Instance) -> Result<&'i Output, Stop> {
         match instance.target.output() {
             Some(output) => Ok(output),
-            None => skip("the output of a running address cannot be seen"),
+            None => skip("the output of a server that already runs cannot be read"),
         }
     }
 
-    /// Skips where signals cannot be sent.
+    /// Skips the check where we cannot send signals.
     pub fn require_signals(&self) -> Result<(), Stop> {
-        if self.is_shared() { skip("a running address cannot be sent signals") } else { Ok(()) }
+        if self.is_shared() { skip("a server that already runs gets no signals") } else { Ok(()) }
     }
 }
 
-/// Whether two answers to different calls are the same but for ids, times and counts.
+/// Whether the answers to two calls differ only in ids, times and counts.
 pub fn alike(one: (&Request, &Response), other: (&Request, &Response)) -> bool {
     let essence = |(request, response): (&Request, &Response)| {
         let body = String::from_utf8_lossy(&response.body).replace(&request.id, "");
@@ -169,28 +168,28 @@ pub fn alike(one: (&Request, &Response), other: (&Request, &Response)) -> bool {
     essence(one) == essence(other)
 }
 
-/// Waits until the output has been silent for a moment.
+/// Waits until the target has printed nothing for a moment.
 pub fn settle(output: &Output) {
     output.settle(QUIET, Deadline::after(OUTPUT_WAIT));
 }
 
-/// Waits for a line among those after `mark`.
+/// Waits for a line after `mark`.
 pub fn line(output: &Output, mark: usize, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
     output.wait_for(mark, Deadline::after(OUTPUT_WAIT), wanted)
 }
 
-/// "answered 200 in 0.4 ms", and passes; or fails with the reason.
-pub fn success(what: &str, since: std::time::Instant, answer: Result<Response, String>) -> super::Verdict {
+/// Passes with "`call`: 200 in 0.4 ms" after a success, and fails with the reason otherwise.
+pub fn success(call: &str, since: std::time::Instant, answer: Result<Response, String>) -> super::Verdict {
     match answer {
         Ok(response) if response.is_success() => {
-            Ok(format!("{what}: {} in {}", response.status, millis(since.elapsed())))
+            Ok(format!("{call}: {} in {}", response.status, millis(since.elapsed())))
         }
-        Ok(response) => fail(format!("{what}: {} `{}`", response.status, response.body_text(80))),
-        Err(why) => fail(format!("{what}: {why}")),
+        Ok(response) => fail(format!("{call}: {} `{}`", response.status, response.body_text(80))),
+        Err(why) => fail(format!("{call}: {why}")),
     }
 }
 
-/// Two connections at once, for a check that needs them; the first is already in use.
+/// Opens a second connection beside one that is in use.
 pub fn second_conn(instance: &Instance) -> Result<Conn, Stop> {
     instance.conn().map_err(|why| Stop::Blocked { by: "other-connection", why })
 }
@@ -201,7 +200,7 @@ mod tests {
     use crate::platform::{Platform, Settings};
 
     #[test]
-    fn answers_are_alike_but_for_ids_times_and_counts() {
+    fn alike_answers_differ_only_in_ids_times_and_counts() {
         let platform = Platform::new(Settings::default());
         let (one, two) = (platform.hook(Hook::PreStop), platform.hook(Hook::PreStop));
         let answer = |body: String| Response {

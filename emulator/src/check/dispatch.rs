@@ -1,8 +1,8 @@
-//! DISPATCH: who may run a hook, and how it is recognised.
+//! DISPATCH: which callers may run a hook, and how a server recognises them.
 //!
-//! Whether a hook ran cannot be seen directly. Taken as signs that it did: its log marker, or an
-//! answer like the genuine one and unlike that of a path that nobody knows. A server that answers
-//! everything alike gives no sign, and that is what is then said.
+//! We cannot see directly whether a hook ran. Two signs show it: its log marker, or an answer that is like the answer
+//! to the platform and unlike the answer to an unknown path. A server that answers every path alike gives no sign, and
+//! the check says so.
 
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["invoke"],
         request: "POST /invoke and every hook without x-fc-control-path, as local tools and Kubernetes do",
-        expected: "2xx where it is 2xx with the header",
-        fix: "where x-fc-control-path is absent, and only there, let method and path decide",
+        expected: "2xx for each call that is answered 2xx with the header",
+        fix: "if x-fc-control-path is absent, and only then, let method and path decide",
         run: without_control_path,
     },
     Check {
@@ -28,9 +28,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-DISP-2",
         severity: Severity::Should,
         needs: &["initialize"],
-        request: "method and path of every hook with x-fc-control-path: /http-invoke, as an outside client could",
+        request: "method and path of every hook with x-fc-control-path: /http-invoke, as from an outside client",
         expected: "no hook runs",
-        fix: "look at x-fc-control-path first: /http-invoke is a client's call, whatever its path",
+        fix: "read x-fc-control-path first: with /http-invoke it is the call of a client, whatever its path",
         run: outside_callers,
     },
     Check {
@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["initialize"],
         request: "GET /initialize, POST /pre-freeze, POST /pre-stop, without x-fc-control-path",
         expected: "no hook runs",
-        fix: "let a hook answer to its own method only (405 otherwise)",
+        fix: "run a hook only for its own method, and answer 405 to others",
         run: wrong_method,
     },
 ];
@@ -62,7 +62,7 @@ fn without_control_path(context: &CheckContext<'_>) -> Verdict {
         context.invoke(&instance)?;
         match local(&instance, hook.method(), hook.path()) {
             Ok(_) => count += 1,
-            // A hook that fails with the header too is another check's finding.
+            // Another check reports a hook that also fails with the header.
             Err(stop) if context.initialized()?.hook(hook).is_ok_and(|response| response.is_success()) => {
                 return Err(stop);
             }
@@ -70,15 +70,15 @@ fn without_control_path(context: &CheckContext<'_>) -> Verdict {
         }
     }
     if count == 0 {
-        skip("neither events nor hooks are called under these options")
+        skip("the platform sends neither events nor hooks under these options")
     } else {
-        Ok(format!("{count} calls answered with 2xx"))
+        Ok(format!("calls answered 2xx: {count}"))
     }
 }
 
 fn outside_callers(context: &CheckContext<'_>) -> Verdict {
     if !context.plan.setup.settings.control_path {
-        return skip("without x-fc-control-path outside callers cannot be told apart");
+        return skip("without x-fc-control-path a server cannot recognise outside callers");
     }
     each_hook(context, |hook| (Caller::Http, hook.method()))
 }
@@ -88,7 +88,7 @@ fn wrong_method(context: &CheckContext<'_>) -> Verdict {
 }
 
 fn each_hook(context: &CheckContext<'_>, how: fn(Hook) -> (Caller, &'static str)) -> Verdict {
-    let mut came = Vec::new();
+    let mut actual = Vec::new();
     let mut undecided = Vec::new();
     for hook in Hook::ALL {
         if context.require(hook).is_err() {
@@ -96,7 +96,7 @@ fn each_hook(context: &CheckContext<'_>, how: fn(Hook) -> (Caller, &'static str)
         }
         let genuine = prepared(context, hook)?;
         let real = genuine.platform.hook(hook);
-        // A hook that does not work for the platform is another check's finding.
+        // Another check reports a hook that does not work for the platform.
         let Ok(real_answer) = genuine.send(&real) else { continue };
         if !real_answer.is_success() {
             continue;
@@ -104,18 +104,20 @@ fn each_hook(context: &CheckContext<'_>, how: fn(Hook) -> (Caller, &'static str)
         let (caller, method) = how(hook);
         match attempt(&prepared(context, hook)?, hook, caller, method, (&real, &real_answer))? {
             Sign::Ran(sign) => return fail(sign),
-            Sign::None(status) => came.push(format!("{method} {}: {status}", hook.path())),
+            Sign::None(status) => actual.push(format!("{method} {}: {status}", hook.path())),
             Sign::Undecided => undecided.push(hook.path()),
         }
     }
-    match (came.is_empty(), undecided.is_empty()) {
-        (false, _) => Ok(came.join(", ")),
-        (true, false) => skip(format!("it answers any path like {}, so it cannot be told", undecided.join(", "))),
+    match (actual.is_empty(), undecided.is_empty()) {
+        (false, _) => Ok(actual.join(", ")),
+        (true, false) => {
+            skip(format!("the target answers every path like {}, so no sign shows a hook", undecided.join(", ")))
+        }
         (true, true) => skip("no hook works under these options"),
     }
 }
 
-/// A fresh instance, initialized unless that is the hook in question.
+/// A fresh instance, which is initialized unless the hook is the initializer itself.
 fn prepared(context: &CheckContext<'_>, hook: Hook) -> Result<Instance, Stop> {
     let instance = context.fresh()?;
     if hook != Hook::Initialize {
@@ -157,7 +159,7 @@ fn attempt(
     let as_unknown = alike((&tried, &answer), (&unknown, &unknown_answer));
     Ok(match (answer.is_success() && as_genuine, as_unknown) {
         (false, _) => Sign::None(answer.status),
-        (true, false) => Sign::Ran(format!("{line}, as for the platform itself")),
+        (true, false) => Sign::Ran(format!("{line}, like the answer to the platform")),
         (true, true) => Sign::Undecided,
     })
 }

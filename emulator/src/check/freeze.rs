@@ -1,8 +1,7 @@
-//! FREEZE: with and without warning, at rest and in the middle of things, and the first call after.
+//! FREEZE: freezes with and without notice, while the target is idle or busy, and the first call after them.
 //!
-//! The platform thaws an instance because a call is there. So the call after a thaw is already
-//! waiting in the socket when the target wakes; on a kept connection a moment is left first in
-//! which an overdue idle timer would strike.
+//! The platform thaws an instance because a call has arrived. So the call after a thaw already waits in the socket when
+//! the target wakes. On a kept connection the checks first leave a moment in which an overdue idle timer would fire.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +14,14 @@ use crate::http::Conn;
 use crate::instance::Instance;
 use crate::platform::Hook;
 
-/// How long a connection must survive a thaw without a request.
+/// A kept connection must stay open for this long after a thaw, without a request.
 const AFTER_THAW: Duration = Duration::from_millis(200);
 
-/// How long the target gets to read what was sent, and to wait for more, before a freeze.
+/// Before a freeze, the target has this long to read what we sent and to wait for more.
 const AT_REST: Duration = Duration::from_millis(50);
 
-/// A reply of this size does not fit into the socket buffers as long as nobody reads, so a freeze
-/// can catch it half sent.
+/// An answer of this size does not fit into the socket buffers while we do not read, so that a freeze finds it half
+/// sent.
 const REPLY_BYTES: usize = 8 * 1024 * 1024;
 
 pub const CHECKS: &[Check] = &[
@@ -33,7 +32,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["invoke"],
         request: "GET /pre-freeze after a call",
         expected: "2xx within its time limit",
-        fix: "route GET /pre-freeze to the hook, or take it out of the configuration (--hooks)",
+        fix: "route GET /pre-freeze to the hook; if the function has no such hook, leave it out of --hooks",
         run: pre_freeze,
     },
     Check {
@@ -43,7 +42,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["pre-freeze"],
         request: "GET /pre-freeze twice, as after a broken connection",
         expected: "2xx for both",
-        fix: "answer a repeated pre-freeze like the first",
+        fix: "answer a repeated pre-freeze like the first one",
         run: pre_freeze_twice,
     },
     Check {
@@ -51,9 +50,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-3",
         severity: Severity::Should,
         needs: &["pre-freeze", "other-connection"],
-        request: "GET /pre-freeze and, before its answer, a call on another connection",
+        request: "GET /pre-freeze, and before its answer a call on another connection",
         expected: "2xx for both",
-        fix: "a new call may overtake pre-freeze: do not refuse calls while the hook runs",
+        fix: "accept calls while the hook runs: a new call may arrive before pre-freeze has ended",
         run: call_during_pre_freeze,
     },
     Check {
@@ -61,9 +60,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-5",
         severity: Severity::Must,
         needs: &["invoke"],
-        request: "pre-freeze if configured, a freeze (--freeze-secs), and a call that arrives while frozen",
-        expected: "2xx right after the thaw, and the target lives on",
-        fix: "expect no notice of a thaw: overdue timers, watchdogs and dead sockets must not end the process",
+        request: "pre-freeze if configured, a freeze (--freeze-for), and a call that arrives during the freeze",
+        expected: "2xx right after the thaw, and the target keeps running",
+        fix: "survive a thaw without notice: overdue timers, watchdogs and dead sockets must not end the process",
         run: thaw_call,
     },
     Check {
@@ -71,9 +70,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-2",
         severity: Severity::Should,
         needs: &["thaw-call"],
-        request: "a freeze without pre-freeze right after an answer, then a call; then again, shorter",
+        request: "a freeze without pre-freeze right after an answer, then a call; then a shorter freeze and a call",
         expected: "2xx for each call",
-        fix: "do not depend on pre-freeze: FC 3.0 never calls it; keep the state safe after every answer",
+        fix: "do not depend on pre-freeze, which FC 3.0 never calls: leave a safe state after every answer",
         run: thaw_without_pre_freeze,
     },
     Check {
@@ -81,9 +80,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-3",
         severity: Severity::Should,
         needs: &["thaw-call", "keepalive-idle"],
-        request: "a call, a freeze (--freeze-secs), another call on the same connection",
-        expected: "the connection survives the thaw and the call is answered",
-        fix: "set no idle limit for connections, or do not count the time spent frozen",
+        request: "a call, a freeze (--freeze-for), another call on the same connection",
+        expected: "the connection stays open after the thaw, and the target answers the call",
+        fix: "set no idle limit for connections, or do not count frozen time",
         run: keepalive_over_freeze,
     },
     Check {
@@ -91,9 +90,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-3",
         severity: Severity::Should,
         needs: &["thaw-without-pre-freeze"],
-        request: "half a request head, a freeze (--freeze-secs), the rest",
+        request: "half the head of a request, a freeze (--freeze-for), the rest",
         expected: "2xx",
-        fix: "do not count the time spent frozen against the time limit for a request's head",
+        fix: "do not count frozen time against the time limit for the head of a request",
         run: freeze_in_head,
     },
     Check {
@@ -101,9 +100,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-3",
         severity: Severity::Should,
         needs: &["thaw-without-pre-freeze"],
-        request: "a request with half its body, a freeze (--freeze-secs), the rest",
+        request: "a request with half its body, a freeze (--freeze-for), the rest",
         expected: "2xx",
-        fix: "do not count the time spent frozen against the time limit for a request's body",
+        fix: "do not count frozen time against the time limit for the body of a request",
         run: freeze_in_body,
     },
     Check {
@@ -111,9 +110,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-CONN-3",
         severity: Severity::Should,
         needs: &["thaw-without-pre-freeze", "invoke-large"],
-        request: "a call whose answer is half sent (8 MB, from a function that echoes; else just begun), a freeze",
+        request: "a call, and a freeze while its answer is half sent (8 MB if the function echoes events)",
         expected: "the whole answer after the thaw",
-        fix: "do not count the time spent frozen against the time limit for sending",
+        fix: "do not count frozen time against the time limit for sending an answer",
         run: freeze_in_reply,
     },
 ];
@@ -134,11 +133,11 @@ fn pre_freeze(context: &CheckContext<'_>) -> Verdict {
 fn pre_freeze_twice(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreFreeze)?;
     let instance = context.initialized()?;
-    success("the first", Instant::now(), instance.hook(Hook::PreFreeze))?;
-    success("the second", Instant::now(), instance.hook(Hook::PreFreeze))
+    success("the first call", Instant::now(), instance.hook(Hook::PreFreeze))?;
+    success("the second call", Instant::now(), instance.hook(Hook::PreFreeze))
 }
 
-/// Calls keep coming until the hook has been answered, so at least one meets it if it takes time.
+/// Sends calls until the hook has been answered, so that at least one call arrives while the hook runs.
 fn call_during_pre_freeze(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreFreeze)?;
     let instance = context.initialized()?;
@@ -163,15 +162,15 @@ fn call_during_pre_freeze(context: &CheckContext<'_>) -> Verdict {
         }
     }
     success("pre-freeze", Instant::now(), hook.read(limit))?;
-    Ok(format!("{count} calls and pre-freeze answered"))
+    Ok(format!("pre-freeze and the calls during it ({count}) were answered"))
 }
 
 fn kept_or_new(context: &CheckContext<'_>, instance: &Instance) -> Result<Conn, Stop> {
     kept(context, instance).or_else(|_| instance.conn().map_err(Stop::Fail))
 }
 
-/// Warns, as the platform does before a freeze. What comes of it is for the hook's own check.
-fn warn(instance: &Instance) {
+/// Calls pre-freeze, as the platform does before a freeze. The check of that hook reports its faults.
+fn announce(instance: &Instance) {
     if instance.platform.calls(Hook::PreFreeze) {
         let _ = instance.hook(Hook::PreFreeze);
     }
@@ -180,18 +179,18 @@ fn warn(instance: &Instance) {
 fn thaw_call(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.initialized()?;
     context.invoke(&instance)?;
-    warn(&instance);
-    let (came, proof) = frozen_call(context, &mut instance, context.plan.freeze)?;
-    // What strikes a moment after the thaw counts too.
+    announce(&instance);
+    let (actual, proof) = frozen_call(context, &mut instance, context.plan.freeze)?;
+    // A fault that shows a moment after the thaw counts, too.
     std::thread::sleep(AFTER_THAW);
     if let Some(exit) = instance.target.try_exit() {
-        return fail(format!("{came}; then the target {exit}"));
+        return fail(format!("{actual}; then the target {exit}"));
     }
     success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
-    Ok(format!("{proof}; {came}"))
+    Ok(format!("{proof}; {actual}"))
 }
 
-/// Freezes; the call arrives while frozen and is read after the thaw.
+/// Freezes the instance, sends a call during the freeze, thaws, and reads the answer.
 fn frozen_call(context: &CheckContext<'_>, instance: &mut Instance, span: Duration) -> Result<(String, Proof), Stop> {
     let proof = context.freeze(instance, span)?;
     let request = context.request(instance).bytes();
@@ -206,12 +205,12 @@ fn thaw_without_pre_freeze(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.initialized()?;
     context.invoke(&instance)?;
     frozen_call(context, &mut instance, context.plan.freeze)?;
-    // What strikes a moment after the thaw counts too.
+    // A fault that shows a moment after the thaw counts, too.
     std::thread::sleep(AFTER_THAW);
     let request = context.request(&instance);
     success("a later call", Instant::now(), instance.send(&request))?;
-    let (came, _) = frozen_call(context, &mut instance, context.plan.freeze / 8)?;
-    Ok(came)
+    let (actual, _) = frozen_call(context, &mut instance, context.plan.freeze / 8)?;
+    Ok(actual)
 }
 
 fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
@@ -221,11 +220,11 @@ fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
         let request = instance.platform.hook(Hook::PreFreeze).bytes();
         match conn.exchange(&request, Deadline::after(instance.limits.pre_freeze)) {
             Ok(response) if response.keeps_alive() => {}
-            Ok(_) => return fail("the answer to pre-freeze ends the connection"),
+            Ok(_) => return fail("the answer to pre-freeze closes the connection"),
             Err(why) => return blocked("pre-freeze", why),
         }
     }
-    // The target shall be back to waiting, so that an idle timer runs.
+    // The target should wait again, so that an idle timer runs.
     if conn.closes(Deadline::after(AT_REST)) {
         return fail("the target closed the connection right after an answer");
     }
@@ -255,14 +254,14 @@ fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize)
     let (first, rest) = bytes.split_at(cut_at(request.head.len(), bytes.len()));
     let mut conn = instance.conn().map_err(Stop::Fail)?;
     conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
-    // The target shall have read the first part, so that its time limit runs.
+    // The target should have read the first part, so that its time limit runs.
     if conn.closes(Deadline::after(AT_REST)) {
-        return fail("the target hung up on half a request");
+        return fail("the target closed the connection after half a request");
     }
     context.freeze(&mut instance, context.plan.freeze)?;
     instance.target.thaw()?;
     if conn.closes(Deadline::after(AFTER_THAW)) {
-        return fail("the target hung up as soon as it was thawed");
+        return fail("the target closed the connection as soon as it was thawed");
     }
     success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline()))
 }
@@ -275,11 +274,11 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
     let request = if echoes { instance.platform.invoke(event.clone()) } else { context.request(&instance) }.bytes();
     let deadline = Deadline::after(instance.limits.call + context.plan.freeze);
     let mut conn = Conn::open(instance.target.addr(), deadline).map_err(Stop::Fail)?;
-    let mut sender = conn.sender().map_err(Stop::Cannot)?;
+    let mut sender = conn.sender().map_err(Stop::Untested)?;
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| sender.send(&request, deadline));
         if echoes && !conn.has_answer(instance.limits.call) {
-            return fail("no byte of an answer in time");
+            return fail("no byte of an answer arrived in time");
         }
         context.freeze(&mut instance, context.plan.freeze)?;
         instance.target.thaw()?;
@@ -288,10 +287,11 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
         let _ = sent.join();
         match answer {
             Ok(response) if echoes && response.body != event => {
-                fail(format!("{} bytes instead of {}", response.body.len(), event.len()))
+                fail(format!("{} bytes in place of the {} bytes of the event", response.body.len(), event.len()))
             }
-            answer => success("the answer", Instant::now(), answer)
-                .map(|came| if echoes { format!("{came}, {size} bytes") } else { format!("{came}; it was short") }),
+            answer => success("the answer", Instant::now(), answer).map(|actual| {
+                if echoes { format!("{actual}, {size} bytes") } else { format!("{actual}; it was short") }
+            }),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! STATUS: what hooks answer, whatever they are called with.
+//! STATUS: the status that hooks answer with, whatever the request carries.
 
 use super::context::CheckContext;
 use super::invoke::own_check;
@@ -13,8 +13,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &[],
         request: "every hook as the platform calls it",
-        expected: "never 500 or above",
-        fix: "catch every error and panic in a hook and answer 404: on 500 the platform restarts the instance",
+        expected: "a status below 500",
+        fix: "catch every error and panic in a hook and answer 404: after a 500 the platform restarts the instance",
         run: hook_never_500,
     },
     Check {
@@ -22,9 +22,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-4",
         severity: Severity::Should,
         needs: &["hook-never-500"],
-        request: "every hook without any common header, then with nonsense in them",
-        expected: "never 500 or above",
-        fix: "take every common header for absent, empty or malformed: local tools send none of them",
+        request: "every hook without any common header, then with malformed common headers",
+        expected: "a status below 500",
+        fix: "accept that any common header is absent, empty or malformed: local tools send none of them",
         run: hook_odd_headers,
     },
     Check {
@@ -33,13 +33,13 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["hook-never-500"],
         request: "every hook",
-        expected: "exactly 200 or exactly 404",
-        fix: "answer 200 where a hook succeeds and 404 where it fails: older pages know nothing else",
+        expected: "200 or 404",
+        fix: "answer 200 if a hook succeeds and 404 if it fails: the older documentation knows no other status",
         run: hook_status_exact,
     },
 ];
 
-/// Makes one call of a hook.
+/// Makes one request for a hook.
 type MakeCall = fn(&Instance, Hook) -> Request;
 
 fn hook_never_500(context: &CheckContext<'_>) -> Verdict {
@@ -51,27 +51,27 @@ fn hook_odd_headers(context: &CheckContext<'_>) -> Verdict {
         ("without common headers", |instance, hook| {
             instance.platform.request(Caller::Stranger, hook.method(), hook.path(), &[], Vec::new())
         }),
-        ("with nonsense in the headers", |instance, hook| {
-            let nonsense = [
+        ("with malformed headers", |instance, hook| {
+            let malformed = [
                 ("X-Fc-Request-Id", ""),
                 ("X-Fc-Function-Memory", "much"),
                 ("X-Fc-Initialization-Timeout", "-1"),
                 ("X-Fc-Tracing-Opentracing-Span-Baggages", "%%% no base64 %%%"),
             ];
-            instance.platform.request(Caller::Stranger, hook.method(), hook.path(), &nonsense, Vec::new())
+            instance.platform.request(Caller::Stranger, hook.method(), hook.path(), &malformed, Vec::new())
         }),
     ];
     never_500(context, &variants)
 }
 
-/// Every hook once on an instance of its own for each way to call it: repeats are other rules' business.
+/// Calls every hook once on an instance of its own, for each variant of the call. Other checks repeat calls.
 fn never_500(context: &CheckContext<'_>, variants: &[(&str, MakeCall)]) -> Verdict {
     let mut count = 0;
     for (name, make) in variants {
         let instance = context.start()?;
         for hook in context.hooks(&instance) {
             let request = make(&instance, hook);
-            // No answer at all is another check's finding.
+            // Another check reports a missing answer.
             let Ok(response) = instance.send(&request) else { continue };
             if response.status >= 500 {
                 return fail(format!("{} {name}: {} `{}`", request.line, response.status, response.body_text(80)));
@@ -79,20 +79,24 @@ fn never_500(context: &CheckContext<'_>, variants: &[(&str, MakeCall)]) -> Verdi
             count += 1;
         }
     }
-    Ok(format!("{count} answers below 500"))
+    Ok(format!("{count} answers with a status below 500"))
 }
 
 fn hook_status_exact(context: &CheckContext<'_>) -> Verdict {
     let instance = context.start()?;
-    let mut came = Vec::new();
+    let mut actual = Vec::new();
     for hook in context.hooks(&instance) {
         match instance.hook(hook) {
             Ok(response) if matches!(response.status, 200 | 404) => {
-                came.push(format!("{} {}", hook.path(), response.status));
+                actual.push(format!("{} {}", hook.path(), response.status));
             }
             Ok(response) => return fail(format!("{}: {}", hook.path(), response.status)),
             Err(why) => return blocked(own_check(hook), format!("{}: {why}", hook.path())),
         }
     }
-    if came.is_empty() { super::skip("no hook is called under these options") } else { Ok(came.join(", ")) }
+    if actual.is_empty() {
+        super::skip("the platform calls no hook under these options")
+    } else {
+        Ok(actual.join(", "))
+    }
 }

@@ -1,4 +1,4 @@
-//! INIT: the Initializer, repeated, abandoned, and calls that come before it.
+//! INIT: the Initializer, its repetition, its abandoned calls, and calls before it.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::context::{CheckContext, success};
 use super::{Check, Severity, Stop, Verdict, blocked, fail};
 use crate::platform::Hook;
 
-/// Enough for the target to read what was sent, or to hear of a reset.
+/// Within this time the target reads what we sent, or notices a reset.
 const READ_WAIT: Duration = Duration::from_millis(100);
 
 pub const CHECKS: &[Check] = &[
@@ -15,10 +15,10 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INIT-1",
         severity: Severity::Must,
         needs: &[],
-        request: "POST /initialize on a fresh instance",
-        expected: "2xx within the initializer's time limit",
-        fix: "route POST /initialize to the hook; raise the limit (--initialize-secs) if it needs longer, or take \
-               the hook out of the configuration (--hooks) if there is none",
+        request: "POST /initialize to a fresh instance",
+        expected: "2xx within the time limit of the initializer",
+        fix: "route POST /initialize to the hook; if the hook needs more time, raise its limit \
+              (--initialize-timeout); if the function has no such hook, leave it out of --hooks",
         run: initialize,
     },
     Check {
@@ -27,8 +27,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["initialize"],
         request: "POST /initialize twice",
-        expected: "the second is answered 2xx too",
-        fix: "remember that it succeeded, and answer a repeat with success without running it again",
+        expected: "2xx for the second one, too",
+        fix: "remember the success, and answer a repeated call with it without running the hook again",
         run: initialize_again,
     },
     Check {
@@ -36,9 +36,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INIT-2",
         severity: Severity::Should,
         needs: &["initialize-again"],
-        request: "half a POST /initialize, then a reset; a whole one, reset before its answer; then a proper one",
-        expected: "the proper one is answered 2xx, as after a time-out on the platform's side",
-        fix: "keep no state of a hook whose request never came whole; let it run again after a failure",
+        request: "half a POST /initialize and a reset; a whole one and a reset before its answer; then a normal one",
+        expected: "2xx for the normal one, as after a time-out of the platform",
+        fix: "keep no state of a hook whose request did not arrive whole; let the hook run again after a failure",
         run: initialize_abandoned,
     },
     Check {
@@ -46,9 +46,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INIT-1",
         severity: Severity::Should,
         needs: &["initialize"],
-        request: "POST /initialize without Content-Length: \"no body\"",
+        request: "POST /initialize without Content-Length, which means: no body",
         expected: "2xx",
-        fix: "take a request without Content-Length and Transfer-Encoding as one without a body",
+        fix: "treat a request without Content-Length and Transfer-Encoding as one without a body",
         run: initialize_without_length,
     },
     Check {
@@ -56,9 +56,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INIT-1",
         severity: Severity::Should,
         needs: &["initialize"],
-        request: "a call on a fresh instance, then POST /initialize",
-        expected: "an answer, whatever it says; then 2xx",
-        fix: "answer a call that comes too early with an error, or initialize on the way; never hang up",
+        request: "a call to a fresh instance, then POST /initialize",
+        expected: "any answer to the call, then 2xx",
+        fix: "answer a call that comes too early with an error, or initialize first; do not close the connection",
         run: call_before_initialize,
     },
 ];
@@ -78,26 +78,26 @@ fn initialize(context: &CheckContext<'_>) -> Verdict {
 fn initialize_again(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::Initialize)?;
     let instance = context.initialized()?;
-    success("the second", Instant::now(), instance.hook(Hook::Initialize))
+    success("the second call", Instant::now(), instance.hook(Hook::Initialize))
 }
 
 fn initialize_abandoned(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::Initialize)?;
     let instance = context.fresh()?;
-    let cannot = |why: String| Stop::Fail(format!("before the proper one: {why}"));
+    let failed = |why: String| Stop::Fail(format!("before the normal one: {why}"));
     let request = instance.platform.hook(Hook::Initialize).bytes();
     for part in [&request[..request.len() / 2], &request[..]] {
-        let mut conn = instance.conn().map_err(cannot)?;
-        conn.send(part, instance.call_deadline()).map_err(cannot)?;
-        // A reset takes unread bytes along; the target shall have read these.
+        let mut conn = instance.conn().map_err(failed)?;
+        conn.send(part, instance.call_deadline()).map_err(failed)?;
+        // A reset discards unread bytes, and the target should have read these.
         conn.has_answer(READ_WAIT);
         conn.reset();
     }
-    // Twice: the target may hear of the reset only now.
-    let came = success("the proper one", Instant::now(), instance.hook(Hook::Initialize))?;
+    // Two calls: the target may notice the reset only after the first one.
+    let actual = success("the normal one", Instant::now(), instance.hook(Hook::Initialize))?;
     std::thread::sleep(READ_WAIT);
-    success("the proper one, repeated", Instant::now(), instance.hook(Hook::Initialize))?;
-    Ok(came)
+    success("the normal one, repeated", Instant::now(), instance.hook(Hook::Initialize))?;
+    Ok(actual)
 }
 
 fn initialize_without_length(context: &CheckContext<'_>) -> Verdict {
@@ -116,6 +116,6 @@ fn call_before_initialize(context: &CheckContext<'_>) -> Verdict {
         Ok(response) => response.status,
         Err(why) => return fail(format!("the call: {why}")),
     };
-    let then = success("then POST /initialize", Instant::now(), instance.hook(Hook::Initialize))?;
+    let then = success("POST /initialize after it", Instant::now(), instance.hook(Hook::Initialize))?;
     Ok(format!("the call: {early}; {then}"))
 }

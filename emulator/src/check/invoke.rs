@@ -1,4 +1,4 @@
-//! INVOKE: events of every shape, HTTP calls, and what the answers say of themselves.
+//! INVOKE: events of every shape, HTTP calls, and the status that answers carry.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["initialize"],
         request: "POST /invoke with an event (--event)",
         expected: "2xx",
-        fix: "route POST /invoke to the function; give an event that it takes with --event FILE; or say --http-only",
+        fix: "route POST /invoke to the function; give an event that it accepts (--event FILE), or use --http-only",
         run: invoke,
     },
     Check {
@@ -25,8 +25,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &["invoke"],
         request: "POST /invoke with an empty body",
-        expected: "an answer below 500: a result, or 404 with x-fc-status 404",
-        fix: "an event may be empty: answer a failure of the function with 404, and never hang up",
+        expected: "a status below 500: a result, or 404 with x-fc-status 404",
+        fix: "accept an empty event: answer a failure of the function with 404, and do not close the connection",
         run: invoke_empty,
     },
     Check {
@@ -35,18 +35,18 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &["invoke"],
         request: "POST /invoke with every byte from 0 to 255",
-        expected: "an answer below 500; from a function that echoes, the same bytes",
-        fix: "take the event as bytes, not as text",
+        expected: "a status below 500; from a function that echoes, the same bytes",
+        fix: "read the event as bytes, not as text",
         run: invoke_binary,
     },
     Check {
         id: "invoke-large",
-        rule: "C-LIM",
+        rule: "C-LIM-3",
         severity: Severity::Must,
         needs: &["invoke"],
-        request: "POST /invoke with the largest event there is (32 MB, --large-bytes)",
-        expected: "an answer below 500, and no refusal (413); from a function that echoes, the same bytes",
-        fix: "raise the server's limit for bodies to 32 MB",
+        request: "POST /invoke with the largest event that the platform sends (32 MB, --large-bytes)",
+        expected: "a status below 500 and not 413; from a function that echoes, the same bytes",
+        fix: "raise the limit of the server for request bodies to 32 MB",
         run: invoke_large,
     },
     Check {
@@ -54,9 +54,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INV-2",
         severity: Severity::Must,
         needs: &["initialize"],
-        request: "a client's own method and path (--http), with x-fc-control-path: /http-invoke",
-        expected: "an answer below 500",
-        fix: "answer any method and path; an unknown one with 404",
+        request: "method and path of a client (--http), with x-fc-control-path: /http-invoke",
+        expected: "a status below 500",
+        fix: "answer every method and path, an unknown one with 404",
         run: http_call,
     },
     Check {
@@ -65,8 +65,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["invoke"],
         request: "a call and every hook",
-        expected: "x-fc-status: 200 or 404 in each answer",
-        fix: "set x-fc-status beside the HTTP status: without it the platform counts every call as successful",
+        expected: "each answer has x-fc-status: 200 or 404",
+        fix: "set x-fc-status beside the HTTP status: without it, the platform counts every call as a success",
         run: status_header,
     },
     Check {
@@ -74,8 +74,8 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INV-3",
         severity: Severity::Must,
         needs: &["invoke"],
-        request: "a call, every hook, and an event that fails (--fail-event) if one is known",
-        expected: "where x-fc-status is there, it says 200 with 2xx and 404 with a failure",
+        request: "a call, every hook, and an event that fails (--fail-event), if one is known",
+        expected: "x-fc-status, where an answer has it, is 200 with 2xx and 404 with a failure",
         fix: "set x-fc-status to 404 when the function failed, and to 200 otherwise",
         run: status_header_truthful,
     },
@@ -98,9 +98,9 @@ fn invoke(context: &CheckContext<'_>) -> Verdict {
     success("POST /invoke", Instant::now(), instance.send(&request))
 }
 
-/// Sends `event`; an answer below 500 that is no refusal of its size is good. A function known to
-/// echo must return the same bytes.
-fn takes(context: &CheckContext<'_>, event: &[u8]) -> Verdict {
+/// Sends an event and passes if the status is below 500 and does not refuse the size. A function that echoes other
+/// events must return the same bytes.
+fn accepts(context: &CheckContext<'_>, event: &[u8]) -> Verdict {
     context.require_events()?;
     let instance = context.initialized()?;
     let echoes = context.echoes(&instance);
@@ -110,7 +110,7 @@ fn takes(context: &CheckContext<'_>, event: &[u8]) -> Verdict {
             fail(format!("{} `{}`", response.status, response.body_text(80)))
         }
         Ok(response) if echoes && response.body != event => fail(format!(
-            "{} with {} other bytes than the {} sent, although it echoes other events",
+            "{} with {} bytes that differ from the {} bytes of the event, although the function echoes other events",
             response.status,
             response.body.len(),
             event.len()
@@ -121,19 +121,19 @@ fn takes(context: &CheckContext<'_>, event: &[u8]) -> Verdict {
 }
 
 fn invoke_empty(context: &CheckContext<'_>) -> Verdict {
-    takes(context, b"")
+    accepts(context, b"")
 }
 
 fn invoke_binary(context: &CheckContext<'_>) -> Verdict {
     let every_byte: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
-    takes(context, &every_byte)
+    accepts(context, &every_byte)
 }
 
 fn invoke_large(context: &CheckContext<'_>) -> Verdict {
     const PATTERN: &[u8] = b"fc-emulator ";
     let mut pattern = PATTERN.repeat(context.plan.large_bytes / PATTERN.len() + 1);
     pattern.truncate(context.plan.large_bytes);
-    takes(context, &pattern)
+    accepts(context, &pattern)
 }
 
 fn http_call(context: &CheckContext<'_>) -> Verdict {
@@ -152,7 +152,7 @@ fn http_call(context: &CheckContext<'_>) -> Verdict {
     }
 }
 
-/// The answers to an event and to every hook, with the names of what was sent.
+/// The answers to a call and to every hook, each with its request line.
 pub fn answers(context: &CheckContext<'_>, instance: &Instance) -> Result<Vec<(String, Response)>, Stop> {
     let (request, response) = context.invoke(instance)?;
     let mut answers = vec![(request.line, response)];
@@ -160,14 +160,14 @@ pub fn answers(context: &CheckContext<'_>, instance: &Instance) -> Result<Vec<(S
         let request = instance.platform.hook(hook);
         match instance.send(&request) {
             Ok(response) => answers.push((request.line, response)),
-            // The hook's own check says what is wrong with it.
+            // The check of that hook reports its faults.
             Err(why) => return blocked(own_check(hook), format!("{}: {why}", request.line)),
         }
     }
     Ok(answers)
 }
 
-/// The check that a hook works at all.
+/// The check of a hook that finds whether it works at all.
 pub fn own_check(hook: Hook) -> &'static str {
     match hook {
         Hook::Initialize => "initialize",
@@ -183,7 +183,7 @@ fn status_header(context: &CheckContext<'_>) -> Verdict {
             return fail(format!("{line}: {} without x-fc-status", response.status));
         }
     }
-    Ok("in every answer".into())
+    Ok("every answer has it".into())
 }
 
 fn status_header_truthful(context: &CheckContext<'_>) -> Verdict {
@@ -192,30 +192,33 @@ fn status_header_truthful(context: &CheckContext<'_>) -> Verdict {
     if let Some(event) = &context.plan.fail_event {
         let response = instance.send(&instance.platform.invoke(event.clone()));
         match response {
-            Ok(response) => all.push(("POST /invoke with the failing event".into(), response)),
-            Err(why) => return fail(format!("POST /invoke with the failing event: {why}")),
+            Ok(response) => all.push(("POST /invoke with the event that fails".into(), response)),
+            Err(why) => return fail(format!("POST /invoke with the event that fails: {why}")),
         }
     }
-    let mut told = 0;
+    let mut count = 0;
     for (line, response) in &all {
         let truth = if response.is_success() { "200" } else { "404" };
         match response.header("x-fc-status") {
             None => {}
-            Some(said) if said == truth => told += 1,
+            Some(said) if said == truth => count += 1,
             Some(said) => return fail(format!("{line}: {} with x-fc-status: {said}", response.status)),
         }
     }
-    Ok(format!("{told} of {} answers carry it, all truthful", all.len()))
+    Ok(format!("{count} of {} answers have it, and all are truthful", all.len()))
 }
 
 fn error_body(context: &CheckContext<'_>) -> Verdict {
     let Some(event) = &context.plan.fail_event else {
-        return skip("no event is known that fails (--fail-event FILE)");
+        return skip("no event is known that makes the function fail (--fail-event FILE)");
     };
     let instance = context.initialized()?;
     let response = instance.send(&instance.platform.invoke(event.clone())).map_err(Stop::Fail)?;
     if response.is_success() {
-        return Err(Stop::Cannot(format!("the event given with --fail-event was answered {}", response.status)));
+        return Err(Stop::Untested(format!(
+            "the event of --fail-event was answered {}, so it does not fail",
+            response.status
+        )));
     }
     let shown = format!("{} `{}`", response.status, response.body_text(120));
     let json = serde_json::from_slice::<serde_json::Value>(&response.body).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! JOB: web server mode off; and IMG: what can be seen of an image without running it.
+//! JOB: web server mode off. IMG: the properties of an image that show without running it.
 
 use std::time::Instant;
 
@@ -16,8 +16,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &[],
         request: "a start with the event in FC_CUSTOM_CONTAINER_EVENT (with --job only)",
-        expected: "it handles the event and exits with 0",
-        fix: "with FC_CUSTOM_CONTAINER_EVENT set, handle that one event and exit instead of listening",
+        expected: "the target handles the event and exits with 0",
+        fix: "if FC_CUSTOM_CONTAINER_EVENT is set, handle that one event and exit; do not listen",
         run: job,
     },
     Check {
@@ -25,8 +25,8 @@ pub const CHECKS: &[Check] = &[
         rule: "C-IMG-1",
         severity: Severity::Must,
         needs: &[],
-        request: "a look at the image",
-        expected: "it is built for linux/amd64",
+        request: "an inspection of the image",
+        expected: "the image is built for linux/amd64",
         fix: "build with --platform linux/amd64 (and with --provenance=false)",
         run: image_platform,
     },
@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
 
 fn job(context: &CheckContext<'_>) -> Verdict {
     if !context.plan.job {
-        return skip("only with --job: not every target works with web server mode off");
+        return skip("the check runs only with --job, because few targets work with web server mode off");
     }
     context.require_signals()?;
     let event = String::from_utf8_lossy(&context.plan.event).into_owned();
@@ -43,15 +43,15 @@ fn job(context: &CheckContext<'_>) -> Verdict {
     let mut instance = Instance::start(&context.plan.setup, &Variant { env, ..Variant::default() })?;
     let deadline = Deadline::after(instance.limits.call);
     match target::wait_exit(&mut *instance.target, deadline) {
-        Some(Exit::Code(0)) => Ok(format!("exited with code 0 after {}", millis(started.elapsed()))),
-        Some(exit) => fail(exit.to_string()),
-        None => fail(format!("still running after {}", millis(started.elapsed()))),
+        Some(Exit::Code(0)) => Ok(format!("the target exited with code 0 after {}", millis(started.elapsed()))),
+        Some(exit) => fail(format!("the target {exit}")),
+        None => fail(format!("the target still runs after {}", millis(started.elapsed()))),
     }
 }
 
 fn image_platform(context: &CheckContext<'_>) -> Verdict {
     let Spec::Image { name, .. } = &context.plan.setup.spec else {
-        return skip("not an image");
+        return skip("the target is not an image");
     };
     let platform = target::image_platform(name)?;
     if platform == "linux/amd64" { Ok(platform) } else { fail(platform) }

@@ -1,5 +1,4 @@
-//! LIM and HDR: what the platform lets through, the target must take; what it would cut, the
-//! target must not send.
+//! LIM and HDR: the target must accept what the platform lets through, and must not send what the platform would cut.
 
 use std::time::Instant;
 
@@ -9,54 +8,54 @@ use super::{Check, Severity, Stop, Verdict, blocked, fail};
 use crate::http::Response;
 use crate::instance::Instance;
 
-/// The most that response headers may take.
+/// Response headers may have this many bytes (C-LIM-5).
 const RESPONSE_HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// What a client may send in headers, beside the platform's own.
+/// A client may send this many bytes of headers beside those of the platform (C-LIM-1).
 const REQUEST_HEADER_BYTES: usize = 8 * 1024 - 256;
 
-/// What a client may send as path with query.
+/// A client may send this many bytes as path with query (C-LIM-2).
 const TARGET_BYTES: usize = 4 * 1024 - 16;
 
 pub const CHECKS: &[Check] = &[
     Check {
         id: "response-headers",
-        rule: "C-LIM",
+        rule: "C-LIM-5",
         severity: Severity::Must,
         needs: &["invoke"],
         request: "a call, every hook and an HTTP call",
         expected: "at most 8 KB of headers in each answer",
-        fix: "send less in headers: beyond 8 KB the platform answers 502 instead",
+        fix: "send fewer bytes in headers: beyond 8 KB the platform answers 502 in place of the target",
         run: response_headers,
     },
     Check {
         id: "request-headers",
-        rule: "C-LIM",
+        rule: "C-LIM-1",
         severity: Severity::Must,
         needs: &["http-call"],
-        request: "an HTTP call with 8 KB of a client's headers beside the platform's own",
+        request: "an HTTP call with 8 KB of headers of a client beside those of the platform",
         expected: "the same answer as without them",
-        fix: "raise the server's limits for headers to 16 KB or more",
+        fix: "raise the limit of the server for request headers to 16 KB or more",
         run: request_headers,
     },
     Check {
         id: "request-target",
-        rule: "C-LIM",
+        rule: "C-LIM-2",
         severity: Severity::Must,
         needs: &["http-call"],
         request: "an HTTP call with a query of 4 KB",
         expected: "the same answer as without it",
-        fix: "raise the server's limit for the request line to 8 KB",
+        fix: "raise the limit of the server for the request line to 8 KB",
         run: request_target,
     },
     Check {
         id: "header-case",
-        rule: "C-HDR",
+        rule: "C-HDR-1",
         severity: Severity::Must,
         needs: &["invoke"],
         request: "a call with all header names in lower case, then in upper case",
-        expected: "2xx, as in any other case",
-        fix: "compare header names without regard to case",
+        expected: "2xx for both",
+        fix: "ignore the case of header names when you compare them",
         run: header_case,
     },
 ];
@@ -67,12 +66,12 @@ fn response_headers(context: &CheckContext<'_>) -> Verdict {
     let (line, response) = http(context, &instance, "", &[])?;
     all.push((line, response));
     let largest = all.into_iter().max_by_key(|(_, response)| response.head_bytes);
-    let Some((line, response)) = largest else { return Err(Stop::Cannot("there was no answer".into())) };
-    let came = format!("at most {} bytes ({line})", response.head_bytes);
-    if response.head_bytes <= RESPONSE_HEAD_BYTES_MAX { Ok(came) } else { fail(came) }
+    let Some((line, response)) = largest else { return Err(Stop::Untested("there was no answer".into())) };
+    let actual = format!("at most {} bytes ({line})", response.head_bytes);
+    if response.head_bytes <= RESPONSE_HEAD_BYTES_MAX { Ok(actual) } else { fail(actual) }
 }
 
-/// The configured HTTP call, with more in its query or headers.
+/// Sends the configured HTTP call with a longer query or more headers.
 fn http(
     context: &CheckContext<'_>,
     instance: &Instance,
@@ -81,7 +80,7 @@ fn http(
 ) -> Result<(String, Response), Stop> {
     let path = &context.plan.http_path;
     let mark = if query.is_empty() { "" } else { "?" };
-    // HEAD would have to be read differently; what is asked here does not depend on the method.
+    // An answer to HEAD has no body and is read differently; these limits do not depend on the method.
     let method = if context.plan.http_method == "HEAD" { "GET" } else { &context.plan.http_method };
     let target = if path.contains('?') { path.clone() } else { format!("{path}{mark}{query}") };
     let request = instance.platform.http(method, &target, headers, Vec::new());
@@ -89,7 +88,7 @@ fn http(
     Ok((format!("{method} {path}"), response))
 }
 
-/// Whether the larger request is refused where the smaller is not.
+/// Fails if the target refuses the larger request and not the smaller one.
 fn compare(context: &CheckContext<'_>, query: &str, headers: &[(&str, &str)]) -> Verdict {
     let instance = context.initialized()?;
     let small = match http(context, &instance, "", &[]) {
@@ -98,9 +97,9 @@ fn compare(context: &CheckContext<'_>, query: &str, headers: &[(&str, &str)]) ->
         Err(stop) => return Err(stop),
     };
     let (_, large) = http(context, &instance, query, headers)?;
-    let came = format!("{} instead of {}", large.status, small.status);
+    let actual = format!("{} in place of {}", large.status, small.status);
     let refused = matches!(large.status, 400 | 413 | 414 | 431) || large.status >= 500;
-    if refused && large.status != small.status { fail(came) } else { Ok(format!("{}", large.status)) }
+    if refused && large.status != small.status { fail(actual) } else { Ok(format!("{}", large.status)) }
 }
 
 fn request_headers(context: &CheckContext<'_>) -> Verdict {
@@ -129,10 +128,10 @@ fn header_case(context: &CheckContext<'_>) -> Verdict {
         request.head = change_names(&request.head, change);
         success(name, Instant::now(), instance.send(&request))?;
     }
-    Ok("2xx in both".into())
+    Ok("2xx for both".into())
 }
 
-/// The head with each header name changed; the request line stays.
+/// The head with each header name respelt. The request line stays as it is.
 fn change_names(head: &[u8], change: Respell) -> Vec<u8> {
     let text = String::from_utf8_lossy(head);
     let lines = text.split("\r\n").enumerate().map(|(number, line)| match line.split_once(':') {

@@ -1,5 +1,5 @@
-//! LOG: markers by which the console cuts logs, output that is there before the freeze, and what
-//! must not be printed.
+//! LOG: the markers by which the console divides logs, output that appears before the freeze, and secrets, which must
+//! not be printed.
 
 use super::context::{CheckContext, OUTPUT_WAIT, line, settle};
 use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
@@ -10,13 +10,13 @@ use crate::output::{Line, Output, Stream};
 use crate::platform::Hook;
 use crate::target;
 
-/// The longest line that the platform keeps whole.
+/// The platform cuts a longer line (C-LIM-6).
 const LINE_BYTES_MAX: usize = 32 * 1024;
 
-/// So much of a secret in the output gives it away.
-const TELLING_CHARS: usize = 16;
+/// This many characters of a secret in the output reveal it.
+const REVEALING_CHARS: usize = 16;
 
-/// Calls that fill any usual output buffer, if each prints a line.
+/// So many calls fill any usual output buffer, if each prints a line.
 const FILLING_CALLS: usize = 300;
 
 pub const CHECKS: &[Check] = &[
@@ -25,9 +25,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-1",
         severity: Severity::Must,
         needs: &["invoke"],
-        request: "a call; then more calls and SIGTERM, to flush out what was held back",
-        expected: "what the call prints is out soon after its answer, because the freeze comes then",
-        fix: "flush standard output after each line (Python: -u or flush=True; libc: setvbuf)",
+        request: "a call; then more calls and SIGTERM, to make the target print what it buffers",
+        expected: "the output of the call appears soon after its answer, because the freeze may follow at once",
+        fix: "flush standard output after each line (Python: -u or flush=True; C: setvbuf)",
         run: output_unbuffered,
     },
     Check {
@@ -38,7 +38,7 @@ pub const CHECKS: &[Check] = &[
         request: "a call",
         expected: "`FC Invoke Start RequestId: <id>` and `FC Invoke End RequestId: <id>` on standard output, at \
                    column 0",
-        fix: "print both lines to standard output, spelt exactly so, without anything before them",
+        fix: "print both lines to standard output, spelt exactly so, with nothing before them",
         run: log_invoke,
     },
     Check {
@@ -47,23 +47,23 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["output-unbuffered", "initialize"],
         request: "POST /initialize",
-        expected: "`FC Initialize Start RequestId: <id>` and `FC Initialize End RequestId: <id>`, as above",
-        fix: "print both lines for the initializer too",
+        expected: "`FC Initialize Start RequestId: <id>` and `FC Initialize End RequestId: <id>`, likewise",
+        fix: "print both lines for the initializer, too",
         run: log_initialize,
     },
     Check {
         id: "log-line-length",
-        rule: "C-LIM",
+        rule: "C-LIM-6",
         severity: Severity::Note,
         needs: &["invoke"],
         request: "POST /invoke with an event of 40 KB",
-        expected: "no line of output above 32 KB",
-        fix: "do not print events whole: the platform cuts lines at 32 KB",
+        expected: "no line of output has more than 32 KB",
+        fix: "do not print whole events: the platform cuts lines at 32 KB",
         run: log_line_length,
     },
 ];
 
-/// Checks that end the instance or need hooks of its end; after those in the list.
+/// Checks that end the instance, or that need the hooks of its end. They come later in the list.
 pub const LATE_CHECKS: &[Check] = &[
     Check {
         id: "log-hooks",
@@ -71,8 +71,8 @@ pub const LATE_CHECKS: &[Check] = &[
         severity: Severity::Note,
         needs: &["output-unbuffered"],
         request: "GET /pre-freeze and GET /pre-stop",
-        expected: "`FC PreFreeze Start RequestId: <id>`, `… End …`, and the same with PreStop",
-        fix: "print both lines for these hooks too",
+        expected: "`FC PreFreeze Start RequestId: <id>` and `FC PreFreeze End RequestId: <id>`; the same with PreStop",
+        fix: "print both lines for these hooks, too",
         run: log_hooks,
     },
     Check {
@@ -80,9 +80,9 @@ pub const LATE_CHECKS: &[Check] = &[
         rule: "C-LOG-5",
         severity: Severity::Must,
         needs: &[],
-        request: "a whole life: hooks, events, HTTP calls, broken requests, SIGTERM, with credentials in all of them",
-        expected: "no credential in the output, not even its first 16 characters",
-        fix: "never print headers or the environment as they are: tail logs can reach anonymous callers",
+        request: "a whole lifecycle with credentials: hooks, events, HTTP calls, malformed requests, SIGTERM",
+        expected: "the output holds no credential, not even its first 16 characters",
+        fix: "do not print headers or the environment as they are: tail logs can reach anonymous callers",
         run: secrets_silent,
     },
 ];
@@ -91,9 +91,9 @@ fn output_unbuffered(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.initialized()?;
     let output = context.output(&instance)?.clone();
     let (request, _) = context.invoke(&instance)?;
-    let tells = |line: &Line| line.text.contains(&request.id);
-    if line(&output, 0, tells).is_some() {
-        return Ok("a line with the request id was there".into());
+    let has_id = |line: &Line| line.text.contains(&request.id);
+    if line(&output, 0, has_id).is_some() {
+        return Ok("a line with the request id appeared".into());
     }
     let mark = output.mark();
     for _ in 0..FILLING_CALLS {
@@ -101,18 +101,18 @@ fn output_unbuffered(context: &CheckContext<'_>) -> Verdict {
             break;
         }
     }
-    let late = output.wait_for(mark, Deadline::after(std::time::Duration::from_millis(300)), tells).is_some();
+    let late = output.wait_for(mark, Deadline::after(std::time::Duration::from_millis(300)), has_id).is_some();
     let _ = instance.target.terminate();
     target::wait_exit(&mut *instance.target, Deadline::after(instance.limits.term));
     output.wait_end(Deadline::after(OUTPUT_WAIT));
-    match (late, output.all().iter().any(tells)) {
-        (true, _) => fail(format!("the line of the call came only while {FILLING_CALLS} further calls were made")),
-        (false, true) => fail("the line of the call came only when the process ended"),
-        (false, false) => skip("it prints no request id, so there is nothing to wait for"),
+    match (late, output.all().iter().any(has_id)) {
+        (true, _) => fail(format!("the line of the call appeared only during {FILLING_CALLS} more calls")),
+        (false, true) => fail("the line of the call appeared only when the process ended"),
+        (false, false) => skip("the target prints no request id, so there is no line to wait for"),
     }
 }
 
-/// Looks for both markers of a call that was answered.
+/// Finds both markers of a call that was answered.
 fn markers(output: &Output, mark: usize, word: &str, id: &str) -> Verdict {
     let (start, end) = (format!("FC {word} Start RequestId: {id}"), format!("FC {word} End RequestId: {id}"));
     let is_out = |line: &Line| line.stream == Stream::Out;
@@ -123,8 +123,8 @@ fn markers(output: &Output, mark: usize, word: &str, id: &str) -> Verdict {
     let seen_end = line(output, mark, is_end).is_some();
     let seen_start = output.since(mark).iter().any(|line| is_out(line) && line.text.trim_end() == start);
     let missing = match (seen_start, seen_end) {
-        (true, true) => return Ok("both".into()),
-        (false, false) => format!("neither `{start}` nor its end"),
+        (true, true) => return Ok("both lines".into()),
+        (false, false) => format!("neither `{start}` nor `{end}`"),
         (false, true) => format!("no `{start}`"),
         (true, false) => format!("no `{end}`"),
     };
@@ -134,7 +134,7 @@ fn markers(output: &Output, mark: usize, word: &str, id: &str) -> Verdict {
         text.contains(&lower) && text.trim_end() != start.to_lowercase().trim_end() || line.text.contains(id)
     });
     fail(match near {
-        Some(near) => format!("{missing}; nearest: `{}`", cut(&near.text, 120)),
+        Some(near) => format!("{missing}; the most similar line is `{}`", cut(&near.text, 120)),
         None => missing,
     })
 }
@@ -148,7 +148,7 @@ fn log_invoke(context: &CheckContext<'_>) -> Verdict {
     markers(output, mark, "Invoke", &request.id)
 }
 
-/// Calls a hook and looks for its markers. A hook that fails is another check's finding.
+/// Calls a hook and looks for its markers. Another check reports a hook that fails.
 fn hook_markers(context: &CheckContext<'_>, instance: &Instance, hook: Hook) -> Verdict {
     let output = context.output(instance)?;
     settle(output);
@@ -171,16 +171,16 @@ fn log_hooks(context: &CheckContext<'_>) -> Verdict {
     let hooks = context.hooks(&instance).into_iter().filter(|hook| *hook != Hook::Initialize);
     let mut hooks = hooks.peekable();
     if hooks.peek().is_none() {
-        return skip("neither pre-freeze nor pre-stop is called under these options");
+        return skip("the platform calls neither pre-freeze nor pre-stop under these options");
     }
     for hook in hooks {
         // Pre-freeze and pre-stop each follow a call, as on the platform.
         context.invoke(&instance)?;
-        if let Err(Stop::Fail(came)) = hook_markers(context, &instance, hook) {
-            return fail(came);
+        if let Err(Stop::Fail(actual)) = hook_markers(context, &instance, hook) {
+            return fail(actual);
         }
     }
-    Ok("both, of each hook".into())
+    Ok("both lines of each hook".into())
 }
 
 fn log_line_length(context: &CheckContext<'_>) -> Verdict {
@@ -188,14 +188,14 @@ fn log_line_length(context: &CheckContext<'_>) -> Verdict {
     let instance = context.initialized()?;
     let output = context.output(&instance)?;
     let event = format!("\"{}\"", "e".repeat(40 * 1024));
-    instance.send(&instance.platform.invoke(event)).map_err(Stop::Cannot)?;
+    instance.send(&instance.platform.invoke(event)).map_err(Stop::Untested)?;
     settle(output);
     let longest = output.all().iter().map(|line| line.text.len()).max().unwrap_or_default();
-    let came = format!("the longest line has {longest} bytes");
-    if longest <= LINE_BYTES_MAX { Ok(came) } else { fail(came) }
+    let actual = format!("the longest line has {longest} bytes");
+    if longest <= LINE_BYTES_MAX { Ok(actual) } else { fail(actual) }
 }
 
-/// Answers do not matter here: whatever happens, nothing secret may be printed.
+/// The answers do not matter here: the target must print no secret in any case.
 fn secrets_silent(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.start()?;
     let output = context.output(&instance)?.clone();
@@ -212,29 +212,29 @@ fn secrets_silent(context: &CheckContext<'_>) -> Verdict {
     for request in &requests {
         let _ = instance.send(request);
     }
-    broken(&instance, &requests[0].head);
+    send_malformed(&instance, &requests[0].head);
     let _ = instance.target.terminate();
     target::wait_exit(&mut *instance.target, Deadline::after(instance.limits.term));
     settle(&output);
     let lines = output.all();
     for (name, secret) in platform.secrets() {
-        let telling = telling_part(secret);
-        if let Some(line) = lines.iter().find(|line| line.text.contains(telling)) {
-            let shown = line.text.replace(telling, "<secret>");
+        let revealing = revealing_part(secret);
+        if let Some(line) = lines.iter().find(|line| line.text.contains(revealing)) {
+            let shown = line.text.replace(revealing, "<secret>");
             return fail(format!("{name} in `{}`", cut(&shown, 100)));
         }
     }
-    Ok(format!("{} lines without one", lines.len()))
+    Ok(format!("{} lines without a secret", lines.len()))
 }
 
-/// Its first characters; of an endpoint those after the host, which is no secret.
-fn telling_part(secret: &str) -> &str {
+/// Its first characters, or for an endpoint the first ones after the host, which is no secret.
+fn revealing_part(secret: &str) -> &str {
     let start = secret.find("adapt_").unwrap_or_default();
-    secret.get(start..start + TELLING_CHARS).unwrap_or(secret)
+    secret.get(start..start + REVEALING_CHARS).unwrap_or(secret)
 }
 
-/// Requests that a server may complain about, and quote in doing so.
-fn broken(instance: &Instance, head: &[u8]) {
+/// Sends malformed requests, which a server may quote when it logs them.
+fn send_malformed(instance: &Instance, head: &[u8]) {
     let text = String::from_utf8_lossy(head);
     let bad_length = text.replace("Content-Length: ", "Content-Length: x");
     let bad_line = text.replacen(" HTTP/1.1", " HTTP/9.9", 1);

@@ -1,11 +1,12 @@
-//! Conformance: every testable rule of the contract as one named check.
+//! Conformance: each rule of the contract that can be tested is a named check.
 //!
-//! A check starts instances of its own, does one thing to them, and says what came. What it sends,
-//! what it expects and how to fix a fault are fixed texts beside its code, so a report can always
-//! say all of it. Checks are independent: a fault should be found by exactly one, and what builds
-//! on that one is then not tried ([`Check::needs`]).
+//! A check starts instances of its own, does one thing to them, and reports how they behaved. Its request, the expected
+//! behaviour and the fix are fixed texts beside its code, so that a report can always show them. Checks are
+//! independent: exactly one check should find a fault, and the checks that build on that one are then not tried
+//! ([`Check::needs`]).
 //!
-//! Severity follows the contract's confidence: a rule marked X or I there is never a "must".
+//! The severity follows the confidence in the contract: a rule marked X (sources disagree) or I (inferred) is never a
+//! "must". A test compares them.
 
 mod connection;
 mod context;
@@ -34,16 +35,16 @@ pub use runner::run;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// The author should know it.
     Note,
-    /// Trouble in some situations, or the documentation is not unanimous.
+    /// It causes trouble in some situations, or the sources disagree.
     Should,
-    /// The platform's documentation demands it.
+    /// The documentation of the platform demands it.
     Must,
 }
 
 impl Severity {
-    /// The word for it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Note => "note",
@@ -56,25 +57,25 @@ impl Severity {
 /// One check.
 #[derive(Serialize)]
 pub struct Check {
-    /// Its name, unique.
+    /// Its name, which no other check has.
     pub id: &'static str,
     /// The rule of the contract.
     pub rule: &'static str,
     /// How much a fault matters.
     pub severity: Severity,
-    /// Checks without which this one would only fail for their reason. All come earlier in the list.
+    /// Checks that must pass first, because their faults would make this one fail, too. They come earlier in the list.
     pub needs: &'static [&'static str],
-    /// What is done to the target.
+    /// The request, or what else is done to the target.
     pub request: &'static str,
-    /// What it should do.
+    /// The behaviour that the rule demands.
     pub expected: &'static str,
-    /// How to fix it.
+    /// How to fix a fault.
     pub fix: &'static str,
     #[serde(skip)]
     run: fn(&CheckContext<'_>) -> Verdict,
 }
 
-/// What came on success, in words, or why there is no success.
+/// The actual behaviour, in words, or why the check did not pass.
 type Verdict = Result<String, Stop>;
 
 /// Why a check did not pass.
@@ -83,20 +84,20 @@ enum Stop {
     Fail(String),
     /// The rule does not apply to this target or these options.
     Skip(String),
-    /// Another check's fault stands in the way. If that one passes, this is "could not test".
+    /// A fault that another check should find prevents this one. If that check passes, this one is untested.
     Blocked { by: &'static str, why: String },
-    /// It could not be tried.
-    Cannot(String),
+    /// The check could not be tried.
+    Untested(String),
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Cannot(error.to_string())
+        Self::Untested(error.to_string())
     }
 }
 
-fn fail<T>(came: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Fail(came.into()))
+fn fail<T>(actual: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Fail(actual.into()))
 }
 
 fn skip<T>(why: impl Into<String>) -> Result<T, Stop> {
@@ -107,7 +108,7 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Blocked { by, why: why.into() })
 }
 
-/// Every check, in the order of a life; what a check needs comes before it.
+/// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
     let groups: [&'static [Check]; 12] = [
         start::CHECKS,
@@ -126,43 +127,43 @@ pub fn all() -> Vec<&'static Check> {
     groups.into_iter().flatten().collect()
 }
 
-/// What is checked, and how.
+/// The target, and how it is checked.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The target and the platform.
     pub setup: Setup,
     /// An event that the function handles successfully.
     pub event: Vec<u8>,
-    /// An event that it answers as failed, if one is known.
+    /// An event that makes the function fail, if one is known.
     pub fail_event: Option<Vec<u8>>,
-    /// Method of a harmless HTTP call.
+    /// The method of a harmless HTTP call.
     pub http_method: String,
-    /// Path of a harmless HTTP call.
+    /// The path of a harmless HTTP call.
     pub http_path: String,
-    /// The function takes no events: its HTTP call stands for a call.
+    /// Whether the function takes no events. Its HTTP call then replaces them.
     pub http_only: bool,
-    /// The URL of the configured HTTP start-up check, if any.
+    /// The path of the HTTP health check, if the function is configured with one.
     pub health_path: Option<String>,
-    /// Length of a freeze that should be longer than any time limit of the target.
+    /// The length of a freeze. It should be longer than every time limit of the target.
     pub freeze: Duration,
-    /// How long a connection is left idle.
+    /// How long a connection stays idle.
     pub idle: Duration,
-    /// Size of the largest event.
+    /// The size of the largest event.
     pub large_bytes: usize,
-    /// Calls at once that the function is configured for.
+    /// How many calls the function is configured to handle at the same time.
     pub concurrency: usize,
-    /// Whether the target also works with web server mode off.
+    /// Whether the target is also checked with web server mode off.
     pub job: bool,
-    /// Checks at once.
+    /// How many checks run at the same time.
     pub jobs: usize,
-    /// Rules (or their beginnings) and names to check; empty means all.
+    /// The checks to run, by name, rule or family of rules. Empty means all.
     pub only: Vec<String>,
-    /// Rules (or their beginnings) and names to leave out.
+    /// The checks to leave out, by name, rule or family of rules.
     pub skip: Vec<String>,
 }
 
 impl Check {
-    /// Whether `wanted` names this check, its rule, or the beginning of its rule.
+    /// Whether `wanted` names this check, its rule, or the family of its rule, such as `C-STOP`.
     pub fn is_named(&self, wanted: &str) -> bool {
         let rule_part = |rest: &str| rest.is_empty() || rest.starts_with('-');
         self.id == wanted || self.rule.strip_prefix(wanted).is_some_and(rule_part)
@@ -173,7 +174,7 @@ impl Plan {
     /// The checks that `only` and `skip` leave.
     ///
     /// # Errors
-    /// The first name that names no check.
+    /// If a name names no check; the text shows the first one.
     pub fn selected(&self) -> Result<Vec<&'static Check>, Error> {
         let all = all();
         let named = |names: &[String], check: &Check| names.iter().any(|name| check.is_named(name));
@@ -191,18 +192,18 @@ impl Plan {
 pub enum Outcome {
     /// The target keeps the rule.
     Passed,
-    /// It breaks the rule.
+    /// The target breaks the rule.
     Failed,
     /// The rule does not apply here.
     Skipped,
-    /// A fault found by another check stands in the way.
+    /// A fault that another check found prevents this one.
     Blocked,
-    /// It could not be tried.
+    /// The check could not be tried.
     Untested,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Passed => "pass",
@@ -217,7 +218,7 @@ impl Outcome {
 /// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// Name of the check.
+    /// The name of the check.
     pub id: &'static str,
     /// The rule of the contract.
     pub rule: &'static str,
@@ -225,47 +226,47 @@ pub struct Finding {
     pub severity: Severity,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was done.
+    /// The request, or what else was done.
     pub request: &'static str,
-    /// What should have come.
+    /// The behaviour that the rule demands.
     pub expected: &'static str,
-    /// What came, or why nothing could.
+    /// The actual behaviour, or why there is none.
     pub actual: String,
     /// How to fix a fault.
     pub fix: &'static str,
-    /// How long it took.
+    /// The time of the check in milliseconds.
     pub ms: u64,
 }
 
 /// The results of all checks.
 #[derive(Clone, Debug, Serialize)]
 pub struct Findings {
-    /// The target, in words.
+    /// The target in words.
     pub target: String,
-    /// The circumstances that matter for reading the results.
+    /// The circumstances that a reader of the results should know.
     pub circumstances: Vec<String>,
-    /// One result per check.
+    /// One result for each check.
     pub findings: Vec<Finding>,
-    /// Time of the whole.
+    /// The time of the whole in milliseconds.
     pub ms: u64,
 }
 
 impl Findings {
-    /// How many ended so, of that severity or any.
+    /// How many checks had this outcome, of one severity or of all.
     pub fn count(&self, outcome: Outcome, severity: Option<Severity>) -> usize {
         let wanted = |f: &&Finding| f.outcome == outcome && severity.is_none_or(|severity| f.severity == severity);
         self.findings.iter().filter(wanted).count()
     }
 
-    /// 0 conforms, 1 violates, 2 could not be tested. A broken "should" violates only when
-    /// `strict`; a note never does.
+    /// The exit status: 0 if the target conforms, 1 if it breaks a rule, 2 if it could not be tested. A broken "should"
+    /// counts only when `strict`, and a note never counts.
     pub fn exit_code(&self, strict: bool) -> u8 {
         let least = if strict { Severity::Should } else { Severity::Must };
         let violates = |f: &Finding| f.outcome == Outcome::Failed && f.severity >= least;
         if self.findings.iter().any(violates) {
             return 1;
         }
-        // What the outcome hangs on and could not be tried is no conformity.
+        // A rule that counts and could not be tried is not kept.
         if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && f.severity >= least) {
             return 2;
         }
@@ -287,25 +288,13 @@ mod tests {
             for need in check.needs {
                 assert!(seen.contains(need), "{} needs {need}, which does not come before it", check.id);
             }
-            assert!(seen.insert(check.id), "{} is there twice", check.id);
+            assert!(seen.insert(check.id), "{} is listed twice", check.id);
             assert!(check.rule.starts_with("C-"), "{}: {}", check.id, check.rule);
         }
     }
 
-    /// The contract's own marks: sources disagree (X), or no page says it (I).
     #[test]
-    fn doubtful_rules_are_never_a_must() {
-        const DOUBTFUL: &[&str] = &[
-            "C-DISP-2", "C-INIT-2", "C-INV-8", "C-FRZ-2", "C-FRZ-3", "C-FRZ-6", "C-STOP-2", "C-STOP-4", "C-STAT-1",
-            "C-CONN-3",
-        ];
-        for check in all().into_iter().filter(|check| DOUBTFUL.contains(&check.rule)) {
-            assert_ne!(check.severity, Severity::Must, "{}", check.id);
-        }
-    }
-
-    #[test]
-    fn checks_are_named_by_id_rule_or_beginning_of_rule() {
+    fn checks_are_named_by_name_rule_or_family() {
         let all = all();
         let check = all.iter().find(|check| check.id == "pre-stop").unwrap();
         for (name, named) in

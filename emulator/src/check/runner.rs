@@ -1,4 +1,4 @@
-//! Carries out checks, several at once, each as soon as what it needs has ended.
+//! Runs checks, several at the same time, and each as soon as the checks that it needs have ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use crate::clock::seconds;
 use crate::error::Result;
 use crate::target::{self, Spec};
 
-/// The check without which nothing can be tried.
+/// Every other check needs this one.
 const READY: &str = "ready";
 
-/// The state that workers share.
+/// The checks and their states, which all workers share.
 struct Board {
-    slots: Mutex<Vec<Slot>>,
+    entries: Mutex<Vec<Entry>>,
     changed: Condvar,
 }
 
-struct Slot {
+struct Entry {
     check: &'static Check,
     state: State,
 }
@@ -27,25 +27,25 @@ struct Slot {
 enum State {
     Waiting,
     Running,
-    /// The finding, and the check that stood in the way if one did.
+    /// The finding, and the check that prevented this one, if one did.
     Ended(Finding, Option<&'static str>),
 }
 
-/// Carries out the plan; `progress` hears of every finding as it comes (blocked ones at the end).
+/// Runs the checks of a plan. `progress` gets each finding and the number of checks.
 ///
 /// # Errors
-/// When a name in the plan names nothing, or the target cannot be started at all.
+/// If a name in the plan names no check, or no Docker engine answers for an image.
 pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Findings> {
     let checks = plan.selected()?;
     if let Spec::Image { .. } = plan.setup.spec {
         target::engine_answers()?;
     }
     let started = Instant::now();
-    let slots = checks.iter().map(|check| Slot { check, state: State::Waiting }).collect();
-    let board = Board { slots: Mutex::new(slots), changed: Condvar::new() };
+    let entries = checks.iter().map(|check| Entry { check, state: State::Waiting }).collect();
+    let board = Board { entries: Mutex::new(entries), changed: Condvar::new() };
     let initialized = Mutex::new(false);
     let shared = matches!(plan.setup.spec, Spec::Addr(_));
-    // One instance, or one fixed port, is not for two checks at once.
+    // Two checks cannot use one instance, or one fixed port, at the same time.
     let alone = shared || (plan.setup.port.is_some() && matches!(plan.setup.spec, Spec::Command(_)));
     let workers = if alone { 1 } else { plan.jobs.max(1) };
     std::thread::scope(|scope| {
@@ -66,94 +66,94 @@ pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Fin
 impl Board {
     fn work(&self, context: &CheckContext<'_>, progress: &(impl Fn(&Finding, usize) + Sync)) {
         while let Some(index) = self.next() {
-            let (check, stopper) = {
-                let slots = self.slots();
-                (slots[index].check, stopper(&slots, slots[index].check))
+            let (check, hindrance) = {
+                let entries = self.entries();
+                (entries[index].check, hindrance(&entries, entries[index].check))
             };
             let started = Instant::now();
-            let verdict = match stopper {
-                Some(by) => Err(Stop::Blocked { by, why: format!("not tried, because `{by}` did not pass") }),
-                // A fault of ours in one check must not leave the others waiting for it.
+            let verdict = match hindrance {
+                Some(by) => Err(Stop::Blocked { by, why: format!("not tried, because the check `{by}` did not pass") }),
+                // A panic in one check must not make the others wait forever.
                 None => catch_unwind(AssertUnwindSafe(|| (check.run)(context)))
-                    .unwrap_or_else(|_| Err(Stop::Cannot("the check itself failed".into()))),
+                    .unwrap_or_else(|_| Err(Stop::Untested("the check itself panicked".into()))),
             };
             let (finding, by) = finding(check, verdict, started);
-            progress(&finding, self.slots().len());
-            self.slots()[index].state = State::Ended(finding, by);
+            progress(&finding, self.entries().len());
+            self.entries()[index].state = State::Ended(finding, by);
             self.changed.notify_all();
         }
     }
 
-    /// The next check that can begin; waits for one, and ends when none is left.
+    /// The next check that can begin. It waits for one, and returns `None` when none is left.
     fn next(&self) -> Option<usize> {
-        let mut slots = self.slots();
+        let mut entries = self.entries();
         loop {
-            let waiting = |slot: &Slot| matches!(slot.state, State::Waiting);
-            let can_begin = |slot: &&Slot| waiting(slot) && ended(&slots, slot.check);
-            if let Some(index) = slots.iter().position(|slot| can_begin(&slot)) {
-                slots[index].state = State::Running;
+            let waiting = |entry: &Entry| matches!(entry.state, State::Waiting);
+            let can_begin = |entry: &&Entry| waiting(entry) && ended(&entries, entry.check);
+            if let Some(index) = entries.iter().position(|entry| can_begin(&entry)) {
+                entries[index].state = State::Running;
                 return Some(index);
             }
-            if !slots.iter().any(waiting) {
+            if !entries.iter().any(waiting) {
                 return None;
             }
-            slots = self.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
+            entries = self.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// All findings. "Blocked" by a check that passed after all means that it could not be tried.
+    /// All findings. A check that is blocked by one that passed is untested.
     fn resolve(self) -> Vec<Finding> {
-        let slots = self.slots.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.into_inner().unwrap_or_else(PoisonError::into_inner);
         let failed = |by: &str| {
-            slots.iter().any(|slot| match &slot.state {
+            entries.iter().any(|entry| match &entry.state {
                 State::Ended(finding, _) => {
                     finding.id == by && matches!(finding.outcome, Outcome::Failed | Outcome::Blocked)
                 }
                 _ => false,
             })
         };
-        let resolved = |slot: &Slot| match &slot.state {
+        let resolved = |entry: &Entry| match &entry.state {
             State::Ended(finding, Some(by)) if !failed(by) => {
                 Some(Finding { outcome: Outcome::Untested, ..finding.clone() })
             }
             State::Ended(finding, _) => Some(finding.clone()),
             State::Waiting | State::Running => None,
         };
-        slots.iter().filter_map(resolved).collect()
+        entries.iter().filter_map(resolved).collect()
     }
 
-    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a check says that it needs, and the start-up check, which everything needs.
+/// Whether `check` needs the check `id`. Every check needs the start-up check.
 fn needs(check: &Check, id: &str) -> bool {
     check.needs.contains(&id) || (id == READY && check.id != READY)
 }
 
-/// Whether everything that `check` needs, and that takes part, has ended.
-fn ended(slots: &[Slot], check: &Check) -> bool {
-    let open = |slot: &Slot| needs(check, slot.check.id) && !matches!(slot.state, State::Ended(..));
-    !slots.iter().any(open)
+/// Whether all the checks that `check` needs have ended, as far as they were chosen.
+fn ended(entries: &[Entry], check: &Check) -> bool {
+    let open = |entry: &Entry| needs(check, entry.check.id) && !matches!(entry.state, State::Ended(..));
+    !entries.iter().any(open)
 }
 
-/// The first needed check that did not pass. One that does not apply, or was not chosen, is no hindrance.
-fn stopper(slots: &[Slot], check: &Check) -> Option<&'static str> {
-    let stops = |slot: &&Slot| match &slot.state {
+/// The first needed check that did not pass. A check that was skipped or not chosen does not count.
+fn hindrance(entries: &[Entry], check: &Check) -> Option<&'static str> {
+    let stops = |entry: &&Entry| match &entry.state {
         State::Ended(finding, _) => !matches!(finding.outcome, Outcome::Passed | Outcome::Skipped),
         State::Waiting | State::Running => false,
     };
-    slots.iter().filter(|slot| needs(check, slot.check.id)).find(stops).map(|slot| slot.check.id)
+    entries.iter().filter(|entry| needs(check, entry.check.id)).find(stops).map(|entry| entry.check.id)
 }
 
 fn finding(check: &'static Check, verdict: super::Verdict, started: Instant) -> (Finding, Option<&'static str>) {
     let (outcome, actual, by) = match verdict {
-        Ok(came) => (Outcome::Passed, came, None),
-        Err(Stop::Fail(came)) => (Outcome::Failed, came, None),
+        Ok(actual) => (Outcome::Passed, actual, None),
+        Err(Stop::Fail(actual)) => (Outcome::Failed, actual, None),
         Err(Stop::Skip(why)) => (Outcome::Skipped, why, None),
         Err(Stop::Blocked { by, why }) => (Outcome::Blocked, why, Some(by)),
-        Err(Stop::Cannot(why)) => (Outcome::Untested, why, None),
+        Err(Stop::Untested(why)) => (Outcome::Untested, why, None),
     };
     let Check { id, rule, severity, request, expected, fix, .. } = *check;
     let ms = started.elapsed().as_millis() as u64;
@@ -169,7 +169,9 @@ fn circumstances(plan: &Plan, findings: &[Finding]) -> Vec<String> {
     });
     lines.push(format!("connections idle for {}", seconds(plan.idle)));
     if matches!(plan.setup.spec, Spec::Addr(_)) {
-        lines.push("a running address: no freeze, no signals, no output, nothing that needs a fresh instance".into());
+        lines.push(
+            "a server that already runs: no freezes, no signals, no checks of its log or of a fresh instance".into(),
+        );
     }
     lines
 }

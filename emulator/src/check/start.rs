@@ -1,4 +1,4 @@
-//! START: listening, the start-up check, and what probes must not do.
+//! START and HEALTH: the open port, the start-up check, the health check, and probes, which must cause nothing.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::platform::PORT_NAMES;
 use crate::process;
 use crate::target::{Port, Ready, Spec};
 
-/// How many probes of each kind are sent.
+/// The number of probes of each kind.
 const PROBES: usize = 20;
 
-/// Enough for the target to hear of every hang-up.
+/// Within this time the target notices every connection that was closed.
 const NOTICE_WAIT: Duration = Duration::from_millis(200);
 
 pub const CHECKS: &[Check] = &[
@@ -25,8 +25,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &[],
         request: "TCP connections to the port, until one is accepted",
-        expected: "an open port within the time limit (120 s on the platform), and no exit before",
-        fix: "listen on 0.0.0.0 at the port in FC_CUSTOM_LISTEN_PORT, and do slow loading in /initialize",
+        expected: "the port is open within the time limit (120 s on the platform), and the target does not exit",
+        fix: "listen on 0.0.0.0, on the port in FC_CUSTOM_LISTEN_PORT, and do slow work in /initialize",
         run: ready,
     },
     Check {
@@ -36,7 +36,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[],
         request: "a start with different ports in FC_CUSTOM_LISTEN_PORT and FC_SERVER_PORT",
         expected: "the port in FC_CUSTOM_LISTEN_PORT is open",
-        fix: "take the port from FC_CUSTOM_LISTEN_PORT, else from FC_SERVER_PORT, else 9000",
+        fix: "read the port from FC_CUSTOM_LISTEN_PORT, else from FC_SERVER_PORT, else use 9000",
         run: port_from_environment,
     },
     Check {
@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &[],
         request: "a TCP connection to an address that is not 127.0.0.1",
-        expected: "it is accepted",
+        expected: "the target accepts it",
         fix: "listen on 0.0.0.0, not on 127.0.0.1 or localhost",
         run: listen_all_interfaces,
     },
@@ -55,8 +55,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &[],
         request: "20 connections closed and 20 reset without a byte, then an HTTP call",
-        expected: "the target lives on and answers",
-        fix: "treat a connection that ends before a request as nothing at all",
+        expected: "the target keeps running and answers",
+        fix: "ignore a connection that ends before a request: it is a start-up probe",
         run: probe_hangup,
     },
     Check {
@@ -65,8 +65,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["probe-hangup"],
         request: "20 connections closed and 20 reset without a byte",
-        expected: "no line of output",
-        fix: "log a connection that ends before a request at debug level at most",
+        expected: "the target prints nothing",
+        fix: "log a connection that ends before a request at level debug, or not at all",
         run: probe_silent,
     },
     Check {
@@ -74,9 +74,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-START-4",
         severity: Severity::Should,
         needs: &[],
-        request: "GET of the configured URL (--health)",
+        request: "GET of the path of the health check (--health)",
         expected: "200 within 1 s",
-        fix: "answer the configured URL with 200 as soon as the port is open, before /initialize too",
+        fix: "answer the path of the health check with 200 as soon as the port is open, even before /initialize",
         run: health_url,
     },
 ];
@@ -86,29 +86,32 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
     let mut instance = Instance::start(&context.plan.setup, &Variant::default())?;
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("open after {}", millis(started.elapsed()))),
-        Ready::Exited(exit) => fail(format!("it {exit} before it listened{}", last_words(&instance))),
+        Ready::Exited(exit) => fail(format!("the target {exit} before it listened{}", last_output(&instance))),
         Ready::Late => {
             let port = instance.target.addr().port();
             let loopback = (Ipv4Addr::LOCALHOST, port).into();
             let on_loopback = instance.target.pid().is_some_and(|pid| process::listens_on(pid, loopback));
-            let who = if on_loopback { "the target listens on 127.0.0.1 only" } else { "nobody listens" };
-            let waited = millis(started.elapsed());
-            fail(format!("{who}, port {port}, after {waited}{}", last_words(&instance)))
+            let actual = match on_loopback {
+                true => format!("the target listens on 127.0.0.1:{port} only"),
+                false => format!("nothing listens on port {port}"),
+            };
+            fail(format!("{actual} after {}{}", millis(started.elapsed()), last_output(&instance)))
         }
     }
 }
 
-fn last_words(instance: &Instance) -> String {
+/// The last line that the target printed, as the end of a message.
+fn last_output(instance: &Instance) -> String {
     let Some(output) = instance.target.output() else { return String::new() };
     settle(output);
     let lines = output.all();
     let last = lines.iter().rev().map(|line| line.text.as_str()).find(|text| !text.trim().is_empty());
-    last.map_or_else(String::new, |text| format!("; its last words: `{}`", cut(text, 120)))
+    last.map_or_else(String::new, |text| format!("; its last line of output: `{}`", cut(text, 120)))
 }
 
 fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
     if !matches!(context.plan.setup.spec, Spec::Command(_)) || context.plan.setup.port.is_some() {
-        return skip("the port is given here, so the target is not asked to choose");
+        return skip("the port is fixed here, so the target does not choose it");
     }
     let ports = (Port::free()?, Port::free()?);
     let (ours, other) = (ports.0.number(), ports.1.number());
@@ -116,9 +119,9 @@ fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
     let mut instance = Instance::start(&context.plan.setup, &Variant { env, port: Some(ours), pid_one: false })?;
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("port {ours} is open")),
-        Ready::Exited(exit) => fail(format!("it {exit}{}", last_words(&instance))),
+        Ready::Exited(exit) => fail(format!("the target {exit}{}", last_output(&instance))),
         Ready::Late if Conn::open(([127, 0, 0, 1], other).into(), instance.call_deadline()).is_ok() => {
-            fail("the port in FC_SERVER_PORT is open instead")
+            fail("the port in FC_SERVER_PORT is open in its place")
         }
         Ready::Late => fail("neither port is open"),
     }
@@ -127,11 +130,11 @@ fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
 fn listen_all_interfaces(context: &CheckContext<'_>) -> Verdict {
     let instance = context.start()?;
     let Some(addr) = instance.target.outer_addr() else {
-        return skip("where a running address listens cannot be seen from here");
+        return skip("the interfaces of a server that already runs cannot be seen from here");
     };
     match Conn::open(addr, instance.call_deadline()) {
-        Ok(_) => Ok(format!("{addr} accepts")),
-        Err(why) => fail(format!("{addr}: {why}; 127.0.0.1 accepts")),
+        Ok(_) => Ok(format!("{addr} accepts connections")),
+        Err(why) => fail(format!("{addr}: {why}; 127.0.0.1 accepts connections")),
     }
 }
 
@@ -147,15 +150,15 @@ fn probe_hangup(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.start()?;
     probe(&instance)?;
     let call = || instance.send(&instance.platform.http("GET", &context.plan.http_path, &[], Vec::new()));
-    // Twice: the target may hear of the last hang-ups only after the first call.
+    // Two calls: the target may notice the last closed connections only after the first one.
     let answer = call().and_then(|_| {
         std::thread::sleep(NOTICE_WAIT);
         call()
     });
     match (answer, instance.target.try_exit()) {
         (_, Some(exit)) => fail(format!("the target {exit}")),
-        (Err(why), None) => fail(format!("afterwards: {why}")),
-        (Ok(response), None) => Ok(format!("afterwards: {}", response.status)),
+        (Err(why), None) => fail(format!("a call after the probes: {why}")),
+        (Ok(response), None) => Ok(format!("a call after the probes: {}", response.status)),
     }
 }
 
@@ -168,15 +171,16 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
     settle(output);
     let lines = output.since(mark);
     match lines.first() {
-        None => Ok("no output".into()),
-        Some(line) => fail(format!("{} lines, the first: `{}`", lines.len(), cut(&line.text, 120))),
+        None => Ok("the target printed nothing".into()),
+        Some(line) => fail(format!("it printed {} lines, the first: `{}`", lines.len(), cut(&line.text, 120))),
     }
 }
 
+/// FC takes every status from 200 to 399 for healthy (C-HLT-2), but 200 is the safe answer.
 fn health_url(context: &CheckContext<'_>) -> Verdict {
     const WAIT: Duration = Duration::from_secs(1);
     let Some(path) = &context.plan.health_path else {
-        return skip("no HTTP start-up check is configured (--health PATH)");
+        return skip("the function is configured without an HTTP health check (--health PATH)");
     };
     let instance = context.start()?;
     let request = instance.platform.request(crate::platform::Caller::Stranger, "GET", path, &[], Vec::new());

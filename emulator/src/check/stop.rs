@@ -1,4 +1,4 @@
-//! STOP: the pre-stop hook, SIGTERM, and both.
+//! STOP: the pre-stop hook, SIGTERM, and one after the other.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["invoke"],
         request: "GET /pre-stop after a call",
         expected: "2xx within its time limit",
-        fix: "route GET /pre-stop to the hook (is the path spelt so?), or take it out of the configuration (--hooks)",
+        fix: "route GET /pre-stop, spelt so, to the hook; if the function has no such hook, leave it out of --hooks",
         run: pre_stop,
     },
     Check {
@@ -27,7 +27,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["pre-stop"],
         request: "GET /pre-stop twice, as after a broken connection",
         expected: "2xx for both",
-        fix: "answer a repeated pre-stop like the first, without running the hook again",
+        fix: "answer a repeated pre-stop like the first one, without running the hook again",
         run: pre_stop_twice,
     },
     Check {
@@ -35,9 +35,9 @@ pub const CHECKS: &[Check] = &[
         rule: "C-STOP-2",
         severity: Severity::Should,
         needs: &["pre-stop", "thaw-call"],
-        request: "pre-freeze if configured, a freeze (--freeze-secs), then GET /pre-stop as the first thing after it",
+        request: "pre-freeze if configured, a freeze (--freeze-for), and GET /pre-stop as the first call after it",
         expected: "2xx within its time limit",
-        fix: "let pre-stop work on an instance that was just thawed, without a call before it",
+        fix: "let pre-stop work right after a thaw, without a call before it",
         run: pre_stop_after_freeze,
     },
     Check {
@@ -46,8 +46,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &[],
         request: "SIGTERM to the idle target",
-        expected: "it exits within the time limit (--term-secs)",
-        fix: "catch SIGTERM and exit; Docker and Kubernetes kill what does not",
+        expected: "the target exits within the time limit (--term-timeout)",
+        fix: "catch SIGTERM and exit; Docker and Kubernetes kill a process that does not",
         run: sigterm,
     },
     Check {
@@ -56,7 +56,7 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Note,
         needs: &["sigterm"],
         request: "SIGTERM to the idle target",
-        expected: "exit code 0, or the end by SIGTERM (143)",
+        expected: "exit code 0, or an end by SIGTERM (143)",
         fix: "exit with 0 after an orderly stop",
         run: sigterm_code,
     },
@@ -66,8 +66,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["sigterm"],
         request: "SIGTERM to the target as process 1, as in a container",
-        expected: "it exits within the time limit (--term-secs)",
-        fix: "install a handler: the kernel ignores SIGTERM for process 1 otherwise; or start it under an init",
+        expected: "the target exits within the time limit (--term-timeout)",
+        fix: "install a handler, because the kernel ignores SIGTERM for process 1 without one; or start it by an init",
         run: pid_1,
     },
     Check {
@@ -76,8 +76,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Should,
         needs: &["pre-stop", "sigterm"],
         request: "GET /pre-stop, then SIGTERM",
-        expected: "2xx, then an exit within the time limit (--term-secs)",
-        fix: "let SIGTERM work after pre-stop too, without a second run of the hook that could hang",
+        expected: "2xx, then an exit within the time limit (--term-timeout)",
+        fix: "let SIGTERM work after pre-stop, too, without a second run of the hook that could hang",
         run: pre_stop_then_sigterm,
     },
 ];
@@ -98,8 +98,8 @@ fn pre_stop(context: &CheckContext<'_>) -> Verdict {
 fn pre_stop_twice(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreStop)?;
     let instance = context.initialized()?;
-    success("the first", Instant::now(), instance.hook(Hook::PreStop))?;
-    success("the second", Instant::now(), instance.hook(Hook::PreStop))
+    success("the first call", Instant::now(), instance.hook(Hook::PreStop))?;
+    success("the second call", Instant::now(), instance.hook(Hook::PreStop))
 }
 
 fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
@@ -120,8 +120,8 @@ fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
     instance.target.terminate()?;
     let deadline = Deadline::after(instance.limits.term);
     match target::wait_exit(&mut *instance.target, deadline) {
-        Some(exit) => Ok((exit, format!("{exit} after {}", millis(started.elapsed())))),
-        None => fail(format!("still running {} after SIGTERM", millis(started.elapsed()))),
+        Some(exit) => Ok((exit, format!("the target {exit} after {}", millis(started.elapsed())))),
+        None => fail(format!("the target still runs {} after SIGTERM", millis(started.elapsed()))),
     }
 }
 
@@ -134,9 +134,9 @@ fn sigterm(context: &CheckContext<'_>) -> Verdict {
 fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
-    let (exit, came) = terminated(&mut instance)?;
+    let (exit, actual) = terminated(&mut instance)?;
     let orderly = matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15));
-    if orderly { Ok(came) } else { fail(came) }
+    if orderly { Ok(actual) } else { fail(actual) }
 }
 
 fn pid_1(context: &CheckContext<'_>) -> Verdict {
@@ -144,7 +144,9 @@ fn pid_1(context: &CheckContext<'_>) -> Verdict {
     if let Spec::Command(_) = context.plan.setup.spec
         && !(cfg!(target_os = "linux") && rustix::process::geteuid().is_root())
     {
-        return skip("making a process 1 outside a container needs Linux and root; try --image");
+        return skip(
+            "only root on Linux can start a process 1 outside a container: run as root, or give an image (--image)",
+        );
     }
     let mut instance = context.start_as(&Variant { pid_one: true, ..Variant::default() })?;
     context.initialize(&instance)?;
@@ -156,10 +158,10 @@ fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
     let stopped = success("GET /pre-stop", Instant::now(), instance.hook(Hook::PreStop))?;
-    // Some end themselves after pre-stop, which is as good.
-    let came = match instance.target.try_exit() {
-        Some(exit) => exit.to_string(),
+    // A target that exits by itself after pre-stop passes, too.
+    let actual = match instance.target.try_exit() {
+        Some(exit) => format!("the target {exit} by itself"),
         None => terminated(&mut instance)?.1,
     };
-    Ok(format!("{stopped}; {came}"))
+    Ok(format!("{stopped}; {actual}"))
 }

@@ -69,11 +69,11 @@ impl Cgroup {
 }
 
 fn not_mounted(version: Version) -> Error {
-    let (what, command) = match version {
+    let (hierarchy, command) = match version {
         Version::V1 => ("freezer of cgroup v1", "mount -t cgroup -o freezer freezer FOLDER"),
         Version::V2 => ("hierarchy of cgroup v2", "mount -t cgroup2 cgroup2 FOLDER"),
     };
-    Error::new(format!("the {what} is not mounted: mount it (`{command}`), or take `--freeze-with auto`"))
+    Error::new(format!("the {hierarchy} is not mounted: mount it (`{command}`), or take `--freeze-with auto`"))
 }
 
 fn not_writable(path: &Path, cause: io::Error) -> Error {

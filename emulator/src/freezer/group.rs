@@ -1,7 +1,7 @@
 //! A freeze group holds one target and everything that the target starts, and is frozen and thawed as one.
 //!
-//! A group is created before its target, which enters it before its exec, and is removed after it. [`FreezeGroup::kill`]
-//! thaws a group for good: not even SIGKILL ends a process that the cgroup v1 freezer holds.
+//! A group is created before its target, which enters it before its exec, and is removed after it.
+//! [`FreezeGroup::kill`] thaws a group for good: not even SIGKILL ends a process that the cgroup v1 freezer holds.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ impl FreezeGroup {
     /// Freezes the group and proves that nothing in it runs. Without a proof the group is thawed again.
     ///
     /// # Errors
-    /// As [`FreezeGroup::freeze`], or if a member was seen running.
+    /// As [`FreezeGroup::freeze`], or if a task ran although it was frozen.
     pub fn freeze_proven(&self, leader: u32) -> Result<Proof> {
         self.unless_killed(|| {
             freeze(&*self.shared.freezer, leader)?;

@@ -76,8 +76,8 @@ trait Freezer: Send + Sync {
     /// Its name, for reports.
     fn name(&self) -> &'static str;
 
-    /// The file into which a new process writes `0` to enter the freezer's group. `None` if the method has no group. The
-    /// process must enter before the target's program starts, so that every child is in the group, too.
+    /// The file into which a new process writes `0` to enter the freezer's group. `None` if the method has no group.
+    /// The process must enter before the target's program starts, so that every child is in the group, too.
     fn entry(&self) -> Option<PathBuf>;
 
     /// Requests a freeze, which comes into force a moment later.

@@ -1,8 +1,8 @@
-//! An HTTP/1 client on a bare socket: the byte is the unit, every read has a deadline.
+//! An HTTP/1 client on a bare socket. Every read and every write has a deadline.
 //!
-//! Checks need what no client library gives: half requests, resets, two requests in one write, a
-//! reader that stops reading. So a [`Conn`] sends bytes and reads answers, nothing is retried,
-//! and every way in which the peer can misbehave comes back as words.
+//! Checks need half requests, resets, two requests in one write and readers that stop reading, and no client library
+//! offers those. So a [`Conn`] sends bytes and reads responses. It retries nothing, and each misbehaviour of the target
+//! becomes an error in words.
 
 mod response;
 
@@ -15,29 +15,29 @@ use socket2::SockRef;
 use crate::clock::Deadline;
 pub use response::{Response, cut};
 
-/// The most that is read of one answer. The largest body the platform takes is 32 MB.
+/// A longer response is an error. The largest body that the platform takes has 32 MB (C-LIM-3).
 pub const RESPONSE_BYTES_MAX: usize = 80 * 1024 * 1024;
 
-/// Requests larger than this are written from a thread of their own, because the peer may start
-/// to answer (and stop reading) before it has all of it.
-const ALONE_BYTES_MAX: usize = 32 * 1024;
+/// A larger request is sent by a thread of its own, because the target may start to answer, and stop reading, before it
+/// has the whole request.
+const ONE_THREAD_BYTES_MAX: usize = 32 * 1024;
 
-/// The most that is read at a time.
+/// One read takes at most this many bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
 
 /// One connection to a target.
 pub struct Conn {
     stream: TcpStream,
-    /// Bytes read that belong to no answer yet.
+    /// Bytes that arrived and belong to no returned response.
     pending: Vec<u8>,
     closed: bool,
 }
 
 impl Conn {
-    /// Connects.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// When nobody listens or the deadline passes; the text says which.
+    /// If the target does not listen or the deadline passes; the text says which.
     pub fn open(addr: SocketAddr, deadline: Deadline) -> Result<Self, String> {
         let left = deadline.left().ok_or("no time was left to connect")?;
         let stream = TcpStream::connect_timeout(&addr, left).map_err(|cause| format!("no connection: {cause}"))?;
@@ -45,12 +45,12 @@ impl Conn {
         Ok(Self { stream, pending: Vec::new(), closed: false })
     }
 
-    /// Sends `bytes` and waits for the whole answer to them.
+    /// Sends `bytes` and waits for the whole response.
     ///
     /// # Errors
-    /// When no whole answer came before the deadline.
+    /// If no whole response arrives before the deadline.
     pub fn exchange(&mut self, bytes: &[u8], deadline: Deadline) -> Result<Response, String> {
-        if bytes.len() <= ALONE_BYTES_MAX {
+        if bytes.len() <= ONE_THREAD_BYTES_MAX {
             self.send(bytes, deadline)?;
             return self.read(deadline);
         }
@@ -63,29 +63,29 @@ impl Conn {
             }
             let sent = sent.join().unwrap_or_else(|_| Err("the sending thread failed".into()));
             match read {
-                // An answer may come before the end of the request: a refusal. It counts.
+                // A response before the end of the request, mostly a refusal, counts.
                 Ok(response) => Ok(response),
                 Err(read) => Err(sent.err().map_or(read.clone(), |sent| format!("{read}; {sent}"))),
             }
         })
     }
 
-    /// A second handle that only sends, for a request that is sent while its answer is read.
+    /// A second handle on the same connection, which sends while the first one reads.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub fn sender(&self) -> Result<Self, String> {
         let stream = self.stream.try_clone().map_err(|cause| cause.to_string())?;
         Ok(Self { stream, pending: Vec::new(), closed: false })
     }
 
-    /// Sends `bytes`, not more.
+    /// Sends `bytes` and reads nothing.
     ///
     /// # Errors
-    /// When the peer closed the connection or took no more before the deadline.
+    /// If the target closed the connection, or did not take all bytes before the deadline.
     pub fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), String> {
         while !bytes.is_empty() {
-            let left = deadline.left().ok_or("the target took no more bytes in time")?;
+            let left = deadline.left().ok_or("the target did not read the whole request in time")?;
             self.stream.set_write_timeout(Some(left)).map_err(|cause| cause.to_string())?;
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -96,15 +96,15 @@ impl Conn {
         Ok(())
     }
 
-    /// Waits for the next whole answer.
+    /// Waits for the next whole response.
     ///
     /// # Errors
-    /// When none came before the deadline, or what came is no answer.
+    /// If none arrives before the deadline, or the bytes are no response.
     pub fn read(&mut self, deadline: Deadline) -> Result<Response, String> {
         self.read_as(deadline, false)
     }
 
-    /// [`Conn::read`] for the answer to a HEAD request, which has no body whatever its head says.
+    /// Waits for the response to a HEAD request, which has no body whatever its head says.
     ///
     /// # Errors
     /// As [`Conn::read`].
@@ -120,13 +120,13 @@ impl Conn {
             }
             let had = self.pending.len();
             if had > RESPONSE_BYTES_MAX {
-                return Err("the answer does not end".into());
+                return Err(format!("the answer has more than {RESPONSE_BYTES_MAX} bytes"));
             }
             let Some(left) = deadline.left() else { return Err(no_answer(had)) };
             match self.fill(left) {
                 Fill::More | Fill::Nothing => {}
                 Fill::Closed => self.closed = true,
-                Fill::Reset(cause) if had == 0 => return Err(format!("the connection broke: {cause}")),
+                Fill::Reset(cause) if had == 0 => return Err(format!("the connection failed: {cause}")),
                 Fill::Reset(_) => self.closed = true,
             }
         }
@@ -136,7 +136,7 @@ impl Conn {
         self.fill_some(wait, CHUNK_BYTES)
     }
 
-    /// One look at the socket, for at most `bytes_max` bytes.
+    /// Reads the socket once, at most `bytes_max` bytes.
     fn fill_some(&mut self, wait: Duration, bytes_max: usize) -> Fill {
         if let Err(cause) = self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1)))) {
             return Fill::Reset(cause.to_string());
@@ -153,8 +153,8 @@ impl Conn {
         }
     }
 
-    /// Whether the peer has closed the connection, or does so before the deadline. Bytes that
-    /// come instead are kept for the next answer and count as "not closed".
+    /// Whether the target has closed the connection, or does so before the deadline. Bytes that arrive are kept for the
+    /// next response and mean "not closed".
     pub fn closes(&mut self, deadline: Deadline) -> bool {
         while !self.closed && self.pending.is_empty() {
             match self.fill(deadline.left().unwrap_or_default()) {
@@ -167,8 +167,8 @@ impl Conn {
         self.closed
     }
 
-    /// Whether the first bytes of an answer are there, or come within `wait`. A closed connection
-    /// counts: reading it will not block.
+    /// Whether the first byte of a response has arrived, or arrives within `wait`. A closed connection counts, too:
+    /// reading from it will not block.
     pub fn has_answer(&mut self, wait: Duration) -> bool {
         let deadline = Deadline::after(wait);
         while self.pending.is_empty() && !self.closed {
@@ -182,14 +182,14 @@ impl Conn {
         true
     }
 
-    /// Ends the connection with a reset instead of an orderly close.
+    /// Resets the connection (RST) in place of an orderly close.
     pub fn reset(self) {
-        // With linger zero the close that follows sends RST. If it cannot be set the close is orderly.
+        // With SO_LINGER 0 the close that follows sends RST. If the option cannot be set, the close is orderly.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// What one look at the socket gave.
+/// The result of one read.
 enum Fill {
     More,
     Closed,
@@ -218,8 +218,8 @@ mod tests {
         Deadline::after(Duration::from_secs(5))
     }
 
-    /// A peer that runs `act` on its first connection.
-    fn peer(act: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
+    /// A server that runs `act` on its first connection.
+    fn server(act: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         std::thread::spawn(move || act(listener.accept().unwrap().0));
@@ -227,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn two_answers_in_one_packet_come_one_by_one() {
+    fn two_responses_in_one_packet_are_read_one_by_one() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
-        let addr = peer(move |mut stream| {
+        let addr = server(move |mut stream| {
             stream.write_all(&[&answer[..], b"a", answer, b"b"].concat()).unwrap();
         });
         let mut conn = Conn::open(addr, soon()).unwrap();
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn silence_ends_at_the_deadline() {
-        let addr = peer(|stream| {
+        let addr = server(|stream| {
             let _ = (&stream).read(&mut [0; 1]);
         });
         let mut conn = Conn::open(addr, soon()).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     fn a_large_body_arrives_whole_while_the_request_is_sent() {
         let body = vec![b'x'; 3_000_000];
         let sent = body.clone();
-        let addr = peer(move |mut stream| {
+        let addr = server(move |mut stream| {
             let mut seen = vec![0; sent.len()];
             stream.read_exact(&mut seen[..100_000]).unwrap();
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", sent.len()).unwrap();
@@ -265,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_answer_is_told_apart_from_none() {
-        let addr = peer(|mut stream| {
+    fn a_truncated_response_is_not_a_missing_one() {
+        let addr = server(|mut stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").unwrap();
         });
         let mut conn = Conn::open(addr, soon()).unwrap();
-        assert!(conn.read(soon()).unwrap_err().contains("in the middle of an answer"));
+        assert!(conn.read(soon()).unwrap_err().contains("within an answer"));
     }
 }

@@ -1,49 +1,54 @@
-//! Answers, parsed strictly enough to notice a broken one.
+//! Responses, parsed strictly enough to notice a broken one.
 //!
-//! Bytes in, answers out; no socket here. Parsing is three-valued: an answer, "more is needed",
-//! or a complaint that no further byte could heal.
+//! Parsing takes bytes and does no I/O. It has three outcomes: a response, "more bytes are needed", or an error that no
+//! further byte could repair.
 
-/// One whole answer.
+use httparse::{EMPTY_HEADER, Status};
+
+/// A head may have this many headers; the platform allows 8 KB of them (C-LIM-5).
+const HEADERS_MAX: usize = 256;
+
+/// One whole response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// `1` for HTTP/1.1, `0` for HTTP/1.0.
     pub minor_version: u8,
     /// The status code.
     pub status: u16,
-    /// Names as sent, values without blanks around them, in order.
+    /// Names as they were sent, and values without the blanks around them, in order.
     pub headers: Vec<(String, String)>,
-    /// The body, without any chunking.
+    /// The body without its framing.
     pub body: Vec<u8>,
-    /// The size of status line and headers, with the empty line that ends them.
+    /// The size of the status line and the headers, with the empty line that ends them.
     pub head_bytes: usize,
 }
 
 impl Response {
-    /// The first header of that name, in any case.
+    /// The value of the first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut named = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.as_str())
     }
 
-    /// Whether the status says success (2xx).
+    /// Whether the status is a success (2xx).
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the sender promises to keep the connection.
+    /// Whether the server promises to keep the connection open.
     pub fn keeps_alive(&self) -> bool {
         let connection = self.header("connection").unwrap_or_default().to_ascii_lowercase();
         let says = |word: &str| connection.split(',').any(|token| token.trim() == word);
         !says("close") && (self.minor_version > 0 || says("keep-alive"))
     }
 
-    /// The body as text, cut after `chars_max` characters, control characters replaced.
+    /// The body as text: cut after `chars_max` characters, and without control characters.
     pub fn body_text(&self, chars_max: usize) -> String {
         cut(&String::from_utf8_lossy(&self.body[..self.body.len().min(chars_max * 4)]), chars_max)
     }
 }
 
-/// `text` on one line, cut after `chars_max` characters.
+/// The text on one line, cut after `chars_max` characters.
 pub fn cut(text: &str, chars_max: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let mut short: String = text.trim_end().chars().take(chars_max).map(clean).collect();
@@ -53,7 +58,7 @@ pub fn cut(text: &str, chars_max: usize) -> String {
     short
 }
 
-/// How the end of a body is recognised.
+/// How a client finds the end of a body.
 enum Framing {
     None,
     Sized(usize),
@@ -61,25 +66,24 @@ enum Framing {
     UntilClose,
 }
 
-/// Parses one answer at the start of `bytes`: the answer and how many bytes it took, or `None`
-/// when more is needed. `closed` says that no more will come; `bodiless` that the request was
-/// HEAD.
+/// Parses the response at the start of `bytes`: the response and its size in bytes, or `None` if more bytes are needed.
+/// `closed` means that no more bytes will come; `bodiless` means that the request was HEAD.
 ///
 /// # Errors
-/// When the bytes are no answer, or end before the answer does; the text says where.
+/// If the bytes are no response, or end before the response does; the text says where.
 pub fn parse(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {
     let parsed = parse_open(bytes, closed, bodiless)?;
     if parsed.is_none() && closed {
         return Err(match bytes.is_empty() {
-            true => "the connection was closed without an answer".into(),
-            false => format!("the connection was closed in the middle of an answer, after {} bytes", bytes.len()),
+            true => "the target closed the connection without an answer".into(),
+            false => format!("the target closed the connection within an answer, after {} bytes", bytes.len()),
         });
     }
     Ok(parsed)
 }
 
-/// Interim answers (1xx) that are skipped before the answer itself. A target may send one or two, never a stream of
-/// them.
+/// The most interim responses (1xx) that are skipped before the final one. A target may send one or two, but not
+/// thousands.
 const INTERIM_MAX: usize = 100;
 
 fn parse_open(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {
@@ -87,54 +91,65 @@ fn parse_open(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Resp
     for _ in 0..=INTERIM_MAX {
         match parse_one(&bytes[at..], closed, bodiless)? {
             None => return Ok(None),
-            Some((response, used)) if (100..200).contains(&response.status) && response.status != 101 => at += used,
+            Some((response, used)) if is_interim(response.status) => at += used,
             Some((response, used)) => return Ok(Some((response, at + used))),
         }
     }
-    Err(format!("more than {INTERIM_MAX} interim answers (1xx) and no other"))
+    Err(format!("the target sent more than {INTERIM_MAX} interim answers (1xx) and no final one"))
 }
 
-/// One answer, interim ones included.
+/// 101 is final: what follows is another protocol (RFC 9110 §15.2.2).
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
+/// Parses one response, which may be an interim one.
 fn parse_one(bytes: &[u8], closed: bool, bodiless: bool) -> Result<Option<(Response, usize)>, String> {
-    if !b"HTTP/1."[..].starts_with(&bytes[..bytes.len().min(7)]) {
-        let shown = cut(&String::from_utf8_lossy(&bytes[..bytes.len().min(40)]), 40);
-        return Err(format!("what came is no HTTP/1 answer: `{shown}`"));
-    }
-    let Some(head_bytes) = find(bytes, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
-    let mut response = parse_head(&bytes[..head_bytes - 4])?;
-    response.head_bytes = head_bytes;
-    if (100..200).contains(&response.status) && response.status != 101 {
+    let Some(response) = parse_head(bytes)? else { return Ok(None) };
+    let head_bytes = response.head_bytes;
+    if is_interim(response.status) {
         return Ok(Some((response, head_bytes)));
     }
     let rest = &bytes[head_bytes..];
     let body = match framing(&response, bodiless)? {
         Framing::None => Some((Vec::new(), 0)),
         Framing::Sized(size) => rest.get(..size).map(|body| (body.to_vec(), size)),
-        Framing::Chunked => unchunk(rest)?,
+        Framing::Chunked => decode_chunks(rest)?,
         Framing::UntilClose => closed.then(|| (rest.to_vec(), rest.len())),
     };
     Ok(body.map(|(body, used)| (Response { body, ..response }, head_bytes + used)))
 }
 
-fn parse_head(head: &[u8]) -> Result<Response, String> {
-    let text = String::from_utf8_lossy(head);
-    let mut lines = text.split("\r\n");
-    let status_line = lines.next().unwrap_or_default();
-    let mut words = status_line.splitn(3, ' ');
-    let version = words.next().unwrap_or_default();
-    let status = words.next().and_then(|word| word.parse().ok());
-    let (Some(status @ 100..600), true) = (status, matches!(version, "HTTP/1.0" | "HTTP/1.1")) else {
-        return Err(format!("the status line is broken: `{}`", cut(status_line, 60)));
+fn parse_head(bytes: &[u8]) -> Result<Option<Response>, String> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Response::new(&mut headers);
+    let head_bytes = match head.parse(bytes) {
+        Ok(Status::Complete(size)) => size,
+        Ok(Status::Partial) => return Ok(None),
+        Err(cause) => return Err(format!("the head is malformed ({cause}): `{}`", malformed_line(bytes))),
     };
-    let header = |line: &str| match line.split_once(':') {
-        Some((name, value)) if !name.is_empty() && !name.contains([' ', '\t']) => {
-            Ok((name.to_owned(), value.trim().to_owned()))
-        }
-        _ => Err(format!("a header line is broken: `{}`", cut(line, 60))),
+    let status = head.code.unwrap_or_default();
+    if !(100..600).contains(&status) {
+        return Err(format!("the status {status} is not between 100 and 599"));
+    }
+    let text = |header: &httparse::Header<'_>| {
+        (header.name.to_owned(), String::from_utf8_lossy(header.value).trim().to_owned())
     };
-    let headers = lines.map(header).collect::<Result<_, _>>()?;
-    let minor_version = u8::from(version == "HTTP/1.1");
-    Ok(Response { minor_version, status, headers, body: Vec::new(), head_bytes: 0 })
+    let headers = head.headers.iter().map(text).collect();
+    let minor_version = head.version.unwrap_or_default();
+    Ok(Some(Response { minor_version, status, headers, body: Vec::new(), head_bytes }))
+}
+
+/// The first line that the parser refuses, cut for a message.
+fn malformed_line(bytes: &[u8]) -> String {
+    let refused = |end: &usize| {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        httparse::Response::new(&mut headers).parse(&bytes[..*end]).is_err()
+    };
+    let line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let end = line_ends.chain([bytes.len()]).find(refused).unwrap_or(bytes.len());
+    let line = bytes[..end].trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    cut(&String::from_utf8_lossy(line), 60)
 }
 
 fn framing(response: &Response, bodiless: bool) -> Result<Framing, String> {
@@ -144,28 +159,30 @@ fn framing(response: &Response, bodiless: bool) -> Result<Framing, String> {
     if let Some(coding) = response.header("transfer-encoding") {
         return match coding.eq_ignore_ascii_case("chunked") {
             true => Ok(Framing::Chunked),
-            false => Err(format!("unknown transfer encoding `{}`", cut(coding, 40))),
+            false => Err(format!("unknown Transfer-Encoding `{}`", cut(coding, 40))),
         };
     }
     match response.header("content-length") {
         Some(length) => {
-            length.parse().map(Framing::Sized).map_err(|_| format!("broken content length `{}`", cut(length, 40)))
+            length.parse().map(Framing::Sized).map_err(|_| format!("malformed Content-Length `{}`", cut(length, 40)))
         }
         None => Ok(Framing::UntilClose),
     }
 }
 
-/// Takes a chunked body off the front of `bytes`; trailers are dropped. Nothing is copied before
-/// the end is there, so asking again after each read stays cheap.
-fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
+/// Decodes a chunked body at the start of `bytes` and drops its trailers. It copies nothing before the body is whole,
+/// so that asking again after each read stays cheap.
+fn decode_chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
     let mut chunks = Vec::new();
     let mut at = 0;
     loop {
-        let Some(line_bytes) = find(&bytes[at..], b"\r\n") else { return Ok(None) };
-        let line = String::from_utf8_lossy(&bytes[at..at + line_bytes]);
-        let digits = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(digits, 16).map_err(|_| format!("broken chunk size `{}`", cut(&line, 40)))?;
-        at += line_bytes + 2;
+        let parsed = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| {
+            let line = String::from_utf8_lossy(&bytes[at..bytes.len().min(at + 60)]);
+            format!("malformed chunk size `{}`", cut(line.lines().next().unwrap_or_default(), 40))
+        })?;
+        let Status::Complete((line_bytes, size)) = parsed else { return Ok(None) };
+        let size = usize::try_from(size).map_err(|_| "a chunk is too large".to_owned())?;
+        at += line_bytes;
         if size == 0 {
             return Ok(end_of_trailers(&bytes[at..]).map(|used| (chunks.concat(), at + used)));
         }
@@ -192,7 +209,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Each answer, and the status and body it must give however it arrives.
+    /// Each response, with its status and its body, which must not depend on how it arrives.
     const WHOLE: &[(&str, u16, &str)] = &[
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok"),
         ("HTTP/1.0 404 \r\ncontent-length:0\r\n\r\n", 404, ""),
@@ -203,7 +220,7 @@ mod tests {
     ];
 
     #[test]
-    fn whole_answers_at_every_split_and_with_more_behind() {
+    fn whole_responses_at_every_split_and_with_more_behind() {
         for (text, status, body) in WHOLE {
             for end in 0..text.len() {
                 assert_eq!(parse(&text.as_bytes()[..end], false, false), Ok(None), "{text:?} cut at {end}");
@@ -215,9 +232,9 @@ mod tests {
         }
     }
 
-    /// However many come, the stack and the patience are bounded.
+    /// Neither the stack nor the work grows without bound.
     #[test]
-    fn interim_answers_without_end() {
+    fn interim_responses_without_end() {
         let interim = "HTTP/1.1 100 C\r\n\r\n";
         let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         let some = interim.repeat(INTERIM_MAX) + last;
@@ -227,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_answers() {
+    fn malformed_responses() {
         for text in [
             "SSH-2.0-x",
             "HTTP/1.1 abc\r\n\r\n",
@@ -241,6 +258,33 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
         ] {
             assert!(parse(text.as_bytes(), false, false).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_shows_the_malformed_line() {
+        for (text, line) in [
+            ("SSH-2.0-x\r\n", "`SSH-2.0-x`"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\nno colon\r\nC: d\r\n\r\n", "`no colon`"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n0\r\n\r\n", "`zz`"),
+        ] {
+            let error = parse(text.as_bytes(), false, false).unwrap_err();
+            assert!(error.ends_with(line), "{error}");
+        }
+    }
+
+    /// What real servers send and RFC 9112 §2.2, §4 and §5 let a client accept.
+    #[test]
+    fn lenient_where_a_client_may_be() {
+        for text in [
+            "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 \u{fc}\r\nContent-Length:\t0 \r\n\r\n",
+            "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+            "HTTP/1.1 200 OK\r\nX: \u{fc}\u{fc}\r\nContent-Length: 0\r\n\r\n",
+        ] {
+            let parsed = parse(text.as_bytes(), false, false);
+            assert!(parsed.as_ref().is_ok_and(|parsed| parsed.is_some()), "{text:?}: {parsed:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The calls of a life: an event or an HTTP call, alone or many at once.
+//! The calls of a lifecycle: events or HTTP calls, one after the other or many at the same time.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crate::http::{Conn, Response};
 use crate::instance::Instance;
 use crate::platform::{Platform, Request};
 
-/// Up to so many calls each get a step of their own.
+/// More calls than this share one step.
 pub const SINGLE_CALLS_MAX: usize = 10;
 
-/// The call that this plan makes.
+/// The request of a call.
 pub fn request(plan: &Plan, platform: &Platform) -> Request {
     match &plan.http {
         Some((method, path)) => platform.http(method, path, &[], Vec::new()),
@@ -18,10 +18,10 @@ pub fn request(plan: &Plan, platform: &Platform) -> Request {
     }
 }
 
-/// One answer, or why there is none, and the time it took.
+/// One answer, or the reason why there is none, and the time in milliseconds.
 type Timed = (Result<Response, String>, f64);
 
-/// Makes `count` calls, `at_once` side by side on kept connections.
+/// Makes `count` calls, `at_once` at the same time, on connections that are kept.
 pub fn many(plan: &Plan, instance: &Instance, count: usize, at_once: usize) -> Step {
     let at_once = at_once.min(count.max(1));
     let share = |worker: usize| count / at_once + usize::from(worker < count % at_once);
@@ -66,7 +66,7 @@ fn summary(all: &mut [Timed]) -> Step {
     let bad = all.iter().find(|(answer, _)| !answer.as_ref().is_ok_and(Response::is_success));
     let shown = bad.or(all.first());
     let mut step =
-        Step { note: format!("median {median} ms, at most {largest} ms"), ok: bad.is_none(), ..Step::default() };
+        Step { note: format!("median {median} ms, maximum {largest} ms"), ok: bad.is_none(), ..Step::default() };
     match shown {
         Some((Ok(response), _)) => {
             step.status = Some(response.status);
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_answer_is_what_the_summary_shows() {
+    fn the_summary_shows_a_bad_answer() {
         let mut all = vec![(Err("no answer in time".to_owned()), 3.0), (Err("reset".to_owned()), 1.0)];
         let step = summary(&mut all);
         assert!(!step.ok);

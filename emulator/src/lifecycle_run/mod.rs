@@ -1,8 +1,7 @@
-//! One life, seen: start, initialize, calls, freezes, thaws by the next call, pre-stop, SIGTERM.
+//! One lifecycle: start, initialize, calls, freezes, thaws by the next call, pre-stop, SIGTERM.
 //!
-//! Carries out what the platform would do to one instance, step by step, and records each step
-//! with what the target answered and printed. A [`Timeline`] conforms when every step went as the
-//! contract says; how it is shown is [`crate::report`]'s business.
+//! It does to one instance, step by step, what the platform would do, and records the answer and the output of the
+//! target for each step. A [`Timeline`] conforms if every step kept the contract. [`crate::report`] shows it.
 
 mod call;
 
@@ -18,93 +17,93 @@ use crate::output::Output;
 use crate::platform::{Hook, Request};
 use crate::target::{self, Exit, Ready, Spec};
 
-/// How long output must be silent before it counts to the step just ended.
+/// A step has ended when the target has printed nothing for this long.
 const QUIET: Duration = Duration::from_millis(15);
 const QUIET_WAIT: Duration = Duration::from_millis(300);
 
-/// So much of a body is kept.
+/// A step keeps this many characters of a body.
 const BODY_CHARS: usize = 200;
 
-/// What is done in one life.
+/// The steps of one lifecycle.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The target and the platform.
     pub setup: Setup,
-    /// The event that is sent.
+    /// The event to send.
     pub event: Vec<u8>,
-    /// Send this HTTP call, method and path, instead of the event.
+    /// The method and the path of an HTTP call that replaces the event.
     pub http: Option<(String, String)>,
-    /// Calls before each freeze.
+    /// The number of calls before the first freeze.
     pub calls: usize,
-    /// Calls at once.
+    /// The number of calls at the same time.
     pub concurrency: usize,
-    /// How often it is frozen.
+    /// The number of freezes.
     pub freezes: usize,
-    /// How long each time.
+    /// The length of a freeze.
     pub freeze: Duration,
 }
 
-/// One thing that was done, and what came of it.
+/// One step, and how the target behaved.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Step {
-    /// What was done.
+    /// Its name.
     pub name: String,
-    /// When, counted from the start of the target.
+    /// The time from the start of the target to this step, in milliseconds.
     pub at_ms: f64,
-    /// How long it took.
+    /// The time of the step in milliseconds.
     pub ms: f64,
-    /// The HTTP status, if it was a call that was answered.
+    /// The HTTP status of the answer, if there was one.
     pub status: Option<u16>,
-    /// The request id, if it was a single call.
+    /// The request id, if the step was one call.
     pub request_id: Option<String>,
-    /// The answer's body, cut.
+    /// The body of the answer, cut.
     pub body: String,
-    /// What else there is to say: the way of freezing, the exit code, what went wrong.
+    /// More about the step: the method of the freeze, the exit code, or the fault.
     pub note: String,
-    /// What the target printed meanwhile.
+    /// The lines that the target printed during the step.
     pub log: Vec<String>,
-    /// Whether it went as the contract says.
+    /// Whether the target kept the contract in this step.
     pub ok: bool,
 }
 
-/// A whole life.
+/// A whole lifecycle.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timeline {
-    /// The target, in words.
+    /// The target in words.
     pub target: String,
-    /// Everything that was done, in order.
+    /// The steps in order.
     pub steps: Vec<Step>,
-    /// Whether every step went as the contract says.
+    /// Whether the target kept the contract in every step.
     pub conforms: bool,
-    /// Time of the whole.
+    /// The time of the whole in milliseconds.
     pub ms: f64,
 }
 
-/// Hears of a life while it goes on.
+/// Follows a lifecycle while it runs.
 pub trait Watcher {
     /// A step begins.
     fn begins(&mut self, name: &str);
-    /// It has ended.
+    /// A step has ended.
     fn ended(&mut self, step: &Step);
 }
 
-/// Lives one life.
+/// Runs one lifecycle.
 ///
 /// # Errors
-/// When the target cannot be started at all, or cannot be frozen.
+/// If the target cannot be started, or cannot be frozen.
 pub fn run(plan: &Plan, watcher: &mut dyn Watcher) -> Result<Timeline> {
     let started = Instant::now();
     watcher.begins("start");
     let instance = Instance::start(&plan.setup, &Variant::default())?;
-    let mut teller = Teller { plan, instance, started, steps: Vec::new(), mark: 0, watcher };
-    teller.life()?;
-    let steps = teller.steps;
+    let mut runner = Runner { plan, instance, started, steps: Vec::new(), mark: 0, watcher };
+    runner.run()?;
+    let steps = runner.steps;
     let conforms = steps.iter().all(|step| step.ok);
     Ok(Timeline { target: plan.setup.spec.to_string(), conforms, ms: ms(started.elapsed()), steps })
 }
 
-/// Lives the life and tells of it.
-struct Teller<'a> {
+/// Runs the steps and records them.
+struct Runner<'a> {
     plan: &'a Plan,
     instance: Instance,
     started: Instant,
@@ -113,8 +112,8 @@ struct Teller<'a> {
     watcher: &'a mut dyn Watcher,
 }
 
-impl Teller<'_> {
-    fn life(&mut self) -> Result<()> {
+impl Runner<'_> {
+    fn run(&mut self) -> Result<()> {
         if !self.ready() {
             return Ok(());
         }
@@ -137,10 +136,10 @@ impl Teller<'_> {
         self.stop()
     }
 
-    /// Whether the target has ended by itself, which no step of a life asks of it before SIGTERM.
+    /// Whether the target has ended by itself. No step before SIGTERM asks it to.
     fn has_died(&mut self) -> bool {
         let Some(exit) = self.instance.target.try_exit() else { return false };
-        let note = format!("{exit} by itself");
+        let note = format!("the target {exit} by itself");
         self.record(Instant::now(), Step { name: "end".into(), note, ok: false, ..Step::default() });
         true
     }
@@ -151,9 +150,9 @@ impl Teller<'_> {
         let ready = self.instance.wait_ready();
         let addr = self.instance.target.addr();
         let note = match ready {
-            Ready::Yes => format!("listens on port {}", addr.port()),
-            Ready::Exited(exit) => format!("{exit} before it listened"),
-            Ready::Late => format!("nobody listens on {addr} after {}", seconds(self.instance.limits.ready)),
+            Ready::Yes => format!("the target listens on port {}", addr.port()),
+            Ready::Exited(exit) => format!("the target {exit} before it listened"),
+            Ready::Late => format!("nothing listens on {addr} after {}", seconds(self.instance.limits.ready)),
         };
         let started = self.started;
         let ok = ready == Ready::Yes;
@@ -161,7 +160,7 @@ impl Teller<'_> {
         ok
     }
 
-    /// Calls a hook; true when it succeeded.
+    /// Calls a hook. Returns whether it succeeded.
     fn hook(&mut self, hook: Hook) -> bool {
         let request = self.instance.platform.hook(hook);
         self.watcher.begins(&request.line);
@@ -171,7 +170,7 @@ impl Teller<'_> {
         self.answered(started, request.line.clone(), &request, answer)
     }
 
-    /// The calls before a freeze, one by one or many at once.
+    /// Makes the calls before the first freeze, one after the other or many at the same time.
     fn calls(&mut self) {
         let (count, at_once) = (self.plan.calls, self.plan.concurrency.max(1));
         if at_once == 1 && count <= call::SINGLE_CALLS_MAX {
@@ -185,17 +184,17 @@ impl Teller<'_> {
             return;
         }
         let at_once = at_once.min(count.max(1));
-        let name = format!("{count} calls, {at_once} at once");
+        let name = format!("{count} calls, {at_once} at a time");
         self.watcher.begins(&name);
         let started = Instant::now();
         let step = call::many(self.plan, &self.instance, count, at_once);
         self.record(started, Step { name, ..step });
     }
 
-    /// Pre-freeze if the platform calls it, the freeze, and the call that ends it.
+    /// Calls pre-freeze if the platform does, freezes, and thaws by a call.
     fn freeze(&mut self) -> Result<()> {
         if matches!(self.plan.setup.spec, Spec::Addr(_)) {
-            self.skipped("freeze", "skipped: a running address cannot be frozen");
+            self.skipped("freeze", "skipped: a server that already runs cannot be frozen");
             return Ok(());
         }
         if self.instance.platform.calls(Hook::PreFreeze) {
@@ -206,7 +205,7 @@ impl Teller<'_> {
         let started = Instant::now();
         let proof = self.instance.target.freeze()?;
         std::thread::sleep(self.plan.freeze);
-        // The next call arrives while the instance stands still, and is what it is thawed for.
+        // The next call arrives during the freeze, and the platform thaws the instance because of it.
         let request = call::request(self.plan, &self.instance.platform);
         let sent = self.instance.conn().and_then(|mut conn| {
             conn.send(&request.bytes(), self.instance.call_deadline())?;
@@ -222,10 +221,10 @@ impl Teller<'_> {
         Ok(())
     }
 
-    /// SIGTERM and the exit.
+    /// Sends SIGTERM and waits for the exit.
     fn stop(&mut self) -> Result<()> {
         if matches!(self.plan.setup.spec, Spec::Addr(_)) {
-            self.skipped("SIGTERM", "skipped: a running address cannot be sent signals");
+            self.skipped("SIGTERM", "skipped: a server that already runs gets no signals");
             return Ok(());
         }
         let started = Instant::now();
@@ -243,8 +242,8 @@ impl Teller<'_> {
             output.wait_end(Deadline::after(QUIET_WAIT));
         }
         let (note, ok) = match exit {
-            Some(exit) => (exit.to_string(), matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15))),
-            None => (format!("still running after {}", seconds(self.instance.limits.term)), false),
+            Some(exit) => (format!("the target {exit}"), matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15))),
+            None => (format!("the target still runs after {}", seconds(self.instance.limits.term)), false),
         };
         self.record(started, Step { name: "SIGTERM".into(), note, ok, ms: took, ..Step::default() });
         Ok(())
@@ -265,7 +264,7 @@ impl Teller<'_> {
                 step.ok = response.is_success();
                 step.body = response.body_text(BODY_CHARS);
                 if !step.ok {
-                    step.note = "2xx was expected".into();
+                    step.note = "expected 2xx".into();
                 }
             }
             Err(why) => step.note = why,
@@ -279,7 +278,7 @@ impl Teller<'_> {
         self.record(Instant::now(), Step { name: name.into(), note: note.into(), ok: true, ..Step::default() });
     }
 
-    /// Adds what was printed since the last step, and the times.
+    /// Adds the times and the lines that the target printed since the last step.
     fn record(&mut self, started: Instant, mut step: Step) {
         if step.ms == 0.0 {
             step.ms = ms(started.elapsed());

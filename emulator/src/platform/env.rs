@@ -1,15 +1,15 @@
-//! The environment that the platform sets (contract, ENV and JOB).
+//! The environment that the platform sets (sections ENV and JOB of the contract).
 
 use super::{Generation, Platform, ids};
 
-/// The event of a container without web server mode.
+/// The variable with the event of a container without web server mode.
 pub const JOB_EVENT: &str = "FC_CUSTOM_CONTAINER_EVENT";
 
-/// The names under which the port is told: the documented one first, then the older.
+/// The variables with the port: the documented one, then the older one.
 pub const PORT_NAMES: [&str; 2] = ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"];
 
 impl Platform {
-    /// The variables of one instance that listens on `port`.
+    /// The variables of an instance that should listen on `port`.
     pub fn env(&self, port: u16) -> Vec<(String, String)> {
         let port = port.to_string();
         let instance = format!("c-{:08x}-{:012x}", ids::random() as u32, ids::random() & 0xffff_ffff_ffff);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_names_of_the_port_are_told() {
+    fn both_variables_hold_the_port() {
         let env = Platform::new(Settings::default()).env(9001);
         for name in PORT_NAMES {
             assert!(env.contains(&(name.to_owned(), "9001".to_owned())), "{name}");

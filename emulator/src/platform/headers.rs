@@ -1,8 +1,8 @@
-//! The common request headers (contract, HDR), in the spelling that Go's HTTP client gives them.
+//! The common request headers (section HDR of the contract), in the spelling of the HTTP client of Go.
 
 use super::{Generation, Hook, Platform};
 
-/// Who calls, and so which headers there are.
+/// The caller of a request, which decides its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// The platform itself, for a hook.
@@ -11,9 +11,9 @@ pub enum Caller {
     Event,
     /// An outside client, through an HTTP trigger.
     Http,
-    /// The public local tools and Kubernetes: no control path.
+    /// A public local tool, or Kubernetes. It sends no control path.
     Local,
-    /// A client that knows nothing of the platform: no common header at all.
+    /// A client that does not know the platform. It sends no common header at all.
     Stranger,
 }
 
@@ -29,7 +29,7 @@ impl Caller {
 }
 
 impl Platform {
-    /// The common headers of one request, in a fixed order. Empty means "none".
+    /// The common headers of one request, in a fixed order. An empty value means "none".
     pub(super) fn common_headers(&self, caller: Caller, id: &str) -> Vec<(&'static str, String)> {
         if caller == Caller::Stranger {
             return Vec::new();
@@ -80,7 +80,7 @@ impl Platform {
         headers
     }
 
-    /// The configured hooks. The handlers' own names mean nothing in a custom container.
+    /// The configured hooks. The names of the handlers mean nothing in a custom container.
     fn lifecycle(&self) -> Vec<(&'static str, String)> {
         let handler = |hook, name: &str| if self.calls(hook) { name.to_owned() } else { String::new() };
         let initialize_secs = match self.calls(Hook::Initialize) {
@@ -100,8 +100,8 @@ impl Platform {
     }
 }
 
-/// Tracing is off on an HTTP call, as in the dumps that users published; on other calls it is on,
-/// because its endpoint is a secret and must not be logged.
+/// Tracing is off on an HTTP call, as in the dumps that users published. It is on for other calls, because its endpoint
+/// is a secret that a target must not log.
 fn tracing(endpoint: &str, caller: Caller) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("X-Fc-Tracing-Opentracing-Span-Context", String::new()),

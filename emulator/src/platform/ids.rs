@@ -1,17 +1,17 @@
-//! Request ids and secrets as the platform makes them: unlike anything else in the output, so
-//! that finding one there proves where it came from.
+//! Request ids and secrets like those of the platform. They are random, so that one in the output of a target can only
+//! come from the request or the environment.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Generation;
 
-/// 64 random bits, from the seed that the standard library takes for its hash maps.
+/// 64 random bits, from the seed of the hash maps of the standard library.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A fresh request id: a UUID, or `1-<hex time>-<hex>-<hex>` in FC 3.0.
+/// A new request id: a UUID, or `1-<hex time>-<hex>-<hex>` in FC 3.0.
 pub fn request_id(generation: Generation) -> String {
     let (high, low) = (random(), random());
     match generation {

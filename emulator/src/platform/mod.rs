@@ -1,7 +1,7 @@
-//! What the platform sends: requests with its headers, and the environment it sets.
+//! The requests that the platform sends, with its headers, and the environment that it sets.
 //!
-//! Pure: values in, bytes and pairs out. Knows the contract's HDR, ENV and DISPATCH sections and
-//! nothing of sockets, targets or checks.
+//! Everything here is pure: it makes bytes and pairs from values. It follows the sections HDR, ENV and DISPATCH of the
+//! contract, and knows neither sockets nor targets nor checks.
 
 mod env;
 mod headers;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 pub use env::{JOB_EVENT, PORT_NAMES};
 pub use headers::Caller;
 
-/// Which generation of the platform is played.
+/// The generation of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Generation {
     /// FC 2.0: request ids are UUIDs, services exist, pre-freeze is called.
@@ -34,15 +34,15 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// All of them, in the order of a life.
+    /// All hooks, in the order of a lifecycle.
     pub const ALL: [Self; 3] = [Self::Initialize, Self::PreFreeze, Self::PreStop];
 
-    /// The method the platform uses.
+    /// The method of its request.
     pub fn method(self) -> &'static str {
         if self == Self::Initialize { "POST" } else { "GET" }
     }
 
-    /// The path the platform uses.
+    /// The path of its request.
     pub fn path(self) -> &'static str {
         match self {
             Self::Initialize => "/initialize",
@@ -51,7 +51,7 @@ impl Hook {
         }
     }
 
-    /// Its word in log markers: `FC PreStop Start RequestId: …`.
+    /// Its name in log markers, such as `FC PreStop Start RequestId: …`.
     pub fn marker(self) -> &'static str {
         match self {
             Self::Initialize => "Initialize",
@@ -61,18 +61,18 @@ impl Hook {
     }
 }
 
-/// How the platform is played.
+/// How the platform behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The generation.
     pub generation: Generation,
-    /// Whether `x-fc-control-path` is sent; the public local tools do not.
+    /// Whether it sends `x-fc-control-path`. The public local tools do not.
     pub control_path: bool,
-    /// The hooks that the function's configuration names.
+    /// The hooks that the function is configured with.
     pub hooks: BTreeSet<Hook>,
-    /// The initializer's limit in seconds, as told in a header.
+    /// The time limit of the initializer in seconds, for a header.
     pub initialize_secs: u64,
-    /// The function's limit in seconds, as told in a header.
+    /// The time limit of a call in seconds, for a header.
     pub invoke_secs: u64,
 }
 
@@ -88,15 +88,15 @@ impl Default for Settings {
     }
 }
 
-/// The platform for one function: its settings and the secrets it hands out.
+/// The platform of one function: its settings and the secrets that it gives out.
 #[derive(Clone, Debug)]
 pub struct Platform {
-    /// How it is played.
+    /// How it behaves.
     pub settings: Settings,
     secrets: Secrets,
 }
 
-/// Values that must never show up in a target's output.
+/// Values that a target must never print.
 #[derive(Clone)]
 struct Secrets {
     key_id: String,
@@ -111,21 +111,21 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// One request, ready to be sent.
+/// One request, ready to send.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its id, also in `x-fc-request-id`.
+    /// Its id, which is also in `x-fc-request-id`.
     pub id: String,
-    /// `POST /invoke` and the like, for reports.
+    /// Its method and path, such as `POST /invoke`, for reports.
     pub line: String,
-    /// Everything up to and including the empty line.
+    /// The head with the empty line that ends it.
     pub head: Vec<u8>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Head and body in one.
+    /// The head and the body.
     pub fn bytes(&self) -> Vec<u8> {
         [self.head.as_slice(), &self.body].concat()
     }
@@ -149,26 +149,26 @@ impl Platform {
         self.settings.hooks.contains(&hook) && !never
     }
 
-    /// A call of `hook`.
+    /// The request of a hook.
     pub fn hook(&self, hook: Hook) -> Request {
         let caller = if self.settings.control_path { Caller::Hook(hook) } else { Caller::Local };
         self.request(caller, hook.method(), hook.path(), &[], Vec::new())
     }
 
-    /// An event.
+    /// The request with an event.
     pub fn invoke(&self, event: impl Into<Vec<u8>>) -> Request {
         let caller = if self.settings.control_path { Caller::Event } else { Caller::Local };
         let headers = [("Content-Type", "application/octet-stream")];
         self.request(caller, "POST", "/invoke", &headers, event.into())
     }
 
-    /// A client's call through an HTTP trigger.
+    /// The request of a client, through an HTTP trigger.
     pub fn http(&self, method: &str, target: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Request {
         let caller = if self.settings.control_path { Caller::Http } else { Caller::Local };
         self.request(caller, method, target, headers, body)
     }
 
-    /// Any request: who calls decides which common headers go with it.
+    /// Any request. The caller decides which common headers it has.
     pub fn request(
         &self,
         caller: Caller,
@@ -193,7 +193,7 @@ impl Platform {
         Request { id, line: format!("{method} {target}"), head: head.into_bytes(), body }
     }
 
-    /// Everything that must never be seen in output, with a name for each.
+    /// The values that a target must never print, each with its name.
     pub fn secrets(&self) -> [(&'static str, &str); 4] {
         let Secrets { key_id, key_secret, token, tracing } = &self.secrets;
         [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_control_path_says_who_calls() {
+    fn the_control_path_names_the_caller() {
         let platform = platform(Generation::Fc2);
         let value = |request: &Request| {
             let headers = fc_headers(request);

@@ -85,8 +85,8 @@ fn summary(all: &Findings) -> String {
         (failed(Severity::Should), "failed (should)"),
         (failed(Severity::Note), "failed (note)"),
         (all.count(Outcome::Skipped, None), "skipped"),
-        (all.count(Outcome::Blocked, None), "blocked by a failed check"),
-        (all.count(Outcome::Untested, None), "could not be tested"),
+        (all.count(Outcome::Blocked, None), "blocked"),
+        (all.count(Outcome::Untested, None), "untested"),
     ];
     let shown = counts.iter().filter(|(count, _)| *count > 0).map(|(count, outcome)| format!("{count} {outcome}"));
     format!("\n{} in {:.1} s\n", shown.collect::<Vec<_>>().join(", "), all.ms as f64 / 1000.0)
@@ -133,7 +133,7 @@ mod tests {
           actual:   #1 and more
           fix:      route "GET /pre-stop"
 
-        1 passed, 1 failed (must), 1 failed (note), 1 skipped, 1 blocked by a failed check, 1 could not be tested in 0.1 s
+        1 passed, 1 failed (must), 1 failed (note), 1 skipped, 1 blocked, 1 untested in 0.1 s
         "#);
     }
 }

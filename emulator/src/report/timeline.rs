@@ -15,10 +15,11 @@ impl Report for Timeline {
         for step in &self.steps {
             rows.extend(lines(step));
         }
-        let width = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let (name_width, body_width) = (width(0), width(3));
         let mut text = "\n".to_owned();
         for [name, status, time, body, log] in &rows {
-            let line = format!("{name:<width$}  {status:>6}  {time:>9}  {body:<BODY_CHARS$}  {log}");
+            let line = format!("{name:<name_width$}  {status:>6}  {time:>9}  {body:<body_width$}  {log}");
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -108,10 +109,10 @@ mod tests {
     #[test]
     fn log_lines_stand_beside_their_step() {
         insta::assert_snapshot!(sample().human().trim(), @r#"
-        step          status       time  answer                    log
-        POST /invoke     200    0.50 ms  {}                        one
-                                                                   two
-        SIGTERM            ✗   10000 ms                            (still running)
+        step          status       time  answer  log
+        POST /invoke     200    0.50 ms  {}      one
+                                                 two
+        SIGTERM            ✗   10000 ms          (still running)
 
         2 steps in 0.0 s: 1 step breaks the contract
         "#);

@@ -1,4 +1,4 @@
-//! A target that somebody else started: it can be called, and nothing more.
+//! A server that already runs: we can call it, and nothing more.
 
 use std::net::SocketAddr;
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Result};
 use crate::freezer::Proof;
 use crate::output::Output;
 
-/// Something that runs already.
+/// A server that already runs.
 pub struct Running(SocketAddr);
 
 impl Running {
-    /// Nothing is done before the first call.
+    /// Does nothing: the first call opens the first connection.
     pub fn new(addr: SocketAddr) -> Self {
         Self(addr)
     }
 }
 
 fn out_of_reach<T>() -> Result<T> {
-    Err(Error::new("an address can only be called: no freeze, no signals"))
+    Err(Error::new("a server that already runs can only be called: it gets no freezes and no signals"))
 }
 
 impl Target for Running {

@@ -1,8 +1,8 @@
-//! A target as a container, through the Docker command line, so that whatever engine and context
-//! the user has set up is the one that is used.
+//! A target in a container. We use the command `docker`, and with it the engine and the context that the user has set
+//! up.
 //!
-//! On Linux with a local engine the container is called at its own address. Elsewhere its port is
-//! published on loopback, and the engine's proxy stands between.
+//! On Linux with a local engine we call the container at its own address. Elsewhere the engine publishes its port on
+//! loopback, and we call it through the proxy of the engine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::freezer::{self, Proof};
 use crate::output::{Output, Stream};
 
-/// What freezes a container, as reports name it.
+/// The freezer of a container, as reports name it.
 const PAUSE: &str = "docker pause";
 
 /// One container.
@@ -27,7 +27,7 @@ pub struct Container {
     _guard: Guard,
 }
 
-/// Takes the container away, and the process that follows its output.
+/// Removes the container and the process that follows its output.
 struct Removal {
     name: String,
     follower: Mutex<Option<Child>>,
@@ -35,7 +35,7 @@ struct Removal {
 
 impl Undo for Removal {
     fn undo(&self) {
-        // A container that is gone already is no trouble.
+        // The container may have been removed already.
         let _ = docker(&["rm", "--force", "--volumes", &self.name]);
         let mut follower = self.follower.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(mut follower) = follower.take() {
@@ -45,29 +45,29 @@ impl Undo for Removal {
     }
 }
 
-/// Whether a Docker engine answers, and if not, what was said.
+/// Makes sure that a Docker engine answers.
 ///
 /// # Errors
-/// When there is no `docker` command or it reaches no engine.
+/// If there is no command `docker`, or it reaches no engine; the text shows its message.
 pub fn engine_answers() -> Result<()> {
     docker(&["version", "--format", "{{.Server.Version}}"]).map(drop)
 }
 
-/// Operating system and architecture of a local image, as `linux/amd64`.
+/// The operating system and the architecture of a local image, such as `linux/amd64`.
 ///
 /// # Errors
-/// When there is no such image.
+/// If there is no such image.
 pub fn image_platform(name: &str) -> Result<String> {
     docker(&["image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", name])
 }
 
 impl Container {
-    /// Starts the image.
+    /// Starts a container of the image.
     pub fn start(image: &str, args: &[String], launch: &Launch) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fc-emulator-{}-{count}", std::process::id());
-        // Registered before it exists: an interrupt between the two must not leave it behind.
+        // Registered before the container exists, so that an interrupt between the two does not leave it behind.
         let removal = Removal { name: name.clone(), follower: Mutex::new(None) };
         let removal = std::sync::Arc::new(removal);
         let guard = cleanup::register(SharedRemoval(removal.clone()));
@@ -101,7 +101,7 @@ impl Undo for SharedRemoval {
     }
 }
 
-/// Follows both streams of the container from its start.
+/// Reads both output streams of the container from its start.
 fn follow(name: &str, output: &Output) -> Result<Child> {
     let mut command = Command::new("docker");
     command.args(["logs", "--follow", name]);
@@ -116,27 +116,27 @@ fn follow(name: &str, output: &Output) -> Result<Child> {
     Ok(child)
 }
 
-/// Whether containers cannot be reached at their own addresses.
+/// Whether we cannot reach containers at their own addresses.
 fn is_remote() -> bool {
     cfg!(not(target_os = "linux")) || std::env::var_os("DOCKER_HOST").is_some()
 }
 
 fn own_addr(name: &str, port: u16) -> Result<(SocketAddr, Option<u32>)> {
     const FORMAT: &str = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let told = docker(&["inspect", "--format", FORMAT, name])?;
-    let (pid, ip) = told.split_once(' ').unwrap_or_default();
-    // A container that ended at once has no address any more; its exit will be seen.
+    let shown = docker(&["inspect", "--format", FORMAT, name])?;
+    let (pid, ip) = shown.split_once(' ').unwrap_or_default();
+    // A container that ended at once has no address any more. The next look at it shows its exit.
     let ip = ip.parse().unwrap_or(Ipv4Addr::LOCALHOST);
     Ok(((ip, port).into(), pid.parse().ok().filter(|pid| *pid != 0)))
 }
 
 fn published_addr(name: &str, port: u16) -> Result<SocketAddr> {
-    let told = docker(&["port", name, &port.to_string()])?;
-    let first = told.lines().next().unwrap_or_default();
+    let shown = docker(&["port", name, &port.to_string()])?;
+    let first = shown.lines().next().unwrap_or_default();
     first.parse().map_err(|cause| Error::failed("understand the published address", first, cause))
 }
 
-/// Runs one Docker command to its end and gives what it printed.
+/// Runs one `docker` command to its end and returns its output.
 fn docker<S: AsRef<str>>(words: &[S]) -> Result<String> {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let shown = format!("docker {}", words.iter().take(2).copied().collect::<Vec<_>>().join(" "));
@@ -154,7 +154,7 @@ impl Target for Container {
         self.addr
     }
 
-    /// The container's own address is none of its loopback; a published port comes in through it.
+    /// The own address of the container is not its loopback address, and neither is the one behind a published port.
     fn outer_addr(&self) -> Option<SocketAddr> {
         Some(self.addr)
     }
@@ -175,11 +175,11 @@ impl Target for Container {
         docker(&["pause", &self.name])?;
         let paused = docker(&["inspect", "--format", "{{.State.Paused}}", &self.name])?;
         if paused != "true" {
-            return Err(Error::new("docker pause did not come into force"));
+            return Err(Error::new("docker pause: the engine does not say that the container is paused"));
         }
         match self.pid {
             Some(pid) => freezer::stood_still(PAUSE, || vec![pid]),
-            // On another machine the engine's word is all there is.
+            // We cannot watch tasks on another machine, so the engine is the only evidence.
             None => Ok(Proof { method: PAUSE, tasks: 0, watched: std::time::Duration::ZERO }),
         }
     }
@@ -198,8 +198,8 @@ impl Target for Container {
         {
             return None;
         }
-        let told = docker(&["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", &self.name]).ok()?;
-        let (running, code) = told.split_once(' ')?;
+        let shown = docker(&["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", &self.name]).ok()?;
+        let (running, code) = shown.split_once(' ')?;
         (running == "false").then(|| Exit::Code(code.parse().unwrap_or(-1)))
     }
 }

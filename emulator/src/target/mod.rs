@@ -1,8 +1,7 @@
-//! The thing under test, whatever a user has: a command, an image, or an address.
+//! The server under test: a command, a container image, or the address of a server that already runs.
 //!
-//! Owns starting, readiness, signals, exit and cleaning up. Knows the platform only as an
-//! environment to set, and nothing of hooks: the commands that share targets (`run`, `check`, and
-//! benchmarks) bring their own questions.
+//! A target is started, becomes ready, gets signals, exits, and is removed. This module knows the platform only as an
+//! environment to set, and it knows no hooks: `run`, `check` and the benchmarks bring those.
 
 mod addr;
 mod image;
@@ -20,25 +19,26 @@ use crate::output::Output;
 pub use image::{engine_answers, image_platform};
 pub use port::{Port, no_fork};
 
-/// The port of a custom container that nobody told another.
+/// The port of a custom container that sets no other.
 pub const PORT_DEFAULT: u16 = 9000;
 
-/// How long one connection attempt of the start-up check may take.
+/// One attempt of the start-up check to connect may take this long.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
 
-/// What is to be tested.
+/// The target as the user gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// A program with its arguments, started as a child process.
     Command(Vec<String>),
     /// A container image, started through the Docker command line.
     Image {
-        /// Name or id of the image.
+        /// The name or the id of the image.
         name: String,
-        /// Arguments for its entry point.
+        /// The arguments for its entry point.
         args: Vec<String>,
     },
-    /// Something that runs already: no environment, freeze, signals or output.
+    /// The address of a server that already runs. It gets no environment, no freezes and no signals, and its output
+    /// cannot be read.
     Addr(SocketAddr),
 }
 
@@ -55,36 +55,36 @@ impl fmt::Display for Spec {
 /// How one instance is started.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
-    /// Variables to set, for the port that was chosen.
+    /// The environment variables, which name the port.
     pub env: Vec<(String, String)>,
-    /// The port it will listen on.
+    /// The port that it will listen on.
     pub port: u16,
-    /// How processes are frozen.
+    /// How the target is frozen.
     pub freeze_with: FreezeWith,
-    /// Run the command as process 1 of a namespace of its own, as in a container.
+    /// Whether the command runs as process 1 of a namespace of its own, as in a container.
     pub pid_one: bool,
 }
 
-/// How a target ended.
+/// How a target ended. Shown as the end of a sentence: "exited with code 1".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// A signal with this number ended it.
     Signal(i32),
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signal(number) => write!(f, "ended by signal {number}"),
+            Self::Signal(number) => write!(f, "was ended by signal {number}"),
             Self::Code(code) => {
                 write!(f, "exited with code {code}")?;
                 let known = match code {
                     2 | 127 => " (no such file?)",
                     8 => " (wrong executable format?)",
                     13 | 126 => " (not executable?)",
-                    137 => " (killed; mostly memory)",
+                    137 => " (killed, mostly for want of memory)",
                     143 => " (ended by SIGTERM)",
                     _ => "",
                 };
@@ -94,31 +94,31 @@ impl fmt::Display for Exit {
     }
 }
 
-/// One running instance. Dropping it takes everything away.
+/// One running instance. Dropping it removes everything that it started.
 pub trait Target: Send {
-    /// Where it is called.
+    /// The address at which we call it.
     fn addr(&self) -> SocketAddr;
 
-    /// An address of the same port that is not loopback, if there is one to try.
+    /// An address with the same port that is not 127.0.0.1, if there is one.
     fn outer_addr(&self) -> Option<SocketAddr>;
 
-    /// What it prints, unless that is out of reach.
+    /// Its output, if we can read it.
     fn output(&self) -> Option<&Output>;
 
     /// Its main process, if it is on this machine.
     fn pid(&self) -> Option<u32>;
 
-    /// What freezes it, as reports name it, if it can be frozen.
+    /// The name of its freezer in reports, if it can be frozen.
     fn freezer(&self) -> Option<&'static str>;
 
-    /// Freezes it and proves it.
+    /// Freezes it and proves that it stands still.
     ///
     /// # Errors
-    /// When it cannot be frozen, or was seen running.
+    /// If it cannot be frozen, or a task ran although it was frozen.
     fn freeze(&mut self) -> Result<Proof>;
 
-    /// Freezes it by the kernel's word alone, without the pause that a proof takes. A container is frozen as by
-    /// [`Target::freeze`], because an engine's pause takes longer than the proof.
+    /// Freezes it without the proof, which takes a pause. The kernel still says that the freeze is in force. A
+    /// container is frozen as by [`Target::freeze`], because the pause of an engine takes longer than the proof.
     ///
     /// # Errors
     /// If it cannot be frozen.
@@ -129,23 +129,23 @@ pub trait Target: Send {
     /// Thaws it.
     ///
     /// # Errors
-    /// When it cannot be thawed.
+    /// If it cannot be thawed.
     fn thaw(&mut self) -> Result<()>;
 
     /// Sends SIGTERM to the main process.
     ///
     /// # Errors
-    /// When signals are out of reach.
+    /// If it gets no signals, or has ended.
     fn terminate(&mut self) -> Result<()>;
 
     /// How it ended, or `None` while it runs.
     fn try_exit(&mut self) -> Option<Exit>;
 }
 
-/// Starts an instance; it is not ready yet.
+/// Starts an instance. It is not ready yet.
 ///
 /// # Errors
-/// When it could not even be started.
+/// If it could not even be started.
 pub fn launch(spec: &Spec, launch: &Launch) -> Result<Box<dyn Target>> {
     Ok(match spec {
         Spec::Command(words) => Box::new(process::Process::start(words, launch)?),
@@ -157,15 +157,15 @@ pub fn launch(spec: &Spec, launch: &Launch) -> Result<Box<dyn Target>> {
 /// How the start-up check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// It accepts connections.
+    /// The target accepts connections.
     Yes,
-    /// It ended before it listened.
+    /// The target ended before it listened.
     Exited(Exit),
-    /// It did not listen in time.
+    /// The target did not listen in time.
     Late,
 }
 
-/// The platform's start-up check: a TCP connection, opened and hung up, until one succeeds.
+/// The start-up check of the platform: it opens and closes TCP connections until one succeeds (C-START-3).
 pub fn wait_ready(target: &mut dyn Target, deadline: Deadline) -> Ready {
     let look = || {
         if let Some(exit) = target.try_exit() {
@@ -178,13 +178,13 @@ pub fn wait_ready(target: &mut dyn Target, deadline: Deadline) -> Ready {
     deadline.until(look).unwrap_or(Ready::Late)
 }
 
-/// Waits until it has ended.
+/// Waits until the target has ended.
 pub fn wait_exit(target: &mut dyn Target, deadline: Deadline) -> Option<Exit> {
     deadline.until(|| target.try_exit())
 }
 
-/// A published container port is accepted by the engine's proxy whether or not anyone listens
-/// behind it; the proxy then hangs up at once. Elsewhere an accepted connection is enough.
+/// Whether an accepted connection means that the target listens. The proxy of an engine accepts connections to a
+/// published port even if the container does not listen, and then closes them at once.
 fn stays_open(stream: &TcpStream, target: &dyn Target) -> bool {
     if target.pid().is_some() || target.output().is_none() {
         return true;
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn exits_are_explained() {
         assert_eq!(Exit::Code(0).to_string(), "exited with code 0");
-        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (killed; mostly memory)");
-        assert_eq!(Exit::Signal(15).to_string(), "ended by signal 15");
+        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (killed, mostly for want of memory)");
+        assert_eq!(Exit::Signal(15).to_string(), "was ended by signal 15");
     }
 }

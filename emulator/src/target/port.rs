@@ -1,10 +1,10 @@
-//! Ports for targets, taken from below the range that the system hands to outgoing connections,
-//! so that none of our own many connections can sit on a port between choosing and listening.
+//! Ports for targets. They lie below the range that the kernel uses for outgoing connections, so that no connection of
+//! ours can take a port between our choice and the start of the target.
 //!
-//! A port is free until the target listens, which it may never do, so "nobody listens" is not
-//! enough for two programs like this one side by side: each holds a lock on the ports it gave out.
-//! The lock is an abstract socket name, which ends with its holder and is scoped as ports are, by
-//! network namespace. Where there are no such names (outside Linux) there is no lock.
+//! A chosen port stays free until the target listens, which it may never do. So two emulators that run at the same time
+//! could choose the same port, and each holds a lock on its ports. The lock is an abstract socket name: it ends with
+//! the process that holds it, and like a port it belongs to a network namespace. Outside Linux there are no such names,
+//! and no lock.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use crate::platform::ids;
 const FIRST: u64 = 10_000;
 const COUNT: u64 = 20_000;
 
-/// Held while a port is tried and while a process is made. A process inherits every descriptor from
-/// its making to its exec; one made at the wrong instant would sit on the port that was just tried.
+/// Hold this lock while you try a port and while you start a process. A new process has every descriptor of ours from
+/// its fork to its exec, so one that is started at the wrong moment would keep the port that was just tried in use.
 pub fn no_fork() -> MutexGuard<'static, ()> {
     static FORK: Mutex<()> = Mutex::new(());
     FORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A port that is ours until this is dropped.
+/// A port that is reserved for us until this value is dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -32,13 +32,13 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port that nobody listens on and nobody else of our kind was given.
+    /// Reserves a port that no process listens on and that no other emulator has reserved.
     ///
     /// # Errors
-    /// When every port is taken.
+    /// If every port is in use.
     pub fn free() -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // The first call starts anywhere, so that two programs do not walk in step.
+        // The first search starts at a random port, so that two emulators rarely try the same ones.
         let start = ids::random() % COUNT + 1;
         let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
         let _alone = no_fork();
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_port_is_ours_until_it_is_dropped() {
+    fn a_port_is_reserved_until_it_is_dropped() {
         let port = Port::free().unwrap();
         let number = port.number();
         assert!(Port::lock(number).is_none());

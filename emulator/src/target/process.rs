@@ -1,5 +1,5 @@
-//! A target as a child process, in a process group and, where it can be, a control group of its
-//! own, so that freezing and killing reach all of it and nothing else.
+//! A target as a child process. It has a process group and, if possible, a control group of its own, so that a freeze
+//! and a kill reach all of its processes and no others.
 
 use std::ffi::CString;
 use std::io;
@@ -29,12 +29,12 @@ pub struct Process {
     _guard: Guard,
 }
 
-/// What the signal thread needs to take it away.
+/// The part that the signal thread needs to remove the target.
 struct Shared {
-    /// `None` in the second field until the child has been reaped; only then may its id be reused.
+    /// The second field is `None` until the child has been reaped. Before that, the kernel does not reuse its id.
     child: Mutex<(Child, Option<Exit>)>,
     leader: u32,
-    /// Removed after the child is reaped: fields are dropped after the guard has run.
+    /// Removed after the child has been reaped: the guard runs before the fields are dropped.
     group: FreezeGroup,
 }
 
@@ -76,7 +76,7 @@ fn command(words: &[String], launch: &Launch) -> Command {
     command
 }
 
-/// Lets the child put itself under the freezer before its program starts, and die with us.
+/// Makes the child enter the group of the freezer before its program starts, and die together with us.
 fn adopt(command: &mut Command, entry: Option<PathBuf>) {
     let file = entry.and_then(|path| c_string(&path));
     let join = move || -> io::Result<()> {
@@ -89,8 +89,8 @@ fn adopt(command: &mut Command, entry: Option<PathBuf>) {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only makes system calls (open, write, close,
-    // prctl) on memory that was prepared before the fork; it neither allocates nor locks.
+    // SAFETY: between fork and exec the closure only makes system calls (open, write, close, prctl) on memory that was
+    // prepared before the fork. It neither allocates nor locks.
     unsafe { command.pre_exec(join) };
 }
 
@@ -113,8 +113,8 @@ impl Shared {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it ended. What is left of its group then goes too, as in a container when process 1
-    /// ends, and before the child is reaped: until then the group's number cannot be anyone else's.
+    /// How the target ended. The rest of its group is then killed, as in a container when process 1 ends. This happens
+    /// before the child is reaped, because until then no other group can have the same number.
     fn try_exit(&self) -> Option<Exit> {
         let mut child = self.child();
         if child.1.is_none() && self.has_ended() {
@@ -133,7 +133,7 @@ impl Shared {
 
     fn kill_rest(&self) {
         if let Some(group) = pid(self.leader) {
-            // There may be nobody left.
+            // The group may be empty.
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.group.kill_members(self.leader);
@@ -151,7 +151,7 @@ fn pid(raw: u32) -> Option<Pid> {
     Pid::from_raw(raw.cast_signed())
 }
 
-/// Kills, thaws so that the kill can act, and reaps.
+/// Kills the target, thaws it so that the kill takes effect, and reaps it.
 struct Removal(Arc<Shared>);
 
 impl Undo for Removal {
@@ -206,9 +206,12 @@ impl Target for Process {
 
     fn terminate(&mut self) -> Result<()> {
         if self.try_exit().is_some() {
-            return Err(Error::new("it has ended already"));
+            return Err(Error::new("the target has ended already"));
         }
-        let main = self.pid().and_then(pid).ok_or_else(|| Error::new("its main process is out of sight"))?;
+        let main = self
+            .pid()
+            .and_then(pid)
+            .ok_or_else(|| Error::new("the main process of the target is not visible from here"))?;
         kill_process(main, Signal::TERM).map_err(|cause| Error::failed("send", "SIGTERM", cause))
     }
 
@@ -217,8 +220,8 @@ impl Target for Process {
     }
 }
 
-/// An address of this machine that is not loopback: the one it would use towards the outside
-/// (nothing is sent for that), else a loopback address that only "all interfaces" includes.
+/// An address of this machine that is not 127.0.0.1: the source address of its outgoing packets (nothing is sent to
+/// find it), else another loopback address, which only a server on all interfaces has.
 fn own_address() -> IpAddr {
     let outward = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::http::Request;
 
-/// How long pre-freeze takes: long enough that a call can overtake it.
+/// Pre-freeze takes this long, so that a call can arrive while it runs.
 const PRE_FREEZE_TIME: Duration = Duration::from_millis(30);
 const PRE_FREEZE_LONG: Duration = Duration::from_millis(300);
 
-/// A probe that is one too many for `dies-on-probe`.
+/// `dies-on-probe` survives this many probes.
 const PROBES_MAX: usize = 10;
 
 /// One answer.
@@ -42,11 +42,11 @@ struct State {
     poisoned: bool,
     pre_freezes: usize,
     pre_freezing: bool,
-    /// Pre-freeze was called and no call came since.
+    /// Pre-freeze was called, and no call has come since.
     quiesced: bool,
-    /// Pre-freeze was called and no freeze came since.
-    warned: bool,
-    /// A thaw was seen without pre-freeze before.
+    /// Pre-freeze was called, and no freeze has come since.
+    announced: bool,
+    /// A freeze came without pre-freeze before it.
     surprised: bool,
     pre_stops: usize,
 }
@@ -74,14 +74,14 @@ impl App {
 
     pub fn thawed(&self) {
         let mut state = self.state();
-        state.surprised = !std::mem::take(&mut state.warned);
+        state.surprised = !std::mem::take(&mut state.announced);
     }
 
     pub fn half_initialized(&self) {
         self.state().poisoned = self.has("initialize-poisoned");
     }
 
-    /// A connection ended without a request.
+    /// Notes a connection that ended without a request.
     pub fn probed(&self, how: &str) {
         let count = self.probes.fetch_add(1, Ordering::SeqCst) + 1;
         if self.has("dies-on-probe") && count > PROBES_MAX {
@@ -92,7 +92,7 @@ impl App {
         }
     }
 
-    /// Prints a line at once, unless that is the fault.
+    /// Prints a line at once, unless the fault is to hold it back.
     pub fn print(&self, line: &str) {
         if self.has("buffers-output") {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ impl App {
             held.push('\n');
             return;
         }
-        // The reader may be gone; a lost line is no reason to fail.
+        // If nothing reads the output any more, a lost line does not matter.
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
@@ -110,12 +110,12 @@ impl App {
         let _ = std::io::stdout().flush();
     }
 
-    /// The answer to a request; `None` hangs up.
+    /// The answer to a request. `None` closes the connection.
     pub fn answer(&self, request: &Request) -> Option<Reply> {
         if self.has("logs-secret") {
             self.print(&format!("token {}", request.header("x-fc-security-token").unwrap_or_default()));
         }
-        match self.who(request) {
+        match self.route(request) {
             "/initialize" => Some(self.hook(request, "Initialize", Self::initialize)),
             "/pre-freeze" => Some(self.hook(request, "PreFreeze", Self::pre_freeze)),
             "/pre-stop" => Some(self.hook(request, "PreStop", Self::pre_stop)),
@@ -124,8 +124,8 @@ impl App {
         }
     }
 
-    /// What the request is: a hook, an event, or (empty) a client's call.
-    fn who(&self, request: &Request) -> &'static str {
+    /// The path of the hook or the event that the request calls. It is empty for the call of a client.
+    fn route(&self, request: &Request) -> &'static str {
         const CALLS: [(&str, &str); 4] =
             [("POST", "/initialize"), ("GET", "/pre-freeze"), ("GET", "/pre-stop"), ("POST", "/invoke")];
         let by_path = CALLS.iter().find(|(method, path)| {
@@ -189,7 +189,7 @@ impl App {
         let mut state = self.state();
         state.pre_freezes += 1;
         state.quiesced = true;
-        state.warned = true;
+        state.announced = true;
         if self.has("pre-freeze-once") && state.pre_freezes > 1 {
             return Reply::new(409, "frozen already");
         }
@@ -263,7 +263,7 @@ impl App {
         }
     }
 
-    /// An event comes back as it is; `fail` fails.
+    /// Echoes an event. The event `fail` fails.
     fn result(&self, event: &[u8]) -> Reply {
         if self.has("invoke-missing") {
             return Reply::new(404, "no such path");

@@ -1,4 +1,4 @@
-//! Connections: requests in, replies out, and the faults of that layer.
+//! Connections: they read requests and write replies. The faults of HTTP are here.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::app::{App, Reply};
 
-/// Shorter than the tests' idle time.
+/// Shorter than the idle time of the tests.
 const SHORT_IDLE: Duration = Duration::from_millis(200);
-/// Longer than the tests' idle time, shorter than their freezes.
+/// Longer than the idle time of the tests, and shorter than their freezes.
 const LONG_WAIT: Duration = Duration::from_millis(900);
 
-/// One request, whole.
+/// One whole request.
 pub struct Request {
     pub method: String,
     pub target: String,
@@ -57,7 +57,7 @@ struct Conn<'a> {
 }
 
 impl Conn<'_> {
-    /// The next request; `None` when the connection is over.
+    /// Reads the next request. `None` ends the connection.
     fn next(&mut self, stream: &mut TcpStream) -> Option<Request> {
         let head_end = loop {
             if let Some(at) = self.pending.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -69,7 +69,7 @@ impl Conn<'_> {
                 false if self.app.has("head-timeout") => Some(LONG_WAIT),
                 _ => None,
             };
-            // The very first request may take its time, as start-up probes do.
+            // The first request has no time limit, because start-up probes send none.
             let limit = limit.filter(|_| self.requests > 0 || !self.pending.is_empty());
             if !self.fill(stream, limit) {
                 return None;
@@ -99,13 +99,13 @@ impl Conn<'_> {
         Some(request)
     }
 
-    /// Reads some more, within `limit` if there is one; false at the end of the connection.
+    /// Reads more bytes, within `limit` if there is one. Returns false at the end of the connection.
     fn fill(&mut self, stream: &mut TcpStream, limit: Option<Duration>) -> bool {
         let started = Instant::now();
         let mut chunk = [0; 32 * 1024];
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-            // As a poll loop has it: the deadline is looked at before the socket.
+            // As in a poll loop: it looks at the deadline before it looks at the socket.
             if left.is_some_and(|left| left.is_zero()) || stream.set_read_timeout(left).is_err() {
                 return false;
             }
@@ -168,7 +168,7 @@ fn refusal(app: &App, request: &Request) -> Option<Reply> {
     Some(Reply::new(status, "refused"))
 }
 
-/// Sends a reply; false when the peer is gone.
+/// Sends a reply. Returns false if the client has closed the connection.
 fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     let version = if app.has("http-1-0") { "HTTP/1.0" } else { "HTTP/1.1" };
     let connection = if app.has("connection-close") { "close" } else { "keep-alive" };
@@ -177,14 +177,14 @@ fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
         head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
     }
     let failed = reply.status >= 400;
-    let told = match () {
+    let value = match () {
         () if app.has("no-status-header") => None,
         () if app.has("status-header-always-200") => Some("200"),
         () if app.has("status-header-always-404") => Some("404"),
         () => Some(if failed { "404" } else { "200" }),
     };
-    if let Some(told) = told {
-        head.push_str(&format!("x-fc-status: {told}\r\n"));
+    if let Some(value) = value {
+        head.push_str(&format!("x-fc-status: {value}\r\n"));
     }
     if app.has("fat-headers") {
         head.push_str(&format!("X-Fat: {}\r\n", "f".repeat(9 * 1024)));
@@ -195,16 +195,16 @@ fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     write(stream, &bytes, app.has("write-timeout").then_some(LONG_WAIT))
 }
 
-/// Writes all, giving up when nothing moves for `limit`.
+/// Writes all bytes. Returns false if the client reads nothing for `limit`.
 fn write(stream: &mut TcpStream, mut bytes: &[u8], limit: Option<Duration>) -> bool {
     let mut moved = Instant::now();
     while !bytes.is_empty() {
-        // As a poll loop has it: an overdue deadline counts, even if something moves at last.
+        // As in a poll loop: a deadline that has passed counts, even if the client reads again.
         let left = limit.map(|limit| limit.saturating_sub(moved.elapsed()));
         if left.is_some_and(|left| left.is_zero()) || stream.set_write_timeout(left).is_err() {
             return false;
         }
-        // Small pieces, so that progress shows.
+        // Small pieces show the progress.
         match stream.write(&bytes[..bytes.len().min(64 * 1024)]) {
             Ok(_) if limit.is_some_and(|limit| moved.elapsed() > limit) => return false,
             Ok(count) => {

@@ -1,7 +1,7 @@
-//! A small correct server, one thread per connection, with one switch per fault.
+//! A small correct server with one thread for each connection and one switch for each fault.
 //!
-//! `faulty` alone keeps every rule that `fc-emulator check` can test; `faulty --fault NAME` breaks
-//! exactly one. It shares no code with the checker: what is wrong in one is not hidden by the other.
+//! `faulty` alone keeps every rule that `fc-emulator check` can test. `faulty --fault NAME` breaks exactly one. It
+//! shares no code with the emulator, so that a mistake in one cannot hide a mistake in the other.
 
 mod app;
 mod http;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use app::App;
 
-/// Every fault, so that a misspelt one in a test is an error and not a pass.
+/// The names of all faults. A misspelt name in a test is an error.
 const FAULTS: &str = include_str!("names.txt");
 
 /// Whether there is a fault of that name.
@@ -21,7 +21,7 @@ fn is_fault(name: &str) -> bool {
     FAULTS.lines().any(|fault| fault == name)
 }
 
-/// A pause of the heartbeat above this can only be a freeze.
+/// If the heartbeat pauses for longer than this, the process was frozen.
 const FREEZE_SEEN: Duration = Duration::from_millis(900);
 
 fn main() {
@@ -65,7 +65,7 @@ fn on_sigterm(app: &Arc<App>) {
     ctrlc::set_handler(handler).expect("no other handler is installed");
 }
 
-/// The timer that some servers have and that fires on thaw.
+/// A timer that fires after a thaw, as some servers have one.
 fn watch_for_freezes(app: &Arc<App>) {
     if !app.has("watchdog-on-thaw") && !app.has("needs-pre-freeze") {
         return;
@@ -108,7 +108,7 @@ fn listen(app: &Arc<App>) {
                 std::thread::spawn(move || http::serve(&app, stream));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A peer that hung up before it was accepted, or no descriptor for the moment.
+            // The client closed the connection before we accepted it, or no descriptor is free for the moment.
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
