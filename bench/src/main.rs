@@ -37,7 +37,7 @@ fn measure(args: &MeasureArgs, measures: &Measures) -> Result<()> {
     let results = measure::run(args, measures, &mut TerminalProgress::new("fc-bench"))?;
     cleanup::wait_if_interrupted();
     if let Some(path) = &args.export_html {
-        write_file(path, &report::html(&results))?;
+        write_file(path, &report::html(&results)?)?;
     }
     args.output.write(&results, || report::table(&results))
 }
@@ -51,11 +51,10 @@ fn show(args: &ReportArgs) -> Result<()> {
         let found = format!("its format has version {}, not {SCHEMA}", results.schema);
         return Err(Error::failed("parse", name, found));
     }
-    let files = [
-        (&args.export_html, report::html as fn(&Results) -> String),
-        (&args.export_svg, report::svg),
-        (&args.export_markdown, report::markdown),
-    ];
+    if let Some(path) = &args.export_html {
+        write_file(path, &report::html(&results)?)?;
+    }
+    let files = [(&args.export_svg, report::svg as fn(&Results) -> String), (&args.export_markdown, report::markdown)];
     for (path, make) in files {
         if let Some(path) = path {
             write_file(path, &make(&results))?;

@@ -76,8 +76,8 @@ impl Drop for Pinned {
     }
 }
 
-/// The calling thread with real-time priority: it runs as soon as it can, before every ordinary thread of its processor.
-/// Dropping it gives the thread back its ordinary priority.
+/// Gives the calling thread real-time priority: it runs before every ordinary thread of its processor. Dropping it
+/// restores the ordinary priority.
 pub struct RealTime {
     /// It must be dropped by the thread whose priority was raised.
     _stays: PhantomData<*const ()>,

@@ -193,7 +193,8 @@ mod tests {
             counters.complaint().unwrap(),
             "1 request failed, the first: reset; 1 request had no answer long after its end; \
              2 requests of 4 still waited for a connection at its end, up to 30 ms; \
-             the server closed 1 connection that it should have kept; the server kept 2 connections that it should have closed"
+             the server closed 1 connection that it should have kept; \
+             the server kept 2 connections that it should have closed"
         );
     }
 

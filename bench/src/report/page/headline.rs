@@ -1,40 +1,36 @@
 //! The few figures at the head of the page: those of our first contender, with the baseline and the best peer.
 
-use maud::{Markup, html};
-
 use crate::report::summary::{Summary, SummaryRow};
 use crate::report::units::{NONE, count, duration, kilobytes, number, times};
 use crate::results::{Kind, Results};
 use crate::stats::Estimate;
 
 /// One figure.
-struct Card {
-    title: String,
-    value: String,
-    beside: Vec<String>,
+pub struct Card {
+    /// What it is.
+    pub title: String,
+    /// The value with its unit.
+    pub value: String,
+    /// Values to compare with.
+    pub beside: Vec<String>,
 }
 
-/// A card for each figure that was measured. Empty if none of our contenders took part.
-pub fn cards(results: &Results) -> Markup {
+/// The figures of a contender.
+pub struct Headline {
+    /// The contender.
+    pub label: String,
+    /// Its figures.
+    pub cards: Vec<Card>,
+}
+
+/// A card for each figure that was measured. `None` if none of our contenders took part.
+pub fn headline(results: &Results) -> Option<Headline> {
     let summary = Summary::new(results);
-    let Some(ours) = summary.ours() else { return html! {} };
+    let ours = summary.ours()?;
     let cards = [start(&summary, &ours), load(&summary, &ours), latency(&summary, &ours), memory(&summary, &ours)];
     let cards = cards.into_iter().chain([thaw(&summary, &ours), counts(&summary, &ours)]).flatten();
     let cards: Vec<Card> = cards.collect();
-    html! {
-        @if !cards.is_empty() {
-            h2 { (ours.contender.label) }
-            div.cards {
-                @for card in &cards {
-                    div.card {
-                        span.what { (card.title) }
-                        b { (card.value) }
-                        @for line in &card.beside { span { (line) } }
-                    }
-                }
-            }
-        }
-    }
+    (!cards.is_empty()).then(|| Headline { label: ours.contender.label.to_owned(), cards })
 }
 
 fn start(summary: &Summary, ours: &SummaryRow) -> Option<Card> {

@@ -1,20 +1,45 @@
-//! The page: one file that needs no other file and no script.
+//! The page: one file that needs no other file and no script. It is well-formed as XML, too.
 //!
-//! Decides the order and the wording. [`super::plot`] draws the plots, and [`super::tables`] fills the tables.
+//! `templates/page.html` is the template, and askama escapes its values. [`super::plot`] draws the plots, and
+//! [`super::tables`] fills the tables.
 
 mod headline;
 mod plots;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use askama::Template;
 
-use super::plot::{STYLE, class};
+use super::plot::STYLE;
 use super::tables::{Table, tables};
 use super::text::machine;
 use super::units::{date, duration, number};
 use crate::results::{Described, Results};
 use crate::stats::warnings;
+use fc_emulator::error::{Error, Result};
+use headline::Headline;
 
 pub use plots::svg;
+
+/// The values of the template.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    results: &'a Results,
+    began: String,
+    style: String,
+    title: String,
+    machine: String,
+    length: String,
+    headline: Option<Headline>,
+    sections: Vec<Section>,
+    tables: Vec<Table>,
+    lists: Vec<List>,
+}
+
+/// A list with a heading.
+struct List {
+    title: &'static str,
+    items: Vec<(String, String)>,
+}
 
 /// A plot with its title and caption.
 struct Figure {
@@ -34,42 +59,43 @@ struct Section {
 }
 
 /// The page as HTML.
-pub fn page(results: &Results) -> String {
-    let tables = tables(results);
-    let sections = plots::sections(results);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "fc-bench, " (date(results.began)) }
-                style { (PreEscaped(include_str!("page.css"))) (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    (header(results))
-                    (headline::cards(results))
-                    @for section in sections.iter().filter(|section| !section.figures.is_empty()) {
-                        h2 { (section.title) }
-                        div.plots { @for it in &section.figures { (figure(it)) } }
-                    }
-                    @if tables.is_empty() { p { "Nothing was measured." } } @else { h2 { "All figures" } }
-                    @for it in &tables { (table(it)) }
-                    (list("Not measured", results.skipped.iter().map(|it| (&it.what, &it.reason))))
-                    (list("Warnings", warnings(results).into_iter().map(|it| (it.about, it.text))))
-                    (list("Contenders", results.contenders.iter().map(contender)))
-                    (list("Terms", TERMS.iter().copied()))
-                }
-            }
-        }
+///
+/// # Errors
+/// If the template cannot be filled.
+pub fn page(results: &Results) -> Result<String> {
+    let mut sections = plots::sections(results);
+    sections.retain(|section| !section.figures.is_empty());
+    let skipped = results.skipped.iter().map(|it| (it.what.clone(), it.reason.clone())).collect();
+    let warnings = warnings(results).into_iter().map(|it| (it.about.to_owned(), it.text)).collect();
+    let contenders = results.contenders.iter().map(contender).collect();
+    let terms = TERMS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let mut lists = vec![
+        List { title: "Not measured", items: skipped },
+        List { title: "Warnings", items: warnings },
+        List { title: "Contenders", items: contenders },
+        List { title: "Terms", items: terms },
+    ];
+    lists.retain(|list| !list.items.is_empty());
+    let page = Page {
+        results,
+        began: date(results.began),
+        style: format!("{}{STYLE}", include_str!("page.css")),
+        title: title(results),
+        machine: machine(&results.machine),
+        length: length(results.seconds),
+        headline: headline::headline(results),
+        sections,
+        tables: tables(results),
+        lists,
     };
-    // Names come from files and arguments, and control characters are not allowed in HTML.
-    page.into_string().replace(|c: char| c.is_control() && c != '\n' || matches!(c, '\u{fffe}' | '\u{ffff}'), " ")
+    let page = page.render().map_err(|cause| Error::failed("make", "the page", cause))?;
+    // Names come from files and arguments, and XML does not allow control characters.
+    let is_forbidden = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{fffe}' | '\u{ffff}');
+    Ok(page.replace(is_forbidden, " "))
 }
 
-fn header(results: &Results) -> Markup {
+/// The measures, as a title.
+fn title(results: &Results) -> String {
     let measures = [
         (results.coldstart.is_some(), "cold start"),
         (results.thaw.is_some(), "thaw"),
@@ -77,24 +103,10 @@ fn header(results: &Results) -> Markup {
         (results.density.is_some(), "density"),
     ];
     let names: Vec<&str> = measures.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
-    let title = match names.split_last() {
+    match names.split_last() {
         None => "Benchmark".to_owned(),
         Some((last, [])) => capitalized(last),
         Some((last, before)) => capitalized(&format!("{} and {last}", before.join(", "))),
-    };
-    html! {
-        header {
-            p.brand { "fc-bench " (results.version) }
-            h1 { (title) }
-            dl {
-                dt { "machine" }
-                dd { (machine(&results.machine)) }
-                dt { "run" }
-                dd { (date(results.began)) ", " (length(results.seconds)) }
-                dt { "command" }
-                dd { code { "fc-bench " (results.command.join(" ")) } }
-            }
-        }
     }
 }
 
@@ -107,52 +119,9 @@ fn capitalized(words: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn figure(figure: &Figure) -> Markup {
-    html! {
-        figure.wide[figure.wide] {
-            h3 { (figure.title) }
-            (PreEscaped(&figure.picture))
-            figcaption { (figure.caption) }
-        }
-    }
-}
-
-fn table(table: &Table) -> Markup {
-    let title = |title: &str| {
-        html! {
-            th { @for (index, line) in title.lines().enumerate() { @if index > 0 { br; } (line) } }
-        }
-    };
-    html! {
-        h3 { (table.title) }
-        p { (table.says) }
-        div.scroll {
-            table {
-                thead { tr { @for it in &table.columns { (title(it)) } } }
-                tbody {
-                    @for row in &table.rows {
-                        tr class=(class(row.kind)) { @for cell in &row.cells { td { (cell) } } }
-                    }
-                }
-            }
-        }
-        @for note in &table.notes { p.note { (note) } }
-    }
-}
-
-fn list<T: maud::Render, U: maud::Render>(title: &str, items: impl Iterator<Item = (T, U)>) -> Markup {
-    let mut items = items.peekable();
-    html! {
-        @if items.peek().is_some() {
-            h2 { (title) }
-            ul { @for (name, text) in items { li { b { (name) } " " (text) } } }
-        }
-    }
-}
-
-fn contender(it: &Described) -> (&str, String) {
+fn contender(it: &Described) -> (String, String) {
     let started = format!("({}), started as {}", it.name, it.command.join(" "));
-    (&it.label, if it.note.is_empty() { started } else { format!("{started}. {}", it.note) })
+    (it.label.clone(), if it.note.is_empty() { started } else { format!("{started}. {}", it.note) })
 }
 
 const TERMS: [(&str, &str); 5] = [

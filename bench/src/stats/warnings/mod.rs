@@ -83,7 +83,8 @@ impl Warnings {
             all.filter_map(Sorted::estimate).filter(|estimate| !estimate.interval.is_sure()).min_by_key(|e| e.count);
         if let Some(count) = fewest.map(|estimate| estimate.count) {
             let text = format!(
-                "too few rounds ({count}): intervals reach from the least sample to the largest, with a confidence below 95 %"
+                "too few rounds ({count}): intervals reach from the least sample to the largest, with a confidence \
+                 below 95 %"
             );
             self.add(about, text);
         }
@@ -113,7 +114,8 @@ fn machine(results: &Results, warnings: &mut Warnings) {
         warnings.add(
             "machine",
             format!(
-                "other programs used the machine: the load average was {load:.2} before the run, on {processors} processors"
+                "other programs used the machine: the load average was {load:.2} before the run, on {processors} \
+                 processors"
             ),
         );
     }
