@@ -68,7 +68,7 @@ pub(crate) struct CallerTime(pub(crate) u64);
 
 impl From<Duration> for CallerTime {
     fn from(since_1970: Duration) -> CallerTime {
-        CallerTime(since_1970.as_millis() as u64)
+        CallerTime(since_1970.as_secs().saturating_mul(1000).saturating_add(u64::from(since_1970.subsec_millis())))
     }
 }
 
@@ -87,11 +87,11 @@ impl CallerClock {
     /// because the kernel slews it.
     pub(crate) fn observe(
         &mut self,
-        ours: Duration,
+        ours_ms: u64,
         CallerTime(theirs_ms): CallerTime,
         slewed: impl FnOnce() -> Duration,
     ) -> Option<Duration> {
-        let lead_ms = i64::try_from(ours.as_millis()).ok()? - i64::try_from(theirs_ms).ok()?;
+        let lead_ms = i64::try_from(ours_ms).ok()? - i64::try_from(theirs_ms).ok()?;
         let Some(smallest_ms) = self.smallest_lead_ms else {
             self.smallest_lead_ms = Some(lead_ms.min(FIRST_LEAD_MAX_MS));
             return None;
@@ -125,8 +125,7 @@ mod tests {
     fn run(requests: &[Seen]) {
         let mut clock = CallerClock::default();
         for (nth, (ours_ms, theirs_ms, expected)) in requests.iter().enumerate() {
-            let ours = Duration::from_secs(START) + Duration::from_millis(*ours_ms);
-            let fall = clock.observe(ours, CallerTime(START * 1000 + theirs_ms), || Duration::ZERO);
+            let fall = clock.observe(START * 1000 + ours_ms, CallerTime(START * 1000 + theirs_ms), || Duration::ZERO);
             assert_eq!(fall.map(|fall| fall.as_secs()), *expected, "request {nth} of {requests:?}");
         }
     }
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn slewing_is_no_pause() {
         let mut clock = CallerClock::default();
-        let at = |seconds| Duration::from_secs(START + seconds);
+        let at = |seconds: u64| (START + seconds) * 1000;
         let mut look = |ours, theirs, slewed| {
             clock.observe(at(ours), CallerTime((START + theirs) * 1000), || Duration::from_secs(slewed))
         };

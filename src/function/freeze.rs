@@ -207,9 +207,10 @@ pub(crate) struct FreezeDetector {
     /// There is evidence.
     suspected: bool,
     started: ClockReading,
+    /// The time of day at the start, since 1970.
+    started_ms: u64,
     last_active: ClockReading,
-    /// The time between the last activity and the request in hand.
-    gap: Gap,
+    passed: Passed,
     caller: CallerClock,
     /// The time of day is behind by this much since pauses that the caller's clock showed. When somebody sets it right,
     /// the jump is no second freeze (C-FRZ-10).
@@ -227,7 +228,8 @@ impl FreezeDetector {
             suspected: false,
             started: now,
             last_active: now,
-            gap: Gap { length: Duration::ZERO, clock: Clock::Monotonic },
+            passed: Passed::default(),
+            started_ms: now.wall.duration_since(UNIX_EPOCH).map_or(0, millis),
             caller: CallerClock::default(),
             behind: Duration::ZERO,
             slewing_known: None,
@@ -256,7 +258,7 @@ impl FreezeDetector {
     }
 
     pub(crate) fn gap(&self) -> Gap {
-        self.gap
+        self.passed.longest()
     }
 
     /// Adds evidence that the server came across.
@@ -278,8 +280,8 @@ impl FreezeDetector {
             // Where the clock was set right before this request, the jump says the same as the fall.
             self.behind = (self.behind + fall).saturating_sub(jump.unwrap_or_default());
         }
-        self.gap = longest(monotonic, wall, caller_clock);
-        let idle = self.idle_min.filter(|min| self.gap.length >= *min).map(|_| self.gap.length);
+        self.passed = Passed { monotonic, wall, behind: caller_clock.unwrap_or_default() };
+        let idle = self.idle_min.and_then(|min| Some(self.gap().length).filter(|length| *length >= min));
         if clocks_disagree.is_some() || caller_clock.is_some() || idle.is_some() {
             self.record(&Evidence { clocks_disagree, caller_clock, idle, ..Evidence::default() });
         }
@@ -308,10 +310,9 @@ impl FreezeDetector {
     }
 
     fn fall_behind(&mut self, now: ClockReading, caller: CallerTime, machine: Machine) -> Option<Duration> {
-        let uptime = now.instant.saturating_duration_since(self.started.instant);
-        let ours = self.started.wall.duration_since(UNIX_EPOCH).ok()? + uptime;
+        let ours_ms = self.started_ms + millis(now.instant.saturating_duration_since(self.started.instant));
         let slewing_known = &mut self.slewing_known;
-        self.caller.observe(ours, caller, || {
+        self.caller.observe(ours_ms, caller, || {
             let raw = (machine.raw)();
             let before = slewing_known.replace((now.instant, raw));
             let Some((instant, raw_before)) = before else { return Duration::ZERO };
@@ -330,7 +331,7 @@ impl FreezeDetector {
         }
         let evidence = std::mem::take(&mut self.evidence);
         let confidence = evidence.confidence()?;
-        let Gap { length, clock } = self.gap;
+        let Gap { length, clock } = self.gap();
         // A wait cannot have overslept for longer than the gap that it lies in, whatever a clock lost meanwhile.
         let gap = length.max(evidence.overslept.unwrap_or_default());
         Some(Thaw { evidence, confidence, gap, gap_clock: clock })
@@ -346,18 +347,35 @@ impl FreezeDetector {
 /// requests were under way.
 const CORRECTION_SLACK: Duration = Duration::from_secs(2);
 
-fn longest(monotonic: Duration, wall: Duration, behind: Option<Duration>) -> Gap {
-    let caller = monotonic + behind.unwrap_or_default();
-    let length = monotonic.max(wall).max(caller);
-    // The monotonic clock is the plainest source, and less than a second is no difference.
-    let clock = if length < monotonic + CLOCK_JUMP_MIN {
-        Clock::Monotonic
-    } else if caller == length {
-        Clock::Caller
-    } else {
-        Clock::Wall
-    };
-    Gap { length, clock }
+/// The time between the last activity and the request in hand, by each clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    monotonic: Duration,
+    wall: Duration,
+    /// How far our clock fell behind the caller's.
+    behind: Duration,
+}
+
+impl Passed {
+    fn longest(self) -> Gap {
+        let Passed { monotonic, wall, behind } = self;
+        let caller = monotonic + behind;
+        let length = wall.max(caller);
+        // The monotonic clock is the plainest source, and less than a second is no difference.
+        let clock = if length < monotonic + CLOCK_JUMP_MIN {
+            Clock::Monotonic
+        } else if caller == length {
+            Clock::Caller
+        } else {
+            Clock::Wall
+        };
+        Gap { length, clock }
+    }
+}
+
+/// As [`Duration::as_millis`], without a division of 128 bits.
+pub(crate) fn millis(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1000).saturating_add(u64::from(time.subsec_millis()))
 }
 
 #[cfg(test)]

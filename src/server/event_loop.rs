@@ -107,8 +107,9 @@ impl<S, O: System> Loop<S, O> {
         self.now = self.system.now();
         self.clock.turn(self.now.instant);
         let Signals { stop_age, continued, any } = self.system.signals();
-        let waited = self.now.instant.saturating_duration_since(before);
-        let overslept = limit.and_then(|limit| waited.checked_sub(limit)).filter(|excess| *excess >= OVERSLEPT_MIN);
+        let overslept = limit
+            .and_then(|limit| self.now.instant.saturating_duration_since(before).checked_sub(limit))
+            .filter(|excess| *excess >= OVERSLEPT_MIN);
         let unexplained = interrupted && !any;
         let evidence = Evidence { sigcont: continued, overslept, interrupted: unexplained, ..Evidence::default() };
         if evidence.any() {
@@ -125,10 +126,11 @@ impl<S, O: System> Loop<S, O> {
     /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its
     /// callbacks do. A freeze inside of a callback, or in the instant between this look and the wait, does not show.
     fn look_at_turn(&mut self, now: Instant) {
+        let has_streamed = std::mem::take(&mut self.streamed);
         let idle_since = self.now.instant.max(self.dispatcher.last_active());
-        let unexplained = now.saturating_duration_since(idle_since);
-        if !std::mem::take(&mut self.streamed) && unexplained >= OVERSLEPT_MIN {
-            self.dispatcher.record_evidence(Evidence { overslept: Some(unexplained), ..Evidence::default() });
+        if now >= idle_since + OVERSLEPT_MIN && !has_streamed {
+            let overslept = Some(now.saturating_duration_since(idle_since));
+            self.dispatcher.record_evidence(Evidence { overslept, ..Evidence::default() });
         }
     }
 

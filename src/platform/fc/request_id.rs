@@ -5,14 +5,22 @@ use std::time::Duration;
 /// When the platform made this id, since 1970: FC 3.0 writes `1-<hex seconds>-<hex>-<hex>` (HDR, C-FRZ-10). A UUID
 /// carries no time.
 pub(crate) fn unix_time(id: &str) -> Option<Duration> {
-    let seconds = id.strip_prefix("1-")?.as_bytes();
+    let seconds = id.as_bytes().strip_prefix(b"1-")?;
     // Eight digits last until the year 2106, and more digits are some other number.
-    if seconds.get(SECONDS_DIGITS) != Some(&b'-') {
+    let (digits, rest) = seconds.split_first_chunk::<SECONDS_DIGITS>()?;
+    if rest.first() != Some(&b'-') {
         return None;
     }
-    let digits = &seconds[..SECONDS_DIGITS];
-    let value =
-        digits.iter().try_fold(0, |value: u64, digit| Some(value << 4 | u64::from((*digit as char).to_digit(16)?)))?;
+    let mut value = 0;
+    for digit in digits {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            b'A'..=b'F' => digit - b'A' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(digit);
+    }
     Some(Duration::from_secs(value))
 }
 
