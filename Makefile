@@ -222,11 +222,11 @@ FREEZES ?= 300
 # The callback of an echo takes a part of its call, and a freeze inside of a callback leaves no sign: in the middle of a
 # call three of ten may be missed, at the moment of a reply none.
 .PHONY: freeze-at-reply
-freeze-at-reply: build ## FREEZES=300 at the moment of a reply, and as many in the middle of a call: the server notices them
+freeze-at-reply: build ## FREEZES=300 at the moment of a reply, and as many in the middle of a call
 	@cargo build --quiet --release -p fc-stress
 	@target/release/fc-stress freeze-at-reply --count $(FREEZES) $(ARGS) -- $(BUILT)
-	@target/release/fc-stress freeze-at-reply --count $(FREEZES) --in-call 8000000 --misses-max $$(($(FREEZES) * 3 / 10)) \
-	  $(ARGS) -- $(BUILT)
+	@target/release/fc-stress freeze-at-reply --count $(FREEZES) --in-call 8000000 \
+	  --misses-max $$(($(FREEZES) * 3 / 10)) $(ARGS) -- $(BUILT)
 
 .PHONY: soak
 soak: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
