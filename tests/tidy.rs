@@ -327,6 +327,26 @@ fn the_settings_are_documented() {
     assert!(unknown.is_empty(), "no setting has these variables: {unknown:?}");
 }
 
+/// The map in ARCHITECTURE.md names every folder of the repository and every folder of `src/`.
+#[test]
+fn the_map_is_whole() {
+    let architecture = read("ARCHITECTURE.md");
+    let map = architecture.split("```").nth(1).expect("the map");
+    let named: BTreeSet<&str> = map.split_whitespace().filter_map(|word| word.strip_suffix('/')).collect();
+    let is_built = |name: &str| name == "target";
+    let mut folders = BTreeSet::new();
+    for parent in [root(), root().join("src")] {
+        let entries = fs::read_dir(parent).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+        folders.extend(entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| !is_built(name)));
+    }
+    let is_hidden = |name: &str| name.starts_with('.');
+    let missing: Vec<_> = folders.iter().filter(|name| !is_hidden(name) && !named.contains(&***name)).collect();
+    assert!(missing.is_empty() && folders.len() > 10, "not on the map: {missing:?}");
+    for name in named.iter().filter(|name| !["peers", "sys"].contains(name)) {
+        assert!(folders.contains(*name), "on the map, but not there: {name}");
+    }
+}
+
 /// Modules below `src/` import in one direction, so that each can be read after those that it imports. What a module
 /// shares with its own folder (`super::`) is not looked at: such files are one thing in several.
 #[test]

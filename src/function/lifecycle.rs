@@ -62,7 +62,7 @@ pub(crate) enum Event {
 
 /// Every transition there is. One thread runs one callback at a time, so while a hook is running no event arrives but
 /// the hook's own end.
-const fn next(phase: Phase, event: Event) -> Option<Phase> {
+pub(crate) const fn next(phase: Phase, event: Event) -> Option<Phase> {
     use Event::*;
     use Hook::*;
     use Phase::*;

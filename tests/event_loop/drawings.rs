@@ -1,21 +1,29 @@
-//! The drawings of both state machines, held against their tables.
+//! The drawings of the state machines, held against their tables: those in the documentation of the modules, and those
+//! in ARCHITECTURE.md.
 //!
-//! A drawing is the first block of text in a module's documentation. Each of its lines is a chain: names of states,
-//! names of events, `▶`, the name of the next state, and so on from there. Lines that begin with `(` show how a machine
-//! begins.
+//! A drawing is a block of text. Each of its lines is a chain: names of states, names of events, `▶`, the name of the
+//! next state, and so on from there. Lines that begin with `(` show how a machine begins.
 
+use crate::function::lifecycle::{Event as LifeEvent, Hook, Phase, next};
 use crate::server::{accept, connection};
 use std::collections::BTreeSet;
 
-/// Compares a drawing with the rows of its table.
+const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
+
+/// From a state, by an event, to a state: their names.
+type Row = [String; 3];
+
+/// Compares a drawing with the rows of its table. It is the first block of text behind the words `behind`.
 ///
 /// # Panics
 /// If one of them has a row that the other has not.
-fn check(module: &str, table: &[[String; 3]]) {
+fn check(text: &str, behind: &str, table: &[Row]) {
     let states: BTreeSet<&str> = table.iter().flat_map(|[from, _, to]| [&**from, &**to]).collect();
-    let text = module.split("```text\n").nth(1).and_then(|rest| rest.split("//! ```").next()).expect("a drawing");
+    let blocks = text.split_once(behind).and_then(|(_, rest)| rest.split_once("```text\n"));
+    let drawing = blocks.and_then(|(_, rest)| rest.split_once("```")).expect("a drawing").0;
     let mut drawn = BTreeSet::new();
-    for line in text.lines().map(|line| line.trim_start_matches("//!").trim()).filter(|line| !line.starts_with('(')) {
+    let lines = drawing.lines().map(|line| line.trim_start_matches("//!").trim());
+    for line in lines.filter(|line| !line.starts_with('(')) {
         let (mut from, mut events): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         let mut arrow = false;
         for word in line.split([' ', '─']).filter(|word| !word.is_empty()) {
@@ -33,7 +41,7 @@ fn check(module: &str, table: &[[String; 3]]) {
         }
         assert!(!arrow && events.is_empty(), "{line}: it does not end in a state");
     }
-    let table: BTreeSet<[String; 3]> = table.iter().cloned().collect();
+    let table: BTreeSet<Row> = table.iter().cloned().collect();
     let missing: Vec<_> = table.difference(&drawn).collect();
     let unknown: Vec<_> = drawn.difference(&table).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "not drawn: {missing:?}; not in the table: {unknown:?}");
@@ -46,7 +54,10 @@ fn the_drawing_of_a_connection_is_its_table() {
         Event::Close(reason) => [format!("{from:?}"), format!("{reason:?}"), format!("{to:?}")],
         event => [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")],
     });
-    check(include_str!("../../src/server/connection.rs"), &rows);
+    check(include_str!("../../src/server/connection.rs"), "", &rows);
+    // The page leaves the ways to the end out.
+    let open: Vec<Row> = rows.into_iter().filter(|[.., to]| to != "Closed").collect();
+    check(ARCHITECTURE, "`src/server/connection.rs` has the table", &open);
     for index in 0..=Name::Closed as usize {
         let known = TRANSITIONS.iter().any(|(from, _, to)| *from as usize == index || *to as usize == index);
         assert!(known, "state {index} is in no row");
@@ -58,10 +69,42 @@ fn the_drawing_of_a_connection_is_its_table() {
 fn the_drawing_of_accepting_is_its_table() {
     use accept::{Name, TRANSITIONS};
     let rows = TRANSITIONS.map(|(from, event, to)| [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")]);
-    check(include_str!("../../src/server/accept.rs"), &rows);
+    check(include_str!("../../src/server/accept.rs"), "", &rows);
+    check(ARCHITECTURE, "`src/server/accept.rs` decides", &rows);
     for index in 0..=Name::Closed as usize {
         let known = TRANSITIONS.iter().any(|(from, _, to)| *from as usize == index || *to as usize == index);
         assert!(known, "state {index} is in no row");
     }
     assert!(TRANSITIONS.iter().all(|(from, ..)| *from != Name::Closed), "Closed is the end");
+}
+
+#[test]
+fn the_drawing_of_a_life_is_its_table() {
+    use LifeEvent::*;
+    use Phase::*;
+    let phases = [Created, Initializing, Ready, Freezing, Frozen, Stopping, Stopped];
+    let of_hook = |&hook: &Hook| {
+        let request = format!("{}{}", hook.method(), hook.path());
+        [(HookBegins(hook), request), (HookSucceeds(hook), "200".to_owned()), (HookFails(hook), "404".to_owned())]
+    };
+    let calls = [(CallBegins, "call".to_owned()), (Thaws, "thaw".to_owned())];
+    let events: Vec<_> = Hook::ALL.iter().flat_map(of_hook).chain(calls).collect();
+    let row = |from: Phase, (event, name): &(LifeEvent, String)| {
+        Some([format!("{from:?}"), name.clone(), format!("{:?}", next(from, *event)?)])
+    };
+    let rows: Vec<Row> = phases.iter().flat_map(|from| events.iter().filter_map(|event| row(*from, event))).collect();
+    check(ARCHITECTURE, "## An instance's life", &rows);
+}
+
+/// A drawing that lacks a row, or has one too many, fails.
+#[test]
+fn a_wrong_drawing_is_found() {
+    let text = |drawing: &str| format!("```text\n(born) ─▶ A\n\n{drawing}\n```");
+    let rows = [["A", "x", "B"], ["B", "x", "B"], ["B", "y", "A"]].map(|row| row.map(str::to_owned));
+    let is_found = |drawing: &str| std::panic::catch_unwind(|| check(&text(drawing), "", &rows)).is_err();
+    assert!(!is_found("A B ── x ─▶ B ── y ─▶ A"));
+    for wrong in ["A ── x ─▶ B ── y ─▶ A", "A B ── x y ─▶ B ── y ─▶ A", "A B ── x ─▶ B ── y", "A B ── x ─▶ C"]
+    {
+        assert!(is_found(wrong), "{wrong}");
+    }
 }
