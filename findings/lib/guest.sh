@@ -39,11 +39,11 @@ unpack() {
 }
 
 # $1: folder of a kernel, $2: file of the initramfs, $3: the script that is process 1; then names of modules, in order.
-# What is in $folder/root already goes into the initramfs, too.
+# What is in $folder/rootfs already goes into the initramfs, too.
 initramfs() {
   kernel=$1 file=$2 script=$3
   shift 3
-  root=$folder/root
+  root=$folder/rootfs
   busybox=$(unpack "$BUSYBOX")/bin/busybox
   mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/modules"
   cp "$busybox" "$root/bin"
