@@ -78,7 +78,8 @@ enum Kind<S: 'static> {
 }
 
 impl<S> Route<S> {
-    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure.
+    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure or after a pre-stop
+    /// that was not the end (C-INIT-5).
     pub const fn initialize(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::Initialize, callback))
     }
@@ -89,7 +90,7 @@ impl<S> Route<S> {
     }
 
     /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did
-    /// not call it.
+    /// not call it. If calls come after it, life goes on, and it runs again at the next end (C-STOP-5).
     pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::PreStop, callback))
     }

@@ -139,6 +139,7 @@ impl<S> Function<S> {
         let started = exchange.start(&mut self.dispatcher, received, allowance, markers);
         let is_stopping = self.dispatcher.is_cancelled();
         let outcome = self.send(exchange, &mut *writer);
+        self.dispatcher.settle_in();
         match outcome {
             Ok(()) if started.keep => {}
             Ok(()) => {
