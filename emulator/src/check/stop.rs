@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::context::{CheckContext, success};
 use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
+use crate::freezer::FreezeWith;
 use crate::instance::{Instance, Variant};
 use crate::platform::Hook;
 use crate::target::{self, Exit, Spec};
@@ -141,7 +142,10 @@ fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
 
 fn pid_1(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
-    if let Spec::Command(_) = context.plan.setup.spec
+    if context.plan.setup.freeze_with == FreezeWith::Criu {
+        return skip("a target that CRIU saves and restores is not process 1");
+    }
+    if let (Spec::Command(_), None) = (&context.plan.setup.spec, &context.plan.setup.machines)
         && !(cfg!(target_os = "linux") && rustix::process::geteuid().is_root())
     {
         return skip(

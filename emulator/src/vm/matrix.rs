@@ -15,7 +15,8 @@ use super::{ClockSource, Guest, Lag, Method, Options, Program, Rtc, Tools};
 use crate::clock::{Deadline, seconds};
 use crate::error::{Error, Result};
 use crate::http::Conn;
-use crate::platform::{Generation, Hook, Platform, Request, Settings};
+use crate::platform::{Generation, Hook, IdForm, Platform, Request, Settings};
+use crate::target::Listener;
 
 /// How long a program may take from its start to an open port, and to answer a call.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -162,7 +163,7 @@ impl Row {
 /// If the guest cannot be booted or frozen, or the program does not answer.
 pub fn run(tools: &Tools, program: &Program, port: u16, row: &Row, plan: &Plan) -> Result<Outcome> {
     let mut guest = Guest::boot(tools, program, port, &row.options())?;
-    let platform = Platform::new(Settings { generation: Generation::Fc3, ..Settings::default() });
+    let platform = Platform::new(Settings { generation: Generation::Fc3, ids: IdForm::Time, ..Settings::default() });
     wait_ready(&mut guest)?;
     call(&guest, &platform.hook(Hook::Initialize))?;
     let before = report(&guest, &platform)?;
@@ -257,7 +258,7 @@ fn compared<T: PartialEq>(drawn: &[T]) -> &'static str {
 fn wait_ready(guest: &mut Guest) -> Result<()> {
     let deadline = Deadline::after(READY_WAIT);
     loop {
-        if guest.listens()? {
+        if guest.listener()? == Listener::Reachable {
             return Ok(());
         }
         if let Some(exit) = guest.try_exit() {

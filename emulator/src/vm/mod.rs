@@ -41,6 +41,7 @@ mod tools;
 mod vmm;
 
 pub use agent::{Clocks, Lag};
+pub use criu::available as requires_criu;
 pub use guest::{Guest, Method, Proof, Snapshot};
 pub use kernel::Kernel;
 pub use machine::{ClockSource, Options, Rtc};

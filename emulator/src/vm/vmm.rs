@@ -236,6 +236,7 @@ fn adopt(command: &mut Command, inherited: [RawFd; 5]) {
             let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
             rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
         }
+        #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         Ok(())
     };

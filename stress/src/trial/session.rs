@@ -94,6 +94,7 @@ impl Session {
             spec: start.spec.clone(),
             settings: Settings::default(),
             freeze_with: freeze_with(start)?,
+            machines: None,
             port: None,
             env: start.env.clone(),
             limits,
