@@ -45,7 +45,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
-	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests, attack, freezes and soak"
+	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests and fc-stress"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
@@ -117,25 +117,25 @@ resources: build ## the figures of threads, wake-ups, memory, system calls and a
 	@cargo test --quiet -p fc-hooks --test resources --test allocations
 
 .PHONY: peers
-peers: ## the servers that benchmarks compare with; says aloud which of them cannot be built here
+peers: ## the servers that benchmarks compare with; names those that cannot be built here
 	@bench/peers/build
 
-.PHONY: bench-subjects
-bench-subjects: peers ## everything that is measured: our binaries and the peers
+.PHONY: bench-targets
+bench-targets: peers ## every server that is measured: our binaries and the peers
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory build EXAMPLE=hello
 	@$(MAKE) --no-print-directory build EXAMPLE=on_tiny_http
 	@$(MAKE) --no-print-directory tiny || echo "make tiny does not work here: it will be skipped"
 	@cargo build --quiet --release -p fc-bench
 
-BENCH := target/release/fc-bench bench --json target/bench.json --html target/report.html
+BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-subjects ## cold start, load, thaw and density, beside the peers; target/report.html, target/bench.json
+bench: bench-targets ## cold start, load, thaw and density, with the peers; target/report.html, target/bench.json
 	@$(BENCH) $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: bench-subjects ## the same in a minute: a first look
+bench-quick: bench-targets ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
 
 # RECORD=1 writes down what the oracles say, and where we differ.
@@ -178,7 +178,7 @@ fuzz-toolchain: nightly
 .PHONY: attack
 attack: build ## slow, greedy and broken clients by the thousand, a healthy one beside them; ARGS=--quick is short
 	@cargo build --quiet --release -p fc-stress
-	@target/release/fc-stress attack --json target/attack.json $(ARGS)
+	@target/release/fc-stress attack --export-json target/attack.json $(ARGS)
 
 # An outside opinion, two minutes; SECS=10 is shorter.
 SECS ?= 30
@@ -211,11 +211,17 @@ tally:
 .PHONY: freezes
 freezes: tally ## 2,000 freezes at random moments under load: by control groups, by SIGSTOP, 300 in a container
 	@target/release/fc-stress freezes $(ARGS) -- $(TALLY)
-	@target/release/fc-stress freezes --way stop $(ARGS) -- $(TALLY)
+	@target/release/fc-stress freezes --freeze-with sigstop $(ARGS) -- $(TALLY)
 	@if docker info >/dev/null 2>&1; then \
 	  $(MAKE) --no-print-directory image EXAMPLE=subject IMAGE=fc-hooks-tally && \
-	  target/release/fc-stress freezes --cycles 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
+	  target/release/fc-stress freezes --count 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
+
+.PHONY: freeze-at-reply
+freeze-at-reply: build ## 300 freezes at the moment of a reply, and 300 in the middle of a call: each must be noticed
+	@cargo build --quiet --release -p fc-stress
+	@target/release/fc-stress freeze-at-reply $(ARGS) -- $(BUILT)
+	@target/release/fc-stress freeze-at-reply --in-call 8000000 $(ARGS) -- $(BUILT)
 
 .PHONY: soak
 soak: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
@@ -254,6 +260,7 @@ torture: ## everything that tries to break the server: two hours and a half, on 
 	$(MAKE) attack ARGS=--strict
 	$(MAKE) slowhttptest
 	$(MAKE) freezes
+	$(MAKE) freeze-at-reply
 	$(MAKE) soak
 	cargo test -p fc-stress --test freezes -- --ignored
 	$(MAKE) sanitize

@@ -37,11 +37,11 @@ try() {
   package=$1 wanted=$2
   shift 2
   kernel=$(unpack "$package") || skip "there is no $package"
-  rm -rf "$folder/root"
-  mkdir -p "$folder/root/criu" "$folder/root/lib64"
-  cp "$criu" "$folder/root/criu"
-  grep -o '/[^ ]*' <<< "$printed" | grep -v ld-linux | while read -r file; do cp -L "$file" "$folder/root/criu"; done
-  cp -L /lib64/ld-linux-x86-64.so.2 "$folder/root/lib64"
+  rm -rf "$folder/rootfs"
+  mkdir -p "$folder/rootfs/criu" "$folder/rootfs/lib64"
+  cp "$criu" "$folder/rootfs/criu"
+  grep -o '/[^ ]*' <<< "$printed" | grep -v ld-linux | while read -r file; do cp -L "$file" "$folder/rootfs/criu"; done
+  cp -L /lib64/ld-linux-x86-64.so.2 "$folder/rootfs/lib64"
   initramfs "$kernel" "$folder/initramfs" "$folder/script" "$@"
   (machine "$kernel" "$folder/initramfs" -serial stdio < /dev/null > "$folder/said" 2>&1) &
   for _ in $(seq 900); do kill -0 $! 2> /dev/null || break; sleep 0.1; done

@@ -28,6 +28,10 @@ pub struct Config {
     pub health_path: Option<String>,
     /// Enabled if either this or [`App::require_control_path`](crate::App::require_control_path) is set.
     pub control_path_required: bool,
+    /// Whether a platform runs this instance that freezes instances without requests (C-FRZ-1): then a long idle gap is
+    /// evidence of a freeze, see [`Limits::idle_thaw_time_min`]. Default false; [`Config::from_env`] sets it where the
+    /// environment names the function.
+    pub idle_means_frozen: bool,
 }
 
 impl Default for Config {
@@ -38,6 +42,7 @@ impl Default for Config {
             call_markers: true,
             health_path: None,
             control_path_required: false,
+            idle_means_frozen: false,
         }
     }
 }
@@ -93,7 +98,8 @@ impl Config {
     }
 
     pub(crate) fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
-        let mut config = Config::default();
+        let is_set = |variable| lookup(variable).is_some_and(|value| !value.is_empty());
+        let mut config = Config { idle_means_frozen: is_set(variables::FUNCTION_NAME), ..Config::default() };
         for setting in Config::SETTINGS {
             for variable in setting.variables {
                 let Some(value) = lookup(variable).filter(|value| !value.is_empty()) else { continue };

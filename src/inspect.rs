@@ -109,11 +109,14 @@ fn lifecycle(context: &Context<'_>) -> String {
         .raw("initializeFailed", counts.initialize_failed)
         .raw("frozen", counts.frozen)
         .raw("thawed", counts.thawed)
+        .raw("stopped", counts.stopped)
+        .raw("revived", counts.revived)
         .raw("replayed", counts.replayed)
         .raw("lastThaw", last_thaw)
         .raw("uptimeMs", ms(now.instant.saturating_duration_since(life.started().instant)))
         .raw("startedAtMs", unix_ms(life.started()))
-        .raw("idleMs", ms(context.received().instant.saturating_duration_since(life.last_active().instant)))
+        .raw("idleMs", ms(life.idle().length))
+        .text("idleClock", life.idle().clock.name())
         .end()
 }
 
@@ -123,9 +126,17 @@ fn thaw(thaw: &Thaw) -> String {
         .raw("preFreeze", evidence.pre_freeze)
         .raw("sigcont", evidence.sigcont)
         .raw("clocksDisagreeMs", maybe_ms(evidence.clocks_disagree))
+        .raw("callerClockMs", maybe_ms(evidence.caller_clock))
         .raw("oversleptMs", maybe_ms(evidence.overslept))
-        .raw("interrupted", evidence.interrupted);
-    Json::object().raw("evidence", signs.end()).raw("gapMs", ms(thaw.gap)).end()
+        .raw("interrupted", evidence.interrupted)
+        .raw("restored", evidence.restored)
+        .raw("idleMs", maybe_ms(evidence.idle));
+    Json::object()
+        .raw("evidence", signs.end())
+        .text("confidence", thaw.confidence.name())
+        .raw("gapMs", ms(thaw.gap))
+        .text("gapClock", thaw.gap_clock.name())
+        .end()
 }
 
 fn ms(duration: Duration) -> u64 {

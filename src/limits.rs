@@ -10,7 +10,7 @@ use std::time::Duration;
 const KIB: u64 = 1024;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// One limit as [`Limits::set`] knows it. Bytes and counts are plain numbers, times (`…_ms_max`) are milliseconds.
+/// One limit as [`Limits::set`] knows it. Bytes and counts are plain numbers, times (`…_ms_…`) are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limit {
@@ -179,6 +179,16 @@ limits! {
         /// Unlike the other times it includes the time in callbacks. Default 8 s: less than the 10 s that
         /// `docker stop` waits.
         drain_time_max: time "drain_ms_max" = 8_000, 0..=DAY_MS;
+
+        /// Time without a request after which the next one is taken for the first after a freeze, where the environment
+        /// says that the instance runs on the platform; 0 turns this off.
+        ///
+        /// The platform freezes an instance without requests (C-FRZ-1), and some freezes leave no other sign
+        /// (C-FRZ-9). It is the weakest evidence, [`Confidence::Possible`](crate::Confidence::Possible). Turn it off
+        /// for an instance whose processor is never taken away (`alwaysAllocateCPU`, delayed release).
+        ///
+        /// Default 10 s: a thaw callback every ten seconds costs nothing that matters.
+        idle_thaw_time_min: time "idle_thaw_ms_min" = 10_000, 0..=DAY_MS;
     }
 }
 

@@ -293,39 +293,42 @@ fn pre_freeze_runs_once_for_each_freeze() {
     server.finish();
 }
 
-/// C-STOP-1, C-STOP-4: the hook runs once. Later hooks are answered from store or rejected; later calls are answered,
-/// and each is the last on its connection.
+/// C-STOP-1, C-STOP-4: pre-stop runs once as long as no call comes, and not again at SIGTERM.
 #[test]
-fn pre_stop_runs_once_and_calls_are_still_answered() {
-    let rejected = "/pre-freeze refused: the instance is stopped";
+fn pre_stop_runs_once_as_long_as_no_call_comes() {
+    let refused = "/pre-freeze refused: the instance is stopped";
     let server = live(&[
         ("/initialize", None, 200, "initialize, run 1"),
         ("/pre-stop", Some("error"), 404, "sold out"),
         ("/pre-stop", None, 404, "sold out"),
-        ("/pre-freeze", None, 404, rejected),
-        ("/initialize", None, 200, "initialize, run 1"),
-        ("call", None, 200, ""),
+        ("/pre-freeze", None, 404, refused),
     ]);
-    let mut client = server.connect();
-    let reply = client.call("POST", "/invoke", &[], b"late");
-    assert_eq!((reply.summary(), reply.header("connection")), ((200, Some("200"), "late".to_owned()), Some("close")));
-    client.half_close();
-    client.expect_close();
-    let state = state_of(&server);
-    assert_eq!(state["events"], json!(["initialize", "pre-stop", "event"]));
-    assert_eq!(state["phase"], "stopped");
     let printed = server.finish();
     assert_eq!(printed.matches("FC PreStop Start").count(), 2, "pre-stop does not run again at SIGTERM: {printed}");
 }
 
-/// An initializer that has not run before pre-stop does not run after it.
+/// C-STOP-5, C-INIT-5: a call brings a stopped instance back. Its connection stays open, a thaw is reported, the hooks
+/// are owed again, and SIGTERM runs pre-stop.
 #[test]
-fn initialize_after_pre_stop_is_rejected() {
-    live(&[
-        ("/pre-stop", None, 200, "pre-stop, run 1"),
-        ("/initialize", None, 404, "/initialize refused: the instance is stopped"),
-    ])
-    .finish();
+fn a_call_after_pre_stop_brings_the_instance_back() {
+    let server = live(&[("/initialize", None, 200, "initialize, run 1"), ("/pre-stop", None, 200, "pre-stop, run 1")]);
+    support::freezer::stopped_for(&server, std::time::Duration::ZERO, || ());
+    let mut client = server.connect();
+    for event in [&b"late"[..], b"later"] {
+        let reply = client.call("POST", "/invoke", &[], event);
+        let text = String::from_utf8_lossy(event).into_owned();
+        assert_eq!((reply.summary(), reply.header("connection")), ((200, Some("200"), text), None));
+    }
+    let state = state_of(&server);
+    assert_eq!(state["events"], json!(["initialize", "pre-stop", "thaw sigcont", "event", "event"]));
+    assert_eq!(state["phase"], "ready");
+    for (path, method) in [("/initialize", "POST"), ("/pre-stop", "GET")] {
+        let reply = client.call(method, path, &[], b"");
+        assert_eq!(reply.text(), format!("{}, run 2", &path[1..]));
+    }
+    assert_eq!(client.call("POST", "/invoke", &[], b"").status, 200);
+    let printed = server.finish();
+    assert_eq!(printed.matches("FC PreStop Start").count(), 3, "SIGTERM ends a life that went on: {printed}");
 }
 
 /// C-FRZ-3: a request that arrives while pre-freeze runs is served after it, and is the thaw.

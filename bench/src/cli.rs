@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use fc_emulator::options::{DataOutputArgs, FreezeArgs};
+
 use crate::measure::{MeasureArgs, Measures};
 use crate::{coldstart, density, load, thaw};
 
-/// Measures cold starts, load, thaws and density of fc-hooks beside other servers.
+/// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What to do.
+    /// The command to carry out.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -19,38 +21,50 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measure cold starts: exec → port open → first /initialize → first /invoke, beside other servers.
+    /// Measure cold starts: exec → port open → first /initialize → first /invoke
     #[command(args_override_self = true)]
     Coldstart(MeasureWith<coldstart::Args>),
-    /// Measure requests per second and latency, beside other servers.
+    /// Measure requests per second and latency
     #[command(args_override_self = true)]
     Load(MeasureWith<load::Args>),
-    /// Measure the first call after a freeze, beside other servers.
+    /// Measure the first call after a freeze
     #[command(args_override_self = true)]
-    Thaw(MeasureWith<thaw::Args>),
-    /// Measure many instances at once: memory, start rate, freeze and thaw.
+    Thaw(MeasureWith<Freezing<thaw::Args>>),
+    /// Measure many instances at once: memory, start rate, freeze and thaw
     #[command(args_override_self = true)]
-    Density(MeasureWith<density::Args>),
-    /// All four measures.
+    Density(MeasureWith<Freezing<density::Args>>),
+    /// Run all four measures
     #[command(args_override_self = true)]
-    Bench(MeasureWith<AllArgs>),
-    /// Show results again that `--json` wrote.
+    Bench(MeasureWith<Freezing<AllArgs>>),
+    /// Show results that --export-json wrote
     Report(ReportArgs),
 }
 
-/// A measure: what all are told, and what is its own.
+/// A measure with the options of all measures and its own.
 #[derive(Debug, Args)]
 pub struct MeasureWith<A: Args> {
-    /// What all are told.
+    /// The options of all measures.
     #[command(flatten)]
     pub common: MeasureArgs,
 
-    /// What is its own.
+    /// The options of this measure.
     #[command(flatten)]
     pub own: A,
 }
 
-/// What the measures are told, all at once.
+/// The options of a measure that freezes.
+#[derive(Clone, Debug, Args)]
+pub struct Freezing<A: Args> {
+    /// How it freezes.
+    #[command(flatten)]
+    pub freeze: FreezeArgs,
+
+    /// The other options.
+    #[command(flatten)]
+    pub own: A,
+}
+
+/// The options of all four measures.
 #[derive(Clone, Debug, Args)]
 pub struct AllArgs {
     #[command(flatten)]
@@ -63,29 +77,53 @@ pub struct AllArgs {
     density: density::Args,
 }
 
-impl From<AllArgs> for Measures {
-    fn from(all: AllArgs) -> Self {
-        Self { coldstart: Some(all.coldstart), thaw: Some(all.thaw), load: Some(all.load), density: Some(all.density) }
+impl Command {
+    /// The options and the measures of a command that measures.
+    pub fn measures(&self) -> Option<(&MeasureArgs, Measures)> {
+        let none = Measures::default();
+        Some(match self {
+            Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
+            Self::Load(it) => (&it.common, Measures { load: Some(it.own.clone()), ..none }),
+            Self::Thaw(it) => {
+                let freeze_with = it.own.freeze.freeze_with;
+                (&it.common, Measures { freeze_with, thaw: Some(it.own.own.clone()), ..none })
+            }
+            Self::Density(it) => {
+                let freeze_with = it.own.freeze.freeze_with;
+                (&it.common, Measures { freeze_with, density: Some(it.own.own.clone()), ..none })
+            }
+            Self::Bench(it) => {
+                let AllArgs { coldstart, thaw, load, density } = it.own.own.clone();
+                let freeze_with = it.own.freeze.freeze_with;
+                let (coldstart, thaw) = (Some(coldstart), Some(thaw));
+                (&it.common, Measures { freeze_with, coldstart, thaw, load: Some(load), density: Some(density) })
+            }
+            Self::Report(_) => return None,
+        })
     }
 }
 
-/// Results to show again.
+/// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// What `--json` wrote
+    /// A file that --export-json wrote
     pub results: PathBuf,
 
-    /// Write a page with plots to this file
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    /// Where the results go.
+    #[command(flatten)]
+    pub output: DataOutputArgs,
 
-    /// Write the plot of cold starts to this file, as SVG
+    /// Also write a page with plots to this file
     #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
+    pub export_html: Option<PathBuf>,
 
-    /// Print one Markdown table, as for a README
-    #[arg(long)]
-    pub markdown: bool,
+    /// Also write the plot of cold starts to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub export_svg: Option<PathBuf>,
+
+    /// Also write one Markdown table, as for a README, to this file
+    #[arg(long, value_name = "FILE")]
+    pub export_markdown: Option<PathBuf>,
 }
 
 #[cfg(test)]

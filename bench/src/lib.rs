@@ -1,8 +1,8 @@
-//! Measures fc-hooks beside other servers, all with the same requests in interleaved rounds.
+//! Measures fc-hooks and other servers, all with the same requests in interleaved rounds.
 //!
-//! From the outside in: [`cli`] and [`measure`] choose contenders and measures; [`coldstart`], [`load`], [`thaw`] and
-//! [`density`] measure, with what the [`harness`] gives all of them; [`results`] holds every sample; [`stats`] turns
-//! samples into figures, and [`report`] shows these. Freezers, the HTTP client and cleaning up are those of
+//! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`] and
+//! [`density`] measure, with the [`harness`] that they share. [`results`] holds every sample, [`stats`] computes
+//! figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the clean-up are those of
 //! `fc-emulator`.
 
 pub mod cli;

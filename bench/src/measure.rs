@@ -1,55 +1,60 @@
-//! A run of measures: who takes part, one measure after the other, and the files that come of it.
+//! A run of measures: the contenders, one measure after the other, and the results.
 //!
-//! Owns the order and the description of machine and run. What a measure does is its own affair.
+//! It decides the order, and describes the machine and the run. It does not know how a measure works.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use clap::Args;
+use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
 use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA};
 use crate::{coldstart, density, load, thaw};
 use fc_emulator::error::{Error, Result};
+use fc_emulator::freezer::FreezeWith;
+use fc_emulator::options::DataOutputArgs;
 
-/// What every measure is told.
+/// The options of all measures.
 #[derive(Clone, Debug, Args)]
 pub struct MeasureArgs {
-    /// Only these contenders, and the baseline, which ratios refer to
+    /// Measure only these contenders, and the baseline, to which ratios refer
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
-    /// A server of your own beside them; may be given again. It gets its port in FC_SERVER_PORT
+    /// Measure a server of your own, too; can be repeated. It gets its port in FC_SERVER_PORT
     #[arg(long = "contender", value_name = "NAME=COMMAND")]
     given: Vec<String>,
 
-    /// Fewer rounds: a first look in a minute
+    /// Run fewer rounds: a first look in a minute
     #[arg(long)]
     quick: bool,
 
-    /// Decides the order within rounds (default: the time)
+    /// The seed of the order within rounds [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Write every sample to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write a page with plots to this file
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-
-    /// The checkout whose builds take part
+    /// The checkout whose builds are measured
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     root: PathBuf,
+
+    /// Where the results go.
+    #[command(flatten)]
+    pub output: DataOutputArgs,
+
+    /// Also write a page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    pub export_html: Option<PathBuf>,
 }
 
-/// Which measures, in the order they are run.
+/// The measures of a run, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Measures {
-    /// Start to first answer.
+    /// How thaw and density freeze.
+    pub freeze_with: FreezeWith,
+    /// From the start to the first reply.
     pub coldstart: Option<coldstart::Args>,
-    /// Freeze to first answer.
+    /// From the freeze to the first reply.
     pub thaw: Option<thaw::Args>,
     /// Requests per second and latency.
     pub load: Option<load::Args>,
@@ -58,16 +63,6 @@ pub struct Measures {
 }
 
 impl MeasureArgs {
-    /// The file for every sample.
-    pub fn json(&self) -> Option<&Path> {
-        self.json.as_deref()
-    }
-
-    /// The file for the page.
-    pub fn html(&self) -> Option<&Path> {
-        self.html.as_deref()
-    }
-
     fn list(&self) -> Result<Contenders> {
         let mut list = Contenders::find(&self.root)?;
         for text in &self.given {
@@ -78,16 +73,16 @@ impl MeasureArgs {
             list.keep(&self.only.iter().cloned().chain(given).collect::<Vec<String>>())?;
         }
         if list.contenders.is_empty() {
-            return Err(Error::new("there is nobody to measure; `make bench-targets` builds what it can"));
+            return Err(Error::new("there are no contenders; `make bench-targets` builds them"));
         }
         Ok(list)
     }
 }
 
-/// Measures.
+/// Runs the measures.
 ///
 /// # Errors
-/// When there is nobody to measure, or a measure can measure nobody.
+/// If there is no contender, or if a measure can measure no contender.
 pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress) -> Result<Results> {
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();
@@ -113,28 +108,25 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let skips = &mut skipped;
     results.coldstart =
         measures.coldstart.as_ref().map(|args| coldstart::run(&plan, args, progress, skips)).transpose()?;
-    results.thaw = measures.thaw.as_ref().map(|args| thaw::run(&plan, args, progress, skips)).transpose()?;
+    results.thaw =
+        measures.thaw.as_ref().map(|args| thaw::run(&plan, args, measures.freeze_with, progress, skips)).transpose()?;
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
-    results.density = measures.density.as_ref().map(|args| density::run(&plan, args, progress, skips)).transpose()?;
+    results.density =
+        measures.density.as_ref().map(|args| density::run(&plan, args, measures.freeze_with, progress)).transpose()?;
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
 }
 
-/// What it runs on.
+/// The machine of the run.
 pub fn machine() -> Machine {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
-        line.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    let memory = field(&read("/proc/meminfo"), "MemTotal");
     let kernel = rustix::system::uname();
+    let processor = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
     Machine {
-        processor: field(&read("/proc/cpuinfo"), "model name"),
+        processor: processor.unwrap_or_default(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_kb: memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0),
+        memory_kb: Meminfo::current().map_or(0, |memory| memory.mem_total / 1024),
         kernel: format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),
-        load: read("/proc/loadavg").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0),
+        load: LoadAverage::current().map_or(0.0, |load| load.one.into()),
     }
 }

@@ -1,41 +1,41 @@
-//! What the measures found: every sample, and what is needed to understand it later.
+//! The results of the measures: every sample, and the facts that are needed to understand the samples later.
 //!
-//! The form of `--json`, and all that reports are made of. Holds what was seen and judges nothing: medians, ratios
-//! and warnings are made from it by [`crate::stats`], so whoever reads the file can make their own.
+//! This is the format of `--export-json`, and the input of all reports. It holds what was measured and judges nothing.
+//! [`crate::stats`] computes medians, ratios and warnings from it, so a reader of the file can compute others.
 //!
-//! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel gives it; sizes in bytes.
+//! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
 use serde::{Deserialize, Serialize};
 
-/// The form of this document. A reader of another number should not guess.
+/// The version of this format. A reader should reject a document with another number.
 pub const SCHEMA: u32 = 2;
 
 /// One run of one or several measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// [`SCHEMA`].
+    /// The version of the format, [`SCHEMA`].
     pub schema: u32,
     /// The version of the program that measured.
     pub version: String,
-    /// When it began: seconds since 1970, UTC.
+    /// When the run began: seconds since 1970, UTC.
     pub began: u64,
-    /// How long it took, in seconds.
+    /// How long the run took, in seconds.
     pub seconds: f64,
-    /// The arguments it was called with.
+    /// The arguments of the program.
     pub command: Vec<String>,
-    /// What it ran on.
+    /// The machine.
     pub machine: Machine,
-    /// Who was measured, in the order of reports. The first with [`Kind::Baseline`] is what ratios refer to.
+    /// The contenders, in the order of reports. The first one with [`Kind::Baseline`] is the baseline of all ratios.
     pub contenders: Vec<Described>,
-    /// Who or what could not be measured, and why.
+    /// Everything that could not be measured, and why.
     pub skipped: Vec<Skipped>,
-    /// Start to first answer.
+    /// From the start to the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coldstart: Option<Coldstart>,
     /// Requests per second and latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
-    /// Freeze to first answer.
+    /// From the freeze to the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thaw: Option<Thaw>,
     /// Many instances at once.
@@ -46,29 +46,29 @@ pub struct Results {
 /// The machine, as far as it matters to the figures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name.
+    /// The name of the processor.
     pub processor: String,
-    /// Logical processors that may be used.
+    /// The number of logical processors that may be used.
     pub processors: usize,
     /// Memory in kilobytes.
     pub memory_kb: u64,
     /// Name and release of the kernel.
     pub kernel: String,
-    /// Load average of the last minute before the run.
+    /// The load average of the last minute before the run.
     pub load: f64,
 }
 
-/// What a contender is to the comparison.
+/// The role of a contender in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The least that can answer; ratios refer to it.
+    /// A minimal server that can answer; ratios refer to it.
     Baseline,
     /// Built from this project.
     Ours,
     /// Another server.
     Peer,
-    /// Named on the command line.
+    /// A server that was given on the command line.
     Custom,
 }
 
@@ -77,79 +77,79 @@ pub enum Kind {
 pub struct Described {
     /// A short name without spaces, by which samples refer to it.
     pub name: String,
-    /// What reports call it.
+    /// Its name in reports.
     pub label: String,
-    /// What it is to the comparison.
+    /// Its role in the comparison.
     pub kind: Kind,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Variables set beside the platform's.
+    /// Environment variables, in addition to those of the platform.
     pub env: Vec<(String, String)>,
-    /// Size of the program's own file.
+    /// The size of the program's own file.
     pub binary_bytes: Option<u64>,
-    /// What one must know to judge it.
+    /// A note that helps to judge its figures.
     pub note: String,
 }
 
-/// Something that was not measured.
+/// A measure that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Whom or what it concerns.
+    /// The contender or the measure.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Start to first answer. Rounds interleave all contenders, in an order that is shuffled for each round.
+/// From the start to the first reply. Rounds interleave all contenders, in an order that is shuffled for each round.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Coldstart {
-    /// Rounds before the first that counts.
+    /// Rounds before the first one that counts.
     pub warm_up: u32,
-    /// Longest pause of the client from one attempt to connect to the next, as a process.
+    /// The longest time between two attempts of the client to connect, for processes.
     pub attempt_pause_us: f64,
-    /// Median of these pauses: no port is seen open more exactly.
+    /// The median of these times. No opening of a port can be measured more exactly.
     #[serde(default)]
     pub attempt_pause_median_us: f64,
-    /// As a process.
+    /// Starts as a process.
     pub process: Vec<Starts>,
-    /// As a container from a scratch image; the clock starts at `docker run`.
+    /// Starts as a container from a scratch image. The clock starts at `docker run`.
     pub container: Vec<Starts>,
-    /// What noise cannot touch.
+    /// Counts, which do not depend on time.
     pub counts: Vec<Counts>,
 }
 
 /// The starts of one contender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Starts {
-    /// Whose.
+    /// The name of the contender.
     pub name: String,
-    /// One per round.
+    /// One sample for each round.
     pub samples: Vec<Start>,
-    /// Size of the image, for containers.
+    /// The size of the image, for containers.
     pub image_bytes: Option<u64>,
-    /// Starts that did not come to an answer, and why. They count as failures, never as samples.
+    /// The reasons of starts that got no reply. They count as failures, never as samples.
     pub failures: Vec<String>,
 }
 
-/// One start. Each time is since the exec.
+/// One start. Each time counts from the exec.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Start {
-    /// Which round.
+    /// The round.
     pub round: u32,
-    /// A connection was accepted.
+    /// When a connection was accepted.
     pub port_open_us: f64,
-    /// The reply to `POST /initialize` was there, whole.
+    /// When the whole reply to `POST /initialize` had arrived.
     pub initialize_us: f64,
-    /// The reply to the first `POST /invoke` was there, whole.
+    /// When the whole reply to the first `POST /invoke` had arrived.
     pub invoke_us: f64,
 }
 
-/// What one start does, in counts. Each is the median of several starts.
+/// Counts of one start. Each is the median of several starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Whose.
+    /// The name of the contender.
     pub name: String,
-    /// System calls from the exec (counted) until it waits for connections; the wait is the last.
+    /// System calls from the exec, which counts, until the server waits for connections. The wait is the last one.
     pub calls_to_ready: Option<u64>,
     /// System calls from the exec until the first `/initialize` was answered.
     pub calls_to_initialize: Option<u64>,
@@ -159,9 +159,9 @@ pub struct Counts {
     pub minor_faults_to_initialize: Option<u64>,
     /// Major page faults from the exec until the first `/initialize` was answered.
     pub major_faults_to_initialize: Option<u64>,
-    /// Instructions in user space from the exec until the first `/initialize` was answered and it slept again.
+    /// Instructions in user space from the exec until the first `/initialize` was answered and the server slept again.
     pub instructions: Option<u64>,
-    /// How instructions were counted.
+    /// How the instructions were counted.
     pub instructions_by: Option<String>,
     /// Resident memory when ready.
     pub resident_kb: Option<u64>,
@@ -174,11 +174,11 @@ pub struct Counts {
 /// Requests per second and latency.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Load {
-    /// Processors of the client.
+    /// The processors of the client.
     pub client_processors: Vec<usize>,
-    /// Processors of the server; the same as the client's if there is only one.
+    /// The processors of the server; the same as the client's if there is only one.
     pub server_processors: Vec<usize>,
-    /// Whose requests per second on 200 connections the higher fixed rate is half of.
+    /// The contender whose maximum on 200 connections decides the higher fixed rate, which is half of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_from: Option<String>,
     /// Every combination of contender and pattern.
@@ -188,11 +188,11 @@ pub struct Load {
 /// One contender under one pattern of load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// Whose.
+    /// The name of the contender.
     pub name: String,
     /// The pattern.
     pub pattern: Pattern,
-    /// One per round.
+    /// One run for each round.
     pub runs: Vec<LoadRun>,
     /// Runs that failed, and why.
     pub failures: Vec<String>,
@@ -203,53 +203,53 @@ pub struct Cell {
 pub struct Pattern {
     /// Connections at once.
     pub connections: u32,
-    /// Each request has a connection of its own.
+    /// Each request opens a connection of its own.
     pub reconnect: bool,
-    /// Requests per second over all connections, sent by the clock whether or not replies came; none: the next
-    /// request follows the reply.
+    /// The rate of all connections together in requests per second. The clock decides when requests are sent, whether
+    /// or not replies came. `None`: each request follows a reply.
     pub rate: Option<f64>,
-    /// Log markers; none for those that have no such thing.
+    /// Whether log markers are on; `None` for contenders without log markers.
     pub markers: Option<bool>,
 }
 
 /// One run of one contender under one pattern.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadRun {
-    /// Which round.
+    /// The round.
     pub round: u32,
-    /// How long was measured.
+    /// The length of the measured window.
     pub seconds: f64,
-    /// Requests answered with 200 and the whole body.
+    /// Requests that were answered with 200 and the whole body.
     pub requests: u64,
-    /// Requests that failed: refused, reset, another status.
+    /// Requests that failed: refused, reset, or answered with another status.
     pub errors: u64,
-    /// Requests that were neither answered nor failed when the run was over. The latencies have them with their age.
+    /// Requests that were neither answered nor failed when the run ended. The latencies include them with their age.
     #[serde(default)]
     pub unanswered: u64,
-    /// Latencies since the request was due (fixed rate) or sent, as a histogram: the upper bound of each bucket and how
-    /// many fell into it.
+    /// Latencies since the request was due (fixed rate) or sent, as a histogram: the upper bound of each bucket, and
+    /// the number of latencies in the bucket.
     pub latency_us: Vec<(f64, u64)>,
-    /// Percentiles of the same, for readers without a histogram: 50, 90, 99, 99.9, largest.
+    /// Percentiles of these latencies, for readers without a histogram: 50, 90, 99, 99.9, and the largest.
     pub percentiles_us: [f64; 5],
-    /// How late the client itself sent, although a connection was free: the 99th percentile. A part of the latencies
-    /// that is not the server's. Only at a fixed rate.
+    /// How late the client sent although a connection was free: the 99th percentile. It is the part of the latencies
+    /// that the client causes. Only at a fixed rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_late_us: Option<f64>,
-    /// Share of its processor's time that the client used; near 1 it measures itself.
+    /// The share of its processor's time that the client used. Near 1, the client limits the result.
     pub client_busy: f64,
-    /// Processor time of the server for each request, user and system.
+    /// The server's processor time for each request, user and system.
     pub server_cpu_us: f64,
-    /// What went wrong in it, in words. It counts all the same.
+    /// A description of what went wrong in the run. The run counts nevertheless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// Freeze to first answer.
+/// From the freeze to the first reply.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Thaw {
-    /// How it was frozen.
+    /// The name of the freezer.
     pub freezer: String,
-    /// For how long, in seconds.
+    /// The length of each freeze, in seconds.
     pub frozen_secs: f64,
     /// The thaws of each contender.
     pub contenders: Vec<Thaws>,
@@ -258,52 +258,52 @@ pub struct Thaw {
 /// The thaws of one contender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Thaws {
-    /// Whose.
+    /// The name of the contender.
     pub name: String,
-    /// One per freeze.
+    /// One sample for each freeze.
     pub samples: Vec<ThawSample>,
-    /// Thaws without an answer, and why.
+    /// The reasons of thaws without a reply.
     pub failures: Vec<String>,
 }
 
 /// One thaw.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ThawSample {
-    /// Which round.
+    /// The round.
     pub round: u32,
-    /// From the thaw to the reply to a call that was sent while it was frozen, on a connection from before.
+    /// From the thaw to the reply to a call that was sent while the server was frozen, on a connection from before.
     pub reply_us: f64,
-    /// The same call once more, thawed: what the thaw is to be compared with.
+    /// The same call once more, after the thaw. It is the comparison for the first one.
     pub warm_us: f64,
-    /// Minor page faults on the way.
+    /// Minor page faults between the thaw and the reply.
     pub minor_faults: u64,
-    /// Major page faults on the way.
+    /// Major page faults between the thaw and the reply.
     pub major_faults: u64,
 }
 
 /// Many instances at once.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Density {
-    /// How they were frozen.
+    /// The name of the freezer.
     #[serde(default)]
     pub freezer: String,
     /// Every combination of contender and number of instances.
     pub fleets: Vec<Fleet>,
 }
 
-/// A number of instances of one contender.
+/// Several instances of one contender.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Fleet {
-    /// Whose.
+    /// The name of the contender.
     pub name: String,
-    /// How many were asked for.
+    /// The number of instances that were requested.
     pub wanted: u32,
-    /// How many were started.
+    /// The number of instances that were started.
     #[serde(default)]
     pub started: u32,
-    /// How many answered.
+    /// The number of instances that answered.
     pub answered: u32,
-    /// What kept the others out, if any.
+    /// The reason why there were not more, if any.
     pub stopped_by: Option<String>,
     /// From the first start until the last was started.
     pub started_us: f64,
@@ -311,20 +311,20 @@ pub struct Fleet {
     pub all_answered_us: f64,
     /// From the first freeze until all were frozen.
     pub all_frozen_us: Option<f64>,
-    /// From the first thaw until every one, thawed one by one, had answered again.
+    /// From the first thaw until every instance had answered again. They are thawed one by one.
     pub all_thawed_us: Option<f64>,
     /// From the thaw of each instance to its reply to a call that was sent while it was frozen.
     #[serde(default)]
     pub thaws_us: Vec<f64>,
-    /// Proportional share of memory (PSS) of each instance.
+    /// The proportional share of memory (PSS) of each instance.
     pub proportional_kb: Vec<f64>,
-    /// Private memory of each instance.
+    /// The private memory of each instance.
     pub private_kb: Vec<f64>,
-    /// Resident memory of each instance.
+    /// The resident memory of each instance.
     pub resident_kb: Vec<f64>,
-    /// What the machine's free memory fell by, divided by the instances: kernel memory included.
+    /// The decrease of the machine's free memory, divided by the number of instances. It includes kernel memory.
     pub machine_kb: Option<f64>,
-    /// What went wrong after all had answered, and why.
+    /// The reasons of failures after all had answered.
     #[serde(default)]
     pub failures: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! `fc-bench coldstart`: every start is a sample or a failure with its reason, counts add up, and nothing stays behind.
 //!
-//! What is asserted holds on the busiest machine: orders and sums, never times.
+//! The assertions also hold on a busy machine: they test orders and sums, never times.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,35 +9,40 @@ use std::time::{Duration, Instant};
 use fc_bench::results::{Coldstart, Results, Starts};
 use fc_emulator::cleanup::INTERRUPTED;
 use serde_json::json;
+use tempfile::TempDir;
 
 const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// A checkout with nobody in it but whom a test puts there, and a copy of the faulty helper that is nobody else's: what
-/// runs from this file was started here.
-struct Checkout(PathBuf);
+/// A checkout with only the contenders that a test puts there, and its own copy of the faulty helper: every process
+/// that runs this file was started by the test.
+struct Checkout(TempDir);
 
 impl Checkout {
-    fn new(name: &str, peers: &serde_json::Value) -> Self {
-        let folder = std::env::temp_dir().join(format!("fc-bench-test-coldstart-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(folder.join("bench/peers")).unwrap();
-        std::fs::create_dir(folder.join("tmp")).unwrap();
-        std::fs::write(folder.join("bench/peers/peers.json"), peers.to_string()).unwrap();
-        std::fs::copy(fc_testkit::build::helper("faulty"), folder.join("server")).unwrap();
-        Self(folder)
+    fn new(peers: &serde_json::Value) -> Self {
+        let checkout = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(checkout.path("bench/peers")).unwrap();
+        std::fs::create_dir(checkout.path("tmp")).unwrap();
+        std::fs::write(checkout.path("bench/peers/peers.json"), peers.to_string()).unwrap();
+        std::fs::copy(fc_testkit::build::helper("faulty"), checkout.path("server")).unwrap();
+        checkout
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
-    /// `NAME=COMMAND` for the faulty helper with such a fault.
+    /// `NAME=COMMAND` for the faulty helper with this fault.
     fn server(&self, name: &str, arguments: &str) -> String {
         format!("--contender={name}={} {arguments}", self.path("server").display())
     }
 
     fn coldstart(&self, words: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fc-bench"));
-        command.args(["coldstart", "--quick", "--root"]).arg(&self.0).arg("--json").arg(self.path("results.json"));
+        command
+            .args(["coldstart", "--quick", "--root"])
+            .arg(self.0.path())
+            .arg("--export-json")
+            .arg(self.path("results.json"));
         command.args(words).env("TMPDIR", self.path("tmp")).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("fc-bench can be started")
     }
@@ -46,7 +51,7 @@ impl Checkout {
         serde_json::from_slice(&std::fs::read(self.path("results.json")).unwrap()).unwrap()
     }
 
-    /// Processes that run the copy, and files in the folder for temporary ones.
+    /// Processes that run the copy, and files in the folder for temporary files.
     fn left_behind(&self) -> Vec<PathBuf> {
         let in_proc = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
         let runs_copy = |process: &PathBuf| {
@@ -57,19 +62,13 @@ impl Checkout {
     }
 }
 
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "did not happen in time: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -96,7 +95,7 @@ fn assert_samples(starts: &Starts, rounds: u32) {
 #[test]
 fn every_start_is_a_sample_or_a_failure() {
     let wrong = json!({ "name": "wrong", "label": "wrong", "command": ["./server"], "build": "none" });
-    let checkout = Checkout::new("samples", &json!([wrong]));
+    let checkout = Checkout::new(&json!([wrong]));
     let contenders = [
         checkout.server("well", ""),
         checkout.server("closes", "--fault connection-close"),
@@ -128,7 +127,7 @@ fn every_start_is_a_sample_or_a_failure() {
 
 #[test]
 fn counts_add_up_and_who_cannot_be_counted_is_named() {
-    let checkout = Checkout::new("counts", &json!([]));
+    let checkout = Checkout::new(&json!([]));
     let contenders = [checkout.server("well", ""), checkout.server("ends", "--fault exits-at-start")];
     let options = ["--start-rounds=0", "--container-rounds=0", &contenders[0], &contenders[1]];
     assert!(end(&mut checkout.coldstart(&options)).success());
@@ -137,7 +136,7 @@ fn counts_add_up_and_who_cannot_be_counted_is_named() {
     let found = results.coldstart.unwrap();
     let [counts] = &found.counts[..] else { panic!("{:?}", found.counts) };
     assert_eq!(counts.name, "well");
-    // The exec, and what no server can do without: socket, bind, listen, a wait.
+    // The exec, and the calls that every server needs: socket, bind, listen, a wait.
     assert!(counts.calls_to_ready >= Some(5), "{counts:?}");
     assert!(counts.calls_to_initialize > counts.calls_to_ready, "{counts:?}");
     assert!(counts.minor_faults_to_ready > Some(0), "{counts:?}");
@@ -162,7 +161,7 @@ fn counts_add_up_and_who_cannot_be_counted_is_named() {
 fn an_interrupt_leaves_nothing_behind() {
     for (part, options) in [("process", ["--start-rounds=100000", "--no-counts"]), ("counts", ["--start-rounds=0"; 2])]
     {
-        let checkout = Checkout::new(&format!("interrupted-{part}"), &json!([]));
+        let checkout = Checkout::new(&json!([]));
         let server = checkout.server("well", "");
         let mut child = checkout.coldstart(&[&options[..], &["--container-rounds=0", &server]].concat());
         until("a start", || (!checkout.left_behind().is_empty()).then_some(()));
@@ -175,7 +174,7 @@ fn an_interrupt_leaves_nothing_behind() {
 
 #[test]
 fn nobody_to_measure_is_an_error() {
-    let checkout = Checkout::new("nobody", &json!([]));
+    let checkout = Checkout::new(&json!([]));
     let ends = checkout.server("ends", "--fault exits-at-start");
     let mut child = checkout.coldstart(&["--start-rounds=3", "--container-rounds=0", "--no-counts", &ends]);
     assert_eq!(end(&mut child).code(), Some(2));
@@ -188,7 +187,7 @@ fn containers_are_started_and_removed() {
         let command = [&[program.to_str().unwrap()], arguments].concat();
         json!({ "name": name, "label": name, "command": command, "build": "none", "static": true })
     };
-    let checkout = Checkout::new("container", &json!([peer("well", &[]), peer("ends", &["--no-such-option"])]));
+    let checkout = Checkout::new(&json!([peer("well", &[]), peer("ends", &["--no-such-option"])]));
     let server = checkout.server("given", "");
     let mut child = checkout.coldstart(&["--start-rounds=0", "--container-rounds=2", "--no-counts", &server]);
     let pid = child.id();

@@ -1,54 +1,40 @@
-//! `fc-bench load` against servers whose trouble is known: what it counts, and that it ends.
+//! `fc-bench load` against servers with known faults: what it counts, and that it ends.
 //!
-//! One after the other, because all pin their clients and servers to the same two processors.
+//! The tests run one after the other, because all pin their clients and servers to the same two processors.
 
 mod common;
 
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use common::fc_bench;
 use fc_bench::results::{Cell, Load, LoadRun, Results};
+use tempfile::TempDir;
 
-/// A folder that goes with this value: a checkout where nothing is built, and room for results.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(folder.join("bench/peers")).expect("the folder is ours");
-        std::fs::write(folder.join("bench/peers/peers.json"), "[]").expect("the folder is ours");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
+/// A checkout without builds, and a place for results.
+fn checkout() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(folder.path().join("bench/peers")).expect("the folder is ours");
+    std::fs::write(folder.path().join("bench/peers/peers.json"), "[]").expect("the folder is ours");
+    folder
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What `fc-bench load` found with each of `uneven WHAT`, whose names are the words themselves.
+/// The results of `fc-bench load` with each of `uneven WHAT`. The words are also the names.
 fn load(whats: &[&str], options: &[&str]) -> Load {
     try_load(whats, options).unwrap_or_else(|stderr| panic!("{whats:?}: {stderr}"))
 }
 
-/// The same, or what it complained of.
+/// The same, or the error.
 fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
     static CALLS: Mutex<u32> = Mutex::new(0);
     let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
     *calls += 1;
     let tag = format!("load-{}-{calls}", std::process::id());
-    let folder = Folder::new(&tag);
-    let (root, json) = (folder.path(""), folder.path("results.json"));
+    let folder = checkout();
+    let [root, json] = ["", "results.json"].map(|name| folder.path().join(name).display().to_string());
     let uneven = fc_testkit::build::helper("uneven").display().to_string();
     let contenders: Vec<String> =
         whats.iter().map(|what| format!("--contender={what}={uneven} {what} {tag}")).collect();
-    let words = ["load", "--root", &root, "--json", &json, "--seed=1"];
+    let words = ["load", "--root", &root, "--export-json", &json, "--seed=1"];
     let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
     let output = fc_bench(&[&words, &contenders[..], options].concat());
     assert!(no_process_has(&tag), "a server was left behind");
@@ -60,7 +46,7 @@ fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
     Ok(results.load.expect("it was measured"))
 }
 
-/// Whether no process, apart from those that have ended, has this word in its command line.
+/// Whether no process, apart from zombies, has this word in its command line.
 fn no_process_has(word: &str) -> bool {
     let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten();
     !processes.into_iter().any(|process| {
@@ -69,7 +55,7 @@ fn no_process_has(word: &str) -> bool {
     })
 }
 
-/// Every run adds up, whatever it found.
+/// Every run adds up, whatever its results.
 fn runs(load: &Load) -> impl Iterator<Item = (&Cell, &LoadRun)> {
     let all = load.cells.iter().flat_map(|cell| cell.runs.iter().map(move |run| (cell, run)));
     all.inspect(|(cell, run)| {
@@ -98,7 +84,7 @@ fn told(cell: &Cell) -> String {
 
 #[test]
 fn a_sound_server_answers_under_every_pattern() {
-    let load = load(&["plain"], &["--load-rounds=1", "--load-seconds=0.5"]);
+    let load = load(&["plain"], &["--load-rounds=1", "--load-for=500ms"]);
     assert_eq!((load.cells.len(), load.rate_from.as_deref()), (6, Some("plain")));
     assert_eq!(runs(&load).count(), 6);
     for (cell, run) in runs(&load) {
@@ -114,7 +100,7 @@ fn a_sound_server_answers_under_every_pattern() {
 #[test]
 #[ignore = "takes seconds of load: make test-all"]
 fn a_quick_look_is_a_part_of_it() {
-    let load = load(&["plain"], &["--quick", "--load-rounds=2", "--load-seconds=0.4"]);
+    let load = load(&["plain"], &["--quick", "--load-rounds=2", "--load-for=400ms"]);
     assert_eq!(load.cells.len(), 2);
     assert_eq!(runs(&load).map(|(_, run)| run.round).collect::<Vec<_>>(), [0, 1, 0, 1]);
 }
@@ -122,18 +108,18 @@ fn a_quick_look_is_a_part_of_it() {
 #[test]
 #[ignore = "takes seconds of load: make test-all"]
 fn a_stall_is_felt_by_all_that_were_due_meanwhile() {
-    let load = load(&["stalls"], &["--load-rounds=1", "--load-connections=16", "--load-seconds=0.7"]);
+    let load = load(&["stalls"], &["--load-rounds=1", "--load-connections=16", "--load-for=700ms"]);
     assert!(runs(&load).all(|(_, run)| run.errors == 0));
-    // For half of each 400 ms; a quarter of those that are due in it waits for 150 ms and more.
+    // It stalls for half of each 400 ms; a quarter of the requests that are due in a stall wait for 150 ms and more.
     let [fixed, closed] = [true, false].map(|fixed| cell(&load, "stalls", 16, false, fixed).runs[0].percentiles_us);
     assert!(fixed[2] >= 150_000.0, "{fixed:?}");
-    // Even where the next request waits for the reply, the stall itself is seen.
+    // Even if the next request waits for the reply, the stall itself shows.
     assert!(closed[4] >= 150_000.0, "{closed:?}");
 }
 
 #[test]
 fn resets_are_errors_and_the_others_are_answered() {
-    let load = load(&["resets"], &["--quick", "--load-seconds=0.7"]);
+    let load = load(&["resets"], &["--quick", "--load-for=700ms"]);
     let (cell, run) = runs(&load).next().expect("there is a run");
     assert!(run.requests > 0 && run.errors > 0 && run.errors < run.requests, "{}", told(cell));
     assert!(run.note.as_ref().is_some_and(|note| note.contains("failed")), "{}", told(cell));
@@ -142,8 +128,8 @@ fn resets_are_errors_and_the_others_are_answered() {
 #[test]
 #[ignore = "takes seconds of load: make test-all"]
 fn a_server_that_breaks_for_good_ends_the_run() {
-    // Ten minutes each, if nothing ended them. It breaks in the warm-up or later, as fast as the machine is.
-    match try_load(&["breaks"], &["--quick", "--load-seconds=600"]) {
+    // Ten minutes each if nothing ended them. It breaks in the warm-up or later, depending on the machine.
+    match try_load(&["breaks"], &["--quick", "--load-for=600000ms"]) {
         Err(stderr) => {
             let is_known = ["nothing but failures", "requests failed"].iter().any(|words| stderr.contains(words));
             assert!(is_known, "{stderr}");
@@ -159,14 +145,14 @@ fn a_server_that_breaks_for_good_ends_the_run() {
 #[test]
 #[ignore = "takes seconds of load: make test-all"]
 fn requests_that_are_never_answered_are_entered_with_their_age() {
-    let load = load(&["plain", "hangs"], &["--quick", "--load-seconds=0.5"]);
+    let load = load(&["plain", "hangs"], &["--quick", "--load-for=500ms"]);
     assert!(runs(&load).count() >= 3);
     let hangs = cell(&load, "hangs", 16, false, false);
     let run = &hangs.runs[0];
     assert_eq!((run.unanswered, run.errors), (16, 0), "{}", told(hangs));
     assert!(run.percentiles_us[4] >= 1_000_000.0, "{:?}", run.percentiles_us);
     assert!(run.note.as_ref().is_some_and(|note| note.contains("had no answer")), "{}", told(hangs));
-    // Its 200 connections are not even opened: none is answered.
+    // Its 200 connections cannot be opened, because none gets a reply.
     let failures = &cell(&load, "hangs", 200, false, true).failures;
     assert!(failures[0].contains("could not be used"), "{failures:?}");
 }
@@ -178,10 +164,10 @@ fn connections_that_end_otherwise_than_asked_are_noted() {
         let cell = cell(load, name, 16, reconnect, false);
         cell.runs.iter().filter_map(|run| run.note.as_deref()).collect::<String>()
     };
-    let quick = load(&["plain", "closes"], &["--quick", "--load-seconds=0.7"]);
+    let quick = load(&["plain", "closes"], &["--quick", "--load-for=700ms"]);
     assert!(notes(&quick, "closes", false).contains("closed"), "{}", notes(&quick, "closes", false));
     assert_eq!(notes(&quick, "plain", false), "");
-    let whole = load(&["keeps"], &["--load-rounds=1", "--load-connections=16", "--load-seconds=0.7"]);
+    let whole = load(&["keeps"], &["--load-rounds=1", "--load-connections=16", "--load-for=700ms"]);
     assert!(notes(&whole, "keeps", true).contains("kept"), "{}", notes(&whole, "keeps", true));
     assert_eq!(notes(&whole, "keeps", false), "");
 }

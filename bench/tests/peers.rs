@@ -1,9 +1,10 @@
-//! The peers of the benchmark answer the same calls with the same bytes, or the comparison is worth nothing.
+//! The peers of the benchmark answer the same calls with the same bytes; otherwise the comparison would be worth
+//! nothing.
 //!
-//! The baseline is built here, where there is a C compiler; the others by `make peers`. What was not built is said, and
-//! skipped.
+//! The test builds the baseline if there is a C compiler; `make peers` builds the others. The test names and skips each
+//! peer that was not built.
 
-#![cfg(target_os = "linux")] // the peers are for it, and /proc tells when half a request has been read
+#![cfg(target_os = "linux")] // the peers run on Linux, and /proc tells when half a request was read
 
 mod common;
 
@@ -30,22 +31,22 @@ const EVENT: &str = "ready";
 struct Peer {
     name: String,
     label: String,
-    /// Whether ratios are to this one.
+    /// Whether ratios refer to this one.
     #[serde(default)]
     baseline: bool,
-    /// Relative to the checkout.
+    /// A path relative to the checkout.
     command: Vec<String>,
     build: String,
     needs: Vec<String>,
-    /// One static file: it can be all of an image.
+    /// Whether it is one static file, which can be a whole image.
     #[serde(rename = "static")]
     is_static: bool,
-    /// What it sends beside the headers of the canonical reply, in lower case.
+    /// The headers that it sends in addition to those of the canonical reply, in lower case.
     extra_headers: BTreeSet<String>,
     note: String,
 }
 
-/// The table's paths are relative to the checkout, so that is where a test has to stand.
+/// The table's paths are relative to the checkout, so the test must run there.
 fn table() -> Vec<Peer> {
     env::set_current_dir(ROOT).unwrap();
     serde_json::from_str(&fs::read_to_string("bench/peers/peers.json").unwrap()).unwrap()
@@ -87,7 +88,7 @@ fn an_unknown_peer_is_not_built() {
     env::set_current_dir(ROOT).unwrap();
     let output = build(&["nobody"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("there is no peer nobody"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("unknown peer nobody"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn every_peer_that_is_built_answers_the_same_calls_with_the_same_bytes() {
     }
 }
 
-/// Whether it is a program that names no interpreter, as scripts and what links dynamically do (64-bit ELF).
+/// Whether it is a program without an interpreter, unlike scripts and dynamically linked programs (64-bit ELF).
 fn is_static(path: &str) -> bool {
     const INTERPRETER: [u8; 4] = 3_u32.to_ne_bytes();
     let bytes = fs::read(path).unwrap();
@@ -133,7 +134,7 @@ fn check(peer: &Peer) {
     assert_answers(peer, &*target, &calls, |conn, call| {
         send_in_two(conn, port.number(), call, call.head.len() / 2);
     });
-    // The head's last byte alone; then, for calls with a body, the body alone and its last bytes alone.
+    // The last byte of the head alone; then, for calls with a body, the body alone and its last byte alone.
     for cut_from_head_end in [-1, 0, 2] {
         let applies = |call: &&Request| cut_from_head_end < 0 || !call.body.is_empty();
         let calls: Vec<_> = calls.iter().filter(applies).cloned().collect();
@@ -145,7 +146,7 @@ fn check(peer: &Peer) {
     assert_eq!(target.output().unwrap().all().len(), 0, "{}: it printed something", peer.name);
 }
 
-/// What the benchmark sends.
+/// The requests of the benchmark.
 fn calls() -> Vec<Request> {
     let platform = Platform::new(Settings::default());
     let hook = |hook| platform.hook(hook);
@@ -153,7 +154,7 @@ fn calls() -> Vec<Request> {
     vec![hook(Hook::Initialize), platform.invoke(EVENT), hook(Hook::PreFreeze), hook(Hook::PreStop), root]
 }
 
-/// Sends all calls one after the other on one connection, and on the same a last one that closes it.
+/// Sends all calls one after the other on one connection, and then a last one that closes it.
 fn assert_answers(peer: &Peer, target: &dyn Target, calls: &[Request], send: impl Fn(&mut Conn, &Request)) {
     let mut conn = Conn::open(target.addr(), soon()).unwrap();
     for call in calls {
@@ -172,7 +173,8 @@ fn all_at_once(peer: &Peer, target: &dyn Target, calls: &[Request]) {
     end(peer, &mut conn);
 }
 
-/// With `Connection: close` the connection is closed after the answer; an answer too many would come before that.
+/// With `Connection: close` the server closes the connection after the answer; a second answer would arrive before
+/// that.
 fn end(peer: &Peer, conn: &mut Conn) {
     let headers = [("Connection", "close")];
     let last = Platform::new(Settings::default()).http("POST", "/invoke", &headers, EVENT.into());
@@ -181,7 +183,7 @@ fn end(peer: &Peer, conn: &mut Conn) {
     assert!(conn.closes(soon()), "{}: it did not close the connection, or sent more than one answer", peer.name);
 }
 
-/// The first `cut` bytes, and the rest when those have been read.
+/// Sends the first `cut` bytes, and the rest when the server has read those.
 fn send_in_two(conn: &mut Conn, port: u16, call: &Request, cut: usize) {
     let bytes = call.bytes();
     conn.send(&bytes[..cut], soon()).unwrap();
@@ -190,14 +192,14 @@ fn send_in_two(conn: &mut Conn, port: u16, call: &Request, cut: usize) {
     conn.send(&bytes[cut..], soon()).unwrap();
 }
 
-/// How many bytes wait to be read in the sockets that belong to this local port.
+/// How many bytes wait in the sockets of this local port.
 fn unread(port: u16) -> u64 {
     let sockets =
         fs::read_to_string("/proc/net/tcp").unwrap() + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     let queue = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
         let (local, state, queues) = (words.get(1)?, words.get(3)?, words.get(4)?);
-        // Of a listener this number counts connections.
+        // For a listener, this number counts connections.
         let ours = *state == "01" && local.ends_with(&format!(":{port:04X}"));
         ours.then(|| u64::from_str_radix(queues.split_once(':')?.1, 16).ok())?
     };

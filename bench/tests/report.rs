@@ -1,24 +1,27 @@
-//! Reports of the benchmarks: everybody is in them, what is doubtful is said, and nothing can break their form.
+//! Reports of the benchmarks: they contain every contender, name every doubt, and stay well-formed with any input.
 
 mod fixtures;
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use fc_bench::report::{html, markdown, svg, table};
+use fc_bench::report::{markdown, svg, table};
 use fc_bench::results::{Coldstart, Density, Kind, Load, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// A name that would break every form that does not escape it.
+/// A name that would break every format that does not escape it.
 const NASTY: &str = "<b>\"x\" & 'y'|z`*_\u{1b}[31m";
 
 fn reports(results: &Results) -> [(&'static str, String); 4] {
     [("table", table(results)), ("markdown", markdown(results)), ("html", html(results)), ("svg", svg(results))]
 }
 
-/// The text as XML, which our HTML is, too.
+fn html(results: &Results) -> String {
+    fc_bench::report::html(results).expect("the template is filled")
+}
+
+/// Parses the text as XML, which our HTML is, too.
 fn parsed(text: &str) -> Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).unwrap_or_else(|cause| panic!("{cause} in {text}"))
@@ -59,7 +62,8 @@ fn everybody_is_in_every_report() {
             let words = warning.text.split_whitespace().filter(|word| word.chars().all(char::is_alphanumeric));
             assert!(words.clone().all(|word| text.contains(word)), "{warning:?}");
         }
-        for part in [&results.machine.processor, &results.machine.kernel, "2025-11-23 20:08 UTC", "bench --json"] {
+        for part in [&results.machine.processor, &results.machine.kernel, "2025-11-23 20:08 UTC", "bench --export-json"]
+        {
             assert!(text.contains(part), "{part}");
         }
     }
@@ -93,7 +97,7 @@ fn the_page_needs_nothing_else() {
     assert!(all(&document, "figcaption").iter().all(|caption| caption.text().is_some_and(|text| text.len() > 40)));
 }
 
-/// Whatever is drawn, is drawn inside of the picture.
+/// Every shape is drawn inside its picture.
 #[test]
 fn pictures_keep_to_their_frames() {
     let results = results();
@@ -252,7 +256,7 @@ fn what_is_no_number_is_never_shown() {
     assert_sound(&results, "odd numbers");
 }
 
-/// The warnings of a run that was changed, without those it had before.
+/// The warnings of a run that was changed, without the warnings that it had before.
 fn new_warnings(change: impl FnOnce(&mut Results)) -> Vec<String> {
     let before = warnings(&results());
     let mut results = results();
@@ -271,11 +275,11 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
     for words in [
         "the load average was 0.74 before the run, on 2 processors",
         "actix-web 4, one worker: failed starts, which are in no figure: 2; the first: the port",
-        "the client had no time left",
+        "the client used all its processor time",
         "did not keep up with the rate",
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
         "1340 of 2000 instances answered: less than 10 %",
-        "too few rounds (3): intervals are from the least to the largest",
+        "too few rounds (3): intervals reach from the least sample to the largest",
     ] {
         assert_warning(&found, words);
     }
@@ -304,16 +308,13 @@ fn noise_is_doubted() {
     let swing = |starts: &mut Starts| {
         starts.samples.iter_mut().for_each(|start| start.initialize_us *= f64::from(1 + start.round % 3));
     };
-    assert_warning(
-        &new_warnings(|results| starts(results, swing)),
-        "half of the baseline's own figures are spread over",
-    );
+    assert_warning(&new_warnings(|results| starts(results, swing)), "the interquartile range of the baseline is");
     let rarely = |starts: &mut Starts| {
         starts.samples.iter_mut().step_by(12).for_each(|start| start.initialize_us *= 50.0);
     };
-    assert_warning(&new_warnings(|results| starts(results, rarely)), "samples are far out; they stay in every figure");
+    assert_warning(&new_warnings(|results| starts(results, rarely)), "samples are outliers; they stay in every figure");
     let few = |starts: &mut Starts| starts.samples.truncate(4);
-    assert_warning(&new_warnings(|results| starts(results, few)), "too few rounds (4): intervals are");
+    assert_warning(&new_warnings(|results| starts(results, few)), "too few rounds (4): intervals reach");
     let same = |results: &mut Results| {
         let all = &mut results.coldstart.as_mut().unwrap().process;
         let baseline = all[0].samples.clone();
@@ -332,12 +333,12 @@ fn load_that_measures_the_client_is_doubted() {
         let load = results.load.as_mut().unwrap();
         load.cells.iter_mut().filter(|cell| cell.name == "hyper").flat_map(|cell| &mut cell.runs).for_each(change);
     };
-    let words = "these may be faster than they seem: hyper 1";
+    let words = "these may be faster than measured: hyper 1";
     assert_warning(&new_warnings(|results| runs(results, |run| run.client_busy = 0.95)), words);
     let late = new_warnings(|results| runs(results, |run| run.client_late_us = Some(1e6)));
-    assert_warning(&late, "the client sent late, which is a good part of the 99th percentile: hyper 1");
+    assert_warning(&late, "the client sent late, which causes a considerable part of the 99th percentile: hyper 1");
     let hung = new_warnings(|results| runs(results, |run| run.unanswered = 4));
-    assert_warning(&hung, "hyper 1, current-thread: requests without an answer when the run was over: 12");
+    assert_warning(&hung, "hyper 1, current-thread: requests without an answer when the run ended: 12");
     let shared = new_warnings(|results| results.load.as_mut().unwrap().server_processors = vec![0]);
     assert_warning(&shared, "client and server shared a processor");
     let failed = new_warnings(|results| results.load.as_mut().unwrap().cells[0].failures = vec!["no port".into()]);
@@ -349,48 +350,30 @@ fn load_that_measures_the_client_is_doubted() {
     assert_warning(&fleet, "200 instances: failures: 1; the first: no thaw");
 }
 
-/// A folder of its own for a test, gone after it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("fc-bench-test-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn report(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fc-bench")).arg("report").args(words).output().unwrap()
 }
 
 #[test]
 fn the_command_shows_results_again() {
-    let folder = Folder::new("report");
-    let [json, page, plot] = ["bench.json", "page.html", "plot.svg"].map(|name| folder.file(name));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let [json, page, plot, readme] = ["bench.json", "page.html", "plot.svg", "readme.md"].map(file);
     let results = results();
     std::fs::write(&json, serde_json::to_string(&results).unwrap()).unwrap();
 
-    let shown = report(&[&json, "--html", &page, "--svg", &plot]);
+    let shown = report(&[&json, "--export-html", &page, "--export-svg", &plot, "--export-markdown", &readme]);
     assert_eq!((shown.status.code(), String::from_utf8_lossy(&shown.stderr)), (Some(0), "".into()));
     assert_eq!(String::from_utf8_lossy(&shown.stdout), table(&results));
     assert_eq!(std::fs::read_to_string(page).unwrap(), html(&results));
     assert_eq!(std::fs::read_to_string(plot).unwrap(), svg(&results));
-    assert_eq!(String::from_utf8_lossy(&report(&[&json, "--markdown"]).stdout), markdown(&results));
+    assert_eq!(std::fs::read_to_string(readme).unwrap(), markdown(&results));
+    let again: Results = serde_json::from_slice(&report(&[&json, "--format", "json"]).stdout).unwrap();
+    assert_eq!(table(&again), table(&results));
 
     std::fs::write(&json, serde_json::to_string(&Results { schema: 0, ..results }).unwrap()).unwrap();
     let other = report(&[&json]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("its form is number 0, not 2"));
-    assert_eq!(report(&[&folder.file("none.json")]).status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("its format has version 0, not 2"));
+    assert_eq!(report(&[&file("none.json")]).status.code(), Some(2));
 }

@@ -6,15 +6,15 @@ mod common;
 mod measured;
 
 use common::can_freeze_by;
-use measured::{Field, WAYS, groups_of, interrupt, named, wait};
+use measured::{Checkout, WAYS, groups_of, interrupt, named, wait};
 use serde_json::Value;
 
 #[test]
 fn every_way_to_freeze_that_works_here() {
-    let field = Field::new();
-    let (one, two) = (field.contender("one", None), field.contender("two", None));
+    let checkout = Checkout::new();
+    let (one, two) = (checkout.contender("one", None), checkout.contender("two", None));
     for (way, name) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
-        let run = field.run(&["thaw", "--thaw-rounds=2", "--frozen-secs=0.05", "--thaw-freeze-by", way, &one, &two]);
+        let run = checkout.run(&["thaw", "--thaw-rounds=2", "--freeze-for=50ms", "--freeze-with", way, &one, &two]);
         assert_eq!(run.code, Some(0), "{way}: {}", run.stderr);
         let thaw = &run.results["thaw"];
         assert_eq!((&thaw["freezer"], &thaw["frozen_secs"]), (&Value::from(name), &Value::from(0.05)));
@@ -28,23 +28,23 @@ fn every_way_to_freeze_that_works_here() {
             assert!(times.filter_map(Value::as_f64).all(|time| time > 0.0), "{way}: {samples:?}");
             assert!(samples.iter().all(|sample| sample["minor_faults"].is_u64() && sample["major_faults"].is_u64()));
         }
-        assert_eq!((field.left(), run.groups), (vec![], vec![]), "{way}");
+        assert_eq!((checkout.left(), run.groups), (vec![], vec![]), "{way}");
     }
 }
 
 #[test]
 fn failures_have_their_reasons_and_do_not_go_on_for_ever() {
-    let field = Field::new();
+    let checkout = Checkout::new();
     let words = [
         "thaw",
         "--thaw-rounds=5",
-        "--frozen-secs=0",
-        &field.contender("good", None),
-        &field.contender("hangs-up", Some("connection-close")),
-        &field.contender("refuses", Some("invoke-missing")),
-        &field.contender("ends", Some("exits-at-start")),
+        "--freeze-for=0s",
+        &checkout.contender("good", None),
+        &checkout.contender("hangs-up", Some("connection-close")),
+        &checkout.contender("refuses", Some("invoke-missing")),
+        &checkout.contender("ends", Some("exits-at-start")),
     ];
-    let run = field.run(&words);
+    let run = checkout.run(&words);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let contenders = &run.results["thaw"]["contenders"];
     assert_eq!(named(contenders, "good")["samples"].as_array().map(Vec::len), Some(5));
@@ -57,50 +57,50 @@ fn failures_have_their_reasons_and_do_not_go_on_for_ever() {
             "{failures:?}"
         );
     }
-    assert_eq!((field.left(), run.groups), (vec![], vec![]));
+    assert_eq!((checkout.left(), run.groups), (vec![], vec![]));
 }
 
 #[test]
 fn what_cannot_be_measured_is_said() {
-    let field = Field::new();
-    let (good, ends) = (field.contender("good", None), field.contender("ends", Some("exits-at-start")));
+    let checkout = Checkout::new();
+    let (good, ends) = (checkout.contender("good", None), checkout.contender("ends", Some("exits-at-start")));
     for (words, reason) in [
-        (&["thaw", "--quick", "--frozen-secs=0", &ends][..], "exit status: 13"),
-        (&["thaw", "--quick"], "nobody to measure"),
-        (&["thaw", "--frozen-secs=-1", &good], "freeze for"),
+        (&["thaw", "--quick", "--freeze-for=0s", &ends][..], "exit status: 13"),
+        (&["thaw", "--quick"], "there are no contenders"),
+        (&["thaw", "--freeze-for=1", &good], "such as 500ms, 10s or 2m"),
         (&["thaw", "--thaw-rounds=0", &good], "--thaw-rounds"),
     ] {
-        let run = field.run(words);
+        let run = checkout.run(words);
         assert_eq!(run.code, Some(2), "{words:?}");
         assert!(run.stderr.contains(reason), "{words:?}: {}", run.stderr);
-        assert_eq!((field.left(), run.groups), (vec![], vec![]));
+        assert_eq!((checkout.left(), run.groups), (vec![], vec![]));
     }
 }
 
 #[test]
 fn an_interrupt_while_all_are_frozen_leaves_nothing_behind() {
     for (way, _) in WAYS.into_iter().filter(|(way, _)| can_freeze_by(way)) {
-        let field = Field::new();
-        let (one, two) = (field.contender("one", None), field.contender("two", None));
-        let mut child = field.start("", &["thaw", "--frozen-secs=600", "--thaw-freeze-by", way, &one, &two]);
+        let checkout = Checkout::new();
+        let (one, two) = (checkout.contender("one", None), checkout.contender("two", None));
+        let mut child = checkout.start("", &["thaw", "--freeze-for=600s", "--freeze-with", way, &one, &two]);
         let pid = child.id();
         let began = wait(|| match child.try_wait().unwrap() {
             Some(status) => Some(Err(status.code())),
-            None => (field.left().len() == 2 && are_frozen(way, &field, pid)).then_some(Ok(())),
+            None => (checkout.left().len() == 2 && are_frozen(way, &checkout, pid)).then_some(Ok(())),
         });
         assert_eq!(began.expect("they freeze"), Ok(()), "{way}");
         interrupt(pid);
-        let run = field.finish(child);
+        let run = checkout.finish(child);
         assert_eq!(run.code, Some(130), "{way}: {}", run.stderr);
-        assert_eq!((field.left(), run.groups), (vec![], vec![]), "{way}");
+        assert_eq!((checkout.left(), run.groups), (vec![], vec![]), "{way}");
     }
 }
 
-/// By the kernel's word, as `way` has it.
-fn are_frozen(way: &str, field: &Field, pid: u32) -> bool {
+/// Whether the kernel says that it is frozen by `way`.
+fn are_frozen(way: &str, checkout: &Checkout, pid: u32) -> bool {
     let says = |path: &std::path::Path, sign: &str| std::fs::read_to_string(path).is_ok_and(|text| text.contains(sign));
     if way == "sigstop" {
-        return field.left().iter().all(|pid| says(format!("/proc/{pid}/stat").as_ref(), ") T "));
+        return checkout.left().iter().all(|pid| says(format!("/proc/{pid}/stat").as_ref(), ") T "));
     }
     let (file, sign) = if way == "cgroup-v1" { ("freezer.state", "FROZEN") } else { ("cgroup.events", "frozen 1") };
     let frozen = groups_of(pid).iter().filter(|group| says(&group.join(file), sign)).count();

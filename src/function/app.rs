@@ -5,6 +5,7 @@
 //! replies.
 
 use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::caller_clock::TimeFormat;
 use crate::function::context::Context;
 use crate::function::path::{self, PathError, same};
 use crate::function::per_hook::PerHook;
@@ -44,6 +45,8 @@ pub struct App<S: 'static> {
     pub(crate) observer: Option<ObserveFn<S>>,
     pub(crate) health_path: Option<&'static str>,
     pub(crate) control_path_required: bool,
+    /// The header that tells the caller's time, and its form.
+    pub(crate) caller_clock: Option<(&'static str, TimeFormat)>,
 }
 
 /// Sees every hook call after it was answered, including those that the author's hook never sees.
@@ -181,6 +184,7 @@ impl<S> App<S> {
             observer: None,
             health_path: None,
             control_path_required: false,
+            caller_clock: None,
         };
         let mut index = 0;
         while index < routes.len() {
@@ -252,6 +256,15 @@ impl<S> App<S> {
     /// `/pre-freeze` and `/pre-stop` in sample code only (C-DISP-1), and local tools never send it (C-DISP-4).
     pub const fn require_control_path(mut self) -> App<S> {
         self.control_path_required = true;
+        self
+    }
+
+    /// Reads the time of the caller from this header, where callers other than the platform's gateway send it: a clock
+    /// from outside is the only one that a paused machine cannot stop (C-FRZ-10). Without this, the server reads the
+    /// time in the platform's request ids (`1-<hex time>-…`). A request whose header is absent or has another form says
+    /// nothing about freezes.
+    pub const fn caller_clock(mut self, header: &'static str, format: TimeFormat) -> App<S> {
+        self.caller_clock = Some((header, format));
         self
     }
 

@@ -3,7 +3,7 @@
 //! A field is parsed when it is asked for, so a call pays only for the fields that it reads. An empty header means
 //! "none": about half of the platform's headers are empty on every call. Secrets have a type that cannot be printed.
 
-use crate::function::lifecycle::{ClockReading, Lifecycle};
+use crate::function::lifecycle::{ClockReading, Lifecycle, Machine};
 use crate::function::request::{Headers, WITHHELD};
 use crate::platform::headers;
 use std::fmt;
@@ -24,6 +24,7 @@ pub struct Context<'a> {
 pub(crate) struct Env {
     pub(crate) now: fn() -> ClockReading,
     pub(crate) cancelled: fn() -> bool,
+    pub(crate) machine: Machine,
 }
 
 /// One method for each row of the platform's table.
@@ -197,7 +198,7 @@ mod tests {
             received: now(),
             time_limit,
             lifecycle: &lifecycle,
-            env: Env { now, cancelled: || false },
+            env: Env { now, cancelled: || false, machine: crate::function::freeze::Machine::UNKNOWN },
         })
     }
 

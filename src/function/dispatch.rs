@@ -6,16 +6,18 @@
 use crate::function::app::{App, Found, HookOutcome};
 use crate::function::call::{Call, classify};
 use crate::function::callback::HookFn;
+use crate::function::caller_clock::CallerTime;
 use crate::function::context::{Context, Env};
 use crate::function::error::Error;
-use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase};
+use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifecycle, Phase, Thaw};
 use crate::function::panic::{self, Failure};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
 use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
-use crate::platform::headers;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
+use crate::platform::{headers, request_id};
+use std::time::{Duration, Instant};
 
 /// Runs one function: its table, its state, and its life.
 pub(crate) struct Dispatcher<S: 'static> {
@@ -25,6 +27,9 @@ pub(crate) struct Dispatcher<S: 'static> {
     /// The answer of the last run of each hook, for repeated calls (C-INIT-2, C-STOP-4).
     stored: PerHook<Option<Stored>>,
     env: Env,
+    /// The first reply is on its way, and the machine was not looked at yet.
+    owes_settling_in: bool,
+    has_served: bool,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
 }
@@ -39,8 +44,6 @@ pub(crate) struct Answer {
     pub(crate) reply: Reply,
     /// The call failed, and the status header says so (C-INV-3).
     pub(crate) failed: bool,
-    /// The connection must not be used again.
-    pub(crate) close: bool,
     /// The callback's own reply was dropped, because the budget of memory could not hold it.
     pub(crate) dropped: bool,
     /// The reply is a stream. The call ends when the stream ends, and so does its log.
@@ -77,6 +80,8 @@ impl<S> Dispatcher<S> {
             lifecycle: Lifecycle::new((env.now)()),
             stored: PerHook::none(),
             env,
+            owes_settling_in: false,
+            has_served: false,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
         }
@@ -84,7 +89,33 @@ impl<S> Dispatcher<S> {
 
     /// Adds evidence of a freeze that the server has found.
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
-        self.lifecycle.record_evidence(evidence);
+        self.lifecycle.freezes().record(&evidence);
+    }
+
+    /// Takes gaps between requests of at least this length for evidence of a freeze; zero turns that off.
+    pub(crate) fn suspect_idle_gaps(&mut self, idle_min: Duration) {
+        self.lifecycle.freezes().suspect_idle_gaps(idle_min);
+    }
+
+    /// Once the first reply has left, remembers facts about the machine that differ after a restore. Not before,
+    /// because that would delay the first reply.
+    #[inline]
+    pub(crate) fn settle_in(&mut self) {
+        if self.owes_settling_in {
+            self.remember_machine();
+        }
+    }
+
+    #[cold]
+    fn remember_machine(&mut self) {
+        self.owes_settling_in = false;
+        let machine = self.env.machine;
+        self.lifecycle.freezes().settle_in(machine);
+    }
+
+    /// The end of the last callback.
+    pub(crate) fn last_active(&self) -> Instant {
+        self.lifecycle.last_active().instant
     }
 
     /// Whether a stop signal has come.
@@ -110,6 +141,7 @@ impl<S> Dispatcher<S> {
         };
         let request_id = request.logged_id();
         log.start(marker, request_id);
+        self.lifecycle.look(received, self.caller_time(request, request_id), self.env.machine);
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
@@ -128,6 +160,7 @@ impl<S> Dispatcher<S> {
             log.end(marker, request_id, answer.failed);
         }
         self.lifecycle.mark_idle((self.env.now)());
+        self.owes_settling_in |= !std::mem::replace(&mut self.has_served, true);
         answer
     }
 
@@ -152,19 +185,45 @@ impl<S> Dispatcher<S> {
         };
         let marker = LogMarker::Hook(Hook::PreStop);
         log.start(marker, NO_ID);
+        self.lifecycle.look(now, None, self.env.machine);
         self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
         let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
         log.end(marker, NO_ID, answer.failed);
     }
 
-    /// Ends a freeze, if there was one. Only a repeated pre-freeze call does not: the freeze is still to come.
-    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
-        if matches!(call, Call::Hook(Hook::PreFreeze)) && self.lifecycle.phase() == Phase::Frozen {
-            return;
+    /// The time of the caller, if the request tells one.
+    fn caller_time(&self, request: &Request<'_>, request_id: &str) -> Option<CallerTime> {
+        match self.app.caller_clock {
+            None => request_id::unix_time(request_id).map(CallerTime::from),
+            Some((header, format)) => format.parse(request.headers.get(header)?),
         }
-        let Some(thaw) = self.lifecycle.thaw(now) else { return };
-        log::info!("thawed after at most {} ms ({}), request {request_id}", thaw.gap.as_millis() as u64, thaw.evidence);
-        let Some(callback) = self.app.on_thaw.filter(|_| self.lifecycle.phase() != Phase::Stopped) else { return };
+    }
+
+    /// Runs the thaw callback if there was a freeze that this call ends. The platform sends nothing else to a frozen
+    /// instance than a repeated pre-freeze, and only a call or the initializer brings a stopped one back (C-STOP-5).
+    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
+        let leaves_it_as_it_is = match self.lifecycle.phase() {
+            Phase::Frozen => matches!(call, Call::Hook(Hook::PreFreeze)),
+            Phase::Stopped => !matches!(call, Call::Event | Call::Http | Call::Hook(Hook::Initialize)),
+            _ => false,
+        };
+        if self.lifecycle.seems_frozen() && !leaves_it_as_it_is {
+            self.thaw_now(headers, now, request_id);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn thaw_now(&mut self, headers: Headers<'_>, now: ClockReading, request_id: &str) {
+        let Some(thaw) = self.lifecycle.thaw() else { return };
+        let Thaw { evidence, confidence, gap, gap_clock, .. } = thaw;
+        let gap_ms = gap.as_millis() as u64;
+        log::info!(
+            "thawed after at most {gap_ms} ms by the {} clock ({}: {evidence}), request {request_id}",
+            gap_clock.name(),
+            confidence.name()
+        );
+        let Some(callback) = self.app.on_thaw else { return };
         let context = context(headers, now, None, &self.lifecycle, self.env);
         if let Err(failure) = panic::run(|| callback(&mut self.state, &context, &thaw)) {
             log_failure("on_thaw", &failure, request_id);
@@ -173,8 +232,8 @@ impl<S> Dispatcher<S> {
 
     fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading) -> Answer {
         if hook == Hook::PreFreeze {
-            // The freeze comes nevertheless (C-FRZ-4), and the next request must thaw the instance.
-            self.lifecycle.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
+            // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
+            self.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
         self.observe(hook, false, true, request, received, NO_ID);
         let message = format!("{} is not implemented by this function", hook.path());
@@ -245,7 +304,7 @@ impl<S> Dispatcher<S> {
             let message = format!("{INVOKE_PATH} is not implemented by this function");
             return Answer::failed(404, &failure("NotImplemented", &message));
         };
-        let close = self.begin_call();
+        self.lifecycle.apply(Event::CallBegins);
         let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
         let state = &mut self.state;
         let outcome = panic::run(|| {
@@ -254,12 +313,12 @@ impl<S> Dispatcher<S> {
             reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
             Ok(reply)
         });
-        Answer { close, ..conclude(INVOKE_PATH, outcome, request_id) }
+        conclude(INVOKE_PATH, outcome, request_id)
     }
 
     fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
-        let close = self.begin_call();
-        let answer = match self.app.find(request.method, request.path()) {
+        self.lifecycle.apply(Event::CallBegins);
+        match self.app.find(request.method, request.path()) {
             Found::Call(callback) => {
                 let context = context(request.headers, received, Some(INVOKE_TIME_LIMIT), &self.lifecycle, self.env);
                 match panic::run(|| callback(&mut self.state, &context, request)) {
@@ -275,14 +334,7 @@ impl<S> Dispatcher<S> {
             }
             Found::WrongMethod(allow) => wrong_method(allow),
             Found::Nothing => Answer::client_error(404, &failure("NotFound", "no route has this path")),
-        };
-        Answer { close, ..answer }
-    }
-
-    /// Returns whether the instance has stopped. Then it still answers, but closes the connection after the reply.
-    fn begin_call(&mut self) -> bool {
-        self.lifecycle.apply(Event::CallBegins);
-        self.lifecycle.phase() == Phase::Stopped
+        }
     }
 }
 
@@ -327,7 +379,7 @@ fn log_failure(what: &str, failure: &Failure, request_id: &str) {
 
 impl Answer {
     fn done(reply: Reply, failed: bool) -> Answer {
-        Answer { reply, failed, close: false, dropped: false, streaming: None }
+        Answer { reply, failed, dropped: false, streaming: None }
     }
 
     fn limit_memory(self, reply_bytes_max: usize, method: &str) -> Answer {
@@ -337,7 +389,7 @@ impl Answer {
         }
         let failure = failure("Overloaded", "reply buffer limit reached");
         log::warn!("dropped a reply of {held} bytes: {}", failure.message);
-        Answer { close: self.close, dropped: true, ..Answer::failed(503, &failure) }
+        Answer { dropped: true, ..Answer::failed(503, &failure) }
     }
 
     /// A mistake of the client. It is no failed call, which would count as an error of the function.

@@ -84,7 +84,7 @@ impl Exchange {
         let answer = dispatcher.handle(&request, at, allowance.reply_bytes_max, log);
         let (streaming, overloaded) = (answer.streaming, answer.dropped);
         // A stop may have been asked for while the callback ran, and the engine has not seen it yet.
-        let keep = meta.keep_alive && allowance.keep && !answer.close && !dispatcher.is_cancelled();
+        let keep = meta.keep_alive && allowance.keep && !dispatcher.is_cancelled();
         let keep = self.response.start(answer, &meta, method, keep);
         if let Some(marker) = streaming {
             self.log_later(dispatcher, marker, request.logged_id(), log);
@@ -125,11 +125,16 @@ impl Exchange {
         dispatcher: &mut Dispatcher<S>,
         log: &mut impl CallLog,
     ) -> Result<Next<'_>, StreamFailed> {
-        if self.response.is_streaming() && !self.response.has_unsent() {
+        if self.is_about_to_pull() {
             self.pull(dispatcher, log)?;
         }
         let (head, body) = self.response.unsent();
         Ok(if head.is_empty() && body.is_empty() { Next::Done } else { Next::Write(head, body) })
+    }
+
+    /// The next piece of the response comes from the author's reader.
+    pub(crate) fn is_about_to_pull(&self) -> bool {
+        self.response.is_streaming() && !self.response.has_unsent()
     }
 
     fn pull<S>(&mut self, dispatcher: &mut Dispatcher<S>, log: &mut impl CallLog) -> Result<(), StreamFailed> {
@@ -172,6 +177,9 @@ pub(crate) fn dispatcher<S>(app: &'static App<S>, state: S, config: &Config, env
         dispatcher.health_path = Some(path.clone());
     }
     dispatcher.control_path_required |= config.control_path_required;
+    if config.idle_means_frozen {
+        dispatcher.suspect_idle_gaps(config.limits.idle_thaw_time_min);
+    }
     dispatcher
 }
 

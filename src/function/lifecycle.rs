@@ -3,24 +3,12 @@
 //! All transitions are in [`next`], all decisions about hooks in [`Lifecycle::admit`]. Pure: callers pass times and
 //! evidence. Must not know HTTP, the table of routes, or what callbacks do.
 //!
-//! The tricky part is the freeze. FC 3.0 never announces one (C-FRZ-2), no call follows a thaw (C-FRZ-5), and no single
-//! clock shows it (C-FRZ-6). So the server collects evidence wherever it can, and any evidence makes the next request
-//! the first one after a freeze. A false alarm costs one callback of the author; a missed thaw costs a dead connection.
-//! Idle time alone is no evidence: from inside, waiting for a call looks the same.
+//! Freezes are inferred by `freeze`; this module says in which phase a request may end one.
 
+use crate::function::caller_clock::CallerTime;
+pub(crate) use crate::function::freeze::{ClockReading, Evidence, FreezeDetector, Gap, Machine, Thaw};
 pub(crate) use crate::platform::hooks::Hook;
-use crate::tuning::CLOCK_JUMP_MIN;
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
-
-/// One reading of both clocks, because only together they show a pause.
-#[derive(Clone, Copy, Debug)]
-pub struct ClockReading {
-    /// The monotonic clock. It runs on under SIGSTOP and the cgroup freezer, but may stand still when a VM is paused.
-    pub instant: Instant,
-    /// The wall clock.
-    pub wall: SystemTime,
-}
 
 /// The phase of life that an instance is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +25,7 @@ pub enum Phase {
     Frozen,
     /// The pre-stop hook is running.
     Stopping,
-    /// The pre-stop hook was answered. The instance still serves calls if the platform sends any.
+    /// The pre-stop hook was answered. The next call or initializer brings the instance back to life (C-STOP-5).
     Stopped,
 }
 
@@ -81,10 +69,11 @@ const fn next(phase: Phase, event: Event) -> Option<Phase> {
     Some(match (phase, event) {
         (Created, CallBegins) => Ready, // a function without an initializer
         (Ready, CallBegins) => Ready,
-        (Stopped, CallBegins) => Stopped,
+        (Stopped, CallBegins) => Ready, // pre-stop was not the end (C-STOP-5)
 
         (Created, HookBegins(Initialize)) => Initializing,
         (Ready, HookBegins(Initialize)) => Initializing, // calls came first, or an earlier attempt failed
+        (Stopped, HookBegins(Initialize)) => Initializing, // pre-stop was not the end (C-INIT-5)
         (Initializing, HookSucceeds(Initialize)) => Ready,
         (Initializing, HookFails(Initialize)) => Created, // the platform may call it again or not (C-INIT-2)
 
@@ -97,7 +86,7 @@ const fn next(phase: Phase, event: Event) -> Option<Phase> {
         (Created, Thaws) => Created, // frozen before the first call (C-INIT-4)
         (Ready, Thaws) => Ready,     // frozen without a pre-freeze call (C-FRZ-2)
         (Frozen, Thaws) => Ready,    // the request that ended the freeze comes after this
-        (Stopped, Thaws) => Stopped,
+        (Stopped, Thaws) => Ready,   // the request that brings it back comes after this
 
         _ => return None,
     })
@@ -113,67 +102,13 @@ pub(crate) enum Admission {
     Refuse,
 }
 
-/// Signs that the instance was frozen, collected since the last request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Evidence {
-    /// The pre-freeze hook was called: the platform announced the freeze.
-    pub pre_freeze: bool,
-    /// SIGCONT came: the process had been stopped.
-    pub sigcont: bool,
-    /// The wall clock ran this much further than the monotonic clock: the machine was paused or suspended.
-    pub clocks_disagree: Option<Duration>,
-    /// A wait with a time limit lasted this much too long.
-    pub overslept: Option<Duration>,
-    /// A wait was interrupted although no signal had come. Linux does this to `epoll_wait` when it thaws a control
-    /// group; the `poll` of other kernels is restarted and shows nothing. This is the weakest sign: attaching a
-    /// debugger looks the same.
-    pub interrupted: bool,
-}
-
-impl Evidence {
-    /// Whether there is any sign.
-    pub fn any(&self) -> bool {
-        *self != Evidence::default()
-    }
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let signs = [
-            (self.pre_freeze, "pre-freeze"),
-            (self.sigcont, "sigcont"),
-            (self.clocks_disagree.is_some(), "clocks-disagree"),
-            (self.overslept.is_some(), "overslept"),
-            (self.interrupted, "interrupted"),
-        ];
-        let mut separator = "";
-        for (_, name) in signs.iter().filter(|(seen, _)| *seen) {
-            write!(f, "{separator}{name}")?;
-            separator = "+";
-        }
-        Ok(())
-    }
-}
-
-/// The end of a freeze, as the thaw callback gets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Thaw {
-    /// The signs that there was a freeze.
-    pub evidence: Evidence,
-    /// The time between the end of the last request and the arrival of this one. The freeze was at most this long.
-    /// Connections that were opened before it may be dead, credentials and caches out of date (C-FRZ-5).
-    pub gap: Duration,
-}
-
 /// Counters of one instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Calls: events and HTTP calls.
     pub calls: u64,
-    /// Runs of the initializer that succeeded: 0 or 1.
+    /// Initializer runs that succeeded: one at most for each life that a pre-stop ends.
     pub initialized: u64,
     /// Runs of the initializer that failed.
     pub initialize_failed: u64,
@@ -181,6 +116,10 @@ pub struct Counts {
     pub frozen: u64,
     /// Thaws that the server noticed.
     pub thawed: u64,
+    /// Runs of the pre-stop hook.
+    pub stopped: u64,
+    /// Calls and initializers that came after a pre-stop and brought the instance back to life (C-STOP-5).
+    pub revived: u64,
     /// Hook calls that got a stored answer, without a run of the hook.
     pub replayed: u64,
 }
@@ -190,9 +129,9 @@ pub struct Counts {
 pub struct Lifecycle {
     phase: Phase,
     counts: Counts,
-    evidence: Evidence,
-    started: ClockReading,
-    last_active: ClockReading,
+    /// The initializer succeeded, and no pre-stop came since (C-INIT-5).
+    is_initialized: bool,
+    freezes: FreezeDetector,
     last_thaw: Option<Thaw>,
 }
 
@@ -201,9 +140,8 @@ impl Lifecycle {
         Lifecycle {
             phase: Phase::Created,
             counts: Counts::default(),
-            evidence: Evidence::default(),
-            started: now,
-            last_active: now,
+            is_initialized: false,
+            freezes: FreezeDetector::new(now),
             last_thaw: None,
         }
     }
@@ -220,12 +158,17 @@ impl Lifecycle {
 
     /// When the server started.
     pub fn started(&self) -> ClockReading {
-        self.started
+        self.freezes.started()
     }
 
     /// When the last request before this one ended.
     pub fn last_active(&self) -> ClockReading {
-        self.last_active
+        self.freezes.last_active()
+    }
+
+    /// The time between the last activity and this request: the longest estimate, and its clock.
+    pub fn idle(&self) -> Gap {
+        self.freezes.gap()
     }
 
     /// The last thaw, if there was any.
@@ -233,21 +176,15 @@ impl Lifecycle {
         self.last_thaw.as_ref()
     }
 
-    /// Adds evidence that the server has found.
-    pub(crate) fn record_evidence(&mut self, seen: Evidence) {
-        let known = &mut self.evidence;
-        known.pre_freeze |= seen.pre_freeze;
-        known.sigcont |= seen.sigcont;
-        known.interrupted |= seen.interrupted;
-        known.clocks_disagree = known.clocks_disagree.max(seen.clocks_disagree);
-        known.overslept = known.overslept.max(seen.overslept);
+    pub(crate) fn freezes(&mut self) -> &mut FreezeDetector {
+        &mut self.freezes
     }
 
     /// Whether and how a hook call is served now.
     pub(crate) fn admit(&self, hook: Hook) -> Admission {
-        // An initializer that succeeded is done for good, the other hooks as long as their phase lasts.
+        // An initializer that succeeded is done until a pre-stop, the other hooks as long as their phase lasts.
         let is_done = match hook {
-            Hook::Initialize => self.counts.initialized > 0 && matches!(self.phase, Phase::Ready | Phase::Stopped),
+            Hook::Initialize => self.is_initialized && self.phase == Phase::Ready,
             Hook::PreFreeze => self.phase == Phase::Frozen,
             Hook::PreStop => self.phase == Phase::Stopped,
         };
@@ -260,18 +197,25 @@ impl Lifecycle {
         }
     }
 
-    /// Ends a freeze if there is evidence of one. Callers do this first for each request, but not for health checks and
-    /// repeated pre-freeze calls: neither means that the platform wants the instance awake.
-    pub(crate) fn thaw(&mut self, now: ClockReading) -> Option<Thaw> {
-        let mut evidence = std::mem::take(&mut self.evidence);
-        evidence.pre_freeze |= self.phase == Phase::Frozen;
-        let monotonic = now.instant.saturating_duration_since(self.last_active.instant);
-        let wall = now.wall.duration_since(self.last_active.wall).unwrap_or_default();
-        evidence.clocks_disagree = wall.checked_sub(monotonic).filter(|jump| *jump >= CLOCK_JUMP_MIN);
-        if !evidence.any() {
-            return None;
+    /// A request has come. Call before anything else is done for it, but not for a probe, which does not mean that the
+    /// instance is wanted awake.
+    #[inline]
+    pub(crate) fn look(&mut self, now: ClockReading, caller: Option<CallerTime>, machine: Machine) {
+        self.freezes.look(now, caller, machine);
+    }
+
+    /// Whether there is evidence of a freeze.
+    pub(crate) fn seems_frozen(&self) -> bool {
+        self.phase == Phase::Frozen || self.freezes.suspects()
+    }
+
+    /// Ends a freeze if there is evidence of one. Not for a request that leaves the instance as it is: a repeated
+    /// pre-freeze or pre-stop call. Its evidence waits for the request that does not.
+    pub(crate) fn thaw(&mut self) -> Option<Thaw> {
+        if self.phase == Phase::Frozen {
+            self.freezes.record(&Evidence { pre_freeze: true, ..Evidence::default() });
         }
-        let thaw = Thaw { evidence, gap: wall.max(monotonic) };
+        let thaw = self.freezes.conclude()?;
         self.apply(Event::Thaws);
         self.counts.thawed += 1;
         self.last_thaw = Some(thaw);
@@ -281,13 +225,22 @@ impl Lifecycle {
     /// Moves along a transition of [`next`].
     pub(crate) fn apply(&mut self, event: Event) {
         let Some(next) = next(self.phase, event) else { unreachable!("an event that has no transition") };
-        self.phase = next;
+        let before = std::mem::replace(&mut self.phase, next);
+        if before == Phase::Stopped {
+            self.counts.revived += 1;
+        }
         match event {
             Event::CallBegins => self.counts.calls += 1,
-            Event::HookSucceeds(Hook::Initialize) => self.counts.initialized += 1,
+            Event::HookSucceeds(Hook::Initialize) => {
+                self.is_initialized = true;
+                self.counts.initialized += 1;
+            }
             Event::HookFails(Hook::Initialize) => self.counts.initialize_failed += 1,
             Event::HookSucceeds(Hook::PreFreeze) | Event::HookFails(Hook::PreFreeze) => self.counts.frozen += 1,
-            Event::HookSucceeds(Hook::PreStop) | Event::HookFails(Hook::PreStop) => {}
+            Event::HookSucceeds(Hook::PreStop) | Event::HookFails(Hook::PreStop) => {
+                self.is_initialized = false;
+                self.counts.stopped += 1;
+            }
             Event::HookBegins(_) | Event::Thaws => {}
         }
     }
@@ -298,7 +251,7 @@ impl Lifecycle {
 
     /// A request has ended.
     pub(crate) fn mark_idle(&mut self, now: ClockReading) {
-        self.last_active = now;
+        self.freezes.mark_idle(now);
     }
 }
 

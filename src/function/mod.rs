@@ -3,10 +3,12 @@
 pub(crate) mod app;
 pub(crate) mod call;
 pub(crate) mod callback;
+pub(crate) mod caller_clock;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod freeze;
 pub(crate) mod lifecycle;
 pub(crate) mod marker_log;
 pub(crate) mod panic;

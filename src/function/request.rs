@@ -44,7 +44,7 @@ impl<'a> Request<'a> {
     pub(crate) fn logged_id(&self) -> &'a str {
         let id = self.headers.get(headers::REQUEST_ID).unwrap_or_default();
         let most = id.len().min(LOGGED_ID_BYTES_MAX);
-        let shown = id.as_bytes()[..most].iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(most);
+        let shown = visible_bytes(&id.as_bytes()[..most]);
         if shown == 0 { NO_ID } else { &id[..shown] }
     }
 
@@ -75,6 +75,20 @@ impl fmt::Debug for Request<'_> {
             .field("peer", &format_args!("{}", self.peer))
             .finish_non_exhaustive()
     }
+}
+
+/// The number of bytes before the first one that is not visible ASCII. Eight at a time: every call's id is looked at.
+fn visible_bytes(bytes: &[u8]) -> usize {
+    const LOW: u64 = u64::MAX / 0xff;
+    let (eights, _) = bytes.as_chunks::<8>();
+    let is_visible = |eight: &&[u8; 8]| {
+        let eight = u64::from_ne_bytes(**eight);
+        // A byte has its high bit set in one of the three unless it is between `!` and `~`.
+        (eight | eight.wrapping_add(LOW) | eight.wrapping_sub(LOW * 0x21)) & (LOW << 7) == 0
+    };
+    let known = 8 * eights.iter().take_while(is_visible).count();
+    let rest = bytes[known..].iter().position(|byte| !byte.is_ascii_graphic());
+    rest.map_or(bytes.len(), |more| known + more)
 }
 
 /// The headers of a request, in the order in which they came. `Debug` withholds the values of secret ones.
@@ -156,6 +170,21 @@ mod tests {
 
     fn request<'a>(path_and_query: &'a str, headers: &'a [httparse::Header<'a>]) -> Request<'a> {
         Request { method: "GET", path_and_query, headers: Headers(headers), body: b"", peer: Peer::Unix }
+    }
+
+    /// Any byte at any place ends what is visible, or does not.
+    #[test]
+    fn visible_bytes_are_counted() {
+        for length in 0..20 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[place] = byte;
+                    let expected = if byte.is_ascii_graphic() { length } else { place };
+                    assert_eq!(visible_bytes(&bytes), expected, "{byte} at {place} of {length}");
+                }
+            }
+        }
     }
 
     #[test]

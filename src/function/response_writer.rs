@@ -232,7 +232,7 @@ mod tests {
             let meta = RequestMeta { framing: Framing::Sized(0), keep_alive: true, expects_continue: false, http10 };
             let mut response = ResponseWriter::default();
             let reply = Reply::stream(io::repeat(b'x'));
-            let answer = Answer { reply, failed: false, close: false, dropped: false, streaming: None };
+            let answer = Answer { reply, failed: false, dropped: false, streaming: None };
             response.start(answer, &meta, "GET", true);
             let head_bytes = response.unsent().0.len();
             response.advance(head_bytes);

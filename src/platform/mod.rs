@@ -9,4 +9,4 @@
 
 mod fc;
 
-pub(crate) use fc::{errors, headers, hooks, markers, variables};
+pub(crate) use fc::{errors, headers, hooks, markers, request_id, variables};

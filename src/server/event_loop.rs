@@ -34,6 +34,8 @@ pub(crate) struct Loop<S: 'static, O: System> {
     pub(super) clock: AwakeClock,
     /// This turn's reading of the system's clocks.
     pub(super) now: ClockReading,
+    /// An author's reader ran in this turn, and may have taken any time.
+    pub(super) streamed: bool,
 }
 
 impl<S, O: System> Loop<S, O> {
@@ -50,6 +52,7 @@ impl<S, O: System> Loop<S, O> {
             drain: None,
             clock: AwakeClock::new(now.instant),
             now,
+            streamed: false,
         }
     }
 
@@ -97,14 +100,15 @@ impl<S, O: System> Loop<S, O> {
 
     /// One wait; then the clocks, the signals, and what they tell about freezes. True if the wait was interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
-        let before: Option<Instant> = limit.map(|_| self.system.now().instant);
+        self.dispatcher.settle_in();
+        let before = self.system.monotonic();
+        self.look_at_turn(before);
         let interrupted = self.system.wait(ready, limit);
         self.now = self.system.now();
         self.clock.turn(self.now.instant);
         let Signals { stop_age, continued, any } = self.system.signals();
-        let overslept = before
-            .zip(limit)
-            .and_then(|(before, limit)| self.now.instant.saturating_duration_since(before).checked_sub(limit))
+        let overslept = limit
+            .and_then(|limit| self.now.instant.saturating_duration_since(before).checked_sub(limit))
             .filter(|excess| *excess >= OVERSLEPT_MIN);
         let unexplained = interrupted && !any;
         let evidence = Evidence { sigcont: continued, overslept, interrupted: unexplained, ..Evidence::default() };
@@ -117,6 +121,17 @@ impl<S, O: System> Loop<S, O> {
             None => {}
         }
         interrupted
+    }
+
+    /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its
+    /// callbacks do. A freeze inside of a callback, or in the instant between this look and the wait, does not show.
+    fn look_at_turn(&mut self, now: Instant) {
+        let has_streamed = std::mem::take(&mut self.streamed);
+        let idle_since = self.now.instant.max(self.dispatcher.last_active());
+        if now >= idle_since + OVERSLEPT_MIN && !has_streamed {
+            let overslept = Some(now.saturating_duration_since(idle_since));
+            self.dispatcher.record_evidence(Evidence { overslept, ..Evidence::default() });
+        }
     }
 
     /// Handles the deadlines that have passed.

@@ -218,6 +218,7 @@ impl<S, O: System> Loop<S, O> {
         let Some(connection) = self.connections.get(token) else { return Ok(false) };
         let (mut pieces, mut progress) = (0, false);
         let yields = loop {
+            self.streamed |= connection.exchange.is_about_to_pull();
             let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
             let (head, body) = match connection.exchange.next(&mut self.dispatcher, markers) {
                 Ok(Next::Done) => return self.sent(token),

@@ -20,7 +20,7 @@ use crate::config::{Config, Listen};
 use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::exchange;
-use crate::function::lifecycle::ClockReading;
+use crate::function::lifecycle::{ClockReading, Machine};
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -91,7 +91,11 @@ pub(crate) fn drop_with_state<T>(holder: T) {
 }
 
 /// The clocks and the stop flag of the process, for the pure core.
-pub(crate) const PROCESS_ENV: Env = Env { now, cancelled: sys::signals::stop_requested };
+pub(crate) const PROCESS_ENV: Env = Env {
+    now,
+    cancelled: sys::signals::stop_requested,
+    machine: Machine { raw: sys::machine::raw_clock, place: sys::machine::place },
+};
 
 fn now() -> ClockReading {
     ClockReading { instant: Instant::now(), wall: SystemTime::now() }

@@ -4,7 +4,7 @@ use crate::function::lifecycle::ClockReading;
 use crate::function::marker_log::Output;
 use crate::function::request::Peer;
 use rustix::io::Errno;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The name of what became ready. It holds the generation of a connection's slot: an event for a connection that was
 /// closed earlier in the same turn must not reach the next one in that slot.
@@ -68,6 +68,8 @@ pub(crate) trait System {
     /// interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
     fn now(&mut self) -> ClockReading;
+    /// The monotonic clock alone.
+    fn monotonic(&mut self) -> Instant;
     fn signals(&mut self) -> Signals;
 
     /// Whether the next wait reports the listener.

@@ -2,49 +2,45 @@
 
 use fc_bench::harness::Progress;
 use fc_emulator::error::Result;
-use fc_emulator::freezer::FreezeWith;
 
-use crate::trial::{self, CommonArgs, LIMIT, Plan, Report, Rhythm, Session, Until, limits, parse_method};
+use crate::trial::{self, CommonArgs, LIMIT, Plan, Report, Rhythm, Session, Until, limits};
 
 const RHYTHM: Rhythm = Rhythm { awake_ms_max: 30, frozen_ms_max: 1500 };
 
-/// An engine takes so long to freeze and thaw that with less between an honest client would see nothing but freezes.
+/// An engine takes long to freeze and thaw. With less time between two freezes, an honest client would do nothing but
+/// wait.
 const RHYTHM_OF_ENGINES: Rhythm = Rhythm { awake_ms_max: 400, ..RHYTHM };
 
-/// What can be set.
+/// Options of the command.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// How often it is frozen
+    /// Number of freezes
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    cycles: u64,
+    count: u64,
 
-    /// Clients with a connection each
+    /// Number of clients, each with one connection
     #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
     clients: u16,
 
-    /// Freeze a container of this image, by docker pause
-    #[arg(long, value_name = "IMAGE", conflicts_with = "way")]
+    /// Freeze a container of this image, with `docker pause`
+    #[arg(long, value_name = "NAME")]
     image: Option<String>,
 
-    /// How a command is frozen: cgroup (version 1 or 2, whichever is there), cgroup-v1, cgroup-v2, stop (SIGSTOP)
-    #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = parse_method)]
-    way: FreezeWith,
-
-    /// What all trials are told
+    /// The options of all trials.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// Freezes.
+/// Runs the trial.
 ///
 /// # Errors
-/// When it cannot be tried.
+/// If the test cannot run.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "freezes",
-        start: args.common.start(args.image.as_deref(), args.way, &[("FC_HOOKS_LIMITS", &limits())])?,
-        until: Until::Freezes(args.cycles),
+        start: args.common.start(args.image.as_deref(), &[("FC_HOOKS_LIMITS", &limits())])?,
+        until: Until::Freezes(args.count),
         rhythm: if args.image.is_some() { RHYTHM_OF_ENGINES } else { RHYTHM },
         seed: args.common.seed(),
         clients: usize::from(args.clients),

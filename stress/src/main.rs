@@ -1,63 +1,63 @@
 //! The `fc-stress` command.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use fc_bench::report::TerminalProgress;
+use fc_emulator::cleanup;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::{cleanup, report};
+use fc_emulator::options::OutputArgs;
+use fc_emulator::report::Report;
 use fc_stress::cli::{Cli, Command};
-use fc_stress::{attack, freezes, soak, trial};
+use fc_stress::{at_reply, attack, freezes, soak};
 
-/// The exit status for "could not test". The argument parser uses the same one for misuse.
+/// The exit status if the test could not run. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_TEST: u8 = 2;
-
-/// What to print on standard output, and the status to exit with.
-type Outcome = (String, u8);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut progress = TerminalProgress::new("fc-stress");
-    let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
-        Command::Attack(args) => attack(args, &mut progress),
-        Command::Freezes(args) => trial(&args.common, freezes::run(args, &mut progress)),
-        Command::Soak(args) => trial(&args.common, soak::run(args, &mut progress)),
-    });
-    drop(progress);
+    let done = cleanup::on_interrupt().and_then(|()| run(&cli.command));
     cleanup::wait_if_interrupted();
-    match done.and_then(|(text, code)| print(&text).map(|()| code)) {
-        Ok(code) => ExitCode::from(code),
+    match done {
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // The exit status says it too, if nobody can read this.
+            // If standard error is closed, the exit status says the same.
             let _ = writeln!(std::io::stderr(), "fc-stress: {error}");
             ExitCode::from(COULD_NOT_TEST)
         }
     }
 }
 
-fn attack(args: &attack::Args, progress: &mut TerminalProgress) -> Result<Outcome> {
-    if args.list {
-        return Ok((attack::list(), 0));
+fn run(command: &Command) -> Result<u8> {
+    let mut progress = TerminalProgress::new("fc-stress");
+    match command {
+        Command::Attack(args) if args.list => print(&attack::list()).map(|()| 0),
+        Command::Attack(args) => {
+            let report = attack::run(args, &mut progress)?;
+            show(&args.output, &report, report.is_good(), progress)
+        }
+        Command::FreezeAtReply(args) => {
+            let report = at_reply::run(args, &mut progress)?;
+            show(&args.output, &report, report.is_good(), progress)
+        }
+        Command::Freezes(args) => {
+            let report = freezes::run(args, &mut progress)?;
+            show(&args.common.output, &report, report.faults == 0, progress)
+        }
+        Command::Soak(args) => {
+            let report = soak::run(args, &mut progress)?;
+            show(&args.common.output, &report, report.faults == 0, progress)
+        }
     }
-    let report = attack::run(args, progress)?;
-    if let Some(path) = &args.json {
-        write(path, &report::json(&report))?;
-    }
-    Ok((report.table(), u8::from(!report.is_good())))
 }
 
-fn trial(args: &trial::CommonArgs, done: Result<trial::Report>) -> Result<Outcome> {
-    let report = done?;
-    if let Some(path) = &args.json {
-        write(path, &report::json(&report))?;
-    }
-    Ok((trial::text(&report), u8::from(report.faults > 0)))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|cause| Error::failed("write", path.display(), cause))
+/// Writes the report and returns the exit status. The progress ends first, because it draws on the same terminal.
+fn show(output: &OutputArgs, report: &impl Report, is_good: bool, progress: TerminalProgress) -> Result<u8> {
+    drop(progress);
+    cleanup::wait_if_interrupted();
+    output.write(report)?;
+    Ok(u8::from(!is_good))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -7,16 +7,16 @@ mod common;
 use common::fc_stress;
 use serde_json::Value;
 
-/// A server that the attacks do not know.
+/// A server that is not fc-hooks.
 fn uneven() -> String {
     fc_testkit::build::helper("uneven").display().to_string()
 }
 
-/// A short attack on a stranger: the exit code, and what was found.
+/// A short attack on another server: the exit code, the outcome, and the output.
 fn attack(name: &str, what: &str) -> (Option<i32>, Value, String) {
     let json = std::env::temp_dir().join(format!("fc-stress-attack-{}-{what}.json", std::process::id()));
     let words =
-        ["attack", "--quick", "--peer", "--only", name, "--json", json.to_str().unwrap(), "--", &uneven(), what];
+        ["attack", "--quick", "--peer", "--only", name, "--export-json", json.to_str().unwrap(), "--", &uneven(), what];
     let output = fc_stress(&words);
     let text = std::fs::read_to_string(&json).unwrap_or_default();
     let _ = std::fs::remove_file(&json);

@@ -1,5 +1,5 @@
-//! `fc-stress freezes` and `fc-stress soak` against the function that counts its callbacks: sound, and with each of its
-//! faults. Longer trials: `make freezes`, `make soak`.
+//! `fc-stress freezes` and `fc-stress soak` against the function that counts its callbacks: correct, and with each of
+//! its faults. Longer trials: `make freezes`, `make soak`.
 
 #![cfg(target_os = "linux")] // freezers and /proc
 
@@ -15,12 +15,12 @@ fn target() -> PathBuf {
     fc_testkit::build::build("fc-hooks", &["--example=subject"]).pop().expect("an example is a program").path
 }
 
-/// The status, the report, and what was printed.
+/// The exit code, the report, and the output.
 fn trial(command: &str, options: &[&str], fault: Option<&str>) -> (i32, Value, String) {
     let (target, fault) = (target(), fault.map(|fault| format!("TALLY_FAULT={fault}")));
     let name = format!("{command}-{}-{}.json", std::process::id(), fault.as_deref().unwrap_or("sound"));
     let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let mut words = vec![command, "--json", json.to_str().expect("a name in UTF-8")];
+    let mut words = vec![command, "--export-json", json.to_str().expect("a name in UTF-8")];
     words.extend(options);
     words.extend(["--", "env", "SUBJECT=tally"]);
     words.extend(fault.as_deref());
@@ -35,19 +35,19 @@ fn trial(command: &str, options: &[&str], fault: Option<&str>) -> (i32, Value, S
 
 #[test]
 fn a_few_freezes_by_each_way() {
-    for way in ["cgroup-v1", "cgroup-v2", "stop"].into_iter().filter(|way| can_freeze_by(way)) {
-        let options = ["--cycles=8", "--clients=12", "--seed=3", "--way", way];
+    for way in ["cgroup-v1", "cgroup-v2", "sigstop"].into_iter().filter(|way| can_freeze_by(way)) {
+        let options = ["--count=8", "--clients=12", "--seed=3", "--freeze-with", way];
         let (code, report, told) = trial("freezes", &options, None);
         assert_eq!((code, &report["faults"]), (0, &Value::from(0)), "{way}: {told}");
         let figures = &report["figures"];
         assert_eq!(figures["freezes"], 8, "{way}");
         let (must, noticed) = (figures["must"].as_u64().unwrap(), figures["noticed"].as_u64().unwrap());
-        assert!(must > 0 && noticed >= must && (noticed == 8 || way != "stop"), "{way}: {told}");
+        assert!(must > 0 && noticed >= must && (noticed == 8 || way != "sigstop"), "{way}: {told}");
         assert!(report["calls"].as_u64() > Some(0) && report["seed"] == 3, "{way}: {told}");
     }
 }
 
-/// What a short trial can find; what takes minutes to show is `every_fault_is_found`.
+/// Faults that a short trial finds. `every_fault_is_found` has those that take minutes.
 #[test]
 fn faults_that_show_at_once() {
     for (fault, wanted) in [
@@ -55,7 +55,7 @@ fn faults_that_show_at_once() {
         ("stop", "at the end it exited with code 3"),
         ("death", "at the end it exited with code 9"),
     ] {
-        let options = ["--cycles=8", "--clients=12", "--seed=3", "--way=stop"];
+        let options = ["--count=8", "--clients=12", "--seed=3", "--freeze-with=sigstop"];
         let (code, _, told) = trial("freezes", &options, Some(fault));
         assert!(code == 1 && told.contains(wanted), "{fault}: {told}");
     }
@@ -64,8 +64,8 @@ fn faults_that_show_at_once() {
 #[test]
 #[ignore = "five minutes: make torture"]
 fn every_fault_is_found() {
-    let freezes = ["--cycles=60", "--seed=3", "--way=stop"];
-    let soak = ["--minutes=2", "--seed=3", "--way=stop"];
+    let freezes = ["--count=60", "--seed=3", "--freeze-with=sigstop"];
+    let soak = ["--run-for=2m", "--seed=3", "--freeze-with=sigstop"];
     for (command, options, fault, wanted) in [
         ("freezes", freezes, "twice", "calls were answered"),
         ("freezes", freezes, "descriptors", "descriptors were open before"),
@@ -83,9 +83,9 @@ fn what_cannot_be_tried_is_said() {
     for (words, wanted) in [
         (&["freezes"][..], "give a target"),
         (&["freezes", "--", "true"], "failed to start"),
-        (&["freezes", "--way=magic", "--", "true"], "one of cgroup"),
-        (&["freezes", "--image=x", "--way=stop"], "cannot be used with"),
-        (&["soak", "--minutes=0", "--", "true"], "a number of minutes"),
+        (&["freezes", "--freeze-with=magic", "--", "true"], "cgroup-v1, cgroup-v2, sigstop"),
+        (&["freezes", "--image=x", "--freeze-with=sigstop"], "cannot freeze a container"),
+        (&["soak", "--run-for=10", "--", "true"], "such as 500ms, 10s or 2m"),
     ] {
         let output = fc_stress(words);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

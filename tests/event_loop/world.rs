@@ -283,6 +283,10 @@ impl System for Kernel {
         ClockReading { instant: self.base.0 + elapsed, wall: self.base.1 + elapsed }
     }
 
+    fn monotonic(&mut self) -> Instant {
+        self.now().instant
+    }
+
     fn signals(&mut self) -> Signals {
         let mut world = self.world.borrow_mut();
         let any = world.stop && !world.stop_seen;

@@ -87,7 +87,8 @@ fn read_at_last(mut variables: Variables) -> Config {
 /// What says where to listen, the first that is set wins (C-START-1).
 const LISTEN: [&str; 3] = ["FC_HOOKS_LISTEN", "FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"];
 
-const OURS: [&str; 7] = [
+const OURS: &[&str] = &[
+    "FC_FUNCTION_NAME",
     "FC_CUSTOM_LISTEN_PORT",
     "FC_SERVER_PORT",
     "FC_HOOKS_LISTEN",

@@ -92,7 +92,7 @@ fn check(reply: Reply, status: u16, headers: &[(String, String)], body: &[u8], c
     let body = reply.body.bytes().unwrap_or(body).to_vec();
     let early = matches!(reply.body, Body::Stream(_, Some(length)) if length > body.len() as u64);
     let streaming = matches!(reply.body, Body::Stream(..)).then_some(LogMarker::Invoke);
-    let answer = Answer { reply, failed, close: false, dropped: false, streaming };
+    let answer = Answer { reply, failed, dropped: false, streaming };
     let (received, ended) = wire::send(answer, wire::meta(keep_alive, http10), method, piece);
     let bodiless = method == "HEAD" || matches!(status, 204 | 205 | 304);
     assert_eq!((received.status, received.cut), (status, early && !bodiless));

@@ -30,7 +30,7 @@ pub(super) fn meta(keep_alive: bool, http10: bool) -> RequestMeta {
 /// If it is not one whole reply that can be told apart from what follows it.
 pub(super) fn send(answer: Answer, meta: RequestMeta, method: &str, piece: usize) -> (Received, Option<bool>) {
     let mut response = ResponseWriter::default();
-    let wanted = meta.keep_alive && !answer.close;
+    let wanted = meta.keep_alive;
     let kept = response.start(answer, &meta, method, wanted);
     let (mut sent, mut ended) = (Vec::new(), None);
     loop {

@@ -1,7 +1,7 @@
-// Peer: the baseline, the least that a server can do on Linux. One thread, epoll, one reply for every request.
+// Peer: the baseline, a minimal server for Linux. One thread, epoll, the same reply to every request.
 //
-// A request ends where its head and its Content-Length say, in however many pieces it comes. Not answered but hung up
-// on: bodies without a length, heads over HEAD_MAX, clients that pile up requests without reading replies.
+// The head and its Content-Length decide where a request ends, in however many pieces it arrives. The server closes the
+// connection for bodies without a length, heads over HEAD_MAX, and clients that send requests without reading replies.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,7 +18,7 @@
 static const char KEEP[] = HEAD "\r\nready", CLOSE[] = HEAD "connection: close\r\n\r\nready";
 
 enum { FDS = 4096, HEAD_MAX = 16384, EVENTS = 64 };
-// By descriptor. A head that is there in part waits in `heads`; of a body only the length that is still to come counts.
+// By descriptor. `heads` keeps incomplete heads. Of a body, only the number of missing bytes is kept.
 static struct { size_t held, body; bool in_body, close; } conns[FDS];
 static char heads[FDS][HEAD_MAX], buffer[2 * HEAD_MAX];
 
@@ -50,7 +50,7 @@ static bool reply(int fd) {
     return send(fd, text, size, MSG_NOSIGNAL) == size && !conns[fd].close;
 }
 
-// Whether the connection stays open.
+// Returns whether the connection stays open.
 static bool serve(int fd) {
     memcpy(buffer, heads[fd], conns[fd].held);
     ssize_t got = read(fd, buffer + conns[fd].held, HEAD_MAX);
@@ -77,7 +77,7 @@ int main(void) {
     struct epoll_event event = { .events = EPOLLIN }, events[EVENTS];
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); // what it accepts inherits this
+    setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); // accepted sockets inherit this
     if (bind(listener, (struct sockaddr *)&addr, sizeof addr) || listen(listener, 1024)) return 1;
     int poll = epoll_create1(EPOLL_CLOEXEC);
     event.data.fd = listener;

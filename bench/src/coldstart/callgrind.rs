@@ -1,11 +1,12 @@
-//! Instructions of one start in user space, counted by valgrind's callgrind, which runs the program on a processor of
-//! its own making: slow, and the same on every machine of a kind.
+//! Counts the instructions of one start in user space with valgrind's callgrind. Callgrind runs the program on a
+//! simulated processor. That is slow, and the count is the same on every machine of a kind.
 //!
-//! Counted is from the exec until the first call was answered and the server sleeps again; then the count is asked for
-//! from outside, so that no instruction of an end or a start of anything else is in it.
+//! The count begins with the exec and ends when the first call was answered and the server sleeps again. Then vgdb asks
+//! for the count, so that it holds nothing of the exit.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -15,40 +16,40 @@ use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
-use fc_emulator::platform::ids;
+use tempfile::TempDir;
 
-/// How long a start may take.
+/// The time limit of a start.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_QUICK: Duration = Duration::from_secs(3);
 
 /// A start that takes longer than this is not repeated.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// How long the count may take to be written after it was asked for.
+/// How long callgrind may take to write the count.
 const DUMP_WAIT: Duration = Duration::from_secs(10);
 
-/// One start.
+/// The count of one start.
 pub struct Counted {
     /// Instructions in user space.
     pub instructions: u64,
-    /// Whether once is enough.
+    /// Whether the start took so long that it should not be repeated.
     pub slow: bool,
 }
 
 /// The version of valgrind, `valgrind-3.19.0`.
 ///
 /// # Errors
-/// When valgrind cannot be started.
+/// If valgrind cannot be started.
 pub fn version() -> Outcome<String> {
     let asked = Command::new("valgrind").arg("--version").stdin(Stdio::null()).output();
-    let asked = asked.map_err(|cause| format!("valgrind, which counts them, cannot be started: {cause}"))?;
+    let asked = asked.map_err(|cause| format!("valgrind, which counts instructions, cannot be started: {cause}"))?;
     Ok(String::from_utf8_lossy(&asked.stdout).trim().to_owned())
 }
 
 /// Starts a contender once under callgrind.
 ///
 /// # Errors
-/// When it does not run under valgrind, or not to an answer in time.
+/// If the contender does not run under valgrind, or does not answer in time.
 pub fn count(contender: &Contender, client: &Client, quick: bool) -> Outcome<Counted> {
     let began = Instant::now();
     let folder = Folder::new().map_err(|cause| cause.to_string())?;
@@ -57,7 +58,7 @@ pub fn count(contender: &Contender, client: &Client, quick: bool) -> Outcome<Cou
         "valgrind".to_owned(),
         "--quiet".to_owned(),
         "--tool=callgrind".to_owned(),
-        // The command may be a script whose interpreter comes by another exec.
+        // The command may be a script, and its interpreter starts by another exec.
         "--trace-children=yes".to_owned(),
         folder.option("--callgrind-out-file", "out"),
         vgdb.clone(),
@@ -70,10 +71,10 @@ pub fn count(contender: &Contender, client: &Client, quick: bool) -> Outcome<Cou
     client.judge_initialize(contender, &reply)?;
     deadline
         .until(|| trace::sleeps(instance.pid()).then_some(()))
-        .ok_or("under valgrind it did not come to rest in time")?;
+        .ok_or("under valgrind the server did not come to rest in time")?;
     let asked = Command::new("vgdb").args([vgdb, format!("--pid={}", instance.pid()), "dump".to_owned()]).output();
     asked.map_err(|cause| format!("vgdb, which asks for the count, cannot be started: {cause}"))?;
-    // The first count that is asked for gets this name; the one at the end, which never comes, would get the bare one.
+    // Callgrind gives this name to the first count that we ask for. The count at the exit would have no number.
     let dump = folder.path.join("out.1");
     let total = || std::fs::read_to_string(&dump).ok().and_then(|text| total_of(&text));
     let instructions = Deadline::after(DUMP_WAIT).until(total).ok_or("callgrind wrote no total in time")?;
@@ -88,31 +89,33 @@ fn connect(instance: &Instance, deadline: Deadline) -> Outcome<Conn> {
     open.unwrap_or_else(|| Err("under valgrind its port was not open in time".to_owned()))
 }
 
-/// The line `totals: 111272`, the last of a file that is whole.
+/// The number in the line `totals: 111272`, which ends a complete file.
 fn total_of(dump: &str) -> Option<u64> {
     dump.lines().rev().find_map(|line| line.strip_prefix("totals:"))?.trim().parse().ok()
 }
 
-/// A folder for what callgrind writes, removed with this value.
+/// The folder for callgrind's files. Dropping it, or an interrupt, removes the folder.
 struct Folder {
     path: PathBuf,
     _guard: Guard,
 }
 
-struct Removal(PathBuf);
+struct Removal(Mutex<Option<TempDir>>);
 
 impl Undo for Removal {
     fn undo(&self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let folder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A folder that cannot be removed is one of the system's folder for temporary files.
+        let _ = folder.map(TempDir::close);
     }
 }
 
 impl Folder {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("fc-bench-{:016x}", ids::random()));
         let (path, guard) = cleanup::make(|| {
-            std::fs::create_dir(&path).map_err(|cause| Error::failed("make", path.display(), cause))?;
-            Ok((path.clone(), Removal(path)))
+            let folder = tempfile::Builder::new().prefix("fc-bench-").tempdir();
+            let folder = folder.map_err(|cause| Error::failed("create", "a temporary folder", cause))?;
+            Ok((folder.path().to_owned(), Removal(Mutex::new(Some(folder)))))
         })?;
         Ok(Self { path, _guard: guard })
     }

@@ -1,11 +1,11 @@
-//! The client of a start: asks for the port until it is open, then for the first two replies.
+//! The client of a start: it tries to connect until the port is open, and then sends the first two requests.
 //!
-//! It sleeps between two attempts to connect. A client that spins takes the time of what it waits for where processors
-//! are few, and one that sleeps in step with the clock would find every port open at the same few instants: so each
-//! pause has a length of its own. How long pauses really were is kept, because no port can be seen open more exactly.
+//! The client sleeps between two attempts to connect. A client that spins would take processor time from the server. A
+//! client that sleeps for equal times would see every port open at the same few instants, so each pause has a random
+//! length. The client records how long its pauses really were, because they limit how exactly it can see a port open.
 //!
-//! The connection whose opening showed that the port is open carries both calls, if the server keeps it. One that
-//! does not is connected to anew for the second, and that is part of its time. The requests are the same bytes for all.
+//! Both requests use the connection whose opening showed that the port is open. If the server closes it, the client
+//! opens another one for the second request, and that time counts. All contenders get the same bytes.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -22,33 +22,33 @@ use fc_emulator::clock::Deadline;
 use fc_emulator::http::{Conn, Response};
 use fc_emulator::platform::{Hook, Platform, Request, Settings, ids};
 
-/// How long one reply may take. Far beyond what anyone needs, so that only a hanging server meets it.
+/// The time limit of a reply. It is so long that only a server that hangs exceeds it.
 const REPLY_WAIT: Duration = Duration::from_secs(10);
 
-/// About as long as the time from one attempt to the next, the attempt itself included.
+/// The approximate time from one attempt to the next, including the attempt.
 const PHASE_NS: u64 = 60_000;
 
 /// How the client waits for a port.
 #[derive(Clone, Debug)]
 pub struct PollInterval {
-    /// The pause between two attempts is somewhere in here, in nanoseconds.
+    /// The range of the pause between two attempts, in nanoseconds.
     pub pause_ns: Range<u64>,
-    /// When to give up.
+    /// How long to keep trying.
     pub patience: Duration,
 }
 
-/// When things had come.
+/// The times of one start.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamps {
-    /// A connection was accepted.
+    /// When a connection was accepted.
     pub port_open: Timespec,
-    /// The reply to `POST /initialize` was there, whole.
+    /// When the whole reply to `POST /initialize` had arrived.
     pub initialized: Timespec,
-    /// The reply to the first `POST /invoke` was there, whole.
+    /// When the whole reply to the first `POST /invoke` had arrived.
     pub invoked: Timespec,
 }
 
-/// The requests, and how long the pauses were.
+/// The requests, and the lengths of the pauses.
 pub struct Client {
     initialize: Request,
     invoke: Request,
@@ -63,10 +63,10 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Waits for the port and asks for the first replies. `ended` tells why waiting is in vain.
+    /// Waits for the port and sends the first two requests. `ended` returns the reason if the server has ended.
     ///
     /// # Errors
-    /// When the port was never open, or a reply did not come or was not the contender's.
+    /// If the port was never open, if a reply did not arrive, or if it is not the reply that the contender should give.
     pub fn first_replies(
         &mut self,
         contender: &Contender,
@@ -89,21 +89,21 @@ impl Client {
         Ok(Timestamps { port_open, initialized, invoked })
     }
 
-    /// The first request, for those who send it themselves.
+    /// The first request, for callers that send it themselves.
     pub fn initialize(&self) -> Vec<u8> {
         self.initialize.bytes()
     }
 
-    /// Whether this is the reply of that contender to the first request.
+    /// Checks that this is the contender's reply to the first request.
     ///
     /// # Errors
-    /// When it is not; the text says what came.
+    /// If it is not; the text names the reply.
     pub fn judge_initialize(&self, contender: &Contender, reply: &Response) -> Outcome<()> {
-        // The inspector's hooks answer OK; everyone else answers everything with the same body.
+        // The inspector's hooks answer OK. Every other contender answers every request with the same body.
         judge(contender, reply, &[BODY, "OK"]).map_err(|why| self.at_initialize(&why))
     }
 
-    /// The median and the longest of all pauses, each from one attempt to connect to the next.
+    /// The median and the longest time from one attempt to connect to the next.
     pub fn pauses(&self) -> (f64, f64) {
         let mut sorted = self.pauses_us.clone();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -119,8 +119,8 @@ impl Client {
         let _fine = FineTimer::set();
         let deadline = Deadline::after(interval.patience);
         let mut last: Option<Timespec> = None;
-        // The first pause shifts the rhythm of all attempts after it. Otherwise these come equally long after each
-        // exec, and a port that opens a microsecond after one of them seems to need a whole pause more, every time.
+        // The first pause shifts all later attempts. Without the shift, all attempts would follow each exec at the same
+        // intervals, and a port that opens a microsecond after an attempt would always seem to need one more pause.
         let mut shift = ids::random() % PHASE_NS;
         loop {
             let attempt = now();
@@ -153,7 +153,7 @@ fn exchange(conn: &mut Conn, request: &[u8]) -> Outcome<Response> {
     conn.exchange(request, Deadline::after(REPLY_WAIT))
 }
 
-/// What a server of the user's own puts into its replies is its own affair.
+/// The body is checked only for our own servers and the peers. A user's own server may answer with any body.
 fn judge(contender: &Contender, reply: &Response, bodies: &[&str]) -> Outcome<()> {
     let known = contender.described.kind != Kind::Custom;
     let right = !known || bodies.iter().any(|body| reply.body == body.as_bytes());
@@ -164,13 +164,13 @@ fn judge(contender: &Contender, reply: &Response, bodies: &[&str]) -> Outcome<()
     }
 }
 
-/// The kernel wakes this thread when it is time, not up to 50 µs later. Only while it waits: what it starts inherits
-/// this, and a server is to have timers like any other.
+/// Timers of this thread without slack: the kernel wakes the thread when it is time, not up to 50 µs later. Only while
+/// the client waits: child processes inherit the slack, and a server should have ordinary timers.
 struct FineTimer;
 
 impl FineTimer {
     fn set() -> Self {
-        // Without it pauses are longer, which is seen and told.
+        // If this fails, the pauses are longer, and the results show it.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
         Self
     }
@@ -192,7 +192,7 @@ pub mod tests {
 
     const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 1_000..2_000, patience: Duration::from_secs(10) };
 
-    /// One that is only looked at.
+    /// A contender that is never started.
     pub fn contender(kind: Kind) -> Contender {
         let described = Described {
             name: "it".into(),
@@ -206,7 +206,7 @@ pub mod tests {
         Contender { described, static_file: None, has_markers: false }
     }
 
-    /// Takes one request, whose body is told in its head, and gives one reply.
+    /// Reads one request, whose head has a Content-Length, and sends one reply.
     fn serve(stream: &mut TcpStream, reply: &str) {
         let mut got = Vec::new();
         let whole = |got: &[u8]| {
@@ -225,7 +225,7 @@ pub mod tests {
         stream.write_all(reply.as_bytes()).unwrap();
     }
 
-    /// A server with these replies, one list for each connection.
+    /// A server that sends these replies, one list for each connection.
     fn server(connections: &'static [&'static [&'static str]]) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();

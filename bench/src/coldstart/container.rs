@@ -1,12 +1,12 @@
 //! Starts as containers: `docker run` of images from scratch that hold one static file each.
 //!
-//! The clock starts before `docker run` is made, so the engine's own cost is in every figure; the baseline's image
-//! shows it. Everything is the engine's default but the network, which is the machine's own. Behind a published port
-//! the engine's proxy would accept connections before the server listens, and a container's own address is known only
-//! after the engine has been asked for it; with either, the client would measure something else than the server.
-//! What a network of its own costs is the same for all, and so missing for all.
+//! The clock starts before `docker run`, so the engine's own time is part of every figure; the baseline shows how much
+//! that is. Everything is the engine's default except the network: containers use the network of the host. With a
+//! published port, the engine's proxy would accept connections before the server listens. A container's own address is
+//! known only after a further request to the engine. In both cases the client would measure something other than the
+//! server. The figures therefore lack the cost of a container's own network, which is the same for all.
 //!
-//! Nobody is pinned: what the engine starts is out of our reach. Removing a container is not measured.
+//! No process is pinned to a processor, because the engine starts them. The removal of a container is not measured.
 
 use std::io::Read;
 use std::net::Ipv4Addr;
@@ -28,13 +28,14 @@ use fc_emulator::error::Error;
 use fc_emulator::platform::PORT_NAMES;
 use fc_emulator::target::{self, Port};
 
-/// The engine works meanwhile, on all processors: attempts must be few. It takes a thousand times longer than a pause.
+/// The engine uses all processors during a start, so attempts must be rare. A start takes a thousand times longer than
+/// a pause.
 const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 100_000..300_000, patience: Duration::from_secs(60) };
 
-/// How often the engine is asked whether a container still runs whose port is not open.
+/// How often we ask the engine whether a container still runs while its port is closed.
 const INSPECT_EVERY: Duration = Duration::from_millis(500);
 
-/// How long `docker run` may take to end by itself before it is killed.
+/// How long `docker run` may take to end by itself before we kill it.
 const RUN_WAIT: Duration = Duration::from_secs(30);
 
 /// Measures all contenders that can run from a scratch image.
@@ -52,7 +53,7 @@ pub fn measure(
     for contender in &series.plan.contenders {
         let image = match &contender.static_file {
             Some(file) => Image::import(contender, file),
-            None => Err("it is no single static file, which is all that a scratch image holds".to_owned()),
+            None => Err("its program is not one static file, and a scratch image holds nothing else".to_owned()),
         };
         match image {
             Ok(image) => images.push((contender, image)),
@@ -70,7 +71,7 @@ pub fn measure(
     all
 }
 
-/// Whether there is an engine on this machine, with the same network as ours.
+/// Checks that an engine runs on this machine and shares our network.
 fn local_engine() -> Outcome<()> {
     if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
         return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
@@ -87,7 +88,7 @@ fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(
     Ok((from, timestamps))
 }
 
-/// An image that is removed with this value.
+/// An image. Dropping it removes the image.
 struct Image {
     tag: String,
     bytes: Option<u64>,
@@ -98,13 +99,13 @@ struct ImageRemoval(String);
 
 impl Undo for ImageRemoval {
     fn undo(&self) {
-        // One that is gone already is no trouble.
+        // The image may be removed already.
         let _ = docker(&["rmi", "--force", &self.0]);
     }
 }
 
 impl Image {
-    /// The file alone, in the root, under its own name. An interrupt waits until the engine has it.
+    /// Makes an image with the file alone, in the root, under its own name. An interrupt waits until the engine has it.
     fn import(contender: &Contender, file: &Path) -> Outcome<Self> {
         let tag = format!("fc-bench-{}:{}", std::process::id(), contender.name());
         let (bytes, guard) = cleanup::make(|| {
@@ -123,7 +124,7 @@ impl Image {
 
 fn pack(contender: &Contender, file: &Path, tag: &str) -> Outcome<()> {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
-        return Err(format!("`{}` is no file", file.display()));
+        return Err(format!("`{}` is not a file", file.display()));
     };
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(folder).args(["--dereference", "-cf", "-", "--"]).arg(name).process_group(0);
@@ -144,7 +145,7 @@ fn entrypoint(contender: &Contender, name: &str) -> String {
     format!("ENTRYPOINT {}", serde_json::Value::from(words))
 }
 
-/// A container that is removed with this value.
+/// A container. Dropping it removes the container.
 struct Container {
     name: String,
     run: Arc<Mutex<Child>>,
@@ -159,7 +160,7 @@ struct ContainerRemoval {
 
 impl Undo for ContainerRemoval {
     fn undo(&self) {
-        // Until `docker run` has ended the engine may still be making what is to be removed.
+        // Until `docker run` has ended, the engine may still be creating the container.
         let mut run = lock(&self.run);
         let ended = Deadline::after(RUN_WAIT).until(|| run.try_wait().map_or(Some(()), |status| status.map(drop)));
         if ended.is_none() {
@@ -179,7 +180,8 @@ impl Container {
         let own = contender.described.env.iter().map(|(name, value)| format!("{name}={value}"));
         command.args(ports.into_iter().chain(own).flat_map(|variable| ["--env".to_owned(), variable]));
         command.arg(tag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // An interrupt from the terminal must not end it halfway: it is waited for, then its container removed.
+        // An interrupt from the terminal must not end `docker run` half-way: the clean-up waits for it and then removes
+        // the container.
         command.process_group(0);
         let (run, guard) = cleanup::make(|| {
             let _alone = target::no_fork();
@@ -191,7 +193,7 @@ impl Container {
         Ok(Self { name, run, inspected: Mutex::new(Instant::now()), _guard: guard })
     }
 
-    /// Why its port will never be open, if that is so.
+    /// Why the port will never be open, if the container has ended.
     fn ended(&self) -> Option<String> {
         let mut run = lock(&self.run);
         let status = run.try_wait().ok().flatten()?;
@@ -216,7 +218,7 @@ impl Container {
     }
 }
 
-/// Runs one Docker command to its end, which an interrupt from the terminal is not, and gives what it printed.
+/// Runs one Docker command to its end and returns its output. An interrupt from the terminal does not reach it.
 fn docker(words: &[&str]) -> Outcome<String> {
     let mut command = Command::new("docker");
     command.args(words).stdin(Stdio::null());

@@ -1,17 +1,17 @@
-//! What one start does, in counts: the median of several, each with its own instances.
+//! Counts of one start: the median of several starts, each with an instance of its own.
 
 use super::client::Client;
 use super::{Outcome, callgrind, trace};
 use crate::harness::{Contender, Plan, Progress};
 use crate::results::{Counts, Skipped};
 
-/// Starts of each contender. Page faults differ by one or two from start to start, because addresses are random.
+/// Starts of each contender. The number of page faults varies by one or two, because addresses are random.
 const STARTS: u32 = 5;
 
-/// Starts under callgrind, where each takes long and hardly differs.
+/// Starts under callgrind. Each takes long, and their counts hardly vary.
 const SLOW_STARTS: u32 = 3;
 
-/// Counts for all contenders. What cannot be counted is named, once for each.
+/// Counts for all contenders. The list of skipped measures names everything that cannot be counted.
 pub fn measure(plan: &Plan, client: &Client, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Vec<Counts> {
     let valgrind = callgrind::version();
     if let Err(why) = &valgrind {
@@ -81,7 +81,7 @@ fn medians(starts: &[Counts]) -> Counts {
     }
 }
 
-/// The lower one of the middle, so that it was really seen.
+/// The lower of the two middle counts, so that the result is a count that was seen.
 fn median(values: &[Option<u64>]) -> Option<u64> {
     let mut values: Vec<u64> = values.iter().copied().flatten().collect();
     values.sort_unstable();

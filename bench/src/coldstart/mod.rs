@@ -1,11 +1,11 @@
-//! Start to first answer: as a process, as a container, and in counts that no noise touches.
+//! From the start to the first reply: as a process, as a container, and in counts that do not depend on time.
 //!
-//! Rounds interleave all contenders in an order that is shuffled for each, so that whatever else the machine does hits
-//! all alike. Every start is an instance of its own, and one that does not come to its answers is a failure with a
-//! reason, never a gap. Contenders run as they are shipped: with their own log lines, to nowhere.
+//! Rounds interleave all contenders in an order that is shuffled for each round, so that other load on the machine
+//! affects all contenders alike. Each start has an instance of its own. A start without a reply is recorded as a
+//! failure with its reason. Contenders run as they are shipped, with their own log lines, which go to `/dev/null`.
 //!
-//! `client` asks and reads the clock, `process` and `container` start what it asks; `counts` has starts of its
-//! own, because `trace` and `callgrind` count at the price of time.
+//! `client` sends requests and reads the clock; `process` and `container` start the servers. `counts` starts servers of
+//! its own, because `trace` and `callgrind` slow them down.
 
 mod callgrind;
 mod client;
@@ -26,40 +26,40 @@ use client::{Client, Timestamps};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::target::Exit;
 
-/// What a start came to. One that fails is a finding about its contender, in words, and no error of ours.
+/// The outcome of a start. A failed start is a finding about its contender, in words, and not an error of ours.
 type Outcome<T> = std::result::Result<T, String>;
 
-/// Rounds before the first that counts: they bring programs into memory, and the processors to their speed.
+/// Rounds before the first one that counts. They bring programs into memory and processors to their full speed.
 const WARM_UP: u32 = 3;
 const WARM_UP_QUICK: u32 = 1;
 
-/// A day of rounds.
+/// The most rounds that can be asked for: about a day of rounds.
 const ROUNDS_MAX: i64 = 100_000;
 
-/// A contender that failed so often in a row is not started again. Each failure may last until a deadline.
+/// After this many failures in a row a contender is not started again. Each failure may last until a deadline.
 const FAILURES_MAX: u32 = 3;
 
-/// What can be set.
+/// Options of the measure.
 #[derive(Clone, Debug, Default, Arguments)]
 #[group(skip)]
 pub struct Args {
-    /// Starts of each contender as a process; 0: none (default: 100, or 15 with --quick)
+    /// Starts of each contender as a process; 0 for none [default: 100, or 15 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=ROUNDS_MAX))]
     start_rounds: Option<u32>,
 
-    /// Starts of each contender as a container; 0: none (default: 10, or 3 with --quick)
+    /// Starts of each contender as a container; 0 for none [default: 10, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=ROUNDS_MAX))]
     container_rounds: Option<u32>,
 
-    /// Leave out system calls, page faults, memory and instructions of a start
+    /// Do not count system calls, page faults, memory and instructions of a start
     #[arg(long)]
     no_counts: bool,
 }
 
-/// Measures all contenders. Whom or what it cannot measure goes into `skipped`.
+/// Measures all contenders. `skipped` receives everything that cannot be measured.
 ///
 /// # Errors
-/// When nothing at all can be measured.
+/// If nothing at all can be measured.
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Coldstart> {
     let rounds = |set: Option<u32>, whole, quick| set.unwrap_or(if plan.quick { quick } else { whole });
     let mut client = Client::default();
@@ -82,13 +82,13 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     if found.counts.is_empty() && starts.clone().all(|starts| starts.samples.is_empty()) {
         let why = starts.flat_map(|starts| &starts.failures).next();
         let why = why.or(skipped.last().map(|skipped| &skipped.reason));
-        let why = why.map_or("there was nothing to do", String::as_str);
+        let why = why.map_or("no start was requested", String::as_str);
         return Err(Error::failed("measure", "cold starts", why));
     }
     Ok(found)
 }
 
-/// How many rounds, of what plan.
+/// The number of rounds, and the plan.
 struct Series<'a> {
     plan: &'a Plan,
     warm_up: u32,
@@ -96,7 +96,7 @@ struct Series<'a> {
 }
 
 impl Series<'_> {
-    /// Starts every one of these in every round, and keeps what counts.
+    /// Starts each of these contenders in every round, and returns the samples.
     fn run(
         &self,
         contenders: &[&Contender],
@@ -136,7 +136,7 @@ impl Series<'_> {
         all
     }
 
-    /// How many steps [`Series::run`] has.
+    /// The number of steps that [`Series::run`] reports.
     fn steps(&self, contenders: usize) -> u64 {
         u64::from(self.warm_up + self.rounds) * contenders as u64
     }

@@ -1,5 +1,5 @@
-//! Starts as processes. The client has a processor of its own, and so has the server; the clock is read by the child
-//! itself, just before its exec.
+//! Starts as processes. The client and the server have a processor each. The child itself reads the clock, just before
+//! its exec.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::harness::{Contender, Instance, Pinned, Processors, Progress, Start};
 use crate::results::{Skipped, Starts};
 use fc_emulator::error::Result;
 
-/// Short against the quickest start, long enough that the client is mostly asleep.
+/// Short compared with the quickest start, and long enough that the client mostly sleeps.
 const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 10_000..30_000, patience: Duration::from_secs(20) };
 
 /// Measures all contenders.
 ///
 /// # Errors
-/// When there is no processor to measure from.
+/// If no processor is known to measure from.
 pub fn measure(
     series: &Series<'_>,
     client: &mut Client,
@@ -24,7 +24,8 @@ pub fn measure(
 ) -> Result<Vec<Starts>> {
     let processors = Processors::split()?;
     if !processors.apart() {
-        let reason = "there is only one: cold starts as processes hold some of the client's own time".to_owned();
+        let reason =
+            "there is only one processor, so the times of processes include some time of the client".to_owned();
         skipped.push(Skipped { what: "a processor for the client".to_owned(), reason });
     }
     let contenders: Vec<&Contender> = series.plan.contenders.iter().collect();

@@ -1,12 +1,14 @@
-//! One start under a tracer (ptrace), counted call by call. Slow, and exact: nothing here depends on time but patience.
+//! Counts the system calls of one start with a tracer (ptrace). This is slow and exact: only time limits depend on
+//! time.
 //!
-//! The tracer is also the client. After each system call the server stands still while the tracer looks whether the
-//! whole reply has come, so a call after the reply is never counted before it. A server is ready when it listens, all
-//! its threads sleep, and it has made no call for a while: the last call that was counted is the one it waits in.
-//! Calls are those of all its threads and children; page faults, memory and threads are those of the process itself.
+//! The tracer is also the client. After each system call the server is stopped while the tracer checks whether the
+//! whole reply has arrived, so a call after the reply is never counted as one before it. A server is ready when it
+//! listens, all its threads sleep, and it has made no call for a while; the last call that was counted is the one in
+//! which it waits. The tracer counts the calls of all threads and children. Page faults, memory and threads are those
+//! of the process itself.
 //!
-//! ptrace belongs to a thread: start, waiting and end are all on the caller's. `env` stands before the command, so that
-//! there is an exec to begin at whose own page faults count.
+//! ptrace belongs to a thread: the calling thread starts the process, waits for it and ends it. The command runs under
+//! `env`, so that there is an exec at which the count of page faults can begin.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+use procfs::process::Process;
 
 use super::Outcome;
 use super::client::Client;
@@ -24,33 +28,33 @@ use fc_emulator::clock::Deadline;
 use fc_emulator::http::Conn;
 use fc_testkit::proc::{Faults, Memory};
 
-/// How long it must have made no call. Threads that sleep meanwhile sleep for lack of work.
+/// How long the server must have made no call. Threads that sleep for so long have nothing to do.
 const REST: Duration = Duration::from_millis(30);
 
-/// How long the tracer sleeps when there is nothing to handle.
+/// How long the tracer sleeps if there is nothing to handle.
 const LOOK_PAUSE: Duration = Duration::from_micros(50);
 
-/// How long a reply that has been sent may be on its way through the kernel.
+/// How long a reply may take from the server's call to the client's socket.
 const ARRIVAL: Duration = Duration::from_millis(1);
 
-/// How long a start may take to be ready, a reply to come, and a process to go.
+/// Time limit for a start to be ready, for a reply, and for an exit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the tracer has just seen.
+/// An event that the tracer has just seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A system call has ended; the thread that made it stands still.
+    /// A system call has ended, and its thread is stopped.
     Returned,
     /// Nothing has happened for a while.
     Rest,
-    /// Something else.
+    /// Anything else.
     Other,
 }
 
 /// Starts a contender once and counts until its first reply.
 ///
 /// # Errors
-/// When it cannot be traced, does not come to rest, or does not answer as it should.
+/// If the contender cannot be traced, does not come to rest, or does not answer as it should.
 pub fn count(contender: &Contender, client: &Client) -> Outcome<Counts> {
     let start = Start { prefix: &["env".to_owned()], ..Start::default() };
     let instance = Instance::start_traced(contender, &start).map_err(|cause| cause.to_string())?;
@@ -96,20 +100,20 @@ pub fn count(contender: &Contender, client: &Client) -> Outcome<Counts> {
 struct Tracer<'a> {
     instance: &'a Instance,
     leader: Pid,
-    /// Threads that have been seen.
+    /// Every thread that was seen.
     known: HashSet<Pid>,
-    /// Those that are in a system call.
+    /// The threads that are in a system call.
     inside: HashSet<Pid>,
     /// System calls that were entered since the exec, which is the first.
     calls: u64,
-    /// Whether the command's own exec has come; `env` is before it.
+    /// Whether the exec of the command has happened; the exec of `env` comes before it.
     begun: bool,
     /// Page faults before the exec.
     before: Option<Faults>,
 }
 
 impl<'a> Tracer<'a> {
-    /// Takes over a process that stands still after the exec of `env`.
+    /// Takes over a process that is stopped after the exec of `env`.
     fn new(instance: &'a Instance) -> Outcome<Self> {
         let leader = Pid::from_raw(instance.pid().cast_signed());
         let known = HashSet::from([leader]);
@@ -126,14 +130,14 @@ impl<'a> Tracer<'a> {
         Ok(tracer)
     }
 
-    /// Lets it run until `look`, which is asked after everything that happens, has found something. Whoever has just
-    /// made a call stands still while it looks.
+    /// Lets the process run until `look` returns something. It is asked after every event, while the thread of the
+    /// event is stopped.
     fn run_until<T>(&mut self, mut look: impl FnMut(&Self, Event) -> Option<T>) -> Outcome<T> {
         let deadline = Deadline::after(PATIENCE);
         let mut quiet_since = Instant::now();
         loop {
             if deadline.passed() {
-                return Err("under the tracer it did not come to rest or to an answer in time".to_owned());
+                return Err("under the tracer it did not come to rest, or did not answer, in time".to_owned());
             }
             let Some(pid) = self.next()? else {
                 if quiet_since.elapsed() < REST {
@@ -157,7 +161,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Who has something to tell. Only looks: the leader's end is its owner's to collect.
+    /// The process with an event to report. This does not reap it: the owner of the leader reaps the leader.
     fn next(&self) -> Outcome<Option<Pid>> {
         let options = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::All, options | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD) {
@@ -165,15 +169,14 @@ impl<'a> Tracer<'a> {
             Ok(WaitStatus::Exited(pid, code)) if pid == self.leader => Err(format!("it exited with code {code}")),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.leader => Err(format!("it was ended by {signal}")),
             Ok(status) => Ok(status.pid()),
-            Err(cause) => Err(format!("it is out of the tracer's reach: {cause}")),
+            Err(cause) => Err(format!("the tracer cannot reach it: {cause}")),
         }
     }
 
-    /// What happened, and with which signal the thread goes on, unless it has ended.
+    /// The event, and the signal with which the thread continues, unless it has ended.
     fn handle(&mut self, pid: Pid) -> Outcome<(Event, Option<Option<Signal>>)> {
         let options = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
-        let status =
-            waitpid(pid, Some(options)).map_err(|cause| format!("it is out of the tracer's reach: {cause}"))?;
+        let status = waitpid(pid, Some(options)).map_err(|cause| format!("the tracer cannot reach it: {cause}"))?;
         Ok(match status {
             WaitStatus::PtraceSyscall(pid) if self.inside.remove(&pid) => (Event::Returned, Some(None)),
             WaitStatus::PtraceSyscall(pid) => {
@@ -186,7 +189,7 @@ impl<'a> Tracer<'a> {
                 }
                 (Event::Other, Some(None))
             }
-            // A new thread begins with a stop of the tracer's making, which is no signal to it.
+            // A new thread begins with a stop that the tracer causes. The thread must not receive that as a signal.
             WaitStatus::Stopped(pid, signal) => {
                 let own = self.known.insert(pid) && signal == Signal::SIGSTOP || signal == Signal::SIGTRAP;
                 (Event::Other, Some((!own).then_some(signal)))
@@ -211,7 +214,7 @@ impl<'a> Tracer<'a> {
     }
 
     fn go_on(&self, pid: Pid, signal: Option<Signal>) {
-        // It may have been killed meanwhile; its end is then seen next.
+        // It may have been killed since. Then its end is the next event.
         let _ = ptrace::syscall(pid, signal);
     }
 
@@ -219,7 +222,7 @@ impl<'a> Tracer<'a> {
         self.instance.pid()
     }
 
-    /// Page faults since the exec, its own included.
+    /// Page faults since the exec, including those of the exec.
     fn faults(&self) -> Option<Faults> {
         Some(Faults::of(self.pid()).ok()?.since(self.before?))
     }
@@ -229,7 +232,7 @@ impl Event {
     const EXEC: i32 = ptrace::Event::PTRACE_EVENT_EXEC as i32;
 }
 
-/// Kills it and collects all but the leader, whose end nobody would see before.
+/// Kills all processes and reaps all except the leader. Nobody else would reap them.
 impl Drop for Tracer<'_> {
     fn drop(&mut self) {
         self.instance.signal(rustix::process::Signal::KILL);
@@ -248,37 +251,23 @@ impl Drop for Tracer<'_> {
     }
 }
 
-/// Whether anyone listens on this port, seen without knocking.
+/// Whether a socket listens on this port, found out without a connection.
 fn listens(port: u16) -> bool {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    tables.iter().any(|table| has_listener(table, port))
+    let is_listener = |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
+    [tcp(), tcp6()].into_iter().flatten().flatten().any(|entry| is_listener(&entry))
 }
 
-/// A row is like `0: 00000000:2328 00000000:0000 0A …`: number, local address, remote address, state in hexadecimal.
-fn has_listener(table: &str, port: u16) -> bool {
-    table.lines().skip(1).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1));
-        let local_port = local.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
-        local_port == Some(port) && state == Some("0A")
-    })
-}
-
-/// Whether all its threads sleep.
+/// Whether all threads of the process sleep.
 pub fn sleeps(pid: u32) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let stats: Vec<String> = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok()).collect();
-    !stats.is_empty() && stats.iter().all(|stat| state(stat) == Some('S'))
-}
-
-/// The letter behind the name, which may hold anything.
-fn state(stat: &str) -> Option<char> {
-    stat.rsplit(')').next()?.trim_start().chars().next()
+    let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
+    let states: Vec<char> =
+        tasks.into_iter().flatten().flatten().filter_map(|task| Some(task.stat().ok()?.state)).collect();
+    !states.is_empty() && states.iter().all(|state| *state == 'S')
 }
 
 fn threads(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Threads:")).and_then(|count| count.trim().parse().ok())
+    let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat()).ok()?;
+    u64::try_from(stat.num_threads).ok()
 }
 
 #[cfg(test)]
@@ -286,29 +275,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listeners_are_told_from_connections() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
-            0: 00000000:2328 00000000:0000 0A 00000000:00000000\n\
-            1: 0100007F:2329 0100007F:2328 01 00000000:00000000\n";
-        assert!(has_listener(table, 9000));
-        assert!(!has_listener(table, 9001));
-        let six = "sl\n0: 00000000000000000000000000000000:2328 00000000000000000000000000000000:0000 0A 0:0\n";
-        assert!(has_listener(six, 9000));
-        assert!(!has_listener("", 9000));
-    }
-
-    #[test]
-    fn a_state_is_read_after_any_name() {
-        assert_eq!(state("7 (a) R b) S 1 7"), Some('S'));
-        assert_eq!(state("7 (a) t 1"), Some('t'));
-        assert_eq!(state(""), None);
-    }
-
-    #[test]
     fn a_listener_is_seen_without_knocking() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(listens(port));
+        assert!(listens(port) && !listens(0));
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }

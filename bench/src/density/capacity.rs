@@ -1,25 +1,27 @@
-//! How many more instances the machine can take without harm to anybody else on it.
+//! How many more instances the machine can hold without harm to its other users.
 //!
-//! Reads limits and what is used of them. Starts nothing.
+//! Reads the limits and their use. Starts nothing.
 
+use procfs::sys::kernel::pid_max;
+use procfs::{Current, LoadAverage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use fc_emulator::error::{Error, Result};
 use fc_testkit::proc::available_kb;
 
-/// The share of the memory that was there at the beginning which stays free.
+/// This share of the memory that was available at the beginning stays free.
 const MEMORY_KEPT: f64 = 0.2;
 
 /// Descriptors that each instance takes here: the connection to it, and the lock on its port.
 const DESCRIPTORS_EACH: u64 = 2;
 
-/// Descriptors for all else.
+/// Descriptors for everything else.
 const DESCRIPTORS_KEPT: u64 = 200;
 
-/// Instances between two looks at the machine: less than could fill what is kept.
+/// Instances between two looks at the machine: so few that they cannot fill the reserve.
 const LOOK_EVERY: usize = 16;
 
-/// How many more the machine can take. Dropping it gives back what was asked for.
+/// The limits of this machine. Dropping this value restores the soft limit of descriptors.
 pub struct Capacity {
     memory_kept_kb: u64,
     tasks_max: u64,
@@ -28,10 +30,10 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Looks around, and raises the soft limit of descriptors if so many instances need it. They inherit it.
+    /// Reads the limits, and raises the soft limit of descriptors if this many instances need it. Instances inherit it.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// If the kernel does not tell the limits.
     pub fn make(instances: u32) -> Result<Self> {
         let before = getrlimit(Resource::Nofile);
         let needed = u64::from(instances) * DESCRIPTORS_EACH + DESCRIPTORS_KEPT;
@@ -43,24 +45,22 @@ impl Capacity {
                 granted = wanted;
             }
         }
-        let number = |path: &str| -> Result<u64> {
-            let text = std::fs::read_to_string(path).map_err(|cause| Error::failed("read", path, cause))?;
-            text.trim().parse().map_err(|cause| Error::failed("understand", path, cause))
-        };
+        let pid_max = pid_max().map_err(|cause| Error::failed("read", "/proc/sys/kernel/pid_max", cause))?;
         let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
         Ok(Self {
             memory_kept_kb: (available_kb()? as f64 * MEMORY_KEPT) as u64,
-            // Half of what there may be: threads count, too, and others live here as well.
-            tasks_max: processes.min(number("/proc/sys/kernel/pid_max")?) / 2,
+            // Half of the kernel's limit: threads count as well, and other programs run here, too.
+            tasks_max: processes.min(pid_max.cast_unsigned().into()) / 2,
             instances_max: granted.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH,
             descriptors_before: before,
         })
     }
 
-    /// What keeps one more from joining those that are there, if anything. Looks at the machine now and then only.
+    /// The reason why no further instance can be started, if there is one. It looks at the machine only from time to
+    /// time.
     pub fn shortage(&self, instances: usize) -> Option<String> {
         if instances as u64 >= self.instances_max {
-            return Some(format!("the limit of open files: there is room for {}", self.instances_max));
+            return Some(format!("the limit of open files is enough for {} instances", self.instances_max));
         }
         instances.is_multiple_of(LOOK_EVERY).then(|| self.shortage_of_machine()).flatten()
     }
@@ -68,7 +68,7 @@ impl Capacity {
     fn shortage_of_machine(&self) -> Option<String> {
         match (tasks(), available_kb()) {
             (Ok(tasks), _) if tasks >= self.tasks_max => {
-                Some(format!("the limit of processes and threads: there are {tasks}"))
+                Some(format!("the limit of processes and threads: {tasks} exist"))
             }
             (_, Ok(left_kb)) if left_kb < self.memory_kept_kb => {
                 Some(format!("memory: {} MB are left", left_kb / 1024))
@@ -82,21 +82,15 @@ impl Capacity {
 
 impl Drop for Capacity {
     fn drop(&mut self) {
-        // It was ours before.
+        // The limit was ours before.
         let _ = setrlimit(Resource::Nofile, self.descriptors_before);
     }
 }
 
 /// Processes and threads that exist on the machine.
 fn tasks() -> Result<u64> {
-    let path = "/proc/loadavg";
-    let text = std::fs::read_to_string(path).map_err(|cause| Error::failed("read", path, cause))?;
-    parse_tasks(&text).ok_or_else(|| Error::failed("understand", path, "a figure is missing"))
-}
-
-/// The second number of `1/234`.
-fn parse_tasks(loadavg: &str) -> Option<u64> {
-    loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+    let load = LoadAverage::current().map_err(|cause| Error::failed("read", "/proc/loadavg", cause))?;
+    Ok(load.max.into())
 }
 
 #[cfg(test)]
@@ -105,8 +99,6 @@ mod tests {
 
     #[test]
     fn tasks_are_read() {
-        assert_eq!(parse_tasks("0.20 0.18 0.12 1/80 11206\n"), Some(80));
-        assert_eq!(parse_tasks("0.20 0.18 0.12"), None);
         assert!(tasks().unwrap() > 0);
     }
 

@@ -1,8 +1,8 @@
-//! One fleet through its life: started, asked, counted, frozen, thawed, killed.
+//! One fleet: its instances are started, called, counted, frozen, thawed and killed.
 //!
-//! The client asks without spinning: every call is sent to all before the first reply is waited for, so all instances
-//! work at once, and each wait blocks until its reply is there. Connections stay open, as the platform's do; the memory
-//! of both their ends is in what the machine's free memory falls by.
+//! The client does not spin. It sends each call to all instances before it waits for the first reply, so all instances
+//! work at the same time, and each wait blocks until the reply is there. Connections stay open, as the platform keeps
+//! them. The memory of both ends of a connection counts in the decrease of the machine's free memory.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use fc_testkit::proc::{Memory, available_kb};
 
 /// What all fleets have in common.
 pub struct Host {
-    /// Asks them.
+    /// The client that calls them.
     pub client: Client,
     /// How they are frozen.
-    pub method: FreezeWith,
-    /// For all to be started, for all to answer, and for all to be frozen and thawed.
+    pub freeze_with: FreezeWith,
+    /// Time limit to start all, again to get all answers, and again to freeze and thaw all.
     pub limit: Duration,
 }
 
@@ -34,21 +34,22 @@ struct Member<'a> {
     conn: Conn<'a>,
 }
 
-/// Those who have come as far as this, and what kept the others from it.
+/// The instances that have reached this step, and the reasons why others have not.
 struct Rest<T> {
     members: Vec<T>,
     stopped_by: Option<String>,
 }
 
 impl Host {
-    /// The whole life of one fleet. Nobody of it is left afterwards.
+    /// Runs one fleet from its start to its end. No instance of it is left afterwards.
     ///
     /// # Errors
-    /// When the machine does not tell its limits, or has no freezer for so many.
+    /// If the machine does not tell its limits, or has no freezer for so many instances.
     pub fn gather(&self, contender: &Contender, wanted: u32) -> Result<Fleet> {
         let capacity = Capacity::make(wanted)?;
-        let groups =
-            (0..wanted).map(|_| FreezeGroup::of_descendants(self.method).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        let groups = (0..wanted)
+            .map(|_| FreezeGroup::of_descendants(self.freeze_with).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
         let before_kb = available_kb()?;
         let first = now();
         let started = self.start(contender, groups, &capacity);
@@ -66,7 +67,7 @@ impl Host {
             weigh(before_kb as f64 - after_kb as f64, &mut fleet);
         }
         self.freeze_and_thaw(&mut members, &mut fleet);
-        // All at once: one that is killed and waited for takes time.
+        // All at once, because a kill that waits takes time.
         members.iter().for_each(|member| member.instance.signal(Signal::KILL));
         Ok(fleet)
     }
@@ -86,13 +87,13 @@ impl Host {
         Rest { members, stopped_by: None }
     }
 
-    /// `/initialize` and `/invoke`, each sent to all before the first reply is waited for.
+    /// Sends `/initialize` and `/invoke`, each to all instances before it waits for the first reply.
     fn ask(&self, contender: &Contender, instances: Vec<Instance>, capacity: &Capacity) -> Rest<Member<'_>> {
         let deadline = Deadline::after(self.limit);
         let mut complaints = Complaints::default();
         let mut members = Vec::with_capacity(instances.len());
         for (number, instance) in instances.into_iter().enumerate() {
-            // They grow only now that they are called.
+            // Instances take more memory when they are called, so the limits are checked again.
             if let Some(shortage) = capacity.shortage(number) {
                 complaints.add(shortage);
                 break;
@@ -109,7 +110,7 @@ impl Host {
         Rest { members, stopped_by: self.reason(complaints, deadline) }
     }
 
-    /// Freezes all, then thaws one after the other, each with a call that was sent while it was frozen.
+    /// Freezes all, and then thaws one after the other, each with a call that was sent while it was frozen.
     fn freeze_and_thaw(&self, members: &mut [Member<'_>], fleet: &mut Fleet) {
         if members.is_empty() {
             return;
@@ -133,7 +134,7 @@ impl Host {
         fleet.failures.extend(self.reason(complaints, deadline));
     }
 
-    /// Why some failed: whoever ran out of time has no better reason.
+    /// The reason why some failed. Running out of time comes first, because it explains the others.
     fn reason(&self, complaints: Complaints, deadline: Deadline) -> Option<String> {
         complaints.text().map(|text| self.late(deadline).unwrap_or(text))
     }
@@ -154,7 +155,7 @@ impl Member<'_> {
     }
 }
 
-/// The memory of each.
+/// The memory of each instance.
 fn count(members: &[Member<'_>], fleet: &mut Fleet) {
     let mut complaints = Complaints::default();
     for member in members {
@@ -167,18 +168,19 @@ fn count(members: &[Member<'_>], fleet: &mut Fleet) {
     fleet.failures.extend(complaints.text());
 }
 
-/// What each costs the machine, unless others have given so much back meanwhile that the figure cannot be true.
+/// The memory that each instance costs the machine. `None` if other programs gave back so much that the figure cannot
+/// be true.
 fn weigh(fallen_kb: f64, fleet: &mut Fleet) {
     let private_kb: f64 = fleet.private_kb.iter().sum();
     if fleet.answered > 0 && fallen_kb >= private_kb {
         fleet.machine_kb = Some(fallen_kb / f64::from(fleet.answered));
     } else if fleet.answered > 0 {
-        let cause = "the machine's free memory fell by less than what is private to them: others gave some back";
+        let cause = "the machine's free memory fell by less than their private memory: other programs freed some";
         fleet.failures.push(cause.to_owned());
     }
 }
 
-/// What went wrong with some of many: how often, and the first of it in words.
+/// Failures of the same kind: how many there were, and the text of the first.
 #[derive(Default)]
 struct Complaints {
     first: Option<String>,

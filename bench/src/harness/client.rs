@@ -1,7 +1,7 @@
-//! The platform's side of a few calls on one kept connection: what thaw and density ask of everybody.
+//! The platform's side of a few calls on one connection, which thaw and density send to all contenders.
 //!
-//! Sending and waiting are two steps, so that a call can be under way at many instances at once, or reach one that is
-//! frozen. Waits block with a deadline; nothing spins. Measures nothing.
+//! Sending and waiting are two steps, so that a call can be in progress at many instances at once, or reach a frozen
+//! one. Waits block until a deadline; nothing spins. This module measures nothing.
 
 use super::{BODY, Contender, Instance};
 use crate::results::Kind;
@@ -10,7 +10,7 @@ use fc_emulator::error::{Error, Result};
 use fc_emulator::http;
 use fc_emulator::platform::{Hook, Platform, Request, Settings};
 
-/// What is called.
+/// A call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `POST /initialize`
@@ -19,18 +19,18 @@ pub enum Call {
     Invoke,
 }
 
-/// The requests: the same bytes for everybody.
+/// The requests. All contenders get the same bytes.
 #[derive(Debug)]
 pub struct Client {
     initialize: Request,
     invoke: Request,
 }
 
-/// A kept connection to one instance.
+/// A connection to one instance, which is kept open.
 pub struct Conn<'a> {
     client: &'a Client,
     conn: http::Conn,
-    /// A stranger need not know the hook nor echo, but he must answer.
+    /// A user's own server may have no such hook and may not echo, but it must answer.
     is_custom: bool,
 }
 
@@ -42,10 +42,10 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Connects as soon as it listens.
+    /// Connects as soon as the instance listens.
     ///
     /// # Errors
-    /// When it ends before, or does not listen in time.
+    /// If the instance ends first, or does not listen in time.
     pub fn connect(&self, contender: &Contender, instance: &Instance, deadline: Deadline) -> Result<Conn<'_>> {
         let conn = deadline.until(|| match (http::Conn::open(instance.address(), deadline), instance.try_exit()) {
             (_, Some(status)) => Some(Err(Error::new(format!("it ended before it answered: {status}")))),
@@ -65,19 +65,19 @@ impl Client {
 }
 
 impl Conn<'_> {
-    /// Sends a call, and does not wait for the reply.
+    /// Sends a call and does not wait for the reply.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// If the connection is closed.
     pub fn send(&mut self, call: Call, deadline: Deadline) -> Result<()> {
         let request = self.client.request(call);
         self.conn.send(&request.bytes(), deadline).map_err(|cause| Error::failed("call", &request.line, cause))
     }
 
-    /// Waits for the whole reply to a call that was sent, and judges it.
+    /// Waits for the whole reply to a call that was sent, and checks it.
     ///
     /// # Errors
-    /// When there is none in time, or it is another than it should be.
+    /// If there is no reply in time, or a wrong one.
     pub fn reply(&mut self, call: Call, deadline: Deadline) -> Result<()> {
         let line = &self.client.request(call).line;
         let response = self.conn.read(deadline).map_err(|cause| Error::failed("call", line, cause))?;

@@ -1,6 +1,6 @@
-//! The contenders: ours as built by `make build` and `make tiny`, the peers as built by `make peers`.
+//! The contenders: our servers as `make build` and `make tiny` build them, the peers as `make peers` builds them.
 //!
-//! Looks for files and starts nothing. Who is not there is named, never left out in silence.
+//! Looks for files and starts nothing. A missing contender is named in the results.
 
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,36 @@ use fc_emulator::error::{Error, Result};
 /// The table of peers, in the checkout.
 const PEERS: &str = "bench/peers/peers.json";
 
-/// Somebody to be measured.
+/// A server to be measured.
 #[derive(Clone, Debug)]
 pub struct Contender {
-    /// As reports show it.
+    /// Its description in reports.
     pub described: Described,
-    /// Its one static file, if it can run from a scratch image.
+    /// Its program, if that is one static file which can run from a scratch image.
     pub static_file: Option<PathBuf>,
     /// Whether it prints log markers, which `FC_HOOKS_LOG_MARKERS=off` turns off.
     pub has_markers: bool,
 }
 
 impl Contender {
+    /// A server that is not in the list, started by this command.
+    pub fn of_command(name: &str, kind: Kind, command: Vec<String>) -> Self {
+        let described = describe(name, name, kind, command, "");
+        Self { described, static_file: None, has_markers: false }
+    }
+
     /// Its short name.
     pub fn name(&self) -> &str {
         &self.described.name
     }
 }
 
-/// Who takes part, and who does not.
+/// The contenders of a run, and those that are missing.
 #[derive(Clone, Debug, Default)]
 pub struct Contenders {
     /// In the order of reports.
     pub contenders: Vec<Contender>,
-    /// Those that are missing.
+    /// The contenders that are missing.
     pub skipped: Vec<Skipped>,
 }
 
@@ -47,9 +53,9 @@ struct Peer {
     label: String,
     #[serde(default)]
     baseline: bool,
-    /// Relative to the checkout, or a program that is looked for in `PATH`.
+    /// A path relative to the checkout, or the name of a program that is looked for in `PATH`.
     command: Vec<String>,
-    /// How it is built; for whoever lacks it.
+    /// The command that builds it, for users who have not built it.
     build: String,
     #[serde(default, rename = "static")]
     is_static: bool,
@@ -57,7 +63,7 @@ struct Peer {
     note: String,
 }
 
-/// Ours: name, label, where `make` puts it, how it is made, note.
+/// Our servers: name, label, file, the command that builds it, note.
 const OURS: [(&str, &str, &str, &str, &str); 4] = [
     (
         "hello",
@@ -90,16 +96,16 @@ const OURS: [(&str, &str, &str, &str, &str); 4] = [
 ];
 
 impl Contenders {
-    /// Everybody there is below `root`, the checkout.
+    /// All contenders whose programs exist in the checkout `root`.
     ///
     /// # Errors
-    /// When the table of peers cannot be read.
+    /// If the table of peers cannot be read.
     pub fn find(root: &Path) -> Result<Self> {
         let mut list = Self::default();
         let table = root.join(PEERS);
         let text = std::fs::read_to_string(&table).map_err(|cause| Error::failed("read", table.display(), cause))?;
         let peers: Vec<Peer> =
-            serde_json::from_str(&text).map_err(|cause| Error::failed("understand", table.display(), cause))?;
+            serde_json::from_str(&text).map_err(|cause| Error::failed("parse", table.display(), cause))?;
         let (baseline, others): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(|peer| peer.baseline);
         baseline.into_iter().for_each(|peer| list.add_peer(root, peer));
         for (name, label, file, build, note) in OURS {
@@ -138,7 +144,7 @@ impl Contenders {
                 self.contenders.push(Contender { described, static_file, has_markers: markers });
             }
             Err(_) => {
-                let reason = format!("it is not there; `{build}` makes it");
+                let reason = format!("not found; `{build}` builds it");
                 self.skipped.push(Skipped { what: described.name, reason });
             }
         }
@@ -147,10 +153,10 @@ impl Contenders {
     /// A server of the user's own, as `NAME=COMMAND ARGS`.
     ///
     /// # Errors
-    /// When it is not of this form, the name is taken, or it has spaces.
+    /// If the text does not have this form, or if the name has spaces or is taken.
     pub fn give(&mut self, text: &str) -> Result<()> {
-        let wrong = |why: &str| Error::new(format!("`{text}` is no contender: {why}"));
-        let (name, command) = text.split_once('=').ok_or_else(|| wrong("it must be NAME=COMMAND"))?;
+        let wrong = |why: &str| Error::new(format!("`{text}` is not a contender: {why}"));
+        let (name, command) = text.split_once('=').ok_or_else(|| wrong("expected NAME=COMMAND"))?;
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(wrong("the name is empty or has spaces"));
         }
@@ -160,23 +166,23 @@ impl Contenders {
         let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let Some(program) = words.first() else { return Err(wrong("there is no command")) };
         let bytes = std::fs::metadata(program).ok().map(|metadata| metadata.len());
-        let mut described = describe(name, name, Kind::Custom, words, "");
-        described.binary_bytes = bytes;
-        self.contenders.push(Contender { described, static_file: None, has_markers: false });
+        let mut contender = Contender::of_command(name, Kind::Custom, words);
+        contender.described.binary_bytes = bytes;
+        self.contenders.push(contender);
         Ok(())
     }
 
-    /// Keeps only these, and the baseline, which ratios need.
+    /// Keeps only these contenders, and the baseline, which ratios need.
     ///
     /// # Errors
-    /// When a name is unknown; one that is merely missing is not.
+    /// If a name is unknown. A name that is known but missing is no error.
     pub fn keep(&mut self, names: &[String]) -> Result<()> {
         for name in names {
             let known = self.contenders.iter().any(|contender| contender.name() == name)
                 || self.skipped.iter().any(|skipped| skipped.what == *name);
             if !known {
                 let all: Vec<&str> = self.contenders.iter().map(Contender::name).collect();
-                return Err(Error::new(format!("there is no contender `{name}`; there are {}", all.join(", "))));
+                return Err(Error::new(format!("unknown contender `{name}`; known are {}", all.join(", "))));
             }
         }
         self.contenders.retain(|it| it.described.kind == Kind::Baseline || names.iter().any(|name| name == it.name()));
@@ -197,7 +203,7 @@ fn describe(name: &str, label: &str, kind: Kind, command: Vec<String>, note: &st
     }
 }
 
-/// A path below the checkout, or a program's name looked for where the shell would.
+/// A path in the checkout, or a program that the shell would find in `PATH`.
 fn in_checkout_or_path(root: &Path, program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(root.join(program));
@@ -241,7 +247,7 @@ mod tests {
         let list = list();
         assert_eq!(list.contenders.len(), 1);
         assert!(list.contenders[0].described.binary_bytes.is_some_and(|bytes| bytes > 0));
-        let reason = "it is not there; `make gone` makes it".to_owned();
+        let reason = "not found; `make gone` builds it".to_owned();
         assert_eq!(list.skipped, [Skipped { what: "gone".into(), reason }]);
     }
 

@@ -7,8 +7,8 @@ use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::{FREEZE_WAIT, stood_still};
 
-/// Freezes all these, as close together as can be, and proves that they stand still. Returns the time at which the last
-/// was frozen by the kernel's word, and the outcome of each; one that failed is not frozen.
+/// Freezes all these instances as close together as possible, and proves that they do not run. Returns the time at
+/// which the kernel had frozen the last one, and the outcome for each. An instance whose freeze failed is not frozen.
 pub fn freeze_all(instances: &[&Instance]) -> (Timespec, Vec<Result<()>>) {
     let mut outcomes: Vec<Result<()>> = instances.iter().map(|instance| request(instance)).collect();
     let deadline = Deadline::after(FREEZE_WAIT);
@@ -18,7 +18,7 @@ pub fn freeze_all(instances: &[&Instance]) -> (Timespec, Vec<Result<()>>) {
         }
     }
     let frozen_at = now();
-    // One look at all of them; one by one only if it has to be found out which one ran.
+    // One proof for all instances. Only if it fails, each gets a proof of its own, to find the one that ran.
     let pids = |instance: &Instance| instance.group().map_or(Vec::new(), |group| group.pids(instance.pid()));
     let all: Vec<&Instance> = frozen(instances, &mut outcomes).map(|(instance, _)| instance).collect();
     let proven = stood_still("the freeze", || all.iter().flat_map(|instance| pids(instance)).collect());

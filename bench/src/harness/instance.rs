@@ -1,7 +1,7 @@
 //! One instance of a contender, started so that its first microseconds can be measured.
 //!
-//! Lighter than [`fc_emulator::target`]: no output is read and no thread is started, because hundreds run at once and
-//! the client must not compete with what it measures. Knows nothing of what is asked of the instance.
+//! Lighter than [`fc_emulator::target`]: it reads no output and starts no thread, because hundreds of instances run at
+//! once and the client must not compete with them. It does not know which requests the instance gets.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,18 +26,18 @@ use fc_emulator::target::no_fork;
 /// How an instance is started.
 #[derive(Clone, Debug, Default)]
 pub struct Start<'a> {
-    /// The processors it may use; empty: all.
+    /// The processors that it may use. Empty means all.
     pub processors: &'a [usize],
-    /// Variables beside the platform's and the contender's own.
+    /// Environment variables, in addition to those of the platform and of the contender.
     pub env: &'a [(&'a str, &'a str)],
-    /// What stands before the command: a program that starts it, such as a tracer.
+    /// Words before the command: a program that starts the command, such as a tracer.
     pub prefix: &'a [String],
-    /// What it can be frozen in; it enters before its exec.
+    /// The group in which it can be frozen. It enters the group before its exec.
     pub group: Option<Arc<FreezeGroup>>,
 }
 
-/// A running instance, in a process group of its own. Dropping it kills the process group and what is in its freeze
-/// group, and reaps it.
+/// A running instance, in a process group of its own. Dropping it kills all processes of the process group and of the
+/// freeze group, and reaps it.
 pub struct Instance {
     shared: Arc<Shared>,
     port: Port,
@@ -67,10 +67,10 @@ impl Shared {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills its group before it is reaped: until then the group's number cannot be anyone else's.
+    /// Kills the process group before the leader is reaped: until then no other group can get its number.
     fn end(&self, child: &mut (Child, Option<ExitStatus>)) {
         if let Some(group) = pid(child.0.id()) {
-            // There may be nobody left.
+            // All processes of the group may have ended.
             let _ = kill_process_group(group, Signal::KILL);
         }
         if let Some(group) = &self.group {
@@ -100,19 +100,19 @@ pub fn now() -> Timespec {
 }
 
 impl Instance {
-    /// Starts one. Returns as soon as its program is executing, or could not be.
+    /// Starts an instance. Returns as soon as its program runs, or could not be started.
     ///
     /// # Errors
-    /// When it cannot be started, or there is no port for it.
+    /// If it cannot be started, or there is no free port for it.
     pub fn start(contender: &Contender, start: &Start<'_>) -> Result<Self> {
         Self::spawn(contender, start, false)
     }
 
-    /// The same, traced by the calling thread (ptrace): it stands still before the first instruction of its program.
-    /// [`Instance::try_exit`] is not for such a one, because the tracer alone may wait for it.
+    /// Starts an instance that the calling thread traces (ptrace): it is stopped before the first instruction of its
+    /// program. Do not call [`Instance::try_exit`] for it, because only the tracer may wait for it.
     ///
     /// # Errors
-    /// As [`Instance::start`], or when the kernel does not let us trace.
+    /// As [`Instance::start`], or if the kernel does not allow the trace.
     pub fn start_traced(contender: &Contender, start: &Start<'_>) -> Result<Self> {
         Self::spawn(contender, start, true)
     }
@@ -122,7 +122,7 @@ impl Instance {
         let words: Vec<&String> = start.prefix.iter().chain(&contender.described.command).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // The environment is part of what a program reads at start: the same for all, and small.
+        // A program reads its environment at its start, so the environment is small and the same for all.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(PORT_NAMES.map(|name| (name, port.number().to_string())));
         command.envs(contender.described.env.iter().map(|(name, value)| (name, value)));
@@ -149,12 +149,12 @@ impl Instance {
         Ok(Self { shared, port, pid, exec_at, _guard: guard })
     }
 
-    /// Where it will listen.
+    /// The address at which it will listen.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port.number()).into()
     }
 
-    /// Its process, or that of the prefix.
+    /// Its process, or the process of the prefix.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -164,7 +164,7 @@ impl Instance {
         self.exec_at
     }
 
-    /// How it ended, or `None` while it runs. What it has started then goes, too.
+    /// How it ended, or `None` while it runs. If it has ended, this kills the processes that it started.
     pub fn try_exit(&self) -> Option<ExitStatus> {
         let mut child = self.shared.lock();
         if child.1.is_none() && has_ended(self.pid) {
@@ -173,7 +173,7 @@ impl Instance {
         child.1
     }
 
-    /// Sends it a signal. One that has ended is left alone: its number may be another's.
+    /// Sends it a signal, unless it has ended: its number may belong to another process then.
     pub fn signal(&self, signal: Signal) {
         let child = self.shared.lock();
         if let (None, Some(pid)) = (child.1, pid(self.pid)) {
@@ -189,7 +189,7 @@ impl Instance {
     /// Ends its freeze.
     ///
     /// # Errors
-    /// When the kernel refuses, or it has no freeze group.
+    /// If the kernel refuses, or it has no freeze group.
     pub fn thaw(&self) -> Result<()> {
         self.group()?.thaw(self.pid)
     }
@@ -205,7 +205,7 @@ fn pipe() -> Result<(File, OwnedFd)> {
     Ok((File::from(receiver), sender))
 }
 
-/// Lets the child take its processors and its control group, die with us, and say when it begins to be its program.
+/// Makes the child enter its processors and its control group, die with us, and report the time of its exec.
 fn prepare(command: &mut Command, start: &Start<'_>, traced: bool, clock: OwnedFd) -> Result<()> {
     let set = (!start.processors.is_empty()).then(|| set_of(start.processors));
     let group = match start.group.as_ref().and_then(|group| group.entry()) {
@@ -242,22 +242,13 @@ fn prepare(command: &mut Command, start: &Start<'_>, traced: bool, clock: OwnedF
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Described, Kind};
+    use crate::results::Kind;
     use fc_emulator::clock::Deadline;
     use std::path::Path;
     use std::time::Duration;
 
     fn contender(words: &[&str]) -> Contender {
-        let described = Described {
-            name: "it".into(),
-            label: "it".into(),
-            kind: Kind::Custom,
-            command: words.iter().map(|&word| word.to_owned()).collect(),
-            env: vec![],
-            binary_bytes: None,
-            note: String::new(),
-        };
-        Contender { described, static_file: None, has_markers: false }
+        Contender::of_command("it", Kind::Custom, words.iter().map(|&word| word.to_owned()).collect())
     }
 
     #[test]
@@ -281,7 +272,7 @@ mod tests {
         });
         let child = child.expect("there is a child");
         drop(instance);
-        // Killed, it may still wait for someone to reap it.
+        // After the kill it may be a zombie until another process reaps it.
         let gone = || std::fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z ")).then_some(());
         assert!(Deadline::after(Duration::from_secs(10)).until(gone).is_some());
     }

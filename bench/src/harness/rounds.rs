@@ -2,8 +2,8 @@
 
 use fc_testkit::Rng;
 
-/// The numbers below `count` in an order that depends on seed and round alone, so that no contender always follows
-/// the same other one, and a run can be repeated.
+/// The numbers below `count` in an order that depends only on seed and round. The order differs between rounds, so that
+/// no contender always follows the same other one, and a run can be repeated.
 pub fn shuffled(count: usize, seed: u64, round: u32) -> Vec<usize> {
     let mut random = Rng::new(seed ^ (u64::from(round) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut order: Vec<usize> = (0..count).collect();

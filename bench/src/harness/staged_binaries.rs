@@ -1,8 +1,8 @@
 //! Copies of the contenders' programs, all written in the same way.
 //!
-//! The kernel keeps a file in memory in pieces, as large as the writes that made it, and a page fault brings in what
-//! one piece holds. The same program costs up to five faults more as a linker leaves it, bit by bit, than written at
-//! once, as an image's layers are.
+//! The kernel caches a file in pieces that are as large as the writes that made it, and one page fault maps one piece.
+//! A linker writes a file in many small pieces, and the same program then costs up to five page faults more than a copy
+//! that was written at once, as the layers of an image are.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -13,7 +13,7 @@ use super::Contender;
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 
-/// The copies. They go when this is dropped.
+/// The copies. Dropping them removes the files.
 pub struct StagedBinaries {
     folder: PathBuf,
     _guard: Guard,
@@ -23,16 +23,16 @@ struct Removal(PathBuf);
 
 impl Undo for Removal {
     fn undo(&self) {
-        // What cannot be removed is below `target`, where everything may be.
+        // A file that cannot be removed stays below `target`, where files may stay.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl StagedBinaries {
-    /// Makes room for copies below `root`, the checkout.
+    /// Makes a folder for copies below `root`, the checkout.
     ///
     /// # Errors
-    /// When there can be no folder.
+    /// If the folder cannot be created.
     pub fn below(root: &Path) -> Result<Self> {
         let folder = root.join(format!("target/fc-bench-{}", std::process::id()));
         let (folder, guard) = cleanup::make(|| {
@@ -42,10 +42,10 @@ impl StagedBinaries {
         Ok(Self { folder, _guard: guard })
     }
 
-    /// Has a contender start from a copy, if its program is one file.
+    /// Makes a contender start from a copy, if its program is one file.
     ///
     /// # Errors
-    /// When it cannot be copied.
+    /// If the file cannot be copied.
     pub fn take(&self, contender: &mut Contender) -> Result<()> {
         let (Some(file), Some(program)) = (&contender.static_file, contender.described.command.first_mut()) else {
             return Ok(());
@@ -62,7 +62,7 @@ fn copy_at_once(from: &Path, to: &Path) -> std::io::Result<()> {
     let mut file = File::create(to)?;
     file.write_all(&bytes)?;
     file.set_permissions(Permissions::from_mode(0o755))?;
-    // Pages that still have to be written are kept differently.
+    // The kernel caches pages that are not yet written to disk in another way.
     file.sync_all()
 }
 

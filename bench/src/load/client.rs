@@ -1,11 +1,12 @@
-//! One thread, non-blocking sockets, edge-triggered epoll: the loop that loads a server.
+//! The event loop that loads a server: one thread, non-blocking sockets, edge-triggered epoll.
 //!
-//! Own, because the usual ones do not serve here: `wrk` has no fixed rate and gives no samples; `oha` needs more
-//! processor time for a request than the servers that it would have to tell apart. A request on a kept connection costs
-//! one `send`, one `recv` and shares of one `epoll_wait`; nothing is allocated.
+//! We wrote our own, because the usual ones do not fit. `wrk` has no fixed rate and returns no samples. `wrk2` has a
+//! fixed rate, but it returns no samples and measures no processor time of the server. `oha` needs more processor time
+//! for a request than the servers that it would have to tell apart. Here, a request on a kept connection costs one
+//! `send`, one `recv` and a share of one `epoll_wait`, and no allocation.
 //!
-//! Decides nothing: who sends when is [`Traffic`]'s affair. It does not spin: a timer descriptor, which knows no timer
-//! slack, wakes it when a request is due.
+//! The loop decides nothing: [`Traffic`] decides which connection sends when. The loop does not spin: a timer
+//! descriptor, which has no timer slack, wakes it when a request is due.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -25,49 +26,49 @@ use super::traffic::{Traffic, Window};
 use super::{Nanos, Task};
 use fc_emulator::error::{Error, Result};
 
-/// How long after its end a run still waits for the replies to what it has sent.
+/// How long a run waits after its end for the replies to the requests that it has sent.
 const GRACE: Nanos = 1_000_000_000;
 
 /// How long the server may take to close a connection after its last reply.
 const CLOSE_WAIT: Nanos = 200_000_000;
 
-/// The most connections of a run that has one for each request; it ends early then. Those that are over take up room in
-/// the kernel's tables for some seconds, and small machines have 65,536 places in them.
+/// The most connections of a run that opens one for each request; after that the run ends early. The kernel keeps
+/// closed connections in its tables for some seconds, and small machines have 65,536 entries there.
 const OPENED_MAX: usize = 40_000;
 
-/// The most that is read at a time.
+/// The most bytes that are read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
 /// The most events that are taken at a time.
 const EVENTS: usize = 256;
 
-/// The event of the timer. Every other number is a connection's.
+/// The event number of the timer. Every other number is that of a connection.
 const TIMER: u64 = u64::MAX;
 
-/// What a run gave.
+/// The result of a run.
 pub struct Outcome {
-    /// The books.
+    /// The counters.
     pub counters: Counters,
-    /// How long was measured.
+    /// The length of the measured window.
     pub seconds: f64,
-    /// Share of its processor's time that this thread used.
+    /// The share of its processor's time that this thread used.
     pub client_busy: f64,
-    /// Processor time that the server used meanwhile.
+    /// The processor time that the server used in the window.
     pub server_cpu: Nanos,
 }
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no socket.
     Closed,
-    /// A socket that is not connected yet, and is not to send anything when it is.
+    /// The socket is not connected yet, and sends nothing when it is.
     Connecting,
     Free,
-    /// So much of its request is sent.
+    /// This many bytes of the request are sent.
     Sending(usize),
     Receiving,
-    /// Answered for the last time, at this time; the server is to close it.
+    /// The last reply came at this time, and the server should close the connection.
     Ending(Nanos),
 }
 
@@ -77,7 +78,7 @@ struct Connection {
     pieces: Pieces,
 }
 
-/// Readings at an edge of the window.
+/// Clock readings at an edge of the window.
 #[derive(Clone, Copy)]
 struct Reading {
     at: Nanos,
@@ -94,12 +95,12 @@ struct Client<'a> {
     server_cpu: CpuClock<'a>,
     epoll: OwnedFd,
     timer: OwnedFd,
-    /// When the timer rings, if that is still to come.
+    /// When the timer fires, if it is set.
     armed: Nanos,
     connections: Vec<Connection>,
-    /// Those that have to be opened before they can be free.
+    /// Connections that must be opened before they are free.
     to_open: Vec<usize>,
-    /// How many were opened for a request each.
+    /// How many connections were opened for one request each.
     opened: usize,
     traffic: Traffic,
     buffer: Box<[u8]>,
@@ -110,7 +111,7 @@ struct Client<'a> {
 /// Loads the server at `address`.
 ///
 /// # Errors
-/// When it could not be loaded at all: no connection, nothing but failures, or something of our own gave out.
+/// If the server could not be loaded at all: no connection, nothing but failures, or a failure of our own.
 pub fn run(address: SocketAddr, task: &Task<'_>, server_cpu: CpuClock<'_>) -> Result<Outcome> {
     let mut client = Client::new(address, task, server_cpu)?;
     client.work()?;
@@ -192,7 +193,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Has the timer ring when there is something to do though nothing comes. If there is something already: zero.
+    /// Sets the timer to the next time at which there is something to do without an event. Returns zero if there is
+    /// something to do now.
     fn set_timer(&mut self, at: Nanos) -> Result<Option<Timespec>> {
         let Window { from, to } = self.traffic.window();
         let edge = [from, to, to + GRACE].into_iter().find(|edge| *edge > at).unwrap_or(at);
@@ -201,7 +203,7 @@ impl<'a> Client<'a> {
         if next <= at || !self.to_open.is_empty() {
             return Ok(Some(Timespec::default()));
         }
-        // One that rings earlier than needed does no harm; setting it costs a system call.
+        // A timer that fires too early does no harm, and setting it costs a system call.
         if self.armed <= at || self.armed > next {
             let it_value = Timespec { tv_sec: (next / 1_000_000_000) as i64, tv_nsec: (next % 1_000_000_000) as i64 };
             let time = Itimerspec { it_interval: Timespec::default(), it_value };
@@ -223,7 +225,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Something happened to a connection.
+    /// Handles the event of a connection.
     fn step(&mut self, number: usize, flags: EventFlags) -> Result<()> {
         let gone = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         match self.connections[number].state {
@@ -237,7 +239,7 @@ impl<'a> Client<'a> {
                 Some(cause) => self.fail(number, || format!("no connection: {cause}")),
             },
             State::Free if gone || flags.contains(EventFlags::IN) => {
-                // Closed, or there is a reply that nobody asked for.
+                // The server closed the connection, or sent a reply without a request.
                 self.traffic.lost(number);
                 self.traffic.counters.closed += 1;
                 self.drop_socket(number);
@@ -280,7 +282,8 @@ impl<'a> Client<'a> {
             let came = connection.pieces.add(&self.buffer[..count]);
             match came {
                 Ok(Some(reply)) => return self.reply(number, reply, gone),
-                // Less than asked for means that no more is there now; its end may be there all the same.
+                // Fewer bytes than asked for means that no more are there now. The end of the connection may still
+                // follow.
                 Ok(None) if count < READ_BYTES && !gone => return Ok(()),
                 Ok(None) => {}
                 Err(cause) => return self.fail(number, || cause.into()),
@@ -306,15 +309,15 @@ impl<'a> Client<'a> {
         self.send_all(at)
     }
 
-    /// The server closes first, as it was asked to; it has nothing more to say when our reset comes. So neither end of
-    /// the connection rests (TIME_WAIT), no port gets scarce, and a firewall forgets it within seconds. It remembers
-    /// orderly ends for two minutes: with them the table of a machine with Docker (262,144 connections) was full before
-    /// the last round, and then packets of everybody are lost.
+    /// Waits until the server closes the connection, as we asked it to, and then resets it; the server has nothing more
+    /// to send at that time. So neither end stays in TIME_WAIT, ports stay available, and a firewall forgets the
+    /// connection within seconds. It remembers orderly closes for two minutes: with them, the connection table of a
+    /// machine with Docker (262,144 entries) was full before the last round, and packets of all programs were lost.
     fn await_end(&mut self, number: usize) -> Result<()> {
         let Some(socket) = &self.connections[number].socket else { return Ok(()) };
         match recv(socket, &mut *self.buffer, RecvFlags::empty()) {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-            // The reply was whole, so what comes after it has nothing to do with the request.
+            // The reply was whole, so later bytes do not belong to the request.
             Ok(_) | Err(_) => self.drop_socket(number),
         }
         let at = now();
@@ -322,18 +325,18 @@ impl<'a> Client<'a> {
         self.send_all(at)
     }
 
-    /// The connections that the server is to close, and since when.
+    /// The connections that the server should close, and since when.
     fn ending(&self) -> impl Iterator<Item = (usize, Nanos)> + '_ {
         let of_one = |(number, connection): (usize, &Connection)| match connection.state {
             State::Ending(since) => Some((number, since)),
             _ => None,
         };
-        // Of those that are to be kept there is none.
+        // Kept connections are none of these.
         let those = if self.task.reconnect { self.connections.as_slice() } else { &[] };
         those.iter().enumerate().filter_map(of_one)
     }
 
-    /// Does itself what the server was to do.
+    /// Closes the connection in place of the server.
     fn reset_kept(&mut self, at: Nanos) {
         loop {
             let kept = self.ending().find(|(_, since)| at >= since + CLOSE_WAIT);
@@ -353,14 +356,14 @@ impl<'a> Client<'a> {
                 self.connections[number].socket = Some(socket);
                 self.connections[number].pieces.clear();
                 self.send(number, 0)?;
-                // Whether the kernel still has to tell when there is room is known only now.
+                // Only now it is known whether the kernel must report when the socket can be written.
                 let sending = matches!(self.connections[number].state, State::Sending(_));
                 self.watch(number, if sending { EventFlags::OUT } else { EventFlags::empty() })
             }
         }
     }
 
-    /// Opens a connection that is to be kept.
+    /// Opens a connection that stays open.
     fn open(&mut self, number: usize) -> Result<()> {
         match open::begin(self.address)? {
             Err(cause) => self.fail(number, || format!("no connection: {cause}")),
@@ -377,7 +380,7 @@ impl<'a> Client<'a> {
         watch(&self.epoll, socket, number, more).map_err(|cause| Error::failed("watch", "a connection", cause))
     }
 
-    /// The connection is of no use any more; another takes its place.
+    /// Drops a connection that can no longer be used. Another one takes its place.
     fn fail(&mut self, number: usize, cause: impl FnOnce() -> String) -> Result<()> {
         self.traffic.failed(number, cause);
         self.drop_socket(number);
@@ -432,7 +435,7 @@ fn watch(epoll: &OwnedFd, socket: &OwnedFd, number: usize, more: EventFlags) -> 
     epoll::add(epoll, socket, EventData::new_u64(number as u64), flags)
 }
 
-/// The close that follows sends a reset. If that cannot be set, the close is orderly, and its port rests.
+/// Makes the following close send a reset. If that fails, the close is orderly, and the port stays in TIME_WAIT.
 fn reset(socket: &OwnedFd) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }

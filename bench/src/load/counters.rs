@@ -1,6 +1,6 @@
-//! What came of the requests of one run: how many, how late, and what went wrong first.
+//! Counts of the requests of one run: how many, how late, and the first failure.
 //!
-//! Knows neither connections nor clocks.
+//! It knows neither connections nor clocks.
 
 use hdrhistogram::Histogram;
 
@@ -13,30 +13,31 @@ const LONGEST: Nanos = 3_600_000_000_000;
 /// The precision of percentiles.
 const DIGITS: u8 = 3;
 
-/// The precision of the buckets in results: finer than a plot can show, and a fifth of the bytes.
+/// The precision of the buckets in the results: finer than a plot can show, at a fifth of the bytes.
 const BUCKET_DIGITS: u8 = 2;
 
-/// So many times as many requests may be left over at the end without being worth a word: a moment's hiccup.
+/// A run may end with this many times the number of connections waiting before a note is written: a short delay causes
+/// that many.
 const LEFT_OVER: u64 = 100;
 
-/// The books of one run.
+/// The counters of one run.
 #[derive(Debug)]
 pub struct Counters {
     latency: Histogram<u64>,
     lateness: Histogram<u64>,
-    /// Answered with 200 and the whole body.
+    /// Requests that were answered with 200 and the whole body.
     pub requests: u64,
-    /// Failed.
+    /// Requests that failed.
     pub errors: u64,
-    /// Sent, and not answered long after the end.
+    /// Requests that were sent and still had no reply long after the end.
     pub hung: u64,
-    /// Not even sent at the end, because no connection was free.
+    /// Requests that were not sent by the end, because no connection was free.
     pub left_over: u64,
-    /// Connections that the server closed although they were to be kept.
+    /// Connections that the server closed although it should have kept them.
     pub closed: u64,
-    /// Connections that the server kept although it was asked to close them.
+    /// Connections that the server kept although it should have closed them.
     pub kept: u64,
-    /// The first thing that went wrong.
+    /// The first failure.
     pub first_error: Option<String>,
 }
 
@@ -58,25 +59,26 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// A request was answered after so long.
+    /// Counts a request that was answered after this time.
     pub fn answered(&mut self, after: Nanos) {
         self.requests += 1;
         self.latency.saturating_record(after);
     }
 
-    /// A request was sent so long ago that its reply is not awaited any more. Left out, it would flatter the server.
+    /// Counts a request that was sent this long ago and whose reply is no longer awaited. To leave it out would flatter
+    /// the server.
     pub fn hung(&mut self, age: Nanos) {
         self.hung += 1;
         self.latency.saturating_record(age);
     }
 
-    /// A request was due so long ago and could not be sent. Left out, it would flatter the server.
+    /// Counts a request that was due this long ago and could not be sent. To leave it out would flatter the server.
     pub fn left_over(&mut self, age: Nanos) {
         self.left_over += 1;
         self.latency.saturating_record(age);
     }
 
-    /// A request failed. It has no latency.
+    /// Counts a request that failed. It has no latency.
     pub fn failed(&mut self) {
         self.errors += 1;
     }
@@ -86,12 +88,12 @@ impl Counters {
         self.first_error.get_or_insert_with(cause);
     }
 
-    /// A request was sent so long after it could have been.
+    /// Counts how long after it could have been sent a request was sent.
     pub fn sent_late(&mut self, by: Nanos) {
         self.lateness.saturating_record(by);
     }
 
-    /// As results have it; what only the caller knows is left at zero.
+    /// The counters as results have them. Fields that only the caller knows are zero.
     pub fn run(&self) -> LoadRun {
         let percentile = |share| micros(self.latency.value_at_quantile(share));
         let mut coarse = histogram(BUCKET_DIGITS);
@@ -116,7 +118,7 @@ impl Counters {
     fn complaint(&self) -> Option<String> {
         let mut parts = Vec::new();
         if self.errors > 0 {
-            let cause = self.first_error.as_deref().unwrap_or("for no known reason");
+            let cause = self.first_error.as_deref().unwrap_or("the cause is unknown");
             parts.push(format!("{} failed, the first: {cause}", counted(self.errors, "request")));
         }
         if self.hung > 0 {
@@ -129,10 +131,10 @@ impl Counters {
             parts.push(format!("{waiting} of {due} still waited for a connection at its end, up to {longest:.0} ms"));
         }
         if self.closed > 0 {
-            parts.push(format!("the server closed {} that it was to keep", counted(self.closed, "connection")));
+            parts.push(format!("the server closed {} that it should have kept", counted(self.closed, "connection")));
         }
         if self.kept > 0 {
-            parts.push(format!("the server kept {} that it was to close", counted(self.kept, "connection")));
+            parts.push(format!("the server kept {} that it should have closed", counted(self.kept, "connection")));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -191,7 +193,8 @@ mod tests {
             counters.complaint().unwrap(),
             "1 request failed, the first: reset; 1 request had no answer long after its end; \
              2 requests of 4 still waited for a connection at its end, up to 30 ms; \
-             the server closed 1 connection that it was to keep; the server kept 2 connections that it was to close"
+             the server closed 1 connection that it should have kept; \
+             the server kept 2 connections that it should have closed"
         );
     }
 

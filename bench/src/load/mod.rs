@@ -1,11 +1,11 @@
 //! Requests per second and latency.
 //!
-//! Rounds of short runs: in each round every contender, in shuffled order, is started once, on a processor of its own,
-//! and lives through all patterns of load; those with log markers once without and once with them.
+//! Rounds of short runs: in each round every contender, in shuffled order, is started once on a processor of its own
+//! and then gets all patterns of load. A contender with log markers runs once without and once with them.
 //!
-//! From the outside in: `patterns` says which loads there are, `server` starts who is loaded, `client` is the
-//! loop that loads, `open` makes its connections, `traffic` decides who sends when, by a `schedule` if the rate
-//! is fixed, `reply` knows a good reply, and `counters` keeps the books.
+//! The modules: `patterns` lists the loads, `server` starts the server, `client` is the event loop, `open` opens its
+//! connections, `traffic` decides which connection sends when, by a `schedule` if the rate is fixed, `reply` recognises
+//! a good reply, and `counters` counts.
 
 mod client;
 mod counters;
@@ -26,38 +26,39 @@ use self::server::Server;
 use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
 use crate::results::{Cell, Kind, Load, LoadRun, Pattern, Skipped};
 use fc_emulator::error::{Error, Result};
+use fc_emulator::options::{DURATION, duration};
 use fc_emulator::platform::{Platform, Settings};
 
 /// Nanoseconds of a clock, or between two readings of it.
 type Nanos = u64;
 
-/// Many short runs rather than few long ones: what else the machine does for some milliseconds spoils a run and its
-/// 99th percentile, but not the median of six. As many as three minutes allow.
+/// Many short runs instead of few long ones: a disturbance of some milliseconds changes one run and its 99th
+/// percentile, but not the median of six. Three minutes allow six rounds.
 const ROUNDS: u32 = 6;
 const LENGTH: Duration = Duration::from_millis(250);
 const LENGTH_QUICK: Duration = Duration::from_millis(300);
 
-/// Some thousand requests, which is enough for a server that compiles nothing while it runs.
+/// Some thousand requests, which is enough for servers without just-in-time compilation.
 const WARM_UP: Duration = Duration::from_millis(50);
 
-/// What can be set.
+/// Options of the measure.
 #[derive(Clone, Debug, Default, Arguments)]
 #[group(skip)]
 pub struct Args {
-    /// Rounds of the load (default: 6, or 1 with --quick)
+    /// Rounds of the load [default: 6, or 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     load_rounds: Option<u32>,
 
-    /// Length of each run under load, its warm-up not counted (default: 0.25, or 0.3 with --quick)
-    #[arg(long, value_name = "SECS", value_parser = parse_seconds)]
-    load_seconds: Option<Duration>,
+    /// Length of each run under load, without its warm-up [default: 250ms, or 300ms with --quick]
+    #[arg(long, value_name = DURATION, value_parser = run_length)]
+    load_for: Option<Duration>,
 
-    /// Only patterns of so many connections: any of 1, 16, 200
+    /// Run only the patterns with these numbers of connections: any of 1, 16, 200
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = patterns::parse_connections)]
     load_connections: Vec<u32>,
 }
 
-/// One run for the client.
+/// One run of the client.
 struct Task<'a> {
     request: &'a [u8],
     connections: usize,
@@ -67,7 +68,7 @@ struct Task<'a> {
     length: Duration,
 }
 
-/// A contender as it is loaded.
+/// A contender and its setting of log markers.
 #[derive(Clone, Copy)]
 struct Entry<'a> {
     contender: &'a Contender,
@@ -83,10 +84,10 @@ struct Setting {
     length: Duration,
 }
 
-/// Measures all contenders. Whom or what it cannot measure goes into `skipped`.
+/// Measures all contenders. `skipped` receives everything that cannot be measured.
 ///
 /// # Errors
-/// When nothing at all can be measured.
+/// If nothing at all can be measured.
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Load> {
     let setting = Setting::new(plan, args)?;
     let _pinned = Pinned::to(&setting.processors.client)?;
@@ -109,20 +110,20 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     }
     if cells.iter().all(|cell| cell.runs.is_empty()) {
         let first = cells.iter().flat_map(|cell| &cell.failures).next();
-        return Err(Error::failed("load", "anybody", first.map_or("there is nobody", String::as_str)));
+        return Err(Error::failed("load", "any contender", first.map_or("there are no contenders", String::as_str)));
     }
     let Processors { client, server } = setting.processors;
     Ok(Load { client_processors: client, server_processors: server, rate_from: Some(reference.name), cells })
 }
 
-/// Whose maximum decides the higher fixed rate, and what came of it.
+/// The contender whose maximum decides the higher fixed rate, and that maximum.
 struct Reference {
     name: String,
     rate: f64,
 }
 
-/// Half of what the baseline does at most on as many connections; of the first that can be loaded if there is no
-/// baseline, which is said.
+/// Half of the baseline's maximum on as many connections. Without a baseline it is half of the maximum of the first
+/// contender that can be loaded, and the results say so.
 fn reference(
     setting: &Setting,
     plan: &Plan,
@@ -131,7 +132,7 @@ fn reference(
     skipped: &mut Vec<Skipped>,
 ) -> Result<Reference> {
     let pattern = Shape::MAXIMUM.pattern(0.0, None);
-    let mut why = "there is no contender".to_owned();
+    let mut why = "there are no contenders".to_owned();
     for contender in &plan.contenders {
         let entry = Entry { contender, markers: contender.has_markers.then_some(false) };
         let mut cell = entry.cell(pattern.clone());
@@ -155,7 +156,7 @@ fn reference(
         }
         return Ok(Reference { name: contender.name().to_owned(), rate: patterns::round(median / 2.0) });
     }
-    Err(Error::failed("load", "anybody", why))
+    Err(Error::failed("load", "any contender", why))
 }
 
 impl Setting {
@@ -166,11 +167,11 @@ impl Setting {
             requests: Requests::new(&platform),
             platform,
             warm_up: WARM_UP,
-            length: args.load_seconds.unwrap_or(if plan.quick { LENGTH_QUICK } else { LENGTH }),
+            length: args.load_for.unwrap_or(if plan.quick { LENGTH_QUICK } else { LENGTH }),
         })
     }
 
-    /// One life of a contender: a run for each of these cells. What goes wrong is written into them.
+    /// Starts a contender and runs these cells on it. Failures are written into the cells.
     fn round(&self, entry: Entry<'_>, round: u32, cells: &mut [Cell], progress: &mut dyn Progress) {
         let server = Server::start(entry.contender, entry.markers, &self.processors.server, &self.platform);
         for cell in cells {
@@ -200,7 +201,7 @@ impl Setting {
 }
 
 impl<'a> Entry<'a> {
-    /// A contender with log markers takes part twice: off and on.
+    /// A contender with log markers takes part twice: with markers off and on.
     fn of(contender: &'a Contender) -> Vec<Self> {
         let markers: &[Option<bool>] = if contender.has_markers { &[Some(false), Some(true)] } else { &[None] };
         markers.iter().map(|&markers| Self { contender, markers }).collect()
@@ -212,7 +213,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Keeps this thread on the client's processors while it lives.
+/// Keeps this thread on the client's processors until it is dropped.
 struct Pinned(CpuSet);
 
 impl Pinned {
@@ -225,16 +226,15 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // They were ours a moment ago; if they are not any more, what we have is all there is.
+        // The thread had these processors before. If they are gone, it keeps the present ones.
         let _ = sched_setaffinity(None, &self.0);
     }
 }
 
-fn parse_seconds(text: &str) -> std::result::Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(secs) if (0.1..=600.0).contains(&secs) => Ok(Duration::from_secs_f64(secs)),
-        _ => Err("it must be a number of seconds, 0.1 to 600".to_owned()),
-    }
+fn run_length(text: &str) -> std::result::Result<Duration, String> {
+    let length = duration(text)?;
+    let is_usable = (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&length);
+    is_usable.then_some(length).ok_or_else(|| "expected 100ms to 10m".to_owned())
 }
 
 #[cfg(test)]
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded() {
-        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
-        for wrong in ["0", "-1", "NaN", "inf", "1000", "x", ""] {
-            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        assert_eq!(run_length("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["0s", "-1s", "0.25", "99ms", "11m", "x", ""] {
+            assert!(run_length(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How connections to the server begin.
+//! How connections to the server are opened.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,16 +13,16 @@ use super::reply::{self, Reply};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 
-/// How long one connection may take to be opened and answered once.
+/// How long one connection may take to be opened and to get its first reply.
 const ONE_WAIT: Duration = Duration::from_secs(2);
 
-/// The same for all of a run.
+/// The parts that are the same for all connections of a run.
 const ALL_WAIT: Duration = Duration::from_secs(20);
 
-/// Starts to connect. That it is not done yet is no error; what the server refuses at once is the inner one.
+/// Starts to connect. A connection in progress is no error. The inner error is an immediate refusal by the server.
 ///
 /// # Errors
-/// When what we lack ourselves keeps us from it: a descriptor, a port, memory.
+/// If we lack a descriptor, a port or memory.
 pub fn begin(address: SocketAddr) -> Result<std::result::Result<OwnedFd, Errno>> {
     let ours = |cause: Errno| Error::failed("connect to", address, cause);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -35,11 +35,11 @@ pub fn begin(address: SocketAddr) -> Result<std::result::Result<OwnedFd, Errno>>
     }
 }
 
-/// All connections of a run, each of which has been answered once: the server has accepted it, and made what it makes
-/// for a connection. One after the other, so that no queue of the kernel overflows.
+/// Opens all connections of a run and gets one reply on each, so that the server has accepted them and allocated their
+/// memory. Opens one after the other, so that no queue of the kernel overflows.
 ///
 /// # Errors
-/// When the server does not let all of them in; the text says which was the first.
+/// If the server does not accept all of them. The text names the first one that failed.
 pub fn all(address: SocketAddr, task: &Task<'_>) -> Result<Vec<OwnedFd>> {
     let deadline = Deadline::after(ALL_WAIT);
     let open = |number| {
@@ -67,7 +67,7 @@ fn one(address: SocketAddr, request: &[u8], deadline: Deadline) -> std::result::
             Err(cause) => return Err(format!("receiving failed: {cause}")),
         }
         match reply::parse(&came)? {
-            Some(Reply { bytes, .. }) if bytes < came.len() => return Err("more came than the reply".into()),
+            Some(Reply { bytes, .. }) if bytes < came.len() => return Err("more bytes came than the reply".into()),
             Some(_) => break,
             None => {}
         }

@@ -1,10 +1,10 @@
-//! The loads that everybody is put under, and the bytes that are sent.
+//! The patterns of load for all contenders, and the bytes that are sent.
 
 use crate::harness::BODY;
 use crate::results::Pattern;
 use fc_emulator::platform::{Caller, Platform};
 
-/// A rate at which latency is not yet a matter of load, for servers that are not slow.
+/// A rate at which latency does not yet depend on the load, except for slow servers.
 const LOW_RATE: f64 = 5_000.0;
 
 /// A pattern before its rate is known.
@@ -18,21 +18,21 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum PollInterval {
     Closed,
-    /// So many requests per second.
+    /// This many requests per second.
     Fixed(f64),
-    /// The rate that is found out first.
+    /// The rate that is measured first.
     Half,
 }
 
 impl Shape {
-    /// What the higher fixed rate is half of.
+    /// The higher fixed rate is half of the maximum under this pattern.
     pub const MAXIMUM: Self = Self::closed(200);
 
     const fn closed(connections: u32) -> Self {
         Self { connections, reconnect: false, pace: PollInterval::Closed }
     }
 
-    /// With `half` for the rate that had to be found out.
+    /// The pattern with its rate; `half` is the rate that was measured.
     pub fn pattern(self, half: f64, markers: Option<bool>) -> Pattern {
         let rate = match self.pace {
             PollInterval::Closed => None,
@@ -43,8 +43,8 @@ impl Shape {
     }
 }
 
-/// The patterns, in the order in which an instance lives through them: those of so many connections, or, if nobody says
-/// how many, all of them or the quick ones.
+/// The patterns in the order in which an instance gets them. Without a list of connections, these are all patterns or
+/// the quick ones.
 pub fn shapes(quick: bool, connections: &[u32]) -> Vec<Shape> {
     let half = Shape { connections: 200, reconnect: false, pace: PollInterval::Half };
     let quick_ones = [Shape::closed(16), half];
@@ -61,29 +61,29 @@ pub fn shapes(quick: bool, connections: &[u32]) -> Vec<Shape> {
     shapes.iter().filter(is_wanted).copied().collect()
 }
 
-/// A number of connections that there is a pattern of.
+/// Parses a number of connections for which there is a pattern.
 ///
 /// # Errors
-/// When there is none; in words for the command line.
+/// If there is none; the text is for the command line.
 pub fn parse_connections(text: &str) -> Result<u32, String> {
     let wanted = text.parse().ok().filter(|wanted| shapes(false, &[]).iter().any(|it| it.connections == *wanted));
-    wanted.ok_or_else(|| "there are patterns of 1, 16 and 200 connections".to_owned())
+    wanted.ok_or_else(|| "expected 1, 16 or 200".to_owned())
 }
 
-/// Three digits are as much as a rate can be known by.
+/// Rounds to three digits, because a rate is not known more exactly.
 pub fn round(rate: f64) -> f64 {
     let unit = 10_f64.powi(rate.max(1.0).log10() as i32 - 2).max(1.0);
     (rate / unit).round().max(1.0) * unit
 }
 
-/// The requests, the same bytes for all: an event with the platform's headers.
+/// The requests: an event with the platform's headers, the same bytes for all contenders.
 pub struct Requests {
     keep: Vec<u8>,
     close: Vec<u8>,
 }
 
 impl Requests {
-    /// From this platform.
+    /// The requests of this platform.
     pub fn new(platform: &Platform) -> Self {
         let event = [("Content-Type", "application/octet-stream"), ("Connection", "close")];
         let request = |headers: &[(&str, &str)]| {
@@ -92,7 +92,7 @@ impl Requests {
         Self { keep: request(&event[..1]), close: request(&event) }
     }
 
-    /// What is sent under this pattern.
+    /// The request under this pattern.
     pub fn of(&self, pattern: &Pattern) -> &[u8] {
         if pattern.reconnect { &self.close } else { &self.keep }
     }

@@ -1,14 +1,14 @@
-//! Where a reply ends and whether it is a good one: status 200, and a body whose length the head gave.
+//! Finds the end of a reply, and checks that it is a good one: status 200, and a body with a Content-Length.
 //!
-//! Pure, and without an allocation: it runs once for each of millions of requests. What a load needs to know and no
-//! more; [`fc_emulator::http`] is the client that understands everything.
+//! Pure and without allocation, because it runs once for each of millions of requests. [`fc_emulator::http`] is the
+//! client for everything else.
 
 use fc_testkit::http::{BodyFraming, Head};
 
-/// The largest reply that is put together from pieces.
+/// The largest reply that is assembled from pieces.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// A good reply at the start of what came.
+/// A good reply at the start of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The size of head and body.
@@ -17,10 +17,10 @@ pub struct Reply {
     pub closes: bool,
 }
 
-/// The reply at the start of `bytes`, or `None` when more is needed.
+/// The reply at the start of `bytes`, or `None` if more bytes are needed.
 ///
 /// # Errors
-/// When no further byte could make it a good reply; the text says why.
+/// If no further byte could make it a good reply; the text says why.
 pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
     let Some(head) = Head::parse(bytes)? else { return Ok(None) };
     if head.status != 200 {
@@ -35,15 +35,15 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
     Ok((bytes.len() >= whole).then_some(Reply { bytes: whole, closes: head.closes }))
 }
 
-/// What has come of a reply whose end has not: nearly always nothing.
+/// The bytes of a reply that is not whole. It is empty nearly always.
 #[derive(Debug, Default)]
 pub struct Pieces(Vec<u8>);
 
 impl Pieces {
-    /// The reply that ends with these bytes, or `None` when more is needed.
+    /// The reply that ends with these bytes, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// When what came is no good reply, or something follows it that nobody asked for.
+    /// If the bytes are no good reply, or if more bytes follow the reply.
     pub fn add(&mut self, bytes: &[u8]) -> Result<Option<Reply>, &'static str> {
         let is_first = self.0.is_empty();
         if !is_first {
@@ -52,7 +52,7 @@ impl Pieces {
         let all: &[u8] = if is_first { bytes } else { &self.0 };
         let length = all.len();
         match parse(all)? {
-            Some(reply) if reply.bytes < length => Err("more came than the reply"),
+            Some(reply) if reply.bytes < length => Err("more bytes came than the reply"),
             Some(reply) => {
                 self.0.clear();
                 Ok(Some(reply))
@@ -79,7 +79,7 @@ mod tests {
 
     const KEEP: &[u8] = b"HTTP/1.1 200 OK\r\nx-fc-status: 200\r\ncontent-length: 5\r\n\r\nready";
 
-    /// What is good, and whether the connection is closed after it.
+    /// Good replies, and whether the server closes the connection after each.
     const GOOD: &[(&[u8], bool)] = &[
         (KEEP, false),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
@@ -125,7 +125,7 @@ mod tests {
             }
             assert_eq!(pieces.add(&bytes[bytes.len() - 1..]), whole);
         }
-        assert_eq!(pieces.add(&[KEEP, b"H"].concat()), Err("more came than the reply"));
+        assert_eq!(pieces.add(&[KEEP, b"H"].concat()), Err("more bytes came than the reply"));
         pieces.clear();
         assert_eq!(pieces.add(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n"), Ok(None));
         assert_eq!(pieces.add(&vec![b'x'; BYTES_MAX]), Err("a reply does not end"));

@@ -1,46 +1,46 @@
-//! When requests are due, at a fixed rate: by the clock alone, whatever the server does.
+//! When requests are due at a fixed rate. Only the clock decides, not the server.
 //!
-//! Pure arithmetic. The times are computed from the number of the request, not from the request before it, so they
-//! neither drift nor wait.
+//! Pure arithmetic. Each time is computed from the number of the request and not from the request before it, so the
+//! times do not drift.
 
 use super::Nanos;
 
-/// Requests that are due one after the other, for ever.
+/// An endless sequence of requests with their due times.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     start: Nanos,
     interval: f64,
-    /// The first request that nobody has taken.
+    /// The number of the first request that was not taken.
     next: u64,
 }
 
 impl Schedule {
-    /// The first request is due at `start`, and `rate` of them every second.
+    /// The first request is due at `start`, and `rate` requests are due in every second.
     pub fn new(start: Nanos, rate: f64) -> Self {
         Self { start, interval: 1e9 / rate, next: 0 }
     }
 
-    /// When the first request that nobody has taken is due.
+    /// When the first request is due that was not taken.
     pub fn due(&self) -> Nanos {
         self.due_of(self.next)
     }
 
-    /// That request is taken.
+    /// Takes that request.
     pub fn take(&mut self) {
         self.next += 1;
     }
 
-    /// Forgets what was due before `from`.
+    /// Drops all requests that were due before `from`.
     pub fn skip_to(&mut self, from: Nanos) {
         let earlier = from.saturating_sub(self.start) as f64 / self.interval;
-        // The truncated number is at most one too small, or by rounding one too large.
+        // The truncated number is at most one too small or, by rounding, one too large.
         self.next = (earlier as u64).saturating_sub(1);
         while self.due() < from {
             self.next += 1;
         }
     }
 
-    /// When those are due that nobody has taken, up to but without `end`.
+    /// The due times of all requests that were not taken, up to but not including `end`.
     pub fn waiting(&self, end: Nanos) -> impl Iterator<Item = Nanos> + '_ {
         (self.next..).map(|index| self.due_of(index)).take_while(move |due| *due < end)
     }

@@ -14,7 +14,7 @@ use fc_emulator::error::{Error, Result};
 use fc_emulator::http::{Conn, Response};
 use fc_emulator::platform::{Hook, Platform, Request};
 
-/// From the start to the answer of the first event.
+/// From the start to the reply to the first event.
 const READY_WAIT: Duration = Duration::from_secs(10);
 
 /// A running server.
@@ -24,10 +24,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one, on these processors, and has it answer `/initialize` and an event.
+    /// Starts an instance on these processors, and sends `/initialize` and an event.
     ///
     /// # Errors
-    /// When it does not start, or answers otherwise than it should.
+    /// If it does not start, or answers incorrectly.
     pub fn start(
         contender: &Contender,
         markers: Option<bool>,
@@ -45,15 +45,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.instance.address()
     }
 
-    /// The processor time of all its threads, also of those that have ended.
+    /// The processor time of all its threads, including those that have ended.
     ///
     /// # Errors
-    /// When it has ended itself.
+    /// If it has ended.
     pub fn cpu(&self) -> Result<Nanos> {
         let time = self.clock.now().map_err(|cause| match self.instance.try_exit() {
             Some(status) => Error::new(format!("the server ended: {status}")),
@@ -69,8 +69,8 @@ impl Server {
             (None, Ok(conn)) => Some(Ok(conn)),
             (None, Err(_)) => None,
         });
-        let conn = connected.ok_or_else(|| Error::new("nobody listened in time"))??;
-        // A stranger need not know the hook, but he must answer.
+        let conn = connected.ok_or_else(|| Error::new("the server did not listen in time"))??;
+        // A user's own server may not know the hook, but it must answer.
         let is_custom = contender.described.kind == Kind::Custom;
         let initialized = exchange(conn, &platform.hook(Hook::Initialize), deadline)?;
         if !is_custom && initialized.status != 200 {

@@ -1,14 +1,15 @@
-//! Which connection sends when, and what is written down about it.
+//! Which connection sends when, and what is recorded.
 //!
-//! Times come in, decisions go out; there is no socket and no clock, so that the tests can simulate a server that
-//! stalls. Two ways to load:
+//! Times are the input and decisions the output. There is no socket and no clock, so the tests can simulate a server
+//! that stalls. There are two ways to load:
 //!
-//! - **Closed:** whoever has its reply sends the next request. Latency counts from the sending. A server that stalls
-//!   is sent less, so percentiles say how it answers what it lets in, and the requests per second say the rest.
-//! - **Fixed rate:** requests are due by the clock. One that finds no free connection waits, and its latency counts
-//!   from when it was due: a stall is felt by everything that was due meanwhile (no coordinated omission).
+//! - **Closed:** each connection sends its next request after its reply. Latency counts from the sending. A server that
+//!   stalls gets fewer requests, so the percentiles describe only the requests that it accepted; the requests per
+//!   second show the rest.
+//! - **Fixed rate:** the clock decides when a request is due. A request that finds no free connection waits, and its
+//!   latency counts from its due time. All requests that were due during a stall show it (no coordinated omission).
 //!
-//! A request belongs to the run if it was due within its window, whenever the reply comes.
+//! A request belongs to the run if it was due within the window, whenever its reply comes.
 
 use std::collections::VecDeque;
 
@@ -16,15 +17,15 @@ use super::Nanos;
 use super::counters::Counters;
 use super::schedule::Schedule;
 
-/// So many failures in a row, on connections new and old: no further try will tell more.
+/// The number of failures in a row, on old and new connections, after which further attempts would show nothing new.
 const FAILURES_MAX: u32 = 1_000;
 
-/// What counts.
+/// The window that counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     /// Requests that were due earlier are warm-up.
     pub from: Nanos,
-    /// Nothing is due from then on.
+    /// No request is due from this time on.
     pub to: Nanos,
 }
 
@@ -34,17 +35,17 @@ pub struct Traffic {
     schedule: Option<Schedule>,
     window: Window,
     counting: bool,
-    /// Free connections, and since when. The one that has been free longest is next, so that all are used.
+    /// Free connections, and since when. The connection that has been free longest is the next, so that all are used.
     free: VecDeque<(usize, Nanos)>,
-    /// When the request was due that a connection carries.
+    /// The due time of the request that a connection carries.
     carried: Vec<Option<Nanos>>,
     failures: u32,
-    /// The books.
+    /// The counters.
     pub counters: Counters,
 }
 
 impl Traffic {
-    /// With so many connections, all of them free from `start` on; `rate` is for all together.
+    /// This many connections, all free from `start` on; `rate` is the rate of all together.
     pub fn new(connections: usize, rate: Option<f64>, start: Nanos, window: Window) -> Self {
         Self {
             schedule: rate.map(|rate| Schedule::new(start, rate)),
@@ -57,7 +58,7 @@ impl Traffic {
         }
     }
 
-    /// The connection that is to send a request now, if any. To be asked until there is none.
+    /// The connection that should send a request now, if any. Call it until it returns `None`.
     pub fn next(&mut self, now: Nanos) -> Option<usize> {
         let (connection, since) = *self.free.front().filter(|_| !self.is_hopeless())?;
         let due = match &mut self.schedule {
@@ -65,12 +66,13 @@ impl Traffic {
             None => now,
             Some(schedule) => {
                 if !self.counting && now >= self.window.from {
-                    // What the warm-up could not cope with is not carried over into what counts.
+                    // Requests that were still waiting when the warm-up ended do not count.
                     schedule.skip_to(self.window.from);
                     self.counting = true;
                 }
                 let due = schedule.due();
-                // After the end only those are still sent that we are late with, not those that the server is.
+                // After the end, the loop sends only the requests that are late because of the client, not because of
+                // the server.
                 let over = due >= self.window.to || (now >= self.window.to && since > due);
                 if due > now || over {
                     return None;
@@ -87,13 +89,13 @@ impl Traffic {
         Some(connection)
     }
 
-    /// When [`Traffic::next`] should be asked again though nothing has come.
+    /// When [`Traffic::next`] should be called again, even if no event comes.
     pub fn wake(&self) -> Option<Nanos> {
         let due = self.schedule.as_ref()?.due();
         (!self.free.is_empty() && due < self.window.to).then_some(due)
     }
 
-    /// The reply to a connection's request is there. The connection is not free yet.
+    /// The reply to a connection's request has arrived. The connection is not free yet.
     pub fn answered(&mut self, connection: usize, now: Nanos) {
         self.failures = 0;
         if let Some(due) = self.carried[connection].take().filter(|due| *due >= self.window.from) {
@@ -120,12 +122,12 @@ impl Traffic {
         self.free.retain(|(free, _)| *free != connection);
     }
 
-    /// Whether there is no sense in going on.
+    /// Whether the run should end, because nothing but failures came.
     pub fn is_hopeless(&self) -> bool {
         self.failures >= FAILURES_MAX
     }
 
-    /// Whether a reply is still to come.
+    /// Whether a reply is still awaited.
     pub fn is_awaited(&self) -> bool {
         self.carried.iter().any(Option::is_some)
     }
@@ -140,10 +142,10 @@ impl Traffic {
         self.window.to = self.window.to.min(now);
     }
 
-    /// Closes the books: what was due and has no reply is entered with its age.
+    /// Ends the counting: a request that was due and has no reply is counted with its age.
     pub fn close(mut self, now: Nanos) -> Counters {
         let Window { from, to } = self.window;
-        // Also those of the warm-up: they hung through all of the window.
+        // Requests of the warm-up count, too: they hung through the whole window.
         for due in self.carried.iter().flatten() {
             self.counters.hung(now - due.min(&now));
         }
@@ -161,7 +163,7 @@ mod tests {
     const MS: Nanos = 1_000_000;
     const STALL: Nanos = 200 * MS;
 
-    /// A server that takes 100 µs for each request, one after the other, and stops at 500 ms for 200 ms.
+    /// A simulated server that takes 100 µs for each request, one after the other, and stops at 500 ms for 200 ms.
     fn simulate(connections: usize, rate: Option<f64>, window: Window) -> Counters {
         let mut traffic = Traffic::new(connections, rate, 0, window);
         let mut queue: VecDeque<(usize, Nanos)> = VecDeque::new();
@@ -194,10 +196,11 @@ mod tests {
         let fixed = simulate(16, Some(1000.0), window);
         assert_eq!((fixed.requests + fixed.hung + fixed.left_over, fixed.errors), (1000, 0));
         assert!(p99(&fixed) > 180_000.0, "{}", p99(&fixed));
-        // A fifth of a second of one second: so many were due in it, and their waits fall evenly from 200 ms to 0.
+        // The stall takes a fifth of one second: this many requests were due in it, with waits spread evenly from 200
+        // ms to 0.
         let felt: u64 = fixed.run().latency_us.iter().filter(|(us, _)| *us > 1_000.0).map(|(_, count)| count).sum();
         assert!((199..=230).contains(&felt), "{felt}");
-        // The closed loop does not see it: one stalled request of many thousand.
+        // The closed loop does not show it: one stalled request of many thousand.
         let closed = simulate(1, None, window);
         assert!(p99(&closed) < 110.0 && closed.run().percentiles_us[4] > 190_000.0);
     }
@@ -206,7 +209,7 @@ mod tests {
     fn who_cannot_keep_up_shows_it() {
         let window = Window { from: 100 * MS, to: 400 * MS };
         let counters = simulate(4, Some(20_000.0), window);
-        // Half of 6,000 are served; the others are not dropped, and the oldest has waited longest.
+        // Half of 6,000 requests are served. The others are not dropped, and the oldest has waited longest.
         assert_eq!(counters.requests + counters.hung + counters.left_over, 6000);
         assert!((2900..=3010).contains(&counters.requests), "{}", counters.requests);
         let run = counters.run();

@@ -1,26 +1,26 @@
-//! The table of the README: a line for each contender, in GitHub's Markdown.
+//! The table of the README, in GitHub's Markdown: one line for each contender.
 
-use super::summary::{Line, Summary};
+use super::summary::{Summary, SummaryRow};
 use super::text::machine;
 use super::units::{NONE, date, number, whole};
 use crate::results::{Kind, Results};
 use crate::stats::Estimate;
 
-/// A column, and what is in it.
-type Column = (String, fn(&Line) -> String);
+/// The title of a column, and its cells.
+type Column = (String, fn(&SummaryRow) -> String);
 
-/// The table, and under it where it comes from. Columns that nothing fills are not there.
+/// The table, and below it its origin. Empty columns are left out.
 pub fn markdown(results: &Results) -> String {
     let summary = Summary::new(results);
-    let lines: Vec<Line> = summary.lines().collect();
+    let lines: Vec<SummaryRow> = summary.lines().collect();
     let mut columns = columns(&summary);
     columns.retain(|(_, cell)| lines.iter().any(|line| cell(line) != NONE));
     let mut text = String::from("| |");
     columns.iter().for_each(|(title, _)| text.push_str(&format!(" {title} |")));
     text.push_str(&format!("\n|---|{}\n", "---:|".repeat(columns.len())));
     for line in &lines {
-        let mark = if line.who.kind == Kind::Ours { "**" } else { "" };
-        text.push_str(&format!("| {mark}{}{mark} |", escaped(line.who.label)));
+        let mark = if line.contender.kind == Kind::Ours { "**" } else { "" };
+        text.push_str(&format!("| {mark}{}{mark} |", escaped(line.contender.label)));
         columns.iter().for_each(|(_, cell)| text.push_str(&format!(" {} |", cell(line))));
         text.push('\n');
     }
@@ -40,7 +40,7 @@ fn columns(summary: &Summary) -> Vec<Column> {
     let (many, rate) = open.unwrap_or_default();
     let instances = summary.fleets.as_ref().map_or(0, |fleets| fleets.wanted);
     vec![
-        ("bytes".to_owned(), |line| whole(line.who.binary_bytes)),
+        ("bytes".to_owned(), |line| whole(line.contender.binary_bytes)),
         ("exec → first `/initialize`, ms".to_owned(), |line| {
             number(line.start.and_then(|start| start.initialize.median()).map(|us| us / 1e3), 2)
         }),
@@ -62,12 +62,12 @@ fn columns(summary: &Summary) -> Vec<Column> {
     ]
 }
 
-/// The baseline's own is 1 as soon as there is one.
-fn ratio(line: &Line, ratio: Option<Estimate>) -> String {
-    number(ratio.map(|ratio| ratio.median), if line.who.kind == Kind::Baseline { 0 } else { 2 })
+/// The ratio of the baseline to itself is 1.
+fn ratio(line: &SummaryRow, ratio: Option<Estimate>) -> String {
+    number(ratio.map(|ratio| ratio.median), if line.contender.kind == Kind::Baseline { 0 } else { 2 })
 }
 
-/// What would end a cell, or make something of it that it is not.
+/// Removes characters that would end a cell or that Markdown would interpret.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.replace(char::is_control, " ").chars() {

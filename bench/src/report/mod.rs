@@ -1,6 +1,6 @@
-//! What measures found, for people: tables in the terminal and the README, a page with plots, progress meanwhile.
+//! Shows results: tables for the terminal and for the README, a page with plots, and the progress of a run.
 //!
-//! Figures come from [`crate::stats::figures`]; nothing here computes one.
+//! [`crate::stats::figures`] computes the figures; nothing here does.
 
 mod markdown;
 mod page;
@@ -12,6 +12,6 @@ mod text;
 mod units;
 
 pub use markdown::markdown;
-pub use page::{html, svg};
+pub use page::{page as html, svg};
 pub use progress::TerminalProgress;
 pub use text::text as table;

@@ -1,4 +1,4 @@
-//! Progress while something runs, on standard error.
+//! The progress of a run, on standard error.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,17 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::harness::Progress;
 
-/// A bar for each measure on a terminal, a line for each elsewhere.
+/// A bar for each measure on a terminal, and a line for each measure elsewhere.
 ///
-/// It draws when a step ends and at no other time: a thread that redraws would take processor time from what is
-/// measured.
+/// It draws only when a step ends. A thread that redraws would take processor time from the measured servers.
 pub struct TerminalProgress {
     program: &'static str,
     bar: Option<ProgressBar>,
 }
 
 impl TerminalProgress {
-    /// The progress of this program, which begins the lines.
+    /// The progress of this program, whose name begins the lines.
     pub fn new(program: &'static str) -> Self {
         Self { program, bar: None }
     }
@@ -33,7 +32,7 @@ impl Progress for TerminalProgress {
         self.end();
         let mut stderr = std::io::stderr();
         if !stderr.is_terminal() {
-            // Nobody needs to see this: the result goes to standard output.
+            // If the line cannot be written, nothing is lost: the result goes to standard output.
             let _ = writeln!(stderr, "{}: {measure}, {steps} steps", self.program);
             return;
         }

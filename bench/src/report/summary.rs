@@ -1,23 +1,24 @@
-//! The few figures that stand for all the others: for the README's table and the head of the page.
+//! The few figures that represent all others, for the README's table and the head of the page.
 
 use crate::results::{Kind, Results};
 use crate::stats::figures::{
-    self, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures, Who,
+    self, ContenderInfo, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures,
 };
 
-/// Connections of the load that stands for all: enough to keep one thread busy, too few to queue for long.
+/// The number of connections of the load that represents all: it keeps one thread busy, and requests do not queue for
+/// long.
 const CONNECTIONS: u32 = 16;
 
-/// Instances of the fleet that stands for all.
+/// The size of the fleet that represents all.
 const INSTANCES: u32 = 200;
 
-/// What stands for a run.
+/// The figures that represent a run.
 pub struct Summary<'a> {
-    contenders: Vec<Who<'a>>,
+    contenders: Vec<ContenderInfo<'a>>,
     starts: Vec<StartFigures<'a>>,
     counts: Vec<CountFigures<'a>>,
     thaws: Vec<ThawFigures<'a>>,
-    /// Every next request follows a reply, on 16 connections if that was measured.
+    /// The closed loop, on 16 connections if that was measured.
     pub closed: Option<LoadBlock<'a>>,
     /// A fixed rate, on the most connections that were measured.
     pub open: Option<LoadBlock<'a>>,
@@ -25,35 +26,35 @@ pub struct Summary<'a> {
     pub fleets: Option<Fleets<'a>>,
 }
 
-/// What stands for a contender.
-pub struct Line<'d, 'a> {
-    /// Whose.
-    pub who: Who<'a>,
-    /// As a process.
+/// The figures that represent a contender.
+pub struct SummaryRow<'d, 'a> {
+    /// The contender.
+    pub contender: ContenderInfo<'a>,
+    /// Its starts as a process.
     pub start: Option<&'d StartFigures<'a>>,
     /// Its counts.
     pub counts: Option<&'d CountFigures<'a>>,
     /// Its thaws.
     pub thaw: Option<&'d ThawFigures<'a>>,
-    /// Under load, without log markers if it can.
+    /// Its load in the closed loop, without log markers if it can turn them off.
     pub closed: Option<&'d LoadFigures<'a>>,
-    /// The same with log markers, if it has such a thing.
+    /// The same with log markers, if it has them.
     pub with_markers: Option<&'d LoadFigures<'a>>,
-    /// At a fixed rate, without log markers if it can.
+    /// Its load at a fixed rate, without log markers if it can turn them off.
     pub open: Option<&'d LoadFigures<'a>>,
-    /// Among others.
+    /// Its instances in a fleet.
     pub fleet: Option<&'d FleetFigures<'a>>,
 }
 
 impl<'a> Summary<'a> {
-    /// Of everything.
+    /// The figures of a whole run.
     pub fn new(results: &'a Results) -> Self {
         let (closed, open): (Vec<LoadBlock>, Vec<LoadBlock>) =
             figures::load(results).into_iter().partition(|block| block.pattern.rate.is_none());
         let mut fleets = figures::fleets(results);
         let fleet = fleets.iter().position(|fleets| fleets.wanted == INSTANCES);
         Self {
-            contenders: results.contenders.iter().map(|it| figures::who(results, &it.name)).collect(),
+            contenders: results.contenders.iter().map(|it| figures::contender(results, &it.name)).collect(),
             starts: results.coldstart.as_ref().map(|it| figures::starts(results, &it.process)).unwrap_or_default(),
             counts: figures::counts(results),
             thaws: figures::thaw(results),
@@ -66,28 +67,28 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// One for each contender.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'_, 'a>> {
-        self.contenders.iter().map(|who| self.line(*who))
+    /// One row for each contender.
+    pub fn lines(&self) -> impl Iterator<Item = SummaryRow<'_, 'a>> {
+        self.contenders.iter().map(|contender| self.line(*contender))
     }
 
-    /// Ours that stands for all of ours: the first.
-    pub fn ours(&self) -> Option<Line<'_, 'a>> {
-        self.lines().find(|line| line.who.kind == Kind::Ours)
+    /// The first of our contenders represents all of ours.
+    pub fn ours(&self) -> Option<SummaryRow<'_, 'a>> {
+        self.lines().find(|line| line.contender.kind == Kind::Ours)
     }
 
-    fn line(&self, who: Who<'a>) -> Line<'_, 'a> {
-        let name = who.name;
+    fn line(&self, contender: ContenderInfo<'a>) -> SummaryRow<'_, 'a> {
+        let name = contender.name;
         let fleet = self.fleets.as_ref().map_or(&[][..], |fleets| &fleets.rows);
-        Line {
-            who,
-            start: self.starts.iter().find(|it| it.who.name == name),
-            counts: self.counts.iter().find(|it| it.who.name == name),
-            thaw: self.thaws.iter().find(|it| it.who.name == name),
+        SummaryRow {
+            contender,
+            start: self.starts.iter().find(|it| it.contender.name == name),
+            counts: self.counts.iter().find(|it| it.contender.name == name),
+            thaw: self.thaws.iter().find(|it| it.contender.name == name),
             closed: row(&self.closed, name, |markers| markers != Some(true)),
             with_markers: row(&self.closed, name, |markers| markers == Some(true)),
             open: row(&self.open, name, |markers| markers != Some(true)),
-            fleet: fleet.iter().find(|it| it.who.name == name),
+            fleet: fleet.iter().find(|it| it.contender.name == name),
         }
     }
 }
@@ -97,5 +98,5 @@ fn row<'d, 'a>(
     name: &str,
     wanted: fn(Option<bool>) -> bool,
 ) -> Option<&'d LoadFigures<'a>> {
-    block.as_ref()?.rows.iter().find(|row| row.who.name == name && wanted(row.markers))
+    block.as_ref()?.rows.iter().find(|row| row.contender.name == name && wanted(row.markers))
 }

@@ -5,13 +5,13 @@ use super::units::{cut, date, number};
 use crate::results::{Machine, Results};
 use crate::stats::warnings;
 
-/// What terminals have and people can read.
+/// As many columns as fit a terminal and are easy to read.
 const COLUMNS_MAX: usize = 116;
 
 /// Longer names of contenders are cut.
 const LABEL_MAX: usize = 24;
 
-/// Everything, the warnings last, where the eye is when it has run through.
+/// All results. The warnings come last, because a reader sees the end first.
 pub fn text(results: &Results) -> String {
     let mut text = String::new();
     for table in tables(results) {
@@ -34,14 +34,14 @@ pub fn text(results: &Results) -> String {
     text.push_str(&format!("machine   {}\n", self::machine(machine)));
     text.push_str(&format!("run       {}, {} s, fc-bench {version}\n", date(*began), number(*seconds, 0)));
     text.push_str(&format!("command   fc-bench {}\n", command.join(" ")));
-    // Names come from files and arguments, and a terminal would obey them.
+    // Names come from files and arguments, and control characters in them could control the terminal.
     text.replace(|c: char| c.is_control() && c != '\n', " ")
 }
 
-/// The machine in a line.
+/// The machine in one line.
 pub fn machine(machine: &Machine) -> String {
     let Machine { processor, processors, memory_kb, kernel, load } = machine;
-    let named = if processor.is_empty() { "processor without a name" } else { processor };
+    let named = if processor.is_empty() { "unnamed processor" } else { processor };
     let memory = number(*memory_kb as f64 / 1_048_576.0, 1);
     format!("{processors} × {named}, {memory} GB, {kernel}, load {} before", number(*load, 2))
 }
@@ -75,7 +75,7 @@ fn block(table: &Table) -> String {
     text
 }
 
-/// The titles in as many lines as the highest has, the last words of all in the last.
+/// The titles of the columns in lines. The last words of all titles stand in the last line.
 fn heads(columns: &[&str]) -> Vec<Vec<String>> {
     let height = columns.iter().map(|title| title.lines().count()).max().unwrap_or(0);
     let line = |index: usize| {
@@ -101,7 +101,7 @@ fn section(text: &mut String, title: &str, lines: impl Iterator<Item = String>) 
     }
 }
 
-/// Breaks between words; the first line begins two columns from the edge, the others after `indent`.
+/// Breaks lines between words. The first line begins two columns from the edge, and the others after `indent`.
 fn wrap(text: &mut String, indent: &str, words: &str) {
     let mut line = "  ".to_owned();
     let mut empty = true;

@@ -1,9 +1,11 @@
-//! Numbers as people read them. What is no finite number is a dash, never `NaN`.
+//! Numbers for people. A value that is not a finite number is a dash, never `NaN`.
 
-/// For what is not there.
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Stands for a missing value.
 pub const NONE: &str = "–";
 
-/// With so many decimals, and commas between thousands.
+/// A number with this many decimals, and commas between thousands.
 pub fn number(value: impl Into<Option<f64>>, decimals: usize) -> String {
     let Some(value) = value.into().filter(|value| value.is_finite()) else { return NONE.to_owned() };
     let text = format!("{:.decimals$}", value.abs());
@@ -24,7 +26,7 @@ pub fn whole(value: impl Into<Option<u64>>) -> String {
     number(value.into().map(|value| value as f64), 0)
 }
 
-/// With about three digits, for plots.
+/// A number with about three digits, for plots.
 pub fn short(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 || size == 0.0 => 0,
@@ -45,7 +47,7 @@ pub fn times(value: f64) -> String {
     format!("{}×", number(value, decimals))
 }
 
-/// Microseconds in the unit that suits them.
+/// Microseconds in a suitable unit.
 pub fn duration(us: f64) -> String {
     match us.abs() {
         size if size >= 1e6 => format!("{} s", short(us / 1e6)),
@@ -69,22 +71,13 @@ pub fn kilobytes(kb: f64) -> String {
     if kb >= 10_240.0 { format!("{} MB", short(kb / 1024.0)) } else { format!("{} kB", number(kb, 0)) }
 }
 
-/// Seconds since 1970 as a date and a time of day, UTC.
+/// Seconds since 1970 as a date and a time of day in UTC, such as `2025-11-23 20:08 UTC`.
 pub fn date(seconds: u64) -> String {
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Counted in years that begin in March, so that the leap day is a year's last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", of_day / 3_600, of_day % 3_600 / 60)
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    text.get(..16).unwrap_or(NONE).replace('T', " ") + " UTC"
 }
 
-/// At most so many characters, with a mark where something is missing.
+/// At most this many characters, with a mark if the text was cut.
 pub fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         return text.to_owned();

@@ -2,7 +2,7 @@
 
 use super::order::rank;
 
-/// How often which latency was seen: upper bounds of buckets, in order, and how many fell into each.
+/// The upper bounds of buckets, in order, and how many latencies fell into each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     buckets: Vec<(f64, u64)>,
@@ -10,7 +10,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// All of them as one. They need not have the same buckets.
+    /// Merges all of them. They may have different buckets.
     pub fn merge<'a>(parts: impl IntoIterator<Item = &'a [(f64, u64)]>) -> Self {
         let seen = |(bound, count): &&(f64, u64)| bound.is_finite() && *count > 0;
         let mut all: Vec<(f64, u64)> = parts.into_iter().flatten().filter(seen).copied().collect();

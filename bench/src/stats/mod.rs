@@ -1,13 +1,13 @@
-//! From samples to figures: medians, intervals, ratios, warnings. Pure.
+//! Computes figures from samples: medians, intervals, ratios, warnings. Pure.
 //!
-//! Nothing here assumes a shape of distribution, and no sample is ever left out: what is far out is counted and stays.
-//! What the terms mean is said once, where each is made:
+//! Nothing here assumes a shape of distribution, and no sample is left out: outliers are counted and stay. Each term is
+//! defined once:
 //!
 //! - [`Sorted`]: median, percentile, interval, relative interquartile range, outliers;
 //! - [`ratio`] and [`difference`]: two contenders compared round by round;
 //! - [`Histogram`]: latencies merged over rounds;
-//! - [`figures`]: the same for each measure of a run;
-//! - [`warnings`]: why somebody might not believe the figures.
+//! - [`figures`]: these statistics for each measure of a run;
+//! - [`warnings`]: reasons to doubt the figures.
 
 pub mod figures;
 mod histogram;

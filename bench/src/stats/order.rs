@@ -1,74 +1,74 @@
-//! What samples say by their order alone.
+//! Order statistics.
 
-/// How sure an interval is meant to be.
+/// The confidence that intervals are made for.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Far out is what lies further from the quartiles than so many times their distance (Tukey's outer fence).
+/// An outlier is further from the quartiles than this many times the interquartile range (Tukey's outer fence).
 const FENCE: f64 = 3.0;
 
-/// Samples in order. What is no finite number is no sample.
+/// Samples in order. Values that are not finite numbers are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sorted(Vec<f64>);
 
-/// Where the true median is, as far as samples can tell.
+/// The confidence interval of the true median.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// Its lower end, a sample.
+    /// The lower end, which is a sample.
     pub low: f64,
-    /// Its upper end, a sample.
+    /// The upper end, which is a sample.
     pub high: f64,
-    /// The chance that an interval made like this holds the true median. With fewer than six samples it is below
-    /// [`CONFIDENCE`], and the interval is all there is: from the least to the largest.
+    /// The probability that an interval like this contains the true median. With fewer than six samples it is below
+    /// [`CONFIDENCE`], and the interval reaches from the least sample to the largest.
     pub confidence: f64,
 }
 
-/// A median and how far it may be trusted.
+/// A median with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The median.
     pub median: f64,
-    /// Where the true one is.
+    /// The confidence interval.
     pub interval: Interval,
-    /// How many samples it is made of.
+    /// The number of samples.
     pub count: usize,
 }
 
 impl Interval {
-    /// Whether it is as sure as it is meant to be.
+    /// Whether the interval has the confidence that it is made for.
     pub fn is_sure(&self) -> bool {
         self.confidence >= CONFIDENCE
     }
 
-    /// Whether this value may be the true median.
+    /// Whether this value can be the true median.
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 }
 
 impl Sorted {
-    /// Puts them in order.
+    /// Sorts the samples.
     pub fn new(samples: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = samples.into_iter().filter(|sample| sample.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         Self(sorted)
     }
 
-    /// From the least to the largest.
+    /// The samples from the least to the largest.
     pub fn samples(&self) -> &[f64] {
         &self.0
     }
 
-    /// How many.
+    /// The number of samples.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The largest.
+    /// The largest sample.
     pub fn largest(&self) -> Option<f64> {
         self.0.last().copied()
     }
 
-    /// The one in the middle; of an even number, the mean of the two.
+    /// The middle sample; of an even number, the mean of the two.
     pub fn median(&self) -> Option<f64> {
         let upper = *self.0.get(self.0.len() / 2)?;
         match self.0.len() % 2 {
@@ -77,14 +77,14 @@ impl Sorted {
         }
     }
 
-    /// The least sample that this share of all samples does not exceed (nearest rank): always one that was seen.
+    /// The least sample that this share of all samples does not exceed (nearest rank), which is always a measured one.
     /// The 99th percentile of fewer than 100 samples is therefore the largest.
     pub fn percentile(&self, share: f64) -> Option<f64> {
         self.0.get(rank(share, self.0.len() as u64) as usize - 1).copied()
     }
 
-    /// The median with its interval. The interval's ends are samples, chosen by the binomial distribution so that the
-    /// true median of any distribution lies between them with at least [`CONFIDENCE`].
+    /// The median with its interval. The ends are samples, chosen by the binomial distribution so that the true median
+    /// of any distribution lies between them with a probability of at least [`CONFIDENCE`].
     pub fn estimate(&self) -> Option<Estimate> {
         let (median, count) = (self.median()?, self.0.len());
         let (outside, tail) = outside(count);
@@ -93,20 +93,20 @@ impl Sorted {
         Some(Estimate { median, interval, count })
     }
 
-    /// The distance between the quartiles, as a share of the median.
+    /// The interquartile range as a share of the median.
     pub fn relative_iqr(&self) -> Option<f64> {
         let (low, high) = self.quartiles()?;
         let median = self.median()?;
         (median > 0.0).then(|| (high - low) / median)
     }
 
-    /// How many lie so far from the quartiles that something else than the target must have taken part.
+    /// The number of outliers, which something other than the target must have caused.
     pub fn outliers(&self) -> usize {
         let Some((low, high)) = self.fences() else { return 0 };
         self.0.iter().filter(|sample| **sample < low || **sample > high).count()
     }
 
-    /// The largest that is not far out.
+    /// The largest sample that is no outlier.
     pub fn largest_near(&self) -> Option<f64> {
         let (_, high) = self.fences()?;
         self.0.iter().copied().rev().find(|sample| *sample <= high)
@@ -123,17 +123,17 @@ impl Sorted {
     }
 }
 
-/// The rank, from 1, of a percentile among so many. Shares such as 0.999 are no binary fractions: without the
-/// allowance, 99.9 % of 1,000 would be the 1,000th.
+/// The rank, from 1, of a percentile among this many samples. Shares such as 0.999 are not exact binary fractions:
+/// without the tolerance, 99.9 % of 1,000 would be rank 1,000.
 pub fn rank(share: f64, count: u64) -> u64 {
     ((share * count as f64 - 1e-6).ceil() as u64).clamp(1, count.max(1))
 }
 
-/// How many samples may lie outside the interval on each side, and the chance that the true median is beyond one of its
-/// ends: the largest number for which that chance is small enough, or none.
+/// How many samples may lie outside the interval on each side, and the probability that the true median is beyond one
+/// end: the largest number for which that probability is small enough, or 0.
 fn outside(count: usize) -> (usize, f64) {
     let half = (1.0 - CONFIDENCE) / 2.0;
-    // Chances of a fair coin, as logarithms because 2⁻ⁿ is soon too small for a number.
+    // Probabilities of a fair coin as logarithms, because 2⁻ⁿ soon underflows.
     let mut log = -(count as f64) * std::f64::consts::LN_2;
     let mut tail = log.exp();
     let mut outside = 0;
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(sorted.samples(), [1.0, 2.0]);
     }
 
-    /// Ranks and chances as printed in tables of the sign test.
+    /// Ranks and probabilities as printed in tables of the sign test.
     #[test]
     fn intervals_have_the_ranks_of_the_tables() {
         for (count, low, high, confidence) in [

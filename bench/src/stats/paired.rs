@@ -1,25 +1,26 @@
-//! Two contenders compared round by round.
+//! Compares two contenders round by round.
 //!
-//! Rounds interleave all contenders, so what disturbs a round disturbs both, and cancels out of what is made of a pair.
-//! The median of such ratios is therefore steadier than the ratio of two medians.
+//! Rounds interleave all contenders, so a disturbance in a round affects both and cancels out of a pair. The median of
+//! such ratios is therefore steadier than the ratio of two medians.
 
 use super::order::{Estimate, Sorted};
 
 /// A sample and its round.
 pub type InRound = (u32, f64);
 
-/// How many times `to` the other is: the median of the ratios of each round. Rounds that lack either do not count.
+/// The ratio of the other contender to `to`: the median of the ratios of all rounds. Rounds that lack either do not
+/// count.
 pub fn ratio(of: &[InRound], to: &[InRound]) -> Option<Estimate> {
-    // A ratio to nothing is no number, and so no sample.
+    // A ratio to zero is not a number, and so no sample.
     Sorted::new(pairs(of, to).map(|(of, to)| of / to)).estimate()
 }
 
-/// How much more than `from` the other is: the median of the differences of each round.
+/// The difference of the other contender to `from`: the median of the differences of all rounds.
 pub fn difference(of: &[InRound], from: &[InRound]) -> Option<Estimate> {
     Sorted::new(pairs(of, from).map(|(of, from)| of - from)).estimate()
 }
 
-/// Of each round that both have, one sample of each; of a round with several, in their order.
+/// Pairs of samples from each round that both have; if a round has several, in their order.
 fn pairs(left: &[InRound], right: &[InRound]) -> impl Iterator<Item = (f64, f64)> + use<> {
     let in_order = |samples: &[InRound]| {
         let mut samples = samples.to_vec();
@@ -39,7 +40,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_rounds() {
-        // Each round is ten times as slow as the one before; the contender always takes twice as long.
+        // Each round is ten times as slow as the one before, and the contender always takes twice as long.
         let baseline: Vec<InRound> = (0..8).map(|round| (round, 10f64.powi(round as i32))).collect();
         let other: Vec<InRound> = baseline.iter().rev().map(|(round, value)| (*round, value * 2.0)).collect();
         let found = ratio(&other, &baseline).unwrap();

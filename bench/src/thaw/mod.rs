@@ -1,9 +1,9 @@
-//! Freeze to first answer.
+//! From the freeze to the first reply.
 //!
-//! In each round every contender is started, warmed by a few calls on a connection that is kept, and frozen, all at the
-//! same time. Then, one by one and in shuffled order, each is sent a call while it is still frozen, thawed, and timed
-//! until the whole reply is there; whoever is not yet thawed takes nobody's time. The client blocks and does not spin;
-//! client and contenders have processors of their own.
+//! In each round every contender is started, warmed up by a few calls on a connection that stays open, and frozen, all
+//! at the same time. Then, one by one and in shuffled order, each gets a call while it is still frozen, is thawed, and
+//! is timed until the whole reply is there. The contenders that are still frozen use no processor time. The client
+//! blocks and does not spin, and client and contenders have separate processors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,58 +18,59 @@ use crate::results::{Skipped, Thaw, ThawSample, Thaws};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
+use fc_emulator::options::{DURATION, duration};
 use fc_testkit::proc::Faults;
 
-/// Calls before the freeze: what is touched only once has been touched.
+/// Calls before the freeze, so that the server has touched all memory that a call needs.
 const WARM_CALLS: usize = 5;
 
-/// From the start to the last warm call.
+/// From the start to the last call before the freeze.
 const WARM_WAIT: Duration = Duration::from_secs(10);
 
 /// From the thaw to the last reply.
 const REPLY_WAIT: Duration = Duration::from_secs(5);
 
-/// Whoever fails so often, and never succeeded, is not tried again.
+/// A contender that failed this many times and never succeeded is not tried again.
 const FAILURES_MAX: usize = 3;
 
-/// What can be set.
-#[derive(Clone, Debug, Default, Arguments)]
+/// Options of the measure.
+#[derive(Clone, Debug, Arguments)]
 #[group(skip)]
 pub struct Args {
-    /// How often each contender is frozen (default: 20, or 3 with --quick)
+    /// Freezes of each contender [default: 20, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     thaw_rounds: Option<u32>,
 
-    /// How long it stays frozen (default: 0.5)
-    #[arg(long, value_name = "SECS")]
-    frozen_secs: Option<f64>,
-
-    /// How it is frozen
-    #[arg(long, value_enum, default_value_t, value_name = "WAY")]
-    thaw_freeze_by: FreezeWith,
+    /// Length of a freeze
+    #[arg(long, default_value = "500ms", value_name = DURATION, value_parser = duration)]
+    freeze_for: Duration,
 }
 
-/// Measures all contenders. What goes wrong with one of them is written beside its samples.
+/// Measures all contenders. A failure of a contender is written beside its samples.
 ///
 /// # Errors
-/// When nobody can be frozen in the wanted way, or nobody answered after a thaw.
-pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Thaw> {
-    let frozen_secs = args.frozen_secs.unwrap_or(0.5);
-    let bad = |cause| Error::failed("freeze for", format!("{frozen_secs} s"), cause);
+/// If no contender can be frozen by this method, or none answered after a thaw.
+pub fn run(
+    plan: &Plan,
+    args: &Args,
+    freeze_with: FreezeWith,
+    progress: &mut dyn Progress,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Thaw> {
     let bench = Bench {
         plan,
-        method: args.thaw_freeze_by,
-        frozen: Duration::try_from_secs_f64(frozen_secs).map_err(bad)?,
+        freeze_with,
+        frozen: args.freeze_for,
         processors: Processors::split()?,
         client: Client::default(),
     };
     if !bench.processors.apart() {
-        let reason = "there is only one; the client's time is in the figures".to_owned();
+        let reason = "there is only one processor; the figures include time of the client".to_owned();
         skipped.push(Skipped { what: "thaw: processors of their own".to_owned(), reason });
     }
     let _pinned = Pinned::to(&bench.processors.client)?;
     let rounds = args.thaw_rounds.unwrap_or(if plan.quick { 3 } else { 20 });
-    let freezer = FreezeGroup::new(bench.method)?.name().to_owned();
+    let freezer = FreezeGroup::new(bench.freeze_with)?.name().to_owned();
     progress.begin("thaw", u64::from(rounds) * plan.contenders.len() as u64);
 
     let names = plan.contenders.iter().map(|contender| contender.name().to_owned());
@@ -80,28 +81,28 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     }
     if contenders.iter().all(|thaws| thaws.samples.is_empty()) {
         let first = contenders.iter().flat_map(|thaws| &thaws.failures).next();
-        return Err(Error::failed("thaw", "anybody", first.map_or("there is nobody", String::as_str)));
+        return Err(Error::failed("thaw", "any contender", first.map_or("there are no contenders", String::as_str)));
     }
-    Ok(Thaw { freezer, frozen_secs, contenders })
+    Ok(Thaw { freezer, frozen_secs: args.freeze_for.as_secs_f64(), contenders })
 }
 
 /// What all rounds have in common.
 struct Bench<'a> {
     plan: &'a Plan,
-    method: FreezeWith,
+    freeze_with: FreezeWith,
     frozen: Duration,
     processors: Processors,
     client: Client,
 }
 
-/// A contender that is warm: it has answered on a connection that stays.
-struct Guest<'a> {
+/// A contender that has answered on a connection that stays open.
+struct WarmContender<'a> {
     instance: Instance,
     conn: Conn<'a>,
 }
 
 impl Bench<'_> {
-    /// One freeze of everybody who is still in.
+    /// Freezes and thaws all contenders that still take part.
     fn round(&self, round: u32, thaws: &mut [Thaws], progress: &mut dyn Progress) {
         let order = shuffled(self.plan.contenders.len(), self.plan.seed, round);
         let (out, order): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|number| is_out(&thaws[*number]));
@@ -122,15 +123,15 @@ impl Bench<'_> {
         let warm = |(number, instance): (usize, Result<Instance>)| {
             (number, instance.and_then(|instance| self.warm(contender(number), instance)))
         };
-        let guests: Vec<(usize, Result<Guest<'_>>)> = started.into_iter().map(warm).collect();
+        let guests: Vec<(usize, Result<WarmContender<'_>>)> = started.into_iter().map(warm).collect();
         let instances: Vec<&Instance> =
             guests.iter().filter_map(|(_, guest)| guest.as_ref().ok()).map(|guest| &guest.instance).collect();
         let (_, frozen) = freeze_all(&instances);
         std::thread::sleep(self.frozen);
 
         let mut frozen = frozen.into_iter();
-        let thaw = |(number, guest): (usize, Result<Guest<'_>>)| {
-            // Those that got as far as the freeze are in both lists, in the same order.
+        let thaw = |(number, guest): (usize, Result<WarmContender<'_>>)| {
+            // The contenders that reached the freeze are in both lists, in the same order.
             let guest = guest.and_then(|guest| frozen.next().unwrap_or(Ok(())).map(|()| guest));
             let sample = guest.and_then(|mut guest| guest.thaw());
             progress.step(contender(number).name());
@@ -140,22 +141,22 @@ impl Bench<'_> {
     }
 
     fn start(&self, contender: &Contender) -> Result<Instance> {
-        let group = Some(Arc::new(FreezeGroup::of_descendants(self.method)?));
+        let group = Some(Arc::new(FreezeGroup::of_descendants(self.freeze_with)?));
         Instance::start(contender, &Start { processors: &self.processors.server, group, ..Start::default() })
     }
 
-    fn warm(&self, contender: &Contender, instance: Instance) -> Result<Guest<'_>> {
+    fn warm(&self, contender: &Contender, instance: Instance) -> Result<WarmContender<'_>> {
         let deadline = Deadline::after(WARM_WAIT);
         let mut conn = self.client.connect(contender, &instance, deadline)?;
         conn.call(Call::Initialize, deadline)?;
         for _ in 0..WARM_CALLS {
             conn.call(Call::Invoke, deadline)?;
         }
-        Ok(Guest { instance, conn })
+        Ok(WarmContender { instance, conn })
     }
 }
 
-impl Guest<'_> {
+impl WarmContender<'_> {
     /// A call while frozen, the thaw, the reply, and the same call once more.
     fn thaw(&mut self) -> Result<ThawSample> {
         let deadline = Deadline::after(REPLY_WAIT);

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 
-/// Whether targets can be frozen by this method here. If not, says so.
+/// Whether targets can be frozen by this method here. If not, it prints the reason.
 pub fn can_freeze_by(name: &str) -> bool {
     let method = match name {
         "cgroup-v1" => FreezeWith::CgroupV1,
@@ -17,7 +17,7 @@ pub fn can_freeze_by(name: &str) -> bool {
     group.inspect_err(|why| fc_testkit::skip(format!("freezes by {name}: {why}"))).is_ok()
 }
 
-/// `fc-bench` with these arguments, to its end.
+/// Runs `fc-bench` with these arguments to its end.
 pub fn fc_bench(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fc-bench")).args(words).output().expect("fc-bench starts")
 }

@@ -1,4 +1,4 @@
-//! What the tests of measures share: a checkout with no builds in it, contenders given by the test, and the results.
+//! Shared by the tests of measures: a checkout without builds, contenders that the test gives, and the results.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -6,34 +6,33 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-/// Every way of freezing, and the name that results give it.
+/// Every method of freezing, and its name in results.
 pub const WAYS: [(&str, &str); 3] =
     [("sigstop", "SIGSTOP"), ("cgroup-v1", "the cgroup v1 freezer"), ("cgroup-v2", "the cgroup v2 freezer")];
 
-/// A folder of its own, with a table of peers that names nobody, and the server that contenders run. It is there under
-/// a path that nobody else runs, so that none can be left behind unseen.
-pub struct Field(PathBuf);
+/// A folder of its own with an empty table of peers, and the server that contenders run. The server has a path that no
+/// other process runs, so a process that is left behind is found.
+pub struct Checkout(TempDir);
 
 /// How a command ended.
 pub struct Run {
     pub code: Option<i32>,
     pub stderr: String,
-    /// What it found.
+    /// Its results.
     pub results: Value,
-    /// Control groups that it left.
+    /// Control groups that it left behind.
     pub groups: Vec<String>,
 }
 
-impl Field {
+impl Checkout {
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("fc-bench-field-{}-{count}", std::process::id()));
+        let checkout = tempfile::tempdir().unwrap();
+        let folder = checkout.path();
         fs::create_dir_all(folder.join("bench/peers")).unwrap();
         fs::write(folder.join("bench/peers/peers.json"), "[]").unwrap();
         symlink(fc_testkit::build::helper("faulty"), folder.join("faulty")).unwrap();
@@ -41,20 +40,20 @@ impl Field {
         let script = "#!/bin/sh\nexport FC_CUSTOM_LISTEN_PORT=\"$FC_SERVER_PORT\"\nexec \"${0%/*}/faulty\" \"$@\"\n";
         fs::write(&server, script).unwrap();
         fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(folder)
+        Self(checkout)
     }
 
     /// A contender: the correct server, or the one with this fault.
     pub fn contender(&self, name: &str, fault: Option<&str>) -> String {
         let fault = fault.map(|fault| format!(" --fault {fault}")).unwrap_or_default();
-        format!("--contender={name}={}{fault}", self.0.join("server").display())
+        format!("--contender={name}={}{fault}", self.0.path().join("server").display())
     }
 
-    /// The double with these arguments, after this command line of the shell.
+    /// Starts `fc-bench` with these arguments, after this shell command line.
     pub fn start(&self, before: &str, words: &[&str]) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{before} exec \"$@\""), "sh", env!("CARGO_BIN_EXE_fc-bench")]);
-        command.args(words).arg("--root").arg(&self.0).arg("--json").arg(self.results());
+        command.args(words).arg("--root").arg(self.0.path()).arg("--export-json").arg(self.results());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -77,7 +76,7 @@ impl Field {
 
     /// Processes of its contenders that still run.
     pub fn left(&self) -> Vec<u32> {
-        let programs = ["server", "faulty"].map(|name| self.0.join(name).display().to_string());
+        let programs = ["server", "faulty"].map(|name| self.0.path().join(name).display().to_string());
         let pids =
             fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter(|pid| {
@@ -88,22 +87,16 @@ impl Field {
     }
 
     fn results(&self) -> PathBuf {
-        self.0.join("results.json")
+        self.0.path().join("results.json")
     }
 }
 
-impl Drop for Field {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The control groups that this process made and that are there, in either hierarchy.
+/// The control groups that this process made and that still exist, in both hierarchies.
 pub fn groups_of(pid: u32) -> Vec<PathBuf> {
     fc_testkit::cgroup::groups_named(&format!("fc-emulator-{pid}-"))
 }
 
-/// Waits until `look` finds something.
+/// Waits until `look` returns something.
 pub fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

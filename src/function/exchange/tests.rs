@@ -62,7 +62,7 @@ fn now() -> ClockReading {
 impl Bench {
     fn new() -> Bench {
         STOPPED.set(false);
-        let env = Env { now, cancelled: || STOPPED.get() };
+        let env = Env { now, cancelled: || STOPPED.get(), machine: crate::function::freeze::Machine::UNKNOWN };
         let dispatcher = dispatcher(&APP, (), &Config::default(), env);
         Bench { dispatcher, exchange: Exchange::default(), lines: Lines::default() }
     }
@@ -102,7 +102,7 @@ impl Bench {
 
 const ANY: usize = usize::MAX;
 
-/// Client, engine, function and stop: each can end the connection, and the response says so.
+/// Client, engine and stop: each can end the connection, and the response says so.
 #[test]
 fn whether_the_connection_stays_open() {
     // Request, the client keeps, the engine can, a pre-stop call came before: stays open.
@@ -110,7 +110,7 @@ fn whether_the_connection_stays_open() {
         ("GET /static", true, true, false, true),
         ("GET /static", false, true, false, false),
         ("GET /static", true, false, false, false),
-        ("GET /static", true, true, true, false),
+        ("GET /static", true, true, true, true), // life goes on (C-STOP-5)
         ("GET /stop", true, true, false, false),
         ("GET /error", true, true, false, true),
         ("GET /stream", true, true, false, true),
@@ -183,7 +183,7 @@ fn what_is_no_reply_is_written_too() {
 /// What the configuration adds to the app's own settings.
 #[test]
 fn a_configuration_applies_to_the_dispatcher() {
-    let env = Env { now, cancelled: || false };
+    let env = Env { now, cancelled: || false, machine: crate::function::freeze::Machine::UNKNOWN };
     let mut config = Config::default();
     assert_eq!(dispatcher(&APP, (), &config, env).health_path, None);
     config.set("health-path", "/up").unwrap();

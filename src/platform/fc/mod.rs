@@ -4,4 +4,5 @@ pub(crate) mod errors;
 pub(crate) mod headers;
 pub(crate) mod hooks;
 pub(crate) mod markers;
+pub(crate) mod request_id;
 pub(crate) mod variables;

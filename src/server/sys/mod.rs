@@ -9,6 +9,7 @@ mod epoll;
 #[cfg(feature = "tiny_http")]
 pub(crate) mod find_socket_by_peer;
 pub(crate) mod listen;
+pub(crate) mod machine;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
 #[allow(unsafe_code)]
 mod no_backtrace;

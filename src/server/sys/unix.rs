@@ -55,6 +55,10 @@ impl System for Unix {
         ClockReading { instant: Instant::now(), wall: SystemTime::now() }
     }
 
+    fn monotonic(&mut self) -> Instant {
+        Instant::now()
+    }
+
     fn signals(&mut self) -> Signals {
         let seen = signals::count();
         let any = seen != self.signals_seen;

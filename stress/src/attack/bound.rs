@@ -1,23 +1,23 @@
-//! The most memory that an instance of ours may take: a formula of its limits.
+//! The most memory that one of our instances may take, as a formula of its limits.
 //!
-//! Written down from what the server documents, without its code: an attack that gets beyond it has found either a
-//! leak or a wrong document.
+//! The formula follows the server's documentation, not its code. An attack that exceeds it has found a leak or an error
+//! in the documentation.
 
 use serde::Serialize;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The limits that decide, as the server documents their defaults.
+/// The limits in the formula, with their documented defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections.
     pub connections_max: u64,
-    /// What all connections hold beyond their own share.
+    /// The buffers of all connections together, beyond the own share of each.
     pub buffered_bytes_max: u64,
-    /// A request's head.
+    /// The head of a request.
     pub head_bytes_max: u64,
-    /// A request's body, and, as far as a function echoes it, a reply's.
+    /// The body of a request, and of a reply if a function echoes it.
     pub body_bytes_max: u64,
 }
 
@@ -35,28 +35,28 @@ impl Default for Limits {
 /// One part of the bound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Term {
-    /// What takes it.
+    /// The part that takes the memory.
     pub what: &'static str,
-    /// How much, in kilobytes of 1,024 bytes.
+    /// The memory in kilobytes of 1,024 bytes.
     pub kb: u64,
 }
 
-/// A connection's own share: its slot, twice, because the table of slots doubles when it grows (1 KiB); input that is
-/// not counted by `buffered_bytes_max` (32 KiB); output that is not: a head with a small body behind it (16 KiB), and
-/// one piece of a stream (16 KiB).
+/// The own share of a connection: its entry in the connection table, twice, because the table doubles when it grows (1
+/// KiB); input that `buffered_bytes_max` does not count (32 KiB); output that it does not count: a head with a small
+/// body (16 KiB) and one piece of a stream (16 KiB).
 const CONNECTION_KB: u64 = 1 + 32 + 16 + 16;
 
-/// The parts of the bound. `ready_kb` is what the instance takes before the attack, `program_kb` the size of its
-/// program, whose pages may all come in later.
+/// The parts of the bound. `ready_kb` is the memory of the instance before the attack, and `program_kb` the size of its
+/// program, because all its pages may be loaded later.
 pub fn terms(limits: &Limits, ready_kb: u64, program_kb: u64) -> Vec<Term> {
     let Limits { connections_max, buffered_bytes_max, head_bytes_max, body_bytes_max } = *limits;
     let connections = connections_max * CONNECTION_KB;
-    // One request of the largest size always has room.
+    // One request of the largest size always fits.
     let buffered = buffered_bytes_max.max(head_bytes_max + body_bytes_max) / KIB;
-    // Made while its request is still held, and counted only when it is there.
+    // The reply is made while its request is still in memory, and counts only when it is complete.
     let reply = (body_bytes_max + head_bytes_max) / KIB;
-    // The allocator rounds small blocks up to a size class, the next of which is a quarter larger at most, and large
-    // ones up to pages: two for each connection.
+    // The allocator rounds small blocks up to a size class, and the next class is at most a quarter larger. It rounds
+    // large blocks up to pages: two for each connection.
     let rounding = connections / 4 + connections_max * 2 * 4;
     vec![
         Term { what: "ready", kb: ready_kb },
@@ -68,7 +68,7 @@ pub fn terms(limits: &Limits, ready_kb: u64, program_kb: u64) -> Vec<Term> {
     ]
 }
 
-/// Their sum.
+/// The sum of the parts.
 pub fn kb(terms: &[Term]) -> u64 {
     terms.iter().map(|term| term.kb).sum()
 }

@@ -1,7 +1,7 @@
 //! The attackers: one thread, non-blocking sockets, edge-triggered epoll.
 //!
-//! Plays a [`Script`] on each of many connections, and keeps count of what the server does about it. Judges nothing. It
-//! runs at a low priority, so that the healthy client on the same processor is not delayed by it.
+//! The thread plays a [`Script`] on each of many connections, and counts how the server responds. It judges nothing. It
+//! runs at a low priority, so that it does not delay the healthy client on the same processor.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -22,19 +22,19 @@ use super::script::{End, Place, Reading, Script};
 use fc_bench::harness::pin_self;
 use fc_emulator::error::{Error, Result};
 
-/// The most that one attacker sends before the others get their turn.
+/// The most bytes that one attacker sends before the others get their turn.
 const BURST_BYTES: usize = 256 * 1024;
 
-/// The most that is read at a time.
+/// The most bytes that are read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Room that a slow reader lends to its kernel; it takes the least that it allows.
+/// The receive buffer that a slow reader requests. The kernel uses the least that it allows.
 const NARROW_BYTES: usize = 2048;
 
-/// The longest wait, so that orders are heard.
+/// The longest wait, so that the thread soon notices new orders.
 const LISTEN: Duration = Duration::from_millis(5);
 
-/// The shortest: who drips bytes on a thousand connections need not be punctual.
+/// The shortest wait. Attackers that send single bytes on a thousand connections need no exact times.
 const TICK: Duration = Duration::from_millis(1);
 
 const EVENTS: usize = 256;
@@ -46,14 +46,14 @@ const REST: u8 = 0;
 const ATTACK: u8 = 1;
 const END: u8 = 2;
 
-/// What the server did about the attackers.
+/// How the server responded to the attackers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AttackStats {
-    /// Connections that were made.
+    /// Connections that were established.
     pub connected: u64,
-    /// Attempts that failed.
+    /// Attempts to connect that failed.
     pub refused: u64,
-    /// How often each status was the first on a connection.
+    /// The number of connections for each status of a first reply.
     pub statuses: BTreeMap<u16, u64>,
     /// Connections that the server closed.
     pub closed: u64,
@@ -61,11 +61,11 @@ pub struct AttackStats {
     pub reset: u64,
     /// Bytes that were sent.
     pub sent_bytes: u64,
-    /// Share of its processor's time that this thread used while it attacked.
+    /// The share of its processor's time that this thread used while it attacked.
     pub busy: f64,
 }
 
-/// A thread of attackers.
+/// The thread of the attackers.
 pub struct AttackClients {
     orders: Arc<Orders>,
     thread: Option<JoinHandle<Result<AttackStats>>>,
@@ -79,39 +79,39 @@ struct Orders {
 }
 
 impl AttackClients {
-    /// Raises one that rests.
+    /// Starts the thread. It does not attack yet.
     pub fn raise(address: SocketAddr, scripts: Vec<Script>, processors: Vec<usize>) -> Self {
         let orders = Arc::new(Orders::default());
         let heard = orders.clone();
         let thread = std::thread::spawn(move || {
             pin_self(&processors)?;
-            // What cannot be had is a pity, and no error.
+            // A failure is harmless: the healthy client then waits a little longer.
             let _ = rustix::process::nice(10);
             Thread::new(address, scripts, heard)?.work()
         });
         Self { orders, thread: Some(thread) }
     }
 
-    /// Everybody attacks.
+    /// Starts the attack on all connections.
     pub fn attack(&self) {
         self.orders.arrived.store(0, Ordering::Relaxed);
         self.orders.state.store(ATTACK, Ordering::Release);
     }
 
-    /// Everybody leaves: every other by a reset.
+    /// Ends all connections, every second one by a reset.
     pub fn rest(&self) {
         self.orders.state.store(REST, Ordering::Release);
     }
 
-    /// How many have arrived since the attack began.
+    /// How many attackers have arrived since the attack began.
     pub fn arrived(&self) -> usize {
         self.orders.arrived.load(Ordering::Relaxed)
     }
 
-    /// The end, and the stats.
+    /// Ends the thread and returns the statistics.
     ///
     /// # Errors
-    /// When something of our own gave out.
+    /// If the thread failed for a reason of our own.
     pub fn dismiss(mut self) -> Result<AttackStats> {
         self.orders.state.store(END, Ordering::Release);
         let ended = self.thread.take().map(JoinHandle::join);
@@ -123,7 +123,7 @@ impl Drop for AttackClients {
     fn drop(&mut self) {
         self.orders.state.store(END, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            // Whoever wanted the stats has asked for it.
+            // A caller that needs the statistics has called [`AttackClients::dismiss`].
             let _ = thread.join();
         }
     }
@@ -142,7 +142,7 @@ struct Soldier {
     script: Script,
     socket: Option<OwnedFd>,
     place: Place,
-    /// When it may do something: connect, send the next piece, read on. `None`: not before something comes.
+    /// When it may connect, send its next piece or read on. `None`: not before an event.
     due: Option<Instant>,
     readable: bool,
     writable: bool,
@@ -153,12 +153,12 @@ struct Soldier {
     first: Vec<u8>,
 }
 
-/// What a look at a socket brought.
+/// The result of a look at a socket.
 enum Look {
     Nothing,
     /// There is more to do at once.
     Hot,
-    /// The connection is over.
+    /// The connection has ended.
     Over,
 }
 
@@ -189,12 +189,12 @@ impl Thread {
         Ok(self.stats)
     }
 
-    /// Until the orders change.
+    /// Runs until the orders change.
     fn attack(&mut self) -> Result<()> {
         let count = self.soldiers.len();
         let began = Instant::now();
         for (number, soldier) in self.soldiers.iter_mut().enumerate() {
-            // Those who drip do so at different times.
+            // Attackers that send single bytes do so at different times.
             let part = soldier.script.every.mul_f64(number as f64 / count as f64);
             soldier.due = Some(began + part.min(Duration::from_millis(200)));
             soldier.arrived = false;
@@ -224,7 +224,7 @@ impl Thread {
         Ok(())
     }
 
-    /// One attacker's turn. True if it could go on at once.
+    /// One turn of an attacker. Returns true if it could continue at once.
     fn turn(&mut self, number: usize, now: Instant) -> Result<bool> {
         let soldier = &mut self.soldiers[number];
         let due = soldier.due.is_some_and(|due| due <= now);
@@ -308,12 +308,12 @@ impl Soldier {
             self.look_at(&line[..bytes], stats);
         }
         if by_reset {
-            // If it cannot be set it leaves in order.
+            // If this fails, the connection is closed in order.
             let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
         }
     }
 
-    /// Keeps the first reply's status.
+    /// Records the status of the first reply.
     fn look_at(&mut self, came: &[u8], stats: &mut AttackStats) {
         let more = STATUS_LINE_BYTES - self.first.len();
         if more > 0 {
@@ -330,7 +330,8 @@ impl Soldier {
         self.gone |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     }
 
-    /// Whether it has done what it came for: who sends without end has begun, who reads slowly has something to read.
+    /// Whether the attacker has reached its goal: one that sends without end has begun, and one that reads slowly has
+    /// bytes to read.
     fn is_in_place(&self) -> bool {
         let Script { times, every, reading, .. } = self.script;
         let is_done = match reading {
@@ -395,7 +396,7 @@ impl Soldier {
                     }
                 }
                 Err(Errno::AGAIN | Errno::INTR) => self.writable = false,
-                // The reading side says how it ended.
+                // The reading side reports how the connection ended.
                 Err(_) => {
                     (self.writable, self.gone) = (false, true);
                 }
@@ -410,7 +411,7 @@ impl Soldier {
             End::Stay => {}
             End::Reset => return Look::Over,
             End::HalfClose if !std::mem::replace(&mut self.ended, true) => {
-                // The server may have gone already; reading says so.
+                // The server may have closed the connection already. The next read reports it.
                 let _ = net::shutdown(socket, Shutdown::Write);
             }
             End::HalfClose => {}
@@ -422,7 +423,7 @@ impl Soldier {
     fn read(&mut self, due: bool, buffer: &mut [u8], stats: &mut AttackStats) -> Look {
         let Some(socket) = &self.socket else { return Look::Nothing };
         let wanted = match self.script.reading {
-            // Who is not there any more need not be hurt: what is left tells the status.
+            // A connection that has ended needs no reset. The remaining bytes tell its status.
             _ if self.gone => buffer.len(),
             Reading::All if self.readable => buffer.len(),
             Reading::Slowly(bytes) if due => bytes,
@@ -438,7 +439,7 @@ impl Soldier {
                 if self.gone || self.script.reading == Reading::All { Look::Hot } else { Look::Nothing }
             }
             Err(Errno::AGAIN | Errno::INTR) => {
-                // Half closed by the server without a word is gone as well, but says so by a zero.
+                // A connection that the server closed without a reply has ended, too. A read of zero bytes reports it.
                 (self.readable, self.gone) = (false, false);
                 Look::Nothing
             }
@@ -450,7 +451,7 @@ impl Soldier {
     }
 }
 
-/// Of a whole status line's beginning.
+/// The status in the beginning of a status line.
 fn status(line: &[u8]) -> Option<u16> {
     let digits = line.get(..STATUS_LINE_BYTES)?.strip_prefix(b"HTTP/1.")?.get(2..)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

@@ -1,8 +1,8 @@
-//! The healthy client beside an attack: one connection that is kept, called at a fixed rate, and one that makes a new
-//! connection for each call.
+//! The healthy client during an attack: one connection that stays open and is called at a fixed rate, and one new
+//! connection for each further call.
 //!
-//! Every call has a body of its own, so that an answer that belongs to another is seen. Latencies count from when a
-//! call was due, unless it was we who slept too long. Judges nothing.
+//! Every call has a body of its own, so an answer that belongs to another call is detected. Latencies count from the
+//! time when a call was due, unless the client itself woke up too late. This module judges nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,37 +16,37 @@ use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
 use fc_emulator::platform::{Caller, Platform, Settings};
 
-/// Calls per second on the kept connection.
+/// Calls per second on the connection that stays open.
 const KEPT_RATE: f64 = 500.0;
 
 /// Calls per second on new connections.
 const FRESH_RATE: f64 = 40.0;
 
-/// After that long a call counts as lost.
+/// A call without an answer after this time is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// Which of the two.
+/// How the client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionMode {
-    /// On one connection.
+    /// All calls use one connection.
     Kept,
-    /// On a new one each.
+    /// Each call uses a new connection.
     Fresh,
 }
 
 /// One call.
 #[derive(Clone, Debug)]
-pub struct Call {
-    /// The window in which it was due.
+pub struct CallSample {
+    /// The window in which the call was due.
     pub window: u32,
-    /// From when it was due to its answer, in microseconds; or what went wrong.
+    /// The time from when it was due to its answer, in microseconds, or the failure.
     pub outcome: std::result::Result<f64, String>,
 }
 
 /// A client on a thread of its own.
 pub struct Healthy {
     shared: Arc<Shared>,
-    /// From when on which window is open.
+    /// The time from which each window is open.
     windows: Vec<(Instant, u32)>,
     thread: Option<JoinHandle<Vec<Made>>>,
 }
@@ -56,7 +56,7 @@ type Made = (Instant, std::result::Result<f64, String>);
 
 #[derive(Default)]
 struct Shared {
-    /// What is overdue is not made any more.
+    /// Calls that are overdue by more than this are left out.
     forget: AtomicBool,
     over: AtomicBool,
 }
@@ -65,18 +65,19 @@ struct Worker {
     mode: ConnectionMode,
     address: SocketAddr,
     platform: Platform,
-    /// Whether it echoes events, as ours do.
+    /// Whether the server echoes events, as ours do.
     echoes: bool,
     conn: Option<Conn>,
 }
 
 impl Healthy {
-    /// Begins to call, in window 0.
+    /// Starts to call, in window 0.
     pub fn begin(mode: ConnectionMode, address: SocketAddr, echoes: bool, processors: Vec<usize>) -> Self {
         let shared = Arc::new(Shared::default());
         let heard = shared.clone();
         let thread = std::thread::spawn(move || {
-            // Where it cannot be pinned it calls all the same; the table says whether processors are apart.
+            // Without a processor of its own, the client calls nevertheless. The table says whether processors are
+            // separate.
             let _ = pin_self(&processors);
             let platform = Platform::new(Settings::default());
             Worker { mode, address, platform, echoes, conn: None }.work(&heard)
@@ -84,22 +85,22 @@ impl Healthy {
         Self { shared, windows: Vec::new(), thread: Some(thread) }
     }
 
-    /// Calls that are due from now on belong to this window. What is overdue when it begins is not carried into it.
+    /// Calls that are due from now on belong to this window. Calls that are overdue when it begins are left out.
     pub fn enter(&mut self, window: u32) {
         self.shared.forget.store(true, Ordering::Relaxed);
         self.windows.push((Instant::now(), window));
     }
 
-    /// The end, and every call.
+    /// Ends the client and returns every call.
     ///
     /// # Errors
-    /// When the thread failed.
-    pub fn end(mut self) -> Result<Vec<Call>> {
+    /// If the thread failed.
+    pub fn end(mut self) -> Result<Vec<CallSample>> {
         self.shared.over.store(true, Ordering::Relaxed);
         let calls = self.thread.take().and_then(|thread| thread.join().ok());
         let calls = calls.ok_or_else(|| Error::new("the healthy client's thread failed"))?;
         let window = |due| self.windows.iter().rev().find(|(from, _)| *from <= due).map_or(0, |(_, window)| *window);
-        Ok(calls.into_iter().map(|(due, outcome)| Call { window: window(due), outcome }).collect())
+        Ok(calls.into_iter().map(|(due, outcome)| CallSample { window: window(due), outcome }).collect())
     }
 }
 
@@ -107,7 +108,7 @@ impl Drop for Healthy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Whoever wanted the calls has asked for them.
+            // A caller that needs the calls has called [`Healthy::end`].
             let _ = thread.join();
         }
     }
@@ -124,11 +125,11 @@ impl Worker {
             }
             let left = due.saturating_duration_since(Instant::now());
             std::thread::sleep(left);
-            // Late by our own sleep is not late; late because the last call took long is.
+            // A late wake-up of the client does not count. A delay by the previous call does.
             let from = if left.is_zero() { due } else { Instant::now() };
             let outcome = self.call(calls.len()).map(|()| from.elapsed().as_secs_f64() * 1e6);
             if outcome.is_err() {
-                // What was due while it was lost is not lost as well.
+                // Calls that were due during a lost call are not lost as well.
                 (self.conn, due) = (None, Instant::now());
             }
             calls.push((from, outcome));
@@ -154,7 +155,7 @@ impl Worker {
         if self.mode == ConnectionMode::Kept && response.keeps_alive() {
             self.conn = Some(conn);
         } else if self.mode == ConnectionMode::Fresh {
-            // Neither end is to remember it.
+            // A reset, so that neither end stays in TIME_WAIT.
             conn.reset();
         }
         Ok(())

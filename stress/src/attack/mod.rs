@@ -1,11 +1,11 @@
-//! Attacks on a real server, a healthy client beside them.
+//! Attacks a real server while a healthy client uses it.
 //!
-//! Each attack has a fresh instance. Windows without and with attackers take turns, so that what disturbs the machine
-//! disturbs both; then the attackers leave for good, and everything must be as before: descriptors, answers, an orderly
-//! end. Client and attackers have one processor, the server another.
+//! Each attack has a fresh instance. Windows without and with attackers alternate, so that other load on the machine
+//! affects both. Then the attackers leave for good, and everything must be as before: the number of descriptors, the
+//! answers, an orderly end. Client and attackers share one processor, and the server has another.
 //!
-//! From the outside in: `table` says which attacks there are, each connection's part in it is a `script`, `clients`
-//! plays scripts, `healthy` calls meanwhile, `bound` says how much memory is too much, and `outcome` judges.
+//! The modules: `table` lists the attacks, a `script` says what each connection does, `clients` plays the scripts,
+//! `healthy` is the healthy client, `bound` computes how much memory is allowed, and `outcome` judges.
 
 mod bound;
 mod clients;
@@ -22,59 +22,60 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 pub use self::bound::{Limits, Term, terms};
 use self::clients::AttackClients;
-use self::healthy::{Call as Sample, ConnectionMode, Healthy};
+use self::healthy::{CallSample, ConnectionMode, Healthy};
 use self::outcome::{Descriptors, Memory as MemoryFigures, Windows};
 pub use self::outcome::{Outcome, Report};
 use self::table::{ATTACKS, Attack};
 use fc_bench::harness::{Call, Client, Contender, Instance, Processors, Progress, Start};
 use fc_bench::measure::machine;
-use fc_bench::results::{Described, Kind};
+use fc_bench::results::Kind;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
+use fc_emulator::options::OutputArgs;
 use fc_emulator::platform::{Platform, Settings};
 use fc_testkit::proc::{self, Memory};
 
 /// From the start of an instance to its first answers.
 const READY_WAIT: Duration = Duration::from_secs(10);
 
-/// How long attackers may take to be in place; who is not by then comes later.
+/// How long attackers may take to be in place. Those that need longer arrive later.
 const ARRIVAL_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the server may take to forget those who left: it lingers on those it refused for 5 s.
+/// How long the server may take to close the attackers' connections: it lingers for 5 s on those that it rejected.
 const LEAVE_WAIT: Duration = Duration::from_secs(8);
 
-/// From SIGTERM to the exit: the drain's 8 s, and a little.
+/// From SIGTERM to the exit: the drain takes 8 s.
 const EXIT_WAIT: Duration = Duration::from_secs(12);
 
-/// Attackers and healthy client need descriptors; the largest attack has 4,000 connections.
+/// The attackers and the healthy client need descriptors. The largest attack has 4,000 connections.
 const DESCRIPTORS: u64 = 8192;
 
-/// What can be set.
+/// Options of the command.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Two short windows of each kind instead of five: half a minute in all
+    /// Run two short windows of each kind instead of five: half a minute in all
     #[arg(long)]
     quick: bool,
 
-    /// Only these attacks
+    /// Run only these attacks
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
-    /// Show the attacks, and attack nobody
+    /// List the attacks and exit
     #[arg(long)]
     pub list: bool,
 
-    /// Write every figure to this file
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
 
-    /// The command is no build of ours: its memory has no bound, any answer to attackers will do, and of healthy calls
-    /// only the status counts
+    /// The command is not a build of fc-hooks: its memory has no bound, any answer to attackers is allowed, and of
+    /// healthy calls only the status counts
     #[arg(long, requires = "command")]
     peer: bool,
 
-    /// Fail as well where attackers that only hold connections more than double the healthy p99
+    /// Fail also if attackers that only hold connections more than double the p99 of healthy calls
     #[arg(long)]
     strict: bool,
 
@@ -82,7 +83,7 @@ pub struct Args {
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     root: PathBuf,
 
-    /// The server; it gets its port in FC_SERVER_PORT. Default: what `make build` makes
+    /// The server [default: the build of `make build`]; it gets its port in FC_SERVER_PORT
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -92,24 +93,25 @@ pub fn list() -> String {
     ATTACKS.iter().map(|attack| format!("{:<19} {}\n", attack.name, attack.what)).collect()
 }
 
-/// Attacks.
+/// Runs the attacks.
 ///
 /// # Errors
-/// When there is nothing to attack, no attack of a name, or a server that does not start.
+/// If there is nothing to attack, if an attack is unknown, or if a server does not start.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let clock = Instant::now();
     let unknown = args.only.iter().find(|name| ATTACKS.iter().all(|attack| attack.name != **name));
     if let Some(name) = unknown {
-        return Err(Error::new(format!("there is no attack `{name}`; --list shows those there are")));
+        return Err(Error::new(format!("unknown attack `{name}`; --list shows all")));
     }
     let chosen: Vec<&Attack> =
         ATTACKS.iter().filter(|it| args.only.is_empty() || args.only.iter().any(|name| name == it.name)).collect();
-    let field = Field::new(args)?;
+    let field = Setting::new(args)?;
     progress.begin("attack", chosen.len() as u64);
     let mut attacks = Vec::new();
     for attack in chosen {
+        let began = Instant::now();
         let outcome = field.attack(attack).map_err(|cause| Error::failed("attack by", attack.name, cause))?;
-        attacks.push(outcome);
+        attacks.push(Outcome { ms: began.elapsed().as_secs_f64() * 1e3, ..outcome });
         progress.step(attack.name);
     }
     let command = field.command.clone();
@@ -119,7 +121,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
 }
 
 /// What all attacks have in common.
-struct Field {
+struct Setting {
     command: Vec<String>,
     is_peer: bool,
     strict: bool,
@@ -128,8 +130,8 @@ struct Field {
     processors: Processors,
 }
 
-/// An instance under attack, and those around it.
-struct Scene {
+/// An instance under attack, and its clients.
+struct AttackedInstance {
     instance: Instance,
     kept: Healthy,
     fresh: Healthy,
@@ -139,14 +141,14 @@ struct Scene {
     in_place: usize,
 }
 
-impl Field {
+impl Setting {
     fn new(args: &Args) -> Result<Self> {
         raise_descriptors()?;
         let built = args.root.join(format!("target/{ARCH}-unknown-linux-musl/release/fc-hooks"));
         let command = match args.command.is_empty() {
             false => args.command.clone(),
             true if built.is_file() => vec![built.display().to_string()],
-            true => return Err(Error::failed("find", built.display(), "`make build` makes it")),
+            true => return Err(Error::failed("find", built.display(), "`make build` builds it")),
         };
         let (cycles, window_ms) = if args.quick { (2, 150) } else { (5, 800) };
         Ok(Self {
@@ -170,24 +172,23 @@ impl Field {
         let clients =
             AttackClients::raise(address, (0..attack.connections).map(attack.script).collect(), client.clone());
         let descriptors = Descriptors { before, most: before, after: None };
-        let mut scene =
-            Scene { instance, kept, fresh, clients, descriptors, kernel_kb: proc::tcp_kb().unwrap_or(0), in_place: 0 };
+        let mut scene = AttackedInstance {
+            instance,
+            kept,
+            fresh,
+            clients,
+            descriptors,
+            kernel_kb: proc::tcp_kb().unwrap_or(0),
+            in_place: 0,
+        };
         self.windows(attack, &mut scene);
         self.aftermath(attack, scene, ready_kb)
     }
 
-    /// Starts an instance and has it answer its first calls.
+    /// Starts an instance and sends its first calls.
     fn start(&self, attack: &Attack) -> Result<Instance> {
-        let described = Described {
-            name: "target".into(),
-            label: "target".into(),
-            kind: if self.is_peer { Kind::Custom } else { Kind::Ours },
-            command: self.command.clone(),
-            env: Vec::new(),
-            binary_bytes: None,
-            note: String::new(),
-        };
-        let contender = Contender { described, static_file: None, has_markers: false };
+        let kind = if self.is_peer { Kind::Custom } else { Kind::Ours };
+        let contender = Contender::of_command("target", kind, self.command.clone());
         let narrow =
             |count| ["sh", "-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"].map(str::to_owned).to_vec();
         let prefix = attack.descriptors.map(narrow).unwrap_or_default();
@@ -201,13 +202,13 @@ impl Field {
         Ok(instance)
     }
 
-    /// Windows without and with attackers in turn, and one after they have left.
-    fn windows(&self, attack: &Attack, scene: &mut Scene) {
+    /// Alternates windows without and with attackers, and ends with one after they have left.
+    fn windows(&self, attack: &Attack, scene: &mut AttackedInstance) {
         for cycle in 0..self.cycles {
             scene.window(Windows::quiet(cycle), self.window);
             scene.clients.attack();
             let all = || (scene.clients.arrived() as u64 >= attack.wanted()).then_some(());
-            // Who is not in place by then attacks all the same.
+            // Attackers that are not in place by then attack nevertheless.
             let _ = Deadline::after(ARRIVAL_WAIT).until(all);
             scene.in_place = scene.in_place.max(scene.clients.arrived());
             scene.window(Windows::attacked(cycle), self.window);
@@ -217,7 +218,7 @@ impl Field {
                 return;
             }
             scene.clients.rest();
-            // Its own two connections stay. What never leaves is seen at the end.
+            // The two connections of the healthy clients stay. Connections that never leave show at the end.
             let few = scene.descriptors.before + 2;
             let left = || proc::descriptors(scene.instance.pid()).ok().is_none_or(|count| count <= few).then_some(());
             let _ = Deadline::after(LEAVE_WAIT).until(left);
@@ -225,9 +226,9 @@ impl Field {
         scene.window(Windows::quiet(self.cycles), self.window);
     }
 
-    /// What is left of it, and the end.
-    fn aftermath(&self, attack: &Attack, scene: Scene, ready_kb: u64) -> Result<Outcome> {
-        let Scene { instance, kept, fresh, clients, mut descriptors, kernel_kb, in_place } = scene;
+    /// Checks the state after the attack, and ends the instance.
+    fn aftermath(&self, attack: &Attack, scene: AttackedInstance, ready_kb: u64) -> Result<Outcome> {
+        let AttackedInstance { instance, kept, fresh, clients, mut descriptors, kernel_kb, in_place } = scene;
         let pid = instance.pid();
         let (kept, fresh) = (kept.end()?, fresh.end()?);
         let mut notes = Vec::new();
@@ -260,10 +261,11 @@ impl Field {
         let windows = Windows { cycles: self.cycles };
         let cycles = || 0..self.cycles;
         let may_wait = attack.descriptors.is_some();
-        let of = |calls: &[Sample], which: fn(u32) -> u32| Windows::latency(calls, cycles().map(which));
+        let of = |calls: &[CallSample], which: fn(u32) -> u32| Windows::latency(calls, cycles().map(which));
         let mut outcome = Outcome {
             name: attack.name,
             what: attack.what,
+            ms: 0.0,
             before: of(&kept, Windows::quiet).unwrap_or_default(),
             during: of(&kept, Windows::attacked).unwrap_or_default(),
             after: Windows::latency(&kept, std::iter::once(Windows::quiet(self.cycles))),
@@ -283,7 +285,7 @@ impl Field {
         Ok(outcome)
     }
 
-    /// Of its life as it tells it itself: nobody but us may have run a hook.
+    /// Checks the inspector's own account of its life: nobody but us may have run a hook.
     fn life(&self, attack: &Attack, instance: &Instance, notes: &mut Vec<String>) -> Vec<String> {
         if self.is_peer || attack.until_the_end {
             return Vec::new();
@@ -299,7 +301,7 @@ impl Field {
         let document: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let (life, calls) = (&document["lifecycle"], document["hookCalls"].as_array());
         let (Some(phase), Some(calls)) = (life["phase"].as_str(), calls) else {
-            notes.push("it is not the inspector: who ran its hooks is not known".into());
+            notes.push("it is not the inspector, so nothing shows whether outsiders ran its hooks".into());
             return Vec::new();
         };
         let others = calls.iter().filter(|call| call["ran"] == true && call["hook"] != "initialize").count();
@@ -316,8 +318,8 @@ impl Field {
     }
 }
 
-impl Scene {
-    /// Measures for so long.
+impl AttackedInstance {
+    /// Measures for this long.
     fn window(&mut self, number: u32, length: Duration) {
         [&mut self.kept, &mut self.fresh].into_iter().for_each(|client| client.enter(number));
         std::thread::sleep(length);
@@ -337,7 +339,7 @@ fn raise_descriptors() -> Result<()> {
         .map_err(|cause| Error::failed("raise", "the number of descriptors", cause))
 }
 
-/// Once the connection of the first calls is gone.
+/// The number of descriptors once the connection of the first calls is closed.
 fn steady_descriptors(pid: u32) -> Result<usize> {
     let mut last = (0, 0);
     let steady = Deadline::after(READY_WAIT).until(|| {

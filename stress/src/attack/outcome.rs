@@ -1,15 +1,16 @@
-//! What came of an attack, and whether that is good enough. Pure: figures in, faults and text out.
+//! The outcome of an attack, and whether it is acceptable. Pure: it turns figures into faults and text.
 
 use serde::Serialize;
 
 use super::bound::Term;
 use super::clients::AttackStats;
-use super::healthy::Call;
+use super::healthy::CallSample;
 use super::table::Attack;
 use fc_bench::results::Machine;
 use fc_bench::stats::{Sorted, ratio};
+use fc_emulator::report::{self, Case, CaseOutcome, Suite};
 
-/// How much the healthy client's 99th percentile may grow beside attackers that only hold connections.
+/// How much the 99th percentile of the healthy client may grow beside attackers that only hold connections.
 const RATIO_MAX: f64 = 2.0;
 
 /// A run of attacks.
@@ -17,13 +18,13 @@ const RATIO_MAX: f64 = 2.0;
 pub struct Report {
     /// The version of the program that attacked.
     pub version: &'static str,
-    /// What was attacked.
+    /// The command that was attacked.
     pub command: Vec<String>,
-    /// What it ran on.
+    /// The machine.
     pub machine: Machine,
-    /// Whether attackers and server had processors of their own.
+    /// Whether attackers and server had separate processors.
     pub apart: bool,
-    /// How long it took, in seconds.
+    /// How long the run took, in seconds.
     pub seconds: f64,
     /// One for each attack.
     pub attacks: Vec<Outcome>,
@@ -34,27 +35,29 @@ pub struct Report {
 pub struct Outcome {
     /// Its name.
     pub name: &'static str,
-    /// What was done.
+    /// What the attackers did.
     pub what: &'static str,
-    /// The healthy client's calls on its kept connection.
+    /// How long the attack took, in milliseconds.
+    pub ms: f64,
+    /// The healthy client's calls on the connection that stays open.
     pub kept: Calls,
-    /// Its calls on new connections.
+    /// The healthy client's calls on new connections.
     pub fresh: Calls,
-    /// Latency on the kept connection without attackers.
+    /// Latency on the open connection without attackers.
     pub before: Latency,
-    /// With them.
+    /// Latency with attackers.
     pub during: Latency,
-    /// After they have left for good; none if they stayed until the end.
+    /// Latency after they have left for good. `None` if they stayed until the end.
     pub after: Option<Latency>,
-    /// The median of the ratios of the 99th percentiles of each window under attack to that of the window before it.
+    /// The median of the ratios of each attacked window's 99th percentile to that of the window before it.
     pub p99_ratio: Option<f64>,
-    /// Memory.
+    /// Its memory.
     pub memory: Memory,
-    /// Descriptors.
+    /// Its descriptors.
     pub descriptors: Descriptors,
-    /// How many attackers were in place at once, at most.
+    /// The most attackers that were in place at once.
     pub in_place: usize,
-    /// What the server did about them.
+    /// How the server responded to the attackers.
     pub stats: AttackStats,
     /// How it ended after SIGTERM.
     pub exit: String,
@@ -67,41 +70,41 @@ pub struct Outcome {
 /// Calls of the healthy client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
-    /// Answered, rightly.
+    /// Calls with a correct answer.
     pub answered: u64,
-    /// Not answered, or wrongly.
+    /// Calls with no answer or a wrong one.
     pub lost: u64,
-    /// Not answered while every descriptor of the server was taken, which is no fault.
+    /// Calls without an answer while all descriptors of the server were taken, which is no fault.
     pub waited: u64,
-    /// The first that was lost or waited.
+    /// The first call that was lost or had to wait.
     pub first: Option<String>,
 }
 
-/// Microseconds: medians over windows of percentiles within each.
+/// In microseconds: medians over windows of the percentiles within each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     /// The 50th percentile.
     pub p50_us: f64,
-    /// The 99th.
+    /// The 99th percentile.
     pub p99_us: f64,
-    /// The largest of all windows.
+    /// The largest latency of all windows.
     pub largest_us: f64,
 }
 
 /// Kilobytes of 1,024 bytes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Memory {
-    /// Resident before the attack.
+    /// Resident memory before the attack.
     pub ready_kb: u64,
-    /// Resident, at the peak.
+    /// The peak of resident memory.
     pub peak_kb: u64,
-    /// Resident after it; none if it went on until the end.
+    /// Resident memory after the attack. `None` if the attack lasted until the end.
     pub after_kb: Option<u64>,
-    /// What the peak may be; none for a stranger.
+    /// The allowed peak. `None` for other servers.
     pub bound_kb: Option<u64>,
-    /// The parts of that.
+    /// The parts of the allowed peak.
     pub bound: Vec<Term>,
-    /// What the kernel held for the connections of the whole machine, at the most that was seen.
+    /// The most memory that the kernel held for the connections of the whole machine.
     pub kernel_kb: u64,
 }
 
@@ -110,40 +113,41 @@ pub struct Memory {
 pub struct Descriptors {
     /// Before the attack, without connections.
     pub before: usize,
-    /// The most that was seen.
+    /// The most during the attack.
     pub most: usize,
-    /// After it; none if it went on until the end.
+    /// After the attack. `None` if the attack lasted until the end.
     pub after: Option<usize>,
 }
 
-/// The windows of an attack: odd numbers without attackers, even ones with them, 0 for what lies between.
+/// The windows of an attack: odd numbers without attackers, even numbers with attackers, 0 for the time between
+/// windows.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
-    /// How many pairs there are.
+    /// The number of pairs.
     pub cycles: u32,
 }
 
 impl Windows {
-    /// Without attackers, before a cycle; of the last cycle and one, after all.
+    /// The window without attackers before a cycle. The number after the last cycle is the window after all.
     pub fn quiet(cycle: u32) -> u32 {
         1 + 2 * cycle
     }
 
-    /// With attackers.
+    /// The window with attackers.
     pub fn attacked(cycle: u32) -> u32 {
         2 + 2 * cycle
     }
 
-    /// Latencies of some windows.
-    pub fn latency(calls: &[Call], windows: impl Iterator<Item = u32>) -> Option<Latency> {
+    /// The latencies of some windows.
+    pub fn latency(calls: &[CallSample], windows: impl Iterator<Item = u32>) -> Option<Latency> {
         let of: Vec<Sorted> = windows.map(|window| in_window(calls, window)).filter(|it| it.count() > 0).collect();
         let median = |share| Sorted::new(of.iter().filter_map(|window| window.percentile(share))).median();
         let largest = of.iter().filter_map(Sorted::largest).fold(0.0, f64::max);
         Some(Latency { p50_us: median(0.5)?, p99_us: median(0.99)?, largest_us: largest })
     }
 
-    /// How many times as large the 99th percentile is under attack: the median over cycles.
-    pub fn p99_ratio(self, calls: &[Call]) -> Option<f64> {
+    /// The ratio of the 99th percentile under attack to that without: the median over cycles.
+    pub fn p99_ratio(self, calls: &[CallSample]) -> Option<f64> {
         let of = |window: fn(u32) -> u32| -> Vec<(u32, f64)> {
             let p99 = |cycle| in_window(calls, window(cycle)).percentile(0.99);
             (0..self.cycles).filter_map(|cycle| Some((cycle, p99(cycle)?))).collect()
@@ -151,11 +155,11 @@ impl Windows {
         ratio(&of(Self::attacked), &of(Self::quiet)).map(|estimate| estimate.median)
     }
 
-    /// Counts calls. Where there are too few descriptors for all, a call may wait for one until the attackers are gone.
-    pub fn count(self, calls: &[Call], may_wait: bool) -> Calls {
+    /// Counts calls. If there are too few descriptors for all, a call may wait for one until the attackers are gone.
+    pub fn count(self, calls: &[CallSample], may_wait: bool) -> Calls {
         let last = Self::quiet(self.cycles);
         let mut counts = Calls::default();
-        for Call { window, outcome } in calls {
+        for CallSample { window, outcome } in calls {
             match outcome {
                 Ok(_) => counts.answered += 1,
                 Err(cause) => {
@@ -169,18 +173,18 @@ impl Windows {
     }
 }
 
-fn in_window(calls: &[Call], window: u32) -> Sorted {
+fn in_window(calls: &[CallSample], window: u32) -> Sorted {
     let calls = calls.iter().filter(|call| call.window == window);
     Sorted::new(calls.filter_map(|call| call.outcome.as_ref().ok().copied()))
 }
 
 impl Outcome {
-    /// What is wrong, apart from what was seen on the way.
+    /// What is wrong, in addition to the faults that the attack found on the way.
     pub fn judge(&self, attack: &Attack, is_peer: bool, strict: bool) -> Vec<String> {
         let mut faults = Vec::new();
         for (way, calls) in [("its kept connection", &self.kept), ("new connections", &self.fresh)] {
             if calls.lost > 0 {
-                let first = calls.first.as_deref().unwrap_or("for no known reason");
+                let first = calls.first.as_deref().unwrap_or("the cause is unknown");
                 faults.push(format!("{} healthy calls on {way} were lost, the first: {first}", calls.lost));
             }
             if calls.answered == 0 {
@@ -195,14 +199,16 @@ impl Outcome {
         if let Some(after) = after.filter(|after| *after != before) {
             faults.push(format!("{after} descriptors are open after the attack, {before} were before"));
         }
-        // A stranger may die of the signal: how servers end is not their contract.
+        // Another server may die of the signal: there is no rule about how it ends.
         if self.exit != EXIT_0 && !(is_peer && self.exit.starts_with(BY_SIGTERM)) {
             faults.push(format!("SIGTERM did not end it in order: {}", self.exit));
         }
         let wanted = attack.wanted();
         if self.stats.connected < wanted {
-            faults
-                .push(format!("only {} attackers came to it, not {wanted}: it was not attacked", self.stats.connected));
+            faults.push(format!(
+                "only {} attackers connected, not {wanted}: the attack did not take place",
+                self.stats.connected
+            ));
         }
         if !is_peer {
             faults.extend(self.wrong_answers(attack));
@@ -224,13 +230,13 @@ impl Outcome {
     }
 }
 
-/// For what is not there.
+/// Stands for a missing value.
 const NONE: &str = "–";
 
-/// How a server ends that ends in order.
+/// The exit of a server that ends in order.
 const EXIT_0: &str = "exit status: 0";
 
-/// How one ends that does nothing about it.
+/// The exit of a server that does not handle the signal.
 const BY_SIGTERM: &str = "signal: 15";
 
 impl Report {
@@ -238,9 +244,11 @@ impl Report {
     pub fn is_good(&self) -> bool {
         self.attacks.iter().all(|attack| attack.faults.is_empty())
     }
+}
 
-    /// For people: a line for each attack, and what is wrong or not judged below.
-    pub fn table(&self) -> String {
+impl report::Report for Report {
+    /// A line for each attack, and below it what is wrong or was not judged.
+    fn human(&self) -> String {
         let mut text = format!("attacked: {}\n\n{}", self.command.join(" "), row(COLUMNS.map(str::to_owned)));
         self.attacks.iter().for_each(|attack| text.push_str(&row(attack.cells())));
         text.push_str("\nattackers\n");
@@ -252,16 +260,33 @@ impl Report {
             attack.faults.iter().for_each(|fault| text.push_str(&format!("\nFAIL {}: {fault}", attack.name)));
         }
         if !self.apart {
-            text.push_str("\nnote: there is one processor only; the attackers took the server's time");
+            text.push_str("\nnote: there is only one processor, so the attackers took processor time from the server");
         }
         let bad = self.attacks.iter().filter(|attack| !attack.faults.is_empty()).count();
         text.push_str(&format!("\n{} attacks in {:.0} s: {bad} failed\n", self.attacks.len(), self.seconds));
         text
     }
+
+    fn suite(&self) -> Suite {
+        let case = |attack: &Outcome| Case {
+            name: attack.name.to_owned(),
+            class: "attack".to_owned(),
+            kind: "",
+            outcome: match attack.faults.is_empty() {
+                true => CaseOutcome::Passed,
+                false => CaseOutcome::Failed { tolerated: false },
+            },
+            message: attack.faults.join("; "),
+            details: vec![("attackers", attack.what.to_owned())],
+            ms: attack.ms,
+        };
+        let name = format!("fc-stress attack: {}", self.command.join(" "));
+        Suite { name, ms: self.seconds * 1e3, cases: self.attacks.iter().map(case).collect() }
+    }
 }
 
-/// Of the table. Calls are the healthy client's, latencies those on its kept connection: medians over windows, in
-/// microseconds, without attackers → with them → after them. Memory is in megabytes.
+/// The titles of the table. Calls are those of the healthy client. Latencies are those on its open connection: medians
+/// over windows, in microseconds, without attackers → with them → after them. Memory is in megabytes.
 const COLUMNS: [&str; 13] = [
     "attack",
     "calls",
@@ -278,7 +303,7 @@ const COLUMNS: [&str; 13] = [
     "descriptors",
 ];
 
-/// The name to the left, numbers to the right.
+/// The name on the left, numbers on the right.
 fn row(cells: [String; COLUMNS.len()]) -> String {
     const WIDTHS: [usize; COLUMNS.len()] = [0, 6, 4, 17, 24, 6, 11, 6, 6, 6, 6, 7, 14];
     let pad = |(cell, width): (&String, usize)| format!(" {cell:>width$}");
@@ -309,7 +334,7 @@ impl Outcome {
         ]
     }
 
-    /// What the attackers saw.
+    /// How the server responded to the attackers.
     fn attackers(&self) -> String {
         let statuses = self.stats.statuses.iter().map(|(status, count)| format!("{count} × {status}"));
         let answers: Vec<String> = statuses.collect();
@@ -337,12 +362,13 @@ mod tests {
         ATTACKS.iter().find(|attack| attack.name == name).unwrap()
     }
 
-    /// As it should be.
+    /// An outcome without a fault.
     fn good() -> Outcome {
         let calls = Calls { answered: 100, ..Calls::default() };
         Outcome {
             name: "slow-readers",
             what: "",
+            ms: 1.0,
             kept: calls.clone(),
             fresh: calls,
             before: Latency::default(),
@@ -359,7 +385,7 @@ mod tests {
         }
     }
 
-    /// What is changed, and the one fault that is found then.
+    /// A change, and the one fault that it must cause.
     type Row = (fn(&mut Outcome), &'static str);
 
     #[test]
@@ -372,7 +398,7 @@ mod tests {
             (|it| it.descriptors.after = Some(8), "8 descriptors are open"),
             (|it| it.exit = "it still runs".into(), "it still runs"),
             (|it| it.exit = "signal: 15 (SIGTERM)".into(), "signal: 15"),
-            (|it| it.stats.connected = 999, "it was not attacked"),
+            (|it| it.stats.connected = 999, "the attack did not take place"),
             (|it| it.stats.statuses.clear(), "no attacker was answered with 200"),
             (|it| it.stats.statuses.extend([(500, 3)]), "3 attackers were answered with 500"),
             (|it| it.p99_ratio = Some(2.01), "p99 grew by 2.01"),
@@ -401,10 +427,10 @@ mod tests {
 
     #[test]
     fn windows_are_kept_apart_and_ratios_taken_within_cycles() {
-        let call = |window, us: f64| Call { window, outcome: Ok(us) };
+        let call = |window, us: f64| CallSample { window, outcome: Ok(us) };
         let mut calls = vec![call(0, 9e9)];
         for cycle in 0..3 {
-            // The machine gets slower; under attack it is three times as slow every time.
+            // The machine gets slower. Under attack it is three times as slow every time.
             let us = 10f64.powi(cycle as i32);
             calls.push(call(Windows::quiet(cycle), us));
             calls.push(call(Windows::attacked(cycle), 3.0 * us));
@@ -418,7 +444,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_descriptor_is_lost_only_if_it_waits_in_the_end() {
-        let failed = |window| Call { window, outcome: Err("no answer in time".into()) };
+        let failed = |window| CallSample { window, outcome: Err("no answer in time".into()) };
         let (windows, last) = (Windows { cycles: 2 }, Windows::quiet(2));
         let calls = [failed(Windows::attacked(0)), failed(0), failed(last)];
         let (patient, strict) = (windows.count(&calls, true), windows.count(&calls, false));

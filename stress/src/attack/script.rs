@@ -1,54 +1,54 @@
-//! What an attacker does with a connection, as data: bytes in, times and counts out. Knows no sockets.
+//! What an attacker does with a connection, as data: bytes in, times and counts out. It knows no sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an attacker rests before it takes a new connection in the place of one that is over.
+/// How long an attacker waits before it opens a new connection in place of one that has ended.
 const REST: Duration = Duration::from_millis(20);
 
-/// One connection's part in an attack: an opening, then a piece again and again.
+/// The part of one connection in an attack: an opening, and then a piece that is repeated.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// Sent first, as fast as the socket takes it.
+    /// The bytes that are sent first, as fast as the socket takes them.
     pub opening: Arc<[u8]>,
-    /// Sent behind it, `times` times.
+    /// The bytes that are sent after the opening, `times` times.
     pub piece: Arc<[u8]>,
-    /// How often.
+    /// How often the piece is sent.
     pub times: u64,
-    /// From one piece to the next, and from one slow read to the next; zero: as fast as the socket takes it.
+    /// The time between two pieces, and between two slow reads. Zero: as fast as the socket takes them.
     pub every: Duration,
-    /// What becomes of replies.
+    /// How replies are read.
     pub reading: Reading,
-    /// What follows when all is sent.
+    /// What happens when everything is sent.
     pub end: End,
-    /// Before the next connection; none: there is no next one.
+    /// The time before the next connection. `None`: there is no next one.
     pub rest: Option<Duration>,
 }
 
-/// What becomes of replies.
+/// How replies are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// They are taken as they come.
+    /// As soon as they arrive.
     All,
-    /// So many bytes at a time, and the kernel is lent little room for the others.
+    /// This many bytes at a time, with a small receive buffer.
     Slowly(usize),
-    /// They are left where they are.
+    /// Not at all.
     Never,
 }
 
-/// What follows when all is sent.
+/// What happens when everything is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The connection stays until the server ends it.
     Stay,
-    /// A reset.
+    /// The connection is reset.
     Reset,
-    /// The sending half is closed; the other stays.
+    /// The sending half is closed, and the other half stays open.
     HalfClose,
 }
 
 impl Script {
-    /// Connects, sends this, reads what comes, and connects anew when the server has ended it.
+    /// Connects, sends this, reads what arrives, and connects again when the server has ended the connection.
     pub fn open(opening: impl Into<Vec<u8>>) -> Self {
         Self {
             opening: opening.into().into(),
@@ -61,27 +61,27 @@ impl Script {
         }
     }
 
-    /// Sends this behind it, so often.
+    /// Sends this piece after the opening, this often.
     pub fn then(self, piece: impl Into<Vec<u8>>, times: u64) -> Self {
         Self { piece: piece.into().into(), times, ..self }
     }
 
-    /// Slowly: so many milliseconds from one piece, or read, to the next.
+    /// Slowly: this many milliseconds between two pieces or reads.
     pub fn every_ms(self, ms: u64) -> Self {
         Self { every: Duration::from_millis(ms), ..self }
     }
 
-    /// What becomes of replies.
+    /// How replies are read.
     pub fn reading(self, reading: Reading) -> Self {
         Self { reading, ..self }
     }
 
-    /// What follows when all is sent.
+    /// What happens when everything is sent.
     pub fn end(self, end: End) -> Self {
         Self { end, ..self }
     }
 
-    /// Before the next connection.
+    /// The time before the next connection.
     pub fn rest_ms(self, ms: u64) -> Self {
         Self { rest: Some(Duration::from_millis(ms)), ..self }
     }
@@ -96,7 +96,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// What is to be sent next; nothing: all is sent.
+    /// The next bytes to send. Empty if everything is sent.
     pub fn unsent<'a>(&self, script: &'a Script) -> &'a [u8] {
         match script.opening.get(self.opened..) {
             Some(rest) if !rest.is_empty() => rest,
@@ -110,7 +110,7 @@ impl Place {
         self.opened == script.opening.len()
     }
 
-    /// So much of it was sent. True if that was the end of a piece, or of the opening.
+    /// Records that this many bytes were sent. Returns true if they completed a piece or the opening.
     pub fn sent(&mut self, script: &Script, bytes: usize) -> bool {
         if !self.is_open(script) {
             self.opened += bytes;

@@ -1,4 +1,4 @@
-//! The attacks: what each connection does, and what a sound server may answer.
+//! The attacks: what each connection does, and what a correct server may answer.
 
 use super::script::{End, Reading, Script};
 use fc_emulator::platform::ids;
@@ -8,30 +8,32 @@ const MIB: usize = 1024 * KIB;
 
 /// One attack.
 pub struct Attack {
-    /// By which it is chosen. Stable.
+    /// The name for `--only`. It does not change between versions.
     pub name: &'static str,
-    /// What is done.
+    /// What the attackers do.
     pub what: &'static str,
-    /// Attackers at once.
+    /// The number of attackers at once.
     pub connections: usize,
-    /// The statuses that attackers may see; what else they see is a fault.
+    /// The statuses that attackers may get. Any other status is a fault.
     pub may: &'static [u16],
-    /// Those of them that some must see, or the attack did not reach what it attacks.
+    /// The statuses that some attacker must get; otherwise the attack did not reach its goal.
     pub must: &'static [u16],
-    /// It only holds connections, and hardly moves: with `--strict` the healthy client's p99 may at most double.
+    /// The attackers only hold connections and hardly send. With `--strict` the p99 of healthy calls may at most
+    /// double.
     pub steady: bool,
-    /// What the server is told beside its defaults.
+    /// Environment variables for the server.
     pub env: &'static [(&'static str, &'static str)],
-    /// The server's descriptors. There are fewer than attackers, so calls on new connections may wait for their end.
+    /// The server's limit of descriptors. It is below the number of attackers, so calls on new connections may wait
+    /// until they leave.
     pub descriptors: Option<u32>,
-    /// It goes on while the server is stopped.
+    /// The attack continues while the server is stopped.
     pub until_the_end: bool,
-    /// What attacker number so and so does.
+    /// The script of the attacker with this number.
     pub script: fn(usize) -> Script,
 }
 
 impl Attack {
-    /// How many attackers must come at least.
+    /// The number of attackers that must connect at least.
     pub fn wanted(&self) -> u64 {
         self.descriptors.map_or(self.connections as u64, u64::from)
     }
@@ -50,32 +52,32 @@ const USUAL: Attack = Attack {
     script: |_| Script::open(""),
 };
 
-/// All of them, in the order of reports.
+/// All attacks, in the order of reports.
 pub const ATTACKS: [Attack; 17] = [
     Attack {
         name: "slow-heads",
-        what: "1,000 connections send a head, a byte each 300 ms",
+        what: "1,000 connections send a head, one byte every 300 ms",
         steady: true,
         script: |_| Script::open("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").then("a", u64::MAX).every_ms(300),
         ..USUAL
     },
     Attack {
         name: "slow-bodies",
-        what: "1,000 connections send a body of declared length, a byte each 300 ms",
+        what: "1,000 connections send a body with a Content-Length, one byte every 300 ms",
         steady: true,
         script: |_| Script::open(post("Content-Length: 1000000")).then("x", 1_000_000).every_ms(300),
         ..USUAL
     },
     Attack {
         name: "slow-chunks",
-        what: "1,000 connections send a chunk of one byte each 300 ms",
+        what: "1,000 connections send a chunk of one byte every 300 ms",
         steady: true,
         script: |_| Script::open(post(CHUNKED)).then("1\r\nx\r\n", u64::MAX).every_ms(300),
         ..USUAL
     },
     Attack {
         name: "slow-readers",
-        what: "1,000 connections ask for 64 kB, 32 of them for 6 MB, and read 16 bytes each 300 ms",
+        what: "1,000 connections request 64 kB, 32 of them 6 MB, and read 16 bytes every 300 ms",
         may: &[200],
         must: &[200],
         steady: true,
@@ -85,17 +87,17 @@ pub const ATTACKS: [Attack; 17] = [
         },
         ..USUAL
     },
-    Attack { name: "idle", what: "1,000 connections say nothing", steady: true, ..USUAL },
+    Attack { name: "idle", what: "1,000 connections send nothing", steady: true, ..USUAL },
     Attack {
         name: "descriptors",
-        what: "4,000 connections to an instance that may have 256 descriptors",
+        what: "4,000 connections open to an instance with 256 descriptors",
         connections: 4000,
         descriptors: Some(256),
         ..USUAL
     },
     Attack {
         name: "rst-storm",
-        what: "64 connections, reset at once, in the middle of a request or of a reply, again and again",
+        what: "64 connections are reset at once, or in the middle of a request or of a reply, again and again",
         connections: 64,
         may: &[200],
         script: |number| {
@@ -133,7 +135,7 @@ pub const ATTACKS: [Attack; 17] = [
     },
     Attack {
         name: "endless-headers",
-        what: "32 connections send the smallest headers without end",
+        what: "32 connections send smallest possible headers without end",
         connections: 32,
         may: &[431],
         must: &[431],
@@ -155,7 +157,7 @@ pub const ATTACKS: [Attack; 17] = [
     },
     Attack {
         name: "unread-replies",
-        what: "64 connections ask for 8 MiB, a thousand requests behind it, and read nothing",
+        what: "64 connections request 8 MiB, send a thousand requests after it, and read nothing",
         connections: 64,
         may: &[200, 503],
         must: &[200],
@@ -194,7 +196,7 @@ pub const ATTACKS: [Attack; 17] = [
     },
     Attack {
         name: "hooks-by-outsiders",
-        what: "100 connections ask for every hook, as an outside caller's call or without control path",
+        what: "100 connections request every hook, as an outside caller or without a control path",
         connections: 100,
         may: &[200, 403, 404],
         env: &[("FC_HOOKS_REQUIRE_CONTROL_PATH", "on")],
@@ -208,7 +210,7 @@ pub const ATTACKS: [Attack; 17] = [
     },
     Attack {
         name: "stop",
-        what: "SIGTERM while 400 connections are silent, slow with heads, bodies or reading",
+        what: "the server gets SIGTERM while 400 connections are silent, or slow with heads, bodies or reading",
         connections: 400,
         may: &[200],
         until_the_end: true,
@@ -226,23 +228,23 @@ pub const ATTACKS: [Attack; 17] = [
 const CHUNKED: &str = "Transfer-Encoding: chunked";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nx-fc-control-path: /http-invoke\r\n\r\n";
 
-/// The head of an event; its body follows.
+/// The head of an event. Its body follows.
 fn post(framing: &str) -> String {
     format!("POST /invoke HTTP/1.1\r\nHost: a\r\nx-fc-control-path: /invoke\r\n{framing}\r\n\r\n")
 }
 
-/// An event of so many bytes, which comes back.
+/// An event of this many bytes, which the server echoes.
 fn echo(body_bytes: usize) -> Script {
     let mut request = post(&format!("Content-Length: {body_bytes}")).into_bytes();
     request.resize(request.len() + body_bytes, b'x');
     Script::open(request)
 }
 
-/// Bytes that no request begins with: after a letter, anything.
+/// Bytes that no request begins with: a letter, and then random bytes.
 fn noise(bytes: usize) -> Vec<u8> {
     let random = (0..bytes.div_ceil(8)).flat_map(|_| ids::random().to_le_bytes());
     let mut noise: Vec<u8> = random.take(bytes).collect();
-    // Some of it would wait for the rest of a head; with this it is refused, whatever came before.
+    // Some random bytes could be the start of a head. With this line the server rejects them in any case.
     noise.extend_from_slice(b"\r\n \n\n\r\n\r\n");
     noise
 }

@@ -1,6 +1,6 @@
-//! Clients that are not honest, and calls that do not succeed. Each knows what must come of it.
+//! Misbehaving clients, and calls that do not succeed. Each knows the correct response.
 //!
-//! Their calls carry the number 0: of some nobody can know whether they have run.
+//! Their requests use id 0, because some may or may not have run.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use fc_emulator::clock::Deadline;
 use fc_testkit::Rng;
 use fc_testkit::http::Response;
 
-/// One list for both: what there is, and what can be drawn.
+/// Defines the kinds and the list of them, from which one is drawn.
 macro_rules! misbehaviours {
     ($($(#[$meaning:meta])* $misbehaviour:ident,)*) => {
-        /// What they do.
+        /// The kinds of misbehaviour.
         #[derive(Clone, Copy, Debug)]
         enum Misbehaviour {
             $($(#[$meaning])* $misbehaviour,)*
@@ -23,26 +23,26 @@ macro_rules! misbehaviours {
 }
 
 misbehaviours! {
-    /// A call that fails, and another behind it on the same connection.
+    /// A call that fails, and another call after it on the same connection.
     Error,
     Panic,
     FailedEvent,
     PanickedEvent,
     NoRoute,
     WrongMethod,
-    /// A client who asks for a hook.
+    /// A client that requests a hook.
     OutsideHook,
-    /// Streams that fail or panic half way: cut, so that nobody takes them for whole.
+    /// Streams that fail or panic half-way. The server must cut them, so that no client takes them for complete.
     BrokenStream,
     CollapsingStream,
-    /// Requests that are none.
+    /// Requests that are not valid HTTP.
     NoRequest,
     BareLineFeed,
     TwoLengths,
     BrokenChunk,
     EndlessHead,
     LargeBody,
-    /// Connections that come and go.
+    /// Connections that open and close.
     Nothing,
     NothingReset,
     HalfHead,
@@ -59,7 +59,7 @@ misbehaviours! {
 
 const ECHO: &str = "/echo/0000000000000000";
 
-/// One of them, until all is over.
+/// One misbehaving client. It runs until the load ends.
 pub fn misbehave(load: &Load<'_>, time: &AwakeClock, mut rng: Rng) {
     while time.enter() {
         let misbehaviour = MISBEHAVIOURS[rng.within(0, MISBEHAVIOURS.len() as u64 - 1) as usize];
@@ -121,12 +121,12 @@ fn once(misbehaviour: Misbehaviour, load: &Load<'_>, rng: &mut Rng) -> Result<()
     }
 }
 
-/// Answered so; then the connection serves an honest call.
+/// The server answers with this status, and the connection then serves an honest call.
 fn goes_on(client: &mut SlowClient, request: &[u8], status: u16) -> Result<(), String> {
     answered(client, request, status)?;
     let reply = answered(client, get(ECHO).as_bytes(), 200)?;
     if reply.body != b"0000000000000000" {
-        return Err(format!("a wrong answer behind it: {}", String::from_utf8_lossy(&reply.body)));
+        return Err(format!("a wrong answer to the call after it: {}", String::from_utf8_lossy(&reply.body)));
     }
     client.is_quiet()
 }
@@ -137,15 +137,15 @@ fn answered(client: &mut SlowClient, request: &[u8], status: u16) -> Result<Resp
     match (reply.status == status, reply.closes) {
         (true, false) => Ok(reply),
         (right, _) => {
-            let what = if right { "and about to close" } else { "which is wrong" };
+            let what = if right { "with `Connection: close`" } else { "which is wrong" };
             Err(format!("answered {}, {what}: {}", reply.status, String::from_utf8_lossy(&reply.body)))
         }
     }
 }
 
-/// Refused with this status, and closed.
+/// The server rejects the request with this status and closes the connection.
 fn is_refused(mut client: SlowClient, request: &[u8], status: u16) -> Result<(), String> {
-    // The refusal may come before all is sent.
+    // The rejection may arrive before everything is sent.
     let sent = client.send(request, Deadline::after(PATIENCE));
     let reply = client.reply(Deadline::after(PATIENCE), || {}).map_err(|cause| format!("{cause}, {sent:?}"))?;
     if reply.status != status || !reply.closes {
@@ -155,21 +155,21 @@ fn is_refused(mut client: SlowClient, request: &[u8], status: u16) -> Result<(),
     client.ends(Deadline::after(PATIENCE)).map(drop)
 }
 
-/// Begun, and ended before its end.
+/// The server begins the reply and ends it early.
 fn is_cut(mut client: SlowClient, route: &str, rng: &mut Rng) -> Result<(), String> {
     let bytes = rng.within(0, 200) * 1000;
     client.send(get(&format!("/{route}/0000000000000000?{bytes}")).as_bytes(), Deadline::after(PATIENCE))?;
     match client.reply(Deadline::after(PATIENCE), || {}) {
         Err(cause) if cause.starts_with("cut") || cause.starts_with("closed") => Ok(()),
         Err(cause) => Err(cause),
-        Ok(reply) => Err(format!("a broken stream was taken for whole: {} bytes", reply.body.len())),
+        Ok(reply) => Err(format!("a broken stream looked complete: {} bytes", reply.body.len())),
     }
 }
 
-/// Sends this and is gone.
+/// Sends this and closes the connection.
 fn leave(mut client: SlowClient, bytes: &[u8], reset: bool) -> Result<(), String> {
     client.send(bytes, Deadline::after(PATIENCE))?;
-    // Not to synchronise: it is to leave at different stages of what it began.
+    // This is not to synchronise: it leaves at different stages of the request.
     std::thread::sleep(Duration::from_micros(300));
     if reset {
         client.reset();

@@ -1,9 +1,9 @@
-//! Endurance: for minutes everything at once, and nothing may pile up.
+//! A soak test: load, faults and freezes for minutes, and no resource may grow.
 //!
-//! Honest clients as in [`crate::freezes`], and beside them misbehaving clients: calls that fail and panic, streams
-//! that break, requests that are none, connections that come, go, stop half way or are reset. The initializer is
-//! abandoned, fails and panics before it succeeds; thaw callbacks fail and panic. Each second `watch` looks at memory,
-//! descriptors and threads; `trend` says whether something grows.
+//! It has honest clients as in [`crate::freezes`], and misbehaving clients beside them: calls that fail and panic,
+//! streams that break, invalid requests, and connections that open, close, stop half-way or are reset. The caller of
+//! the initializer goes away, and the initializer fails and panics before it succeeds. Thaw callbacks fail and panic.
+//! Each second `watch` records memory, descriptors and threads; `trend` decides whether one of them grows.
 
 mod misbehaving;
 
@@ -12,45 +12,39 @@ use std::time::Duration;
 use fc_bench::harness::Progress;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::Result;
-use fc_emulator::freezer::FreezeWith;
+use fc_emulator::options::{DURATION, duration};
 
-use crate::trial::{
-    self, CommonArgs, LIMIT, PATIENCE, Plan, Report, Rhythm, Session, SlowClient, Until, limits, parse_method,
-};
+use crate::trial::{self, CommonArgs, LIMIT, PATIENCE, Plan, Report, Rhythm, Session, SlowClient, Until, limits};
 
-/// Some freezes a second.
+/// A few freezes per second.
 const RHYTHM: Rhythm = Rhythm { awake_ms_max: 400, frozen_ms_max: 1500 };
 
 const CLIENTS: usize = 24;
 
 const MISBEHAVING: usize = 12;
 
-/// What can be set.
+/// Options of the command.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// For how long
-    #[arg(long, default_value = "10", value_name = "M", value_parser = parse_minutes)]
-    minutes: Duration,
+    /// Length of the test
+    #[arg(long, default_value = "10m", value_name = DURATION, value_parser = duration)]
+    run_for: Duration,
 
-    /// How it is frozen: as in `freezes`
-    #[arg(long, default_value = "cgroup", value_name = "WAY", value_parser = parse_method)]
-    way: FreezeWith,
-
-    /// What all trials are told
+    /// The options of all trials.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// Soaks.
+/// Runs the soak test.
 ///
 /// # Errors
-/// When it cannot be tried.
+/// If the test cannot run.
 pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     let plan = Plan {
         name: "soak",
-        start: args.common.start(None, args.way, &[("FC_HOOKS_LIMITS", &limits())])?,
-        until: Until::Time(args.minutes),
+        start: args.common.start(None, &[("FC_HOOKS_LIMITS", &limits())])?,
+        until: Until::Time(args.run_for),
         rhythm: RHYTHM,
         seed: args.common.seed(),
         clients: CLIENTS,
@@ -63,7 +57,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
     trial::run(&plan, progress)
 }
 
-/// The initializer is abandoned by its caller, fails, panics, succeeds, and is called once more.
+/// The caller of the initializer goes away; then the initializer fails, panics, succeeds, and is called once more.
 fn initialize_badly(session: &mut Session) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     let abandoned = SlowClient::open(session.addr(), Deadline::after(PATIENCE)).and_then(|mut client| {
@@ -71,14 +65,14 @@ fn initialize_badly(session: &mut Session) -> Result<Vec<String>> {
         client.send(head.as_bytes(), Deadline::after(PATIENCE))
     });
     faults.extend(abandoned.err());
-    // Its answer goes nowhere, but it has run.
+    // Nobody reads its answer, but it has run.
     let ran = Deadline::after(PATIENCE).until(|| match session.counters() {
         Ok(counters) => (counters.initialize > 0).then_some(Ok(())),
         Err(cause) => Some(Err(cause)),
     });
     match ran {
         Some(ran) => ran?,
-        None => faults.push("the initializer whose caller had gone did not run".to_owned()),
+        None => faults.push("the initializer whose caller went away did not run".to_owned()),
     }
     let mut first = None;
     for (handler, status) in [("fail", 404), ("panic", 404), ("", 200), ("", 200), ("fail", 200)] {
@@ -90,14 +84,7 @@ fn initialize_badly(session: &mut Session) -> Result<Vec<String>> {
     let counters = session.counters()?;
     let life = &counters.lifecycle;
     if (counters.initialize, life.initialized, life.initialize_failed) != (4, 1, 3) {
-        faults.push(format!("initialize failed 3 times and succeeded once; seen was {counters:?}"));
+        faults.push(format!("initialize must have failed 3 times and succeeded once; the counts are {counters:?}"));
     }
     Ok(faults)
-}
-
-fn parse_minutes(text: &str) -> std::result::Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(minutes) if (0.01..=24.0 * 60.0).contains(&minutes) => Ok(Duration::from_secs_f64(minutes * 60.0)),
-        _ => Err("it must be a number of minutes, 0.01 to a day".to_owned()),
-    }
 }

@@ -1,19 +1,20 @@
-//! What clients know of time: whether the instance stands still, and how much of a stretch can have been counted.
+//! The clients' knowledge of time: whether the instance is frozen, and how much of a period its time limits can have
+//! counted.
 //!
-//! Honest clients rest by [`AwakeClock::sleep_awake`], which goes on only while the instance is awake. Whether a time
-//! limit may have fired is judged by [`Reading`]s, which err on the side of the server: of a freeze they leave out only
-//! what is proven and beyond [`TURN_MAX`], because the server's own clock may count so much of it. It is also the gate
-//! that lets the load come to rest.
+//! Honest clients rest with [`AwakeClock::sleep_awake`], which counts only the time in which the instance is awake.
+//! [`Reading`]s decide whether a time limit may have fired. They err in favour of the server: of a freeze they subtract
+//! only the proven part beyond [`TURN_MAX`], because the server's own clock may count that much. This is also the gate
+//! that stops and restarts the load.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fc_emulator::clock::Deadline;
 
-/// What a freeze of any length may cost a time limit: one turn of the server's loop (ARCHITECTURE.md).
+/// The part of a freeze that a time limit of the server may count: one turn of its loop (ARCHITECTURE.md).
 pub const TURN_MAX: Duration = Duration::from_millis(250);
 
-/// Shared by the driver, which freezes, and the clients.
+/// Shared by the driver, which freezes, and by the clients.
 #[derive(Default)]
 pub struct AwakeClock {
     state: Mutex<State>,
@@ -22,18 +23,18 @@ pub struct AwakeClock {
 
 #[derive(Default)]
 struct State {
-    /// Clients rest.
+    /// The instance is frozen, and clients rest.
     standing: bool,
-    /// The freeze is in force since.
+    /// Since when the freeze is in force.
     frozen_at: Option<Instant>,
-    /// What of all freezes no time limit may have counted.
+    /// The part of all freezes that no time limit may have counted.
     forgiven: Duration,
     held: bool,
     over: bool,
     busy: usize,
 }
 
-/// A point in time, and what was forgiven until then.
+/// A point in time, and the part that no time limit may have counted until then.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     at: Instant,
@@ -48,23 +49,23 @@ impl Reading {
 }
 
 impl AwakeClock {
-    /// Now.
+    /// A reading of now.
     pub fn reading(&self) -> Reading {
         let state = self.state();
         Reading { at: Instant::now(), forgiven: state.forgiven }
     }
 
-    /// The freeze is about to be asked for.
+    /// The driver is about to request a freeze.
     pub fn freezes(&self) {
         self.state().standing = true;
     }
 
-    /// It is in force.
+    /// The freeze is in force.
     pub fn frozen(&self) {
         self.state().frozen_at = Some(Instant::now());
     }
 
-    /// It is about to end.
+    /// The driver is about to thaw.
     pub fn thaws(&self) {
         let mut state = self.state();
         if let Some(at) = state.frozen_at.take() {
@@ -72,13 +73,13 @@ impl AwakeClock {
         }
     }
 
-    /// It has ended, or could not be.
+    /// The freeze has ended, or did not come into force.
     pub fn thawed(&self) {
         self.state().standing = false;
         self.changed.notify_all();
     }
 
-    /// Lets so much time pass in which the instance is awake; less if all is over.
+    /// Sleeps until the instance was awake for this long, or until the load ends.
     pub fn sleep_awake(&self, span: Duration) {
         let mut left = span;
         let mut state = self.state();
@@ -93,7 +94,8 @@ impl AwakeClock {
         }
     }
 
-    /// Waits until the load may go on; false if it is over. Who was let in says so when done, by [`AwakeClock::leave`].
+    /// Waits until the load may continue. Returns false if it has ended. A client that was let in calls
+    /// [`AwakeClock::leave`] afterwards.
     pub fn enter(&self) -> bool {
         let mut state = self.state();
         while state.held && !state.over {
@@ -103,7 +105,7 @@ impl AwakeClock {
         !state.over
     }
 
-    /// The other side of [`AwakeClock::enter`].
+    /// The counterpart of [`AwakeClock::enter`].
     pub fn leave(&self) {
         let mut state = self.state();
         state.busy -= 1;
@@ -112,7 +114,7 @@ impl AwakeClock {
         }
     }
 
-    /// Lets nobody in any more; true once nobody is in.
+    /// Lets no client in any more. Returns true once no client is in.
     pub fn hold(&self, deadline: Deadline) -> bool {
         let mut state = self.state();
         state.held = true;
@@ -123,7 +125,7 @@ impl AwakeClock {
         true
     }
 
-    /// The load goes on.
+    /// Lets the load continue.
     pub fn release(&self) {
         self.state().held = false;
         self.changed.notify_all();

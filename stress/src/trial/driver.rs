@@ -1,8 +1,9 @@
-//! Freezes and thaws the instance under its load, and judges after each freeze what its callbacks say.
+//! Freezes and thaws the instance under its load, and checks after each freeze what its callbacks report.
 //!
-//! After each thaw comes a call of our own, so that no two freezes can be taken for one. Between two answers to it the
-//! thaw callback may have run once or not at all; once it must, if the freeze had to be noticed: by SIGCONT always, by
-//! other ways if the instance was asleep in its wait, and whenever pre-freeze was called.
+//! After each thaw the driver makes a call of its own, so that two freezes cannot count as one. Between two answers to
+//! this call, the thaw callback may have run once or not at all. It must have run once if the server had to notice the
+//! freeze: after SIGCONT always, by the other methods if the instance was asleep in its wait, and whenever pre-freeze
+//! was called.
 
 use std::time::{Duration, Instant};
 
@@ -15,78 +16,78 @@ use super::session::{Counters, Session};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 
-/// So many freezes may be refused, and one in ten besides.
+/// This many freezes may be refused, and one in ten in addition.
 const REFUSED_MIN: u64 = 3;
 
-/// By so much a wait must be overslept to be evidence (ARCHITECTURE.md).
+/// A wait must be overslept by this much to count as evidence (ARCHITECTURE.md).
 const OVERSLEPT_MIN: Duration = Duration::from_secs(1);
 
-/// So many waits may be overslept without a freeze, and one in a hundred freezes besides.
+/// This many waits may be overslept without a freeze, and one in a hundred freezes in addition.
 const STALLS_MIN: u64 = 3;
 
-/// What was done.
+/// The counts of a trial.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// Freezes.
     pub freezes: u64,
-    /// Of these, in the middle of the load.
+    /// Freezes in the middle of the load.
     pub busy: u64,
-    /// At rest.
+    /// Freezes at rest.
     pub quiet: u64,
-    /// Announced by pre-freeze.
+    /// Freezes that pre-freeze announced.
     pub announced: u64,
-    /// Calls of pre-freeze, repeats included.
+    /// Calls of pre-freeze, including repeated ones.
     pub pre_freeze_calls: u64,
-    /// Freezes longer than the shortest time limit.
+    /// Freezes that were longer than the shortest time limit.
     pub longer_than_limits: u64,
-    /// Freezes that did not come into force; they are none of these.
+    /// Freezes that did not come into force. They are not part of the other counts.
     pub refused: u64,
-    /// Waits that the instance overslept though no freeze was that long: the machine's doing.
+    /// Waits that the instance overslept although no freeze was that long. The machine was too busy.
     pub stalls: u64,
     /// Time frozen, in seconds.
     pub frozen_secs: f64,
-    /// Freezes that had to be noticed.
+    /// Freezes that the server had to notice.
     pub must: u64,
-    /// Freezes that were.
+    /// Freezes that the server noticed.
     pub noticed: u64,
-    /// What clients were in the middle of when a freeze came: idle, mid-head, mid-body, before a reply, mid-reply.
+    /// What the clients were doing when a freeze came: idle, mid-head, mid-body, before a reply, mid-reply.
     pub caught: [u64; SPOTS.len()],
-    /// The same, for freezes longer than the shortest limit.
+    /// The same for freezes longer than the shortest limit.
     pub caught_longer: [u64; SPOTS.len()],
 }
 
-/// The one who freezes.
+/// Freezes and checks.
 pub struct Driver<'a> {
     /// The instance.
     pub session: &'a mut Session,
-    /// The clock of the load.
+    /// The clock of the clients.
     pub time: &'a AwakeClock,
     /// The load.
     pub load: &'a Load<'a>,
     /// The shortest time limit.
     pub limit: Duration,
-    /// What was done so far.
+    /// The counts so far.
     pub figures: Figures,
     known: Counters,
 }
 
 impl<'a> Driver<'a> {
-    /// Begins with what the callbacks did so far.
+    /// Begins with the present counts of the callbacks.
     ///
     /// # Errors
-    /// When the instance does not say.
+    /// If the instance does not report them.
     pub fn new(session: &'a mut Session, time: &'a AwakeClock, load: &'a Load<'a>, limit: Duration) -> Result<Self> {
         let known = session.counters()?;
         Ok(Self { session, time, load, limit, figures: Figures::default(), known })
     }
 
-    /// One freeze. `handler` is the function handler of the call that thaws.
+    /// Runs one freeze. `handler` is the function handler of the call after the thaw.
     ///
     /// # Errors
-    /// When the instance cannot be frozen or does not answer us any more.
+    /// If the instance cannot be frozen or does not answer any more.
     pub fn cycle(&mut self, cycle: Cycle, handler: &str) -> Result<()> {
         std::thread::sleep(cycle.awake);
-        let must = self.prepare(cycle.moment)? || self.session.method() == "SIGSTOP";
+        let must = self.prepare(cycle.moment)? || self.session.freezer() == "SIGSTOP";
         self.time.freezes();
         let asked = Instant::now();
         if let Err(cause) = self.session.freeze() {
@@ -115,8 +116,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// The freeze did not come into force, as it happens to engines on a busy machine. The instance may have noticed
-    /// the attempt, so what it says now is where the next freeze begins.
+    /// The freeze did not come into force, as it happens with engines on a busy machine. The instance may have noticed
+    /// the attempt, so its present counts are the start of the next freeze.
     fn refused(&mut self, cause: Error) -> Result<()> {
         self.time.thawed();
         self.figures.refused += 1;
@@ -128,7 +129,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Brings the instance where it is to be frozen; true if it has to notice.
+    /// Brings the instance to the moment of the freeze. Returns true if the server must notice the freeze.
     fn prepare(&mut self, moment: Moment) -> Result<bool> {
         if moment == Moment::Busy {
             return Ok(false);
@@ -154,15 +155,15 @@ impl<'a> Driver<'a> {
         }
         let asleep = self.session.falls_asleep();
         if asleep == Some(false) {
-            self.load.report_fault("it has nothing to do and does not sleep".into());
+            self.load.report_fault("the instance has nothing to do and does not sleep".into());
         }
         Ok(asleep == Some(true))
     }
 
-    /// Does this while the load is at rest.
+    /// Calls `look` while the load is at rest.
     ///
     /// # Errors
-    /// Those of `look`.
+    /// The errors of `look`.
     pub fn at_rest(&mut self, look: impl FnOnce() -> Result<()>) -> Result<()> {
         self.prepare(Moment::Quiet)?;
         let looked = look();
@@ -194,7 +195,7 @@ impl<'a> Driver<'a> {
             counters.evidence.iter().zip(self.known.evidence).map(|(now, then)| now - then).collect();
         self.figures.must += u64::from(must);
         self.figures.noticed += thaws;
-        // What no freeze was long enough for, the machine has done: another thaw, as far as anyone inside can tell.
+        // If no freeze was that long, the machine stopped the instance. From inside, that is a thaw like any other.
         let stalls = if at_most < OVERSLEPT_MIN { evidence[3] } else { 0 };
         self.figures.stalls += stalls;
         if self.figures.stalls > STALLS_MIN + number / 100 {
@@ -215,16 +216,18 @@ impl<'a> Driver<'a> {
             ));
         }
         if counters.thaws != counters.lifecycle.thawed {
-            self.load
-                .report_fault(format!("{} thaws were noticed, {} told", counters.lifecycle.thawed, counters.thaws));
+            self.load.report_fault(format!(
+                "{} thaws were noticed, {} callbacks ran",
+                counters.lifecycle.thawed, counters.thaws
+            ));
         }
         self.known = counters;
     }
 
-    /// What the callbacks say at the end, when the load has come to rest, against what was asked of them.
+    /// Compares the counts of the callbacks at the end, when the load is at rest, with the calls that were made.
     ///
     /// # Errors
-    /// When the instance does not say.
+    /// If the instance does not report them.
     pub fn close(&mut self) -> Result<Counters> {
         let counters = self.session.counters()?;
         let (calls, sum) = self.load.answered();

@@ -1,8 +1,8 @@
-//! Honest clients: each has one connection and uses it in every way that a server must bear.
+//! Honest clients: each has one connection and uses it in every way that a server must support.
 //!
-//! Every call carries an unguessable number, and every answer is compared whole. Slow senders and readers rest by the
-//! [`AwakeClock`], so that they stay within every time limit of an instance that counts only what it was awake. What
-//! goes wrong is a fault of the server, unless a client was too slow by our own clock: then it is counted as that.
+//! Every call carries a random number, and every answer is compared as a whole. Slow senders and readers rest with the
+//! [`AwakeClock`], so that they stay within every time limit of an instance that counts only its awake time. A failure
+//! is a fault of the server, unless the client was too slow by its own clock. That is counted separately.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use fc_emulator::platform::ids;
 use fc_testkit::Rng;
 use fc_testkit::http::Response;
 
-/// Every answer comes in this time, freezes included, or it is lost.
+/// Every answer must arrive within this time, including freezes; otherwise it is lost.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The most faults that are kept in words.
+/// The most faults whose text is kept.
 const FAULTS_MAX: usize = 20;
 
-/// The kinds to call.
+/// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallKind {
     Call,
@@ -39,7 +39,7 @@ enum CallKind {
     Again,
 }
 
-/// Their names, in the same order.
+/// The names of the kinds, in the same order.
 const WAYS: [&str; 12] = [
     "calls",
     "events",
@@ -55,17 +55,17 @@ const WAYS: [&str; 12] = [
     "reconnected",
 ];
 
-/// What a client is in the middle of.
+/// What a client is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Spot {
-    /// Connected and idle.
+    /// It is connected and idle.
     Idle,
-    /// Its head is not whole.
+    /// It has sent a part of a head.
     Head,
-    /// Its body is not whole.
+    /// It has sent a part of a body.
     Body,
-    /// Its request is sent, and nothing came back.
+    /// It has sent its request, and no byte came back.
     Response,
     /// It is reading, slowly.
     Reading,
@@ -80,7 +80,7 @@ pub const SPOTS: [(Spot, &str); 5] = [
     (Spot::Reading, "mid-reply"),
 ];
 
-/// What all clients share, and what came of them.
+/// The state that all clients share, and the results.
 pub struct Load<'a> {
     addr: SocketAddr,
     time: &'a AwakeClock,
@@ -97,7 +97,7 @@ pub struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    /// For so many clients.
+    /// The load of this many clients.
     pub fn new(addr: SocketAddr, time: &'a AwakeClock, limit: Duration, clients: usize, rest_ms_max: u64) -> Self {
         Self {
             addr,
@@ -113,27 +113,27 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Where clients go.
+    /// The address of the instance.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// How many calls were answered, and the sum of their numbers.
+    /// The number of calls that were answered, and the sum of their numbers.
     pub fn answered(&self) -> (u64, u64) {
         (self.calls.load(Ordering::Relaxed), self.sum.load(Ordering::Relaxed))
     }
 
-    /// How many calls went over their time by our own doing.
+    /// The number of calls that exceeded a time limit because the client was too slow.
     pub fn late(&self) -> u64 {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// How often each kind to call was gone to its end.
+    /// How often each kind of call was completed.
     pub fn kinds(&self) -> Vec<(&'static str, u64)> {
         WAYS.into_iter().zip(&self.kinds).map(|(name, count)| (name, count.load(Ordering::Relaxed))).collect()
     }
 
-    /// How many are in each spot now, in the order of their names.
+    /// The number of clients in each spot now, in the order of their names.
     pub fn census(&self) -> [u64; SPOTS.len()] {
         let mut census = [0; SPOTS.len()];
         for spot in &self.spots {
@@ -142,12 +142,12 @@ impl<'a> Load<'a> {
         census
     }
 
-    /// How many faults there were, and the first of them in words.
+    /// The number of faults, and the texts of the first ones.
     pub fn faults(&self) -> (u64, Vec<String>) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a fault of the server.
+    /// Records a fault of the server.
     pub fn report_fault(&self, fault: String) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.0 += 1;
@@ -156,7 +156,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// One client, until all is over.
+    /// Runs one client until the load ends.
     pub fn client(&self, number: usize, rng: Rng) {
         let mut client = Client { load: self, number, rng, began: self.time.reading(), slowest: Duration::ZERO };
         let mut conn = None;
@@ -179,14 +179,14 @@ impl<'a> Load<'a> {
     }
 }
 
-/// One client at its work.
+/// One client.
 struct Client<'a> {
     load: &'a Load<'a>,
     number: usize,
     rng: Rng,
     /// When the time limit in question may have begun.
     began: Reading,
-    /// The most that a time limit may have counted in one stretch of the call in hand.
+    /// The most that a time limit may have counted in one part of the present call.
     slowest: Duration,
 }
 
@@ -208,7 +208,7 @@ impl Client<'_> {
         }
     }
 
-    /// One call or several, to the end.
+    /// Makes one call or several, and completes them.
     fn once(&mut self, kind: CallKind, kept: &mut Option<SlowClient>) -> Result<(), String> {
         let deadline = Deadline::after(PATIENCE);
         let mut conn = match kept.take().filter(|_| kind != CallKind::Again) {
@@ -241,7 +241,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// So many calls in one write; their answers come in order.
+    /// Sends this many calls in one write. Their answers come in order.
     fn calls(&mut self, conn: &mut SlowClient, count: u64) -> Result<(), String> {
         let numbers: Vec<u64> = (0..count).map(|_| number()).collect();
         let requests: String = numbers.iter().map(|number| get(&format!("/echo/{number:016x}"))).collect();
@@ -258,7 +258,7 @@ impl Client<'_> {
         self.compare(number, &reply, event.as_bytes())
     }
 
-    /// A head in pieces, within the time for heads.
+    /// Sends a head in pieces, within the time limit for heads.
     fn slow_head(&mut self, conn: &mut SlowClient) -> Result<(), String> {
         let number = number();
         let filler = "f".repeat(self.rng.within(0, 1500) as usize);
@@ -269,7 +269,7 @@ impl Client<'_> {
         self.echoed(conn, number)
     }
 
-    /// A body in pieces, within the time for bodies.
+    /// Sends a body in pieces, within the time limit for bodies.
     fn slow_body(&mut self, conn: &mut SlowClient, chunked: bool) -> Result<(), String> {
         let (number, body) = self.body(100_000);
         let path = format!("/digest/{number:016x}");
@@ -290,7 +290,7 @@ impl Client<'_> {
         self.digested(conn, number, &body)
     }
 
-    /// A large reply, whole or streamed.
+    /// Reads a large reply, complete or streamed.
     fn read(
         &mut self,
         route: &str,
@@ -299,14 +299,14 @@ impl Client<'_> {
         conn: &mut SlowClient,
     ) -> Result<(), String> {
         let number = number();
-        // Few sizes, so that the server's allocator has soon seen all.
+        // Few different sizes, so that the server's allocator soon knows all of them.
         let bytes = self.rng.within(low / 100_000, high / 100_000) as usize * 100_000;
         self.send(conn, get(&format!("/{route}/{number:016x}?{bytes}")).as_bytes(), Spot::Head)?;
         match self.reply(conn, slowly) {
             Ok(reply) => self.compare(number, &reply, &pattern(number, bytes)),
             Err(fault) => {
                 if self.was_late(&fault) {
-                    // It has run, though its answer was too long in the taking.
+                    // The call has run, although reading its answer took too long.
                     self.count(number);
                 }
                 Err(fault)
@@ -326,7 +326,7 @@ impl Client<'_> {
         conn.send(bytes, Deadline::after(PATIENCE))
     }
 
-    /// In two to five pieces with rests between them. The time limit began with the first.
+    /// Sends two to five pieces with rests between them. The time limit began with the first.
     fn send_slowly(&mut self, conn: &mut SlowClient, bytes: &[u8], spot: Spot) -> Result<(), String> {
         let mut cuts: Vec<usize> = (0..self.rng.within(1, 4)).map(|_| self.cut(bytes.len())).collect();
         cuts.push(bytes.len());
@@ -351,12 +351,12 @@ impl Client<'_> {
         self.rng.within(0, bytes as u64) as usize
     }
 
-    /// One reply. A slow reader rests before each look, and each rest is a stretch of its own for the server.
+    /// Reads one reply. A slow reader rests before each read, and each rest is a separate part for the server's limits.
     fn reply(&mut self, conn: &mut SlowClient, slowly: bool) -> Result<Response, String> {
         self.is_in(Spot::Response);
         let mut looks = 0_u32;
         conn.reply(Deadline::after(PATIENCE), || {
-            // One rest for about what the kernel holds here, or a large reply would take seconds.
+            // One rest for each amount that the kernel buffers; otherwise a large reply would take seconds.
             looks += 1;
             if slowly && looks.is_multiple_of(8) {
                 self.is_in(Spot::Reading);
@@ -369,7 +369,7 @@ impl Client<'_> {
 
     fn progress(&mut self) {
         let now = self.load.time.reading();
-        // Twice, because the server hears of it with the next look only.
+        // Twice, because the server notices it only with its next look.
         self.slowest = self.slowest.max(2 * now.since(self.began));
         self.began = now;
     }
@@ -395,7 +395,7 @@ impl Client<'_> {
             return Err(format!("a wrong answer: {} bytes `{came}` for {} bytes `{wanted}`", bytes.0, bytes.1));
         }
         if reply.closes {
-            return Err("answered, and about to close".into());
+            return Err("answered with `Connection: close`".into());
         }
         self.count(number);
         Ok(())
@@ -406,7 +406,7 @@ impl Client<'_> {
         self.load.sum.fetch_add(number, Ordering::Relaxed);
     }
 
-    /// Whether a time limit may have fired because we were too slow ourselves, as on a busy machine. An idle connection
+    /// Whether a time limit may have fired because the client was too slow, as on a busy machine. An idle connection
     /// has no limit.
     fn was_late(&self, fault: &str) -> bool {
         let fired = fault.contains("408") || fault.starts_with("cut") || fault.starts_with("closed");
@@ -418,7 +418,7 @@ impl Client<'_> {
     }
 }
 
-/// One that nobody can guess; never 0.
+/// A random number that is never 0.
 fn number() -> u64 {
     ids::random() | 1
 }
@@ -437,7 +437,7 @@ pub fn post(path: &str, control_path: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The body of replies and uploads: it depends on the number and on the position.
+/// The body of replies and uploads. It depends on the number and on the position.
 fn pattern(number: u64, bytes: usize) -> Vec<u8> {
     let of_number = number.to_le_bytes();
     (0..bytes).map(|position| of_number[position % 8] ^ (position % 251) as u8).collect()
@@ -450,7 +450,7 @@ fn chunks(body: &[u8], bytes: usize) -> Vec<u8> {
     framed
 }
 
-/// FNV-1a, as the target has it.
+/// The FNV-1a hash, as the target computes it.
 fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

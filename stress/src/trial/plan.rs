@@ -1,5 +1,5 @@
-//! What is done, from a seed: when it is frozen, how long, and how it wakes. A seed replays the plan; what the clients
-//! are doing at each of its moments is the machine's affair.
+//! The plan of a trial, drawn from a seed: when the instance is frozen, for how long, and how it wakes up. A seed
+//! repeats the plan. What the clients do at each moment depends on the machine.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use fc_testkit::Rng;
 /// When an instance is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// In the middle of whatever it does.
+    /// While it handles calls.
     Busy,
-    /// At rest, asleep in its wait: it has to notice.
+    /// At rest, asleep in its wait. The server must notice.
     Quiet,
-    /// At rest and told by the pre-freeze hook, so many times: it has to notice.
+    /// At rest, announced by this many calls of the pre-freeze hook. The server must notice.
     Announced(u32),
 }
 
 /// One freeze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cycle {
-    /// How long it runs before.
+    /// How long the instance runs before the freeze.
     pub awake: Duration,
-    /// When it is frozen.
+    /// The moment of the freeze.
     pub moment: Moment,
-    /// For how long.
+    /// The length of the freeze.
     pub frozen: Duration,
-    /// The next call is sent while it stands still.
+    /// Whether the next call is sent while the instance is frozen.
     pub asked: bool,
 }
 

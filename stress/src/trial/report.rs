@@ -1,16 +1,38 @@
-//! A trial in a few lines, for people.
+//! Shows a trial in a few lines.
 
 use super::load::SPOTS;
 use super::run::{GROWTH_KB_MAX, Report};
 use fc_emulator::clock::seconds;
+use fc_emulator::report::{self, Case, CaseOutcome, Suite};
 
 const EVIDENCE: [&str; 5] = ["pre-freeze", "SIGCONT", "clocks", "overslept", "interrupted"];
 
-/// The table and, at its end, every fault.
-pub fn text(report: &Report) -> String {
+impl report::Report for Report {
+    fn human(&self) -> String {
+        text(self)
+    }
+
+    fn suite(&self) -> Suite {
+        let outcome = if self.faults == 0 { CaseOutcome::Passed } else { CaseOutcome::Failed { tolerated: false } };
+        let ms = self.seconds * 1e3;
+        let case = Case {
+            name: self.name.to_owned(),
+            class: "trial".to_owned(),
+            kind: "",
+            outcome,
+            message: self.fault_texts.join("; "),
+            details: vec![("seed", self.seed.to_string()), ("freezer", self.freezer.to_owned())],
+            ms,
+        };
+        Suite { name: format!("fc-stress {}", self.name), ms, cases: vec![case] }
+    }
+}
+
+/// The table, and every fault at its end.
+fn text(report: &Report) -> String {
     let Report { figures, counters, .. } = report;
     let took = seconds(std::time::Duration::from_secs_f64(report.seconds));
-    let mut text = format!("{} freezes by {} in {took}, seed {}\n", figures.freezes, report.method, report.seed);
+    let mut text = format!("{} freezes by {} in {took}, seed {}\n", figures.freezes, report.freezer, report.seed);
     let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<10} {value}\n"));
     row(
         "moments",
@@ -32,10 +54,13 @@ pub fn text(report: &Report) -> String {
         EVIDENCE.iter().zip(counters.evidence).map(|(name, count)| format!("{name} {count}")).collect();
     row("noticed", format!("{} thaws, {} had to be; {}", figures.noticed, figures.must, evidence.join(", ")));
     let kinds: Vec<String> = report.kinds.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    row("calls", format!("{} with a number of their own, all answered once; {}", report.calls, kinds.join(", ")));
+    row("calls", format!("{} with a random number, all answered once; {}", report.calls, kinds.join(", ")));
     row(
         "too slow",
-        format!("{} calls by our own clock, {} waits of the instance without a freeze", report.late, figures.stalls),
+        format!(
+            "{} calls by the client's own clock, {} waits of the instance without a freeze",
+            report.late, figures.stalls
+        ),
     );
     if let (Some(first), Some(last)) = (report.samples.first(), report.samples.last()) {
         let most = report.samples.iter().map(|sample| sample.anonymous_kb).max().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! One trial: an instance, its load, its freezes and its end, and everything that is checked on the way.
+//! Runs one trial: an instance, its load, its freezes and its end, and all checks on the way.
 //!
-//! Random freezes and soak tests are the same trial with other measures: many freezes and honest clients only, or a
-//! long time and everybody.
+//! Random freezes and soak tests are the same trial with different plans: many freezes and honest clients only, or a
+//! long time and all kinds of clients.
 
 use std::time::{Duration, Instant};
 
@@ -20,92 +20,94 @@ use fc_emulator::error::Result;
 use fc_emulator::target::Exit;
 use fc_testkit::Rng;
 
-/// What memory may grow by in a minute, in kB, beyond its noise.
+/// The most that memory may grow in a minute, in kB, beyond its noise.
 pub const GROWTH_KB_MAX: f64 = 16.0;
 
-/// Of so many calls one may be too slow by our own clock; more, and nothing is told.
+/// One in this many calls may be too slow by the client's own clock. With more, the trial proves nothing.
 const LATE_ONE_IN: u64 = 50;
 
-/// So many faults are enough.
+/// The trial ends after this many faults.
 const GIVE_UP: u64 = 20;
 
-/// How long what clients have closed may take to be closed by the instance.
+/// How long the instance may take to close connections that clients have closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
-/// When it is over.
+/// When the trial ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After so many freezes.
+    /// After this many freezes.
     Freezes(u64),
-    /// After so long.
+    /// After this time.
     Time(Duration),
 }
 
-/// Clients that are not honest: one is called with its number and its random numbers, until all is over.
+/// Misbehaving clients: each is called with its number and its random numbers, and runs until the load ends.
 pub type Misbehaving<'a> = &'a (dyn Fn(&Load<'_>, &AwakeClock, Rng) + Sync);
 
-/// What is done.
+/// The plan of a trial.
 pub struct Plan<'a> {
     /// The name of the measure, for the progress.
     pub name: &'static str,
     /// The instance.
     pub start: Start,
-    /// How long.
+    /// When the trial ends.
     pub until: Until,
     /// How freezes are drawn.
     pub rhythm: Rhythm,
-    /// The seed of all.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Honest clients.
+    /// The number of honest clients.
     pub clients: usize,
-    /// The longest rest between two calls of one, in milliseconds.
+    /// The longest rest between two calls of a client, in milliseconds.
     pub rest_ms_max: u64,
     /// The shortest time limit of the instance.
     pub limit: Duration,
-    /// So many others, and what they do.
+    /// The number of misbehaving clients, and what they do.
     pub misbehaving: Option<(usize, Misbehaving<'a>)>,
-    /// What is done before there is any load; it returns faults.
+    /// Runs before the load starts, and returns faults.
     pub setup: fn(&mut Session) -> Result<Vec<String>>,
-    /// Callbacks of the thaw are asked to fail or panic at times.
+    /// Whether thaw callbacks are told to fail or panic at times.
     pub failing_thaws: bool,
 }
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// The command of this program.
+    pub name: &'static str,
     /// The seed.
     pub seed: u64,
-    /// By which means it was frozen.
-    pub method: &'static str,
-    /// How long it took.
+    /// The name of the freezer.
+    pub freezer: &'static str,
+    /// How long the trial took, in seconds.
     pub seconds: f64,
     /// The time limits of the instance, in milliseconds.
     pub limit_ms: u64,
     /// The freezes.
     pub figures: Figures,
-    /// Calls with an unguessable number that were answered.
+    /// Calls with a random number that were answered.
     pub calls: u64,
-    /// In which ways.
+    /// The number of calls of each kind.
     pub kinds: Vec<(&'static str, u64)>,
-    /// Calls that were too slow by our own clock.
+    /// Calls that were too slow by the client's own clock.
     pub late: u64,
-    /// What its callbacks did.
+    /// The counts of the callbacks.
     pub counters: Counters,
-    /// Looks at the process.
+    /// The samples of the process.
     pub samples: Vec<Sample>,
-    /// How its memory went; none if it was too short to tell.
+    /// The trend of its memory. `None` if the trial was too short.
     pub trend: Option<Trend>,
     /// Open descriptors before the load and after it.
     pub descriptors: Option<(usize, usize)>,
-    /// How it ended.
+    /// How the instance ended.
     pub exit: String,
-    /// How many faults.
+    /// The number of faults.
     pub faults: u64,
-    /// The first of them.
+    /// The texts of the first faults.
     pub fault_texts: Vec<String>,
 }
 
-/// Ends the load however a trial ends: clients must not wait for what stands still.
+/// Ends the load however a trial ends: clients must not wait for a frozen instance.
 struct Over<'a>(&'a AwakeClock);
 
 impl Drop for Over<'_> {
@@ -116,18 +118,18 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Carries it out.
+/// Runs a trial.
 ///
 /// # Errors
-/// When the instance cannot be started or frozen. That it ends or falls silent is a fault.
+/// If the instance cannot be started or frozen. If it ends or stops answering, that is a fault.
 pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     let began = Instant::now();
     let mut session = Session::start(&plan.start)?;
-    let method = session.method();
+    let freezer = session.freezer();
     let opening = match ((plan.setup)(&mut session), session.lost()) {
         (Ok(faults), _) => faults,
-        // Without an instance there is no more to try.
-        (Err(_), Some(lost)) => return Ok(broken_off(plan, method, began, lost)),
+        // Without an instance there is nothing more to test.
+        (Err(_), Some(lost)) => return Ok(broken_off(plan, freezer, began, lost)),
         (Err(cause), None) => return Err(cause),
     };
     let mut watch = session.pid().map(Watch::new);
@@ -161,8 +163,9 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     faults += more.len() as u64;
     fault_texts.append(&mut more);
     Ok(Report {
+        name: plan.name,
         seed: plan.seed,
-        method,
+        freezer,
         seconds: began.elapsed().as_secs_f64(),
         limit_ms: plan.limit.as_millis() as u64,
         figures,
@@ -179,11 +182,12 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     })
 }
 
-/// The instance was lost before there was any load.
-fn broken_off(plan: &Plan<'_>, method: &'static str, began: Instant, lost: String) -> Report {
+/// The instance was lost before the load started.
+fn broken_off(plan: &Plan<'_>, freezer: &'static str, began: Instant, lost: String) -> Report {
     Report {
+        name: plan.name,
         seed: plan.seed,
-        method,
+        freezer,
         seconds: began.elapsed().as_secs_f64(),
         limit_ms: plan.limit.as_millis() as u64,
         exit: lost.clone(),
@@ -193,7 +197,7 @@ fn broken_off(plan: &Plan<'_>, method: &'static str, began: Instant, lost: Strin
     }
 }
 
-/// Load and freezes, side by side, until it is over and nobody is connected any more.
+/// Runs load and freezes side by side until the trial ends and no client is connected any more.
 fn drive(
     plan: &Plan<'_>,
     driver: &mut Driver<'_>,
@@ -259,7 +263,7 @@ fn freeze_and_thaw(
     }
 }
 
-/// Open descriptors, once as many as before; else as many as stay.
+/// The number of open descriptors: as soon as it is that of before, or else when it stays the same.
 fn come_back(watch: &Watch, before: usize) -> Result<usize> {
     let back = Deadline::after(CLOSE_WAIT).until(|| watch.descriptors().ok().filter(|now| *now <= before));
     back.map_or_else(|| watch.descriptors(), Ok)
@@ -282,7 +286,7 @@ fn judge_end(driver: &mut Driver<'_>, descriptors: Option<(usize, usize)>, watch
     let (calls, late) = (driver.load.answered().0, driver.load.late());
     if late * LATE_ONE_IN > calls {
         driver.load.report_fault(format!(
-            "{late} of {calls} calls were too slow by our own clock: this machine is too busy to tell"
+            "{late} of {calls} calls were too slow by our own clock: this machine is too busy for a result"
         ));
     }
     if calls == 0 {

@@ -1,8 +1,9 @@
-//! The instance between freezer and clients: started, told to freeze, asked what its callbacks did, and stopped.
+//! The instance between the freezer and the clients: it is started, frozen, asked for the counts of its callbacks, and
+//! stopped.
 //!
-//! Its target is one that counts: `GET /tally` says how often each of its callbacks ran. A command is frozen without a
-//! proof of each freeze, because a proof takes longer than most freezes; one in [`PROOF_EVERY`] is proven. A container
-//! is frozen by its engine.
+//! The target must count: `GET /tally` reports how often each of its callbacks ran. A command is frozen without a proof
+//! of each freeze, because a proof takes longer than most freezes; one in [`PROOF_EVERY`] is proven. A container is
+//! frozen by its engine.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::load::PATIENCE;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::freezer::{FreezeGroup, FreezeWith, stood_still};
+use fc_emulator::freezer::{FreezeWith, stood_still};
 use fc_emulator::http::{Conn, Response};
 use fc_emulator::instance::{Instance, Limits, Setup, Variant};
 use fc_emulator::output::{Line, Stream};
@@ -19,13 +20,13 @@ use fc_emulator::platform::Settings;
 use fc_emulator::target::{self, Exit, Ready, Spec};
 use fc_testkit::proc;
 
-/// One freeze in so many is proven by watching that nothing runs.
+/// One freeze in this many is proven: we watch that nothing runs.
 const PROOF_EVERY: u64 = 20;
 
-/// How long an instance without work may stay awake. One that spins does so for ever.
+/// How long an instance without work may stay awake. One that spins never sleeps.
 const SLEEP_WAIT: Duration = Duration::from_secs(5);
 
-/// What its callbacks did, by its own word.
+/// The counts of its callbacks, as it reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Calls with a number.
@@ -34,7 +35,7 @@ pub struct Counters {
     pub sum: String,
     /// Runs of the thaw callback.
     pub thaws: u64,
-    /// How many of these had which evidence: pre-freeze, SIGCONT, clocks, overslept, interrupted.
+    /// How many of these had each kind of evidence: pre-freeze, SIGCONT, clocks, overslept, interrupted.
     pub evidence: [u64; 5],
     /// Runs of the initializer.
     pub initialize: u64,
@@ -46,24 +47,24 @@ pub struct Counters {
     pub lifecycle: Lifecycle,
 }
 
-/// The server's own counts.
+/// The counts of the server itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
     /// Initializer runs that succeeded.
     pub initialized: u64,
     /// Initializer runs that failed.
     pub initialize_failed: u64,
-    /// Thaws noticed.
+    /// Thaws that the server noticed.
     pub thawed: u64,
 }
 
-/// How it is started.
+/// How an instance is started.
 pub struct Start {
     /// The command or image.
     pub spec: Spec,
     /// How a command is frozen.
-    pub method: FreezeWith,
-    /// Variables.
+    pub freeze_with: FreezeWith,
+    /// Environment variables.
     pub env: Vec<(String, String)>,
 }
 
@@ -79,7 +80,7 @@ impl Session {
     /// Starts it, and waits until it listens.
     ///
     /// # Errors
-    /// When it does not start, cannot be frozen by this method, or does not count its callbacks.
+    /// If it does not start, cannot be frozen by this method, or does not count its callbacks.
     pub fn start(start: &Start) -> Result<Self> {
         let second = Duration::from_secs(1);
         let limits = Limits {
@@ -93,12 +94,13 @@ impl Session {
         let setup = Setup {
             spec: start.spec.clone(),
             settings: Settings::default(),
-            freeze_with: freeze_with(start)?,
+            freeze_with: start.freeze_with,
             machines: None,
             port: None,
             env: start.env.clone(),
             limits,
         };
+        setup.require_freezer()?;
         let mut instance = Instance::start(&setup, &Variant::default())?;
         let ready = instance.wait_ready();
         if ready != Ready::Yes {
@@ -112,7 +114,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Where clients go.
+    /// The address for clients.
     pub fn addr(&self) -> std::net::SocketAddr {
         self.instance.target.addr()
     }
@@ -122,20 +124,20 @@ impl Session {
         self.instance.target.pid()
     }
 
-    /// By which means it is frozen.
-    pub fn method(&self) -> &'static str {
+    /// The name of its freezer.
+    pub fn freezer(&self) -> &'static str {
         self.instance.target.freezer().unwrap_or("nothing")
     }
 
-    /// Freezes it; it is frozen by the kernel's word when this returns.
+    /// Freezes it. When this returns, the kernel says that it is frozen.
     ///
     /// # Errors
-    /// When it cannot be frozen, or was seen running.
+    /// If it cannot be frozen, or was seen running.
     pub fn freeze(&mut self) -> Result<()> {
         self.freezes += 1;
         self.instance.target.freeze_unproven()?;
         if let (Some(pid), true) = (self.pid(), self.freezes.is_multiple_of(PROOF_EVERY)) {
-            stood_still(self.method(), || vec![pid])?;
+            stood_still(self.freezer(), || vec![pid])?;
         }
         Ok(())
     }
@@ -143,40 +145,40 @@ impl Session {
     /// Thaws it.
     ///
     /// # Errors
-    /// When it cannot be thawed.
+    /// If it cannot be thawed.
     pub fn thaw(&mut self) -> Result<()> {
         self.instance.target.thaw()
     }
 
-    /// Waits until it sleeps, as an instance does that has nothing to do. None if it is out of sight.
+    /// Waits until it sleeps, as an instance without work does. `None` if its process cannot be seen.
     pub fn falls_asleep(&self) -> Option<bool> {
         let pid = self.pid()?;
         let asleep = || proc::is_asleep(pid).ok()?.then_some(());
         Some(Deadline::after(SLEEP_WAIT).until(asleep).is_some())
     }
 
-    /// Sends a hook, with what its function handler is to be called, which is how the target is told what to do.
+    /// Calls a hook. The target reads from the function handler in its header what to do.
     ///
     /// # Errors
-    /// When it is not answered.
+    /// If there is no answer.
     pub fn hook(&mut self, line: &str, handler: &str) -> Result<Response> {
         let path = line.split(' ').nth(1).unwrap_or_default();
         self.ask(&request(line, path, handler))?;
         self.answer()
     }
 
-    /// Sends the question for the counters.
+    /// Requests the counts.
     ///
     /// # Errors
-    /// When it cannot be sent.
+    /// If the request cannot be sent.
     pub fn request_counters(&mut self, handler: &str) -> Result<()> {
         self.ask(&request("GET /tally", "/http-invoke", handler))
     }
 
-    /// What its callbacks did so far.
+    /// The present counts of its callbacks.
     ///
     /// # Errors
-    /// When it does not say.
+    /// If it does not report them.
     pub fn counters(&mut self) -> Result<Counters> {
         self.request_counters("")?;
         self.read_counters()
@@ -185,25 +187,25 @@ impl Session {
     /// The answer to [`Session::request_counters`].
     ///
     /// # Errors
-    /// When it does not come, or is none.
+    /// If there is no answer, or it is not valid.
     pub fn read_counters(&mut self) -> Result<Counters> {
         let response = self.answer()?;
         serde_json::from_slice(&response.body).map_err(|cause| {
             let came = format!("{}, status {}: does it count its callbacks?", cause, response.status);
-            Error::failed("understand", "/tally", came)
+            Error::failed("parse", "/tally", came)
         })
     }
 
-    /// That it does not answer us any more, or has ended, if so.
+    /// The reason if it does not answer any more, or has ended.
     pub fn lost(&mut self) -> Option<String> {
-        let ended = || self.instance.target.try_exit().map(|exit| format!("in the middle it {exit}"));
+        let ended = || self.instance.target.try_exit().map(|exit| format!("during the trial it {exit}"));
         self.lost.clone().or_else(ended)
     }
 
     /// Sends SIGTERM and waits for the end, unless it has ended before.
     ///
     /// # Errors
-    /// When it cannot be sent.
+    /// If the signal cannot be sent.
     pub fn stop(&mut self) -> Result<Option<Exit>> {
         if let Some(exit) = self.instance.target.try_exit() {
             return Ok(Some(exit));
@@ -216,7 +218,7 @@ impl Session {
         Ok(exit)
     }
 
-    /// Panics that were not asked for, among what it printed.
+    /// Panics in its output that no client requested.
     pub fn panics(&self) -> Vec<String> {
         let lines = self.instance.target.output().map(|output| output.all()).unwrap_or_default();
         let lines: Vec<&Line> = lines.iter().filter(|line| line.stream == Stream::Err).collect();
@@ -236,20 +238,9 @@ impl Session {
     }
 
     fn lose(&mut self, cause: &str) -> Error {
-        let text = format!("our own connection: {cause}");
+        let text = format!("the connection of the driver: {cause}");
         self.lost = Some(text.clone());
         Error::new(text)
-    }
-}
-
-/// The method that the target is frozen by. Unlike elsewhere, `Auto` does not fall back to SIGSTOP: a trial measures
-/// the freezer that it was told to.
-fn freeze_with(start: &Start) -> Result<FreezeWith> {
-    match (&start.spec, start.method) {
-        (Spec::Command(_), FreezeWith::Auto) => FreezeGroup::new(FreezeWith::CgroupV1)
-            .map(|_| FreezeWith::CgroupV1)
-            .or_else(|_| FreezeGroup::new(FreezeWith::CgroupV2).map(|_| FreezeWith::CgroupV2)),
-        (_, method) => Ok(method),
     }
 }
 

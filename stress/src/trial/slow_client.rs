@@ -1,5 +1,5 @@
-//! One connection as an honest but slow client holds it: sends in pieces, reads at its own pace, and notices every byte
-//! that it did not ask for.
+//! One connection of an honest but slow client: it sends in pieces, reads slowly, and detects every byte that it did
+//! not request.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use socket2::SockRef;
 use fc_emulator::clock::Deadline;
 use fc_testkit::http::{BodyFraming, Decoder, Response};
 
-/// What the kernel holds for a reader that rests: little, so that a slow reader is felt by the server.
+/// The receive buffer of a slow reader: small, so that the server notices the slow reader.
 const ROOM_BYTES: usize = 64 * 1024;
 
 /// One connection.
@@ -23,7 +23,7 @@ impl SlowClient {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody accepts.
+    /// If the server does not accept.
     pub fn open(addr: SocketAddr, deadline: Deadline) -> Result<Self, String> {
         let left = deadline.left().ok_or("no time was left to connect")?;
         let stream = TcpStream::connect_timeout(&addr, left).map_err(|cause| format!("no connection: {cause}"))?;
@@ -32,13 +32,13 @@ impl SlowClient {
         Ok(Self { stream, decoder: Decoder::default() })
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     ///
     /// # Errors
-    /// When the server hangs up or takes no more.
+    /// If the server closes the connection or takes no more bytes.
     pub fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), String> {
         while !bytes.is_empty() {
-            let left = deadline.left().ok_or("no more bytes were taken in time")?;
+            let left = deadline.left().ok_or("the server took no more bytes in time")?;
             self.stream.set_write_timeout(Some(left)).map_err(|cause| cause.to_string())?;
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -49,16 +49,16 @@ impl SlowClient {
         Ok(())
     }
 
-    /// Reads one whole reply; `between` is called before each look at the socket.
+    /// Reads one whole reply, and calls `between` before each read.
     ///
     /// # Errors
-    /// When the connection ends first, or what comes is no reply.
+    /// If the connection ends first, or the bytes are no valid reply.
     pub fn reply(&mut self, deadline: Deadline, mut between: impl FnMut()) -> Result<Response, String> {
         loop {
             if let Some(response) = self.decoder.response()? {
                 return Ok(response);
             }
-            // Whoever cuts such a reply makes it look whole.
+            // A cut of such a reply would make it look whole.
             if self.decoder.framing() == Some(BodyFraming::UntilClose) {
                 return Err("the body of a reply ends with the connection".into());
             }
@@ -67,35 +67,35 @@ impl SlowClient {
         }
     }
 
-    /// Whether nothing came that was not asked for, and the connection stands.
+    /// Checks that no byte came without a request, and that the connection is open.
     ///
     /// # Errors
     /// What is wrong.
     pub fn is_quiet(&mut self) -> Result<(), String> {
         if !self.decoder.unread().is_empty() {
-            return Err(format!("{} bytes came behind the reply", self.decoder.unread().len()));
+            return Err(format!("{} bytes came after the reply", self.decoder.unread().len()));
         }
         self.stream.set_nonblocking(true).map_err(|cause| cause.to_string())?;
         let looked = self.stream.read(&mut [0]);
         self.stream.set_nonblocking(false).map_err(|cause| cause.to_string())?;
         match looked {
             Ok(0) => Err("while idle it was closed by the server".into()),
-            Ok(_) => Err("a byte came that nobody asked for".into()),
+            Ok(_) => Err("a byte came without a request".into()),
             Err(cause) if is_pause(cause.kind()) => Ok(()),
             Err(cause) => Err(format!("while idle it was cut: {cause}")),
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending half.
     pub fn finish(&self) {
-        // If the server is gone already, the next read says so.
+        // If the server has closed the connection already, the next read reports it.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Reads to the end: true if it came in order, false if by a reset.
+    /// Reads to the end. Returns true for an orderly close and false for a reset.
     ///
     /// # Errors
-    /// When it does not come.
+    /// If the end does not come.
     pub fn ends(&mut self, deadline: Deadline) -> Result<bool, String> {
         loop {
             self.decoder.clear();
@@ -108,13 +108,13 @@ impl SlowClient {
         }
     }
 
-    /// Ends with a reset instead of an orderly close.
+    /// Ends the connection with a reset in place of an orderly close.
     pub fn reset(self) {
-        // If it cannot be set the close is an orderly one.
+        // If this fails, the close is orderly.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// One look at the socket, until something comes.
+    /// Reads from the socket until bytes arrive.
     fn fill(&mut self, deadline: Deadline) -> Result<(), String> {
         let mut chunk = [0; ROOM_BYTES];
         loop {
@@ -150,7 +150,7 @@ mod tests {
         Deadline::after(Duration::from_secs(5))
     }
 
-    /// A client to a peer that sends these bytes, one by one, and closes.
+    /// A client of a server that sends these bytes one by one and then closes.
     fn client(bytes: &'static [u8]) -> SlowClient {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -172,9 +172,9 @@ mod tests {
             let reply = client.reply(soon(), || {}).unwrap();
             assert_eq!((reply.status, reply.closes, reply.body), expected);
         }
-        // It may have come already.
+        // It may have arrived already.
         let _ = client.fill(soon());
-        assert!(client.is_quiet().unwrap_err().contains("behind the reply"));
+        assert!(client.is_quiet().unwrap_err().contains("after the reply"));
         assert_eq!(client.ends(soon()), Ok(true));
     }
 

@@ -1,21 +1,22 @@
-//! Whether something grows: a straight line through samples, and how far it may be trusted. Pure.
+//! Decides whether something grows: a straight line through samples, with its standard error. Pure.
 //!
-//! Allocators keep pages, so the level says nothing, and neither does one step: by chance more large bodies are in hand
-//! at once than ever before. A leak goes on. So it is growth only if the line through the last four fifths rises faster
-//! than the bound beyond its own standard error, and the lines through both halves of these do, too.
+//! Allocators keep pages, so neither the level nor one step means growth: by chance, more large bodies can be in memory
+//! at once than ever before. A leak continues. So it counts as growth only if the line through the last four fifths
+//! rises faster than the bound plus a multiple of its standard error, and the lines through both halves of these do,
+//! too.
 
 use serde::Serialize;
 
-/// The share of the samples, at the beginning, that is warming up.
+/// The share of the samples at the beginning that is warm-up.
 const WARM_UP: f64 = 0.2;
 
-/// Neighbouring samples are alike, so the error is told from so many blocks of them.
+/// Neighbouring samples are similar, so the error is computed from this many blocks.
 const BLOCKS: usize = 12;
 
-/// Standard errors that a line must rise by to be no accident.
+/// The number of standard errors that a line must rise by.
 const SURE: f64 = 3.0;
 
-/// With fewer samples in a line nothing can be said.
+/// With fewer samples in a line, nothing can be said.
 const SAMPLES_MIN: usize = 16;
 
 /// A straight line.
@@ -23,21 +24,21 @@ const SAMPLES_MIN: usize = 16;
 pub struct Regression {
     /// How much it rises in a minute (least squares).
     pub per_minute: f64,
-    /// The standard error of that, from blocks of residuals.
+    /// The standard error, computed from blocks of residuals.
     pub standard_error: f64,
 }
 
-/// What samples say of growth.
+/// The trend of some samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trend {
-    /// Through all after the warm-up.
+    /// The line through all samples after the warm-up.
     pub whole: Regression,
-    /// Through the two halves of these.
+    /// The lines through the two halves of these.
     pub halves: [Regression; 2],
 }
 
 impl Trend {
-    /// Of samples by the second; none if they are too few.
+    /// The trend of one sample per second. `None` if there are too few.
     pub fn of(samples: &[(f64, f64)]) -> Option<Self> {
         let rest = &samples[(samples.len() as f64 * WARM_UP) as usize..];
         let (first, second) = rest.split_at(rest.len() / 2);
@@ -47,7 +48,7 @@ impl Trend {
         })
     }
 
-    /// Whether it grows by more than so much in a minute.
+    /// Whether it grows by more than this in a minute.
     pub fn exceeds(&self, per_minute_max: f64) -> bool {
         let [first, second] = self.halves;
         [self.whole, first, second].iter().all(|line| line.per_minute - SURE * line.standard_error > per_minute_max)
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
     use fc_testkit::Rng;
 
-    /// Ten minutes by the second: this much a second, and noise that stays for some seconds.
+    /// Ten minutes of samples, one per second: growth by this much a second, and noise that lasts for some seconds.
     fn samples(rise: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
         let (mut rng, mut noise) = (Rng::new(3), 0.0);
         let sample = |second: u32| {

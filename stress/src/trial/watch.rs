@@ -1,6 +1,6 @@
-//! What an instance takes, looked at each second: memory, descriptors, threads, page faults.
+//! Samples of an instance, one per second: memory, descriptors, threads, page faults.
 //!
-//! Whoever looks sees to it that nothing is in hand: a body that is just being read is no leak.
+//! The caller makes sure that no call is in progress: a body that is being read is no leak.
 
 use std::time::{Duration, Instant};
 
@@ -12,25 +12,24 @@ use fc_testkit::proc::{self, Faults, Memory};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// One look.
+/// One sample.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
-    /// Seconds since the first look.
+    /// Seconds since the first sample.
     pub at: f64,
-    /// Pages that no file stands behind, in kB: heap and stack. What of the program itself is in memory is the kernel's
-    /// affair.
+    /// Anonymous memory in kB: heap and stack. How much of the program itself is in memory depends on the kernel.
     pub anonymous_kb: u64,
-    /// All pages that it has in memory, in kB.
+    /// Resident memory in kB.
     pub resident_kb: u64,
     /// Open descriptors.
     pub descriptors: usize,
     /// Threads.
     pub threads: usize,
-    /// Page faults served from memory, so far.
+    /// Minor page faults so far.
     pub minor_faults: u64,
 }
 
-/// All looks.
+/// All samples.
 pub struct Watch {
     pid: u32,
     began: Instant,
@@ -38,21 +37,21 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Of this process.
+    /// Watches this process.
     pub fn new(pid: u32) -> Self {
         Self { pid, began: Instant::now(), samples: Vec::new() }
     }
 
-    /// Whether it is time for a look.
+    /// Whether the next sample is due.
     pub fn is_due(&self) -> bool {
         let at = self.began.elapsed().as_secs_f64();
         self.samples.last().is_none_or(|last| at - last.at >= EVERY.as_secs_f64())
     }
 
-    /// Looks.
+    /// Takes a sample.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn look(&mut self) -> Result<()> {
         let at = self.began.elapsed().as_secs_f64();
         let Memory { anonymous_kb, resident_kb, .. } = Memory::of(self.pid)?;
@@ -62,20 +61,20 @@ impl Watch {
         Ok(())
     }
 
-    /// Open descriptors now.
+    /// The number of open descriptors now.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn descriptors(&self) -> Result<usize> {
         Ok(proc::descriptors(self.pid)?)
     }
 
-    /// All looks so far.
+    /// All samples so far.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// How its memory goes.
+    /// The trend of its memory.
     pub fn trend(&self) -> Option<Trend> {
         let of = |sample: &Sample| (sample.at, sample.anonymous_kb as f64);
         Trend::of(&self.samples.iter().map(of).collect::<Vec<_>>())

@@ -16,16 +16,15 @@ macro_rules! kinds {
 
 kinds! {
     ShortRead ShortWrite BlockedWrite ReadError WriteError EndOfInput ClientReset ClientHalfClosed ClientLeft
-    SpuriousReady NothingToRead AcceptExhausted AcceptAborted ListenerWatchFailed WatchFailed SlotsFull
-    Interrupted InterruptedBySignal WakeEvent Jump LongJump
-    FreezeInWait FreezeInCall FreezeBetweenCalls FreezeSigcont FreezeSilent FreezeInterrupts FreezeVm
-    StopInWait StopInCallback StopBetweenCalls StopAtRest DrainCutShort ExitInOrder
-    CallbackFails CallbackPanics StreamWhole StreamFails StreamPanics StreamShort StreamCut InterruptedReader
-    InitializeRan InitializeFailed InitializeReplayed PreFreezeRan PreFreezeReplayed PreStopCalled PreStopReplayed
-    PreStopAtExit HookRefused HookUnimplemented HookUnauthorised HookFromOutside Thaw ThawWithoutHook
-    Event Call Head Continue Http10 AskedToClose KeptHttp10 Chunked Sized Pipelined OverLimit Malformed
-    BodyTooLarge Health NotFound WrongMethod NoContent HeadTimeout BodyTimeout StallCut StallSpared LingerTimeout
-    LingerToTheEnd InfiniteWait Crowd Evicted EvictionSpared Overloaded
+    SpuriousReady NothingToRead AcceptExhausted AcceptAborted ListenerWatchFailed WatchFailed SlotsFull Interrupted
+    InterruptedBySignal WakeEvent Jump LongJump FreezeInWait FreezeInCall FreezeBetweenCalls FreezeSigcont
+    FreezeSilent FreezeInterrupts FreezeVm StopInWait StopInCallback StopBetweenCalls StopAtRest DrainCutShort
+    ExitInOrder CallbackFails CallbackPanics StreamWhole StreamFails StreamPanics StreamShort StreamCut
+    InterruptedReader InitializeRan InitializeFailed InitializeReplayed PreFreezeRan PreFreezeReplayed PreStopCalled
+    PreStopReplayed PreStopAtExit HookRefused HookUnimplemented HookUnauthorised HookFromOutside Thaw
+    ThawWithoutHook FreezeInTurn LifeGoesOn Event Call Head Continue Http10 AskedToClose KeptHttp10 Chunked Sized
+    Pipelined OverLimit Malformed BodyTooLarge Health NotFound WrongMethod NoContent HeadTimeout BodyTimeout
+    StallCut StallSpared LingerTimeout LingerToTheEnd InfiniteWait Crowd Evicted EvictionSpared Overloaded
 }
 
 /// Counts of kinds, and of the rows of both tables.

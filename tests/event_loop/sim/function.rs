@@ -151,6 +151,8 @@ impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut sim = self.sim.borrow_mut();
         sim.tick();
+        // The dispatcher reads the streams of hooks and events whole; the loop pulls those of other calls.
+        sim.streamed |= sim.find(self.number).is_some_and(|ask| matches!(ask.what, What::Call(_)));
         if sim.chance.one_in(12) {
             sim.seen.count(Kind::InterruptedReader);
             return Err(io::ErrorKind::Interrupted.into());

@@ -9,7 +9,7 @@ use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Signals, System, T
 use crate::tuning::{REPLY_HEAD_BYTES_MAX, TURN_TIME_MAX};
 use rustix::io::Errno;
 use std::panic::resume_unwind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Breaks off the loop before a wait, so that its data can be checked; `run` is then called again, and goes on there.
 pub(super) struct BrokenOff(pub(super) Option<Duration>);
@@ -212,7 +212,7 @@ impl System for Kernel {
             let (waits, idle) = (self.waits, self.idle_waits);
             sim.fail("no busy loop", format!("{waits} waits, {idle} idle ones, limit {limit:?}"));
         }
-        sim.waiting = Some((sim.loop_looked.monotonic, limit));
+        sim.waiting = Some((sim.wait_began, limit));
         let interrupted = sim.wait(ready, limit);
         sim.interrupted = interrupted;
         sim.note(|| format!("wait ends: interrupted {interrupted}, {} events", ready.len()));
@@ -221,6 +221,10 @@ impl System for Kernel {
 
     fn now(&mut self) -> ClockReading {
         self.sim.borrow_mut().look()
+    }
+
+    fn monotonic(&mut self) -> Instant {
+        self.sim.borrow_mut().look_before_wait()
     }
 
     fn signals(&mut self) -> Signals {

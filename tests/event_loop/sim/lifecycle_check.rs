@@ -80,7 +80,7 @@ impl Life {
 
     fn must_run(&self, hook: Hook) -> bool {
         match hook {
-            Hook::Initialize => !self.initialized && !self.stopped,
+            Hook::Initialize => !self.initialized,
             Hook::PreFreeze => !self.frozen && !self.stopped,
             Hook::PreStop => !self.stopped,
         }
@@ -136,15 +136,26 @@ impl Sim {
         // The stop at the end reads the clock itself, before its line.
         let (before, last) = looks();
         let (rest, now) = if number == 0 { (before, last) } else { (last, self.loop_looked) };
-        self.life.signs.drift = drift(rest, now) >= DRIFT_MIN;
+        self.life.signs.drift |= drift(rest, now) >= DRIFT_MIN;
         let mut thaw = self.life.signs;
         thaw.pre_freeze |= self.life.frozen;
-        let repeated = hook == Some(Hook::PreFreeze) && self.life.frozen;
-        let thaw = Some(thaw).filter(|signs| signs.any() && !repeated);
+        // Only a call or the initializer brings a stopped instance back (C-STOP-5).
+        let is_call = self.find(number).is_some_and(|ask| {
+            use What::*;
+            matches!(ask.what, Call(_) | Event(_) | Outside(_) | Missing | WrongMethod)
+        });
+        let brings_back = self.life.stopped && (hook == Some(Hook::Initialize) || (hook.is_none() && is_call));
+        let stays = if self.life.stopped { !brings_back } else { hook == Some(Hook::PreFreeze) && self.life.frozen };
+        let thaw = Some(thaw).filter(|signs| signs.any() && !stays);
         if thaw.is_some() {
             (self.life.signs, self.life.frozen) = (Signs::default(), false);
         }
-        let thaw = thaw.filter(|_| !self.life.stopped);
+        if brings_back {
+            self.seen.count(Kind::LifeGoesOn);
+            // One run of pre-stop belongs to each life.
+            self.life.stop_runs = 0;
+            self.life.stopped = false;
+        }
         let unauthorised = self.find(number).is_some_and(|ask| matches!(ask.what, What::Hook(..)) && hook.is_none());
         if unauthorised {
             self.seen.count(Kind::HookUnauthorised);
@@ -243,7 +254,8 @@ impl Sim {
         match hook {
             Hook::Initialize => life.initialized |= succeeds(does),
             Hook::PreFreeze => life.frozen = true,
-            Hook::PreStop => life.stopped = true,
+            // After it the initializer is owed again (C-INIT-5).
+            Hook::PreStop => (life.stopped, life.initialized) = (true, false),
         }
         self.seen.count(match (hook, number) {
             (Hook::Initialize, _) if succeeds(does) => Kind::InitializeRan,

@@ -36,7 +36,7 @@ use std::rc::Rc;
 use world::{Shared, Sim};
 
 /// As many as the time of the default tests allows.
-const WORLDS: u64 = 500;
+const WORLDS: u64 = 1000;
 
 /// A rule that was broken.
 struct Broken {
@@ -48,7 +48,11 @@ struct Broken {
 fn live_through(seed: u64, traced: bool) -> Result<Seen, Broken> {
     let sim: Shared = Rc::new(RefCell::new(Sim::new(seed, traced)));
     let (limits, app) = (sim.borrow().limits.clone(), sim.borrow().life.variant.app());
-    let env = Env { now: world::env_now, cancelled: world::env_cancelled };
+    let env = Env {
+        now: world::env_now,
+        cancelled: world::env_cancelled,
+        machine: crate::function::freeze::Machine::UNKNOWN,
+    };
     let dispatcher = Dispatcher::new(app, Function { sim: sim.clone() }, env);
     let kernel = Kernel { sim: sim.clone(), looked_at: false, waits: 0, idle_waits: 0, progress_before: u64::MAX };
     let mut server = Loop::new(kernel, dispatcher, limits, true);

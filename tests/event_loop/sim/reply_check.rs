@@ -110,7 +110,7 @@ impl Sim {
         let whole = client.read >= ask.end;
         let early = head.status == 408 && !whole;
         let (mut refused, begun) = (!ask.refused.is_empty(), client.read > ask.lead);
-        let mut stopping = self.stop.is_some() || self.life.stopped;
+        let mut stopping = self.stop.is_some();
         let mut rule = None;
         let mut dropped = false;
         if early {

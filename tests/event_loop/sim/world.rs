@@ -89,6 +89,9 @@ pub(super) struct Sim {
     pub(super) turn_began: Option<Duration>,
     /// When the wait in hand began, and its limit: a wait that oversleeps is evidence.
     pub(super) waiting: Option<(Duration, Option<Duration>)>,
+    pub(super) wait_began: Duration,
+    /// A piece of a streamed reply was read in this turn.
+    pub(super) streamed: bool,
     pub(super) interrupted: bool,
     pub(super) turn_took: Duration,
     pub(super) overslept: bool,
@@ -184,6 +187,8 @@ impl Sim {
             turn: Mark::default(),
             turn_began: None,
             waiting: None,
+            wait_began: Duration::ZERO,
+            streamed: false,
             interrupted: false,
             turn_took: Duration::ZERO,
             overslept: false,
@@ -368,6 +373,21 @@ impl Sim {
             stop.unseen_freezes > 0
                 || self.awake - stop.awake + stop.gap + TURN_TIME_MAX * seen >= self.limits.drain_time_max
         })
+    }
+
+    /// The loop looks at the clock before a wait. If the time since its last look, or since the last callback ended, is
+    /// more than work can take, that is evidence of a freeze (C-FRZ-11).
+    pub(super) fn look_before_wait(&mut self) -> Instant {
+        self.tick();
+        let now = self.clocks.monotonic;
+        let idle_since = self.loop_looked.monotonic.max(looks().1.monotonic);
+        let too_long = now.saturating_sub(idle_since) >= Duration::from_secs(1);
+        if !std::mem::take(&mut self.streamed) && too_long {
+            self.seen.count(Kind::FreezeInTurn);
+            self.life.signs.overslept = true;
+        }
+        self.wait_began = now;
+        moment(self.clocks).instant
     }
 
     /// The loop looks at the clocks; the first time after a wait it is this turn's time.

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .route("/pre-freeze", web::get().to(ready))
             .route("/pre-stop", web::get().to(ready))
     };
-    // Its own default closes idle connections after 5 s, which the platform's contract forbids (C-CONN-1).
+    // The default closes idle connections after 5 s, which the platform's contract forbids (C-CONN-1).
     let server = HttpServer::new(app).workers(1).tcp_nodelay(true).keep_alive(Duration::from_secs(900));
     Ok(server.bind((Ipv4Addr::UNSPECIFIED, port))?.run().await?)
 }

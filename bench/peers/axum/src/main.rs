@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/pre-stop", get(ready));
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
     let listener = listener.tap_io(|stream| {
-        // Without it the reply is the same, only later.
+        // Without it the reply is the same, but later.
         let _ = stream.set_nodelay(true);
     });
     Ok(axum::serve(listener, app).await?)

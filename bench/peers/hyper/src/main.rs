@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            // A client that hangs up is no news.
+            // A client that closes the connection is no error.
             let _ = http1::Builder::new()
                 .auto_date_header(false)
                 .serve_connection(TokioIo::new(stream), service_fn(ready))

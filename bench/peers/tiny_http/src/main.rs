@@ -1,4 +1,4 @@
-//! Peer: tiny_http 0.12, one loop that receives and answers. Its accept thread and its workers are its own.
+//! Peer: tiny_http 0.12, one loop that receives and answers. tiny_http has an accept thread and workers of its own.
 
 use std::io;
 

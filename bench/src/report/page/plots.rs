@@ -1,4 +1,4 @@
-//! Which plots there are, and what is said about each.
+//! The plots of the page, with their captions.
 
 use super::{Figure, Section};
 use crate::report::plot::{Anchor, Bar, Bars, Curve, Distribution, Distributions, STYLE, Svg, curves};
@@ -12,7 +12,7 @@ use crate::stats::figures::{self, CountFigures, FleetFigures, LoadBlock, LoadFig
 const WIDE: f64 = 800.0;
 const HALF: f64 = 480.0;
 
-/// All of them, in the order of measures.
+/// All plots, in the order of measures.
 pub fn sections(results: &Results) -> Vec<Section> {
     let coldstart = |pick: fn(&crate::results::Coldstart) -> &[Starts]| {
         results.coldstart.as_ref().map(|it| figures::starts(results, pick(it))).unwrap_or_default()
@@ -24,14 +24,14 @@ pub fn sections(results: &Results) -> Vec<Section> {
             title: "Cold start",
             figures: [starts(&process), start_ratios(&process), containers(&container)].into_iter().flatten().collect(),
         },
-        Section { title: "What a cold start does", figures: counted(results) },
+        Section { title: "Counts of a cold start", figures: counted(results) },
         Section { title: "Thaw", figures: thawed(results, &thaws).into_iter().collect() },
         Section { title: "Load", figures: loads(results) },
         Section { title: "Density", figures: crowded(results).into_iter().collect() },
     ]
 }
 
-/// The one plot for the README: cold starts as processes, on a card of their own. An empty one if there are none.
+/// The plot for the README: cold starts as processes, as a file of its own. It is empty if there are none.
 pub fn svg(results: &Results) -> String {
     const SIDE: f64 = 20.0;
     const TOP: f64 = 62.0;
@@ -42,7 +42,7 @@ pub fn svg(results: &Results) -> String {
     let mut svg = Svg::default();
     svg.text((SIDE + 8.0, 34.0), Anchor::Start, "title", "Cold start: exec → first /initialize answered");
     let rounds = rows.iter().map(|row| row.initialize.count()).max().unwrap_or(0);
-    let below = format!("every start a dot, the median a line with its 95 % interval; {rounds} interleaved rounds");
+    let below = format!("a dot for each start, a line for the median, a band for its 95 % interval; {rounds} rounds");
     svg.text((SIDE + 8.0, 54.0), Anchor::Start, "axis", &below);
     plot.draw(&mut svg, SIDE, TOP, WIDE);
     let from = format!("{}, {}", date(results.began), machine(&results.machine));
@@ -52,10 +52,10 @@ pub fn svg(results: &Results) -> String {
 
 fn start_spreads(rows: &[StartFigures]) -> Distributions {
     let row = |row: &StartFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
-        aside: ratio_text(row.who.kind, row.ratio),
-        words: told(row.who.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
+        aside: ratio_text(row.contender.kind, row.ratio),
+        words: told(row.contender.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
         samples: row.initialize.clone(),
         mark: None,
     };
@@ -72,9 +72,9 @@ fn starts(rows: &[StartFigures]) -> Option<Figure> {
     Some(Figure {
         title: "From exec to the first reply".to_owned(),
         caption:
-            "Each dot is one start: the time from the exec until the reply to POST /initialize was there, whole. All \
-             contenders start once in each round, in shuffled order; the line is the median, the band its 95 % \
-             interval, the dashed line the baseline's median. Equal distances are equal ratios."
+            "Each dot is one start: the time from the exec until the whole reply to POST /initialize had arrived. All \
+             contenders start once in each round, in shuffled order. The line is the median, the band its 95 % \
+             interval, and the dashed line the baseline's median. Equal distances are equal ratios."
                 .to_owned(),
         picture,
         wide: true,
@@ -82,7 +82,8 @@ fn starts(rows: &[StartFigures]) -> Option<Figure> {
 }
 
 fn words_of_starts(rows: &[StartFigures]) -> String {
-    let middle = |row: &StartFigures| row.initialize.median().map(|us| format!("{} {}", row.who.label, duration(us)));
+    let middle =
+        |row: &StartFigures| row.initialize.median().map(|us| format!("{} {}", row.contender.label, duration(us)));
     let all: Vec<String> = rows.iter().filter_map(middle).collect();
     format!("Cold starts, medians: {}", all.join("; "))
 }
@@ -93,8 +94,8 @@ fn start_ratios(rows: &[StartFigures]) -> Option<Figure> {
     let picture = bar_picture(rows, Some(1.0), WIDE, &columns, "Cold starts as ratios to the baseline")?;
     Some(Figure {
         title: "Ratio to the baseline".to_owned(),
-        caption: "How many times as long as the baseline: the median of the ratios within each round, with its 95 % \
-                  interval. A broken bar is longer than the axis."
+        caption: "How many times as long as the baseline a start takes: the median of the ratios within each round, \
+                  with its 95 % interval. A broken bar is longer than the axis."
             .to_owned(),
         picture,
         wide: true,
@@ -102,15 +103,15 @@ fn start_ratios(rows: &[StartFigures]) -> Option<Figure> {
 }
 
 fn containers(rows: &[StartFigures]) -> Option<Figure> {
-    let above = |row: &StartFigures| match (row.who.kind, row.above) {
+    let above = |row: &StartFigures| match (row.contender.kind, row.above) {
         (Kind::Baseline, _) | (_, None) => NONE.to_owned(),
         (_, Some(above)) => signed(above),
     };
     let spread = |row: &StartFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
         aside: above(row),
-        words: told(row.who.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
+        words: told(row.contender.label, row.initialize.estimate(), row.ratio, row.initialize.outliers()),
         samples: row.initialize.clone(),
         mark: None,
     };
@@ -122,8 +123,8 @@ fn containers(rows: &[StartFigures]) -> Option<Figure> {
     Some(Figure {
         title: "As a container".to_owned(),
         caption:
-            "The same from docker run of scratch images. The baseline's row is what the engine itself costs; what a \
-                  server adds to it is the median difference within each round."
+            "The same from docker run of scratch images. The baseline's row shows the engine's own time. The time \
+             that a server adds to it is the median of the differences within each round."
                 .to_owned(),
         picture: spread_picture(&plot, "Cold starts of containers")?,
         wide: true,
@@ -141,7 +142,14 @@ fn counted(results: &Results) -> Vec<Figure> {
                 1 => vec![value.map_or(NONE.to_owned(), count)],
                 _ => vec![whole(ready), whole(answered)],
             };
-            Bar { label: row.who.label.into(), kind: Some(row.who.kind), value, more, texts, ..Bar::default() }
+            Bar {
+                label: row.contender.label.into(),
+                kind: Some(row.contender.kind),
+                value,
+                more,
+                texts,
+                ..Bar::default()
+            }
         };
         let bars: Vec<Bar> = rows.iter().map(bar).filter(|bar| bar.value.or(bar.more).is_some()).collect();
         let picture = bar_picture(bars, None, HALF, columns, title)?;
@@ -151,14 +159,14 @@ fn counted(results: &Results) -> Vec<Figure> {
     let panels = [
         panel(
             "System calls",
-            "From the exec, which is counted, until it waits for connections; paler: until the \
+            "From the exec, which counts, until the server waits for connections; paler: until the \
              first POST /initialize was answered.",
             &both,
             |row| (row.counts.calls_to_ready, row.counts.calls_to_initialize),
         ),
         panel(
             "Minor page faults",
-            "From the exec until it waits for connections; paler: until the first POST \
+            "From the exec until the server waits for connections; paler: until the first POST \
              /initialize was answered.",
             &both,
             |row| (row.counts.minor_faults_to_ready, row.counts.minor_faults_to_initialize),
@@ -171,9 +179,9 @@ fn counted(results: &Results) -> Vec<Figure> {
         ),
         panel(
             "Bytes of the binary",
-            "The program's own file; a script for an interpreter has none.",
+            "The program's own file. A script for an interpreter has no figure.",
             &[("bytes", 70.0)],
-            |row| (row.who.binary_bytes, None),
+            |row| (row.contender.binary_bytes, None),
         ),
     ];
     panels.into_iter().flatten().collect()
@@ -182,10 +190,10 @@ fn counted(results: &Results) -> Vec<Figure> {
 fn thawed(results: &Results, rows: &[ThawFigures]) -> Option<Figure> {
     let thaw = results.thaw.as_ref()?;
     let spread = |row: &ThawFigures| Distribution {
-        label: row.who.label.to_owned(),
-        kind: row.who.kind,
+        label: row.contender.label.to_owned(),
+        kind: row.contender.kind,
         aside: row.above_warm.map_or(NONE.to_owned(), signed),
-        words: told(row.who.label, row.reply.estimate(), row.ratio, row.reply.outliers()),
+        words: told(row.contender.label, row.reply.estimate(), row.ratio, row.reply.outliers()),
         samples: row.reply.clone(),
         mark: row.warm.median(),
     };
@@ -196,8 +204,8 @@ fn thawed(results: &Results, rows: &[ThawFigures]) -> Option<Figure> {
     Some(Figure {
         title: "From the thaw to the reply".to_owned(),
         caption: format!(
-            "Each dot is one thaw after {} s frozen by {}, with a call that came meanwhile on a connection from \
-             before. The small triangle is the median of the same call once more, thawed.",
+            "Each dot is one thaw after {} s frozen by {}, with a call that was sent during the freeze on a \
+             connection from before. The small triangle is the median of the same call once more, after the thaw.",
             number(thaw.frozen_secs, 1),
             thaw.freezer
         ),
@@ -214,34 +222,35 @@ fn loads(results: &Results) -> Vec<Figure> {
 }
 
 fn rates(block: &LoadBlock) -> Option<Figure> {
-    // A bar for each contender: with log markers, and paler what it does without.
+    // A bar for each contender: with log markers, and paler without.
     let first_of = |row: &&LoadFigures| {
-        let first = block.rows.iter().find(|other| other.who == row.who);
+        let first = block.rows.iter().find(|other| other.contender == row.contender);
         first.is_some_and(|first| first.markers == row.markers)
     };
     let bar = |row: &LoadFigures| {
         let per_second = |markers| {
-            let row = block.rows.iter().find(|other| other.who == row.who && other.markers == markers);
+            let row = block.rows.iter().find(|other| other.contender == row.contender && other.markers == markers);
             row.and_then(|row| row.per_second.estimate())
         };
         let (on, off) = (per_second(Some(true)), per_second(Some(false)).or_else(|| per_second(None)));
         let best = off.or(on);
         Bar {
-            label: row.who.label.to_owned(),
-            kind: Some(row.who.kind),
+            label: row.contender.label.to_owned(),
+            kind: Some(row.contender.kind),
             value: least(on, off),
             more: off.map(|it| it.median),
             range: best.map(|best| (best.interval.low, best.interval.high)),
-            texts: vec![number(best.map(|it| it.median), 0), ratio_text(row.who.kind, row_ratio(block, row))],
+            texts: vec![number(best.map(|it| it.median), 0), ratio_text(row.contender.kind, row_ratio(block, row))],
             words: told_load(block, row),
         }
     };
     let bars: Vec<Bar> = block.rows.iter().filter(first_of).map(bar).collect();
-    let baseline = block.rows.iter().find(|row| row.who.kind == Kind::Baseline).and_then(|row| row.per_second.median());
+    let baseline =
+        block.rows.iter().find(|row| row.contender.kind == Kind::Baseline).and_then(|row| row.per_second.median());
     let title = block.pattern.to_string();
     let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 52.0)], &title)?;
-    let caption = "Requests per second, the median of the rounds with their range. Ours with log markers, and paler \
-                   without them, which is what the others do and what the numbers are of.";
+    let caption = "Requests per second, the median of the rounds with their range. Our bars are with log markers, \
+                   and paler without; the numbers are those without, because no peer has log markers.";
     Some(Figure { title, caption: caption.to_owned(), picture, wide: false })
 }
 
@@ -249,14 +258,14 @@ fn least(left: Option<Estimate>, right: Option<Estimate>) -> Option<f64> {
     [left, right].into_iter().flatten().map(|it| it.median).reduce(f64::min)
 }
 
-/// Of the contender's row without markers, if it has one.
+/// The ratio of the contender without markers, if it was measured without.
 fn row_ratio(block: &LoadBlock, row: &LoadFigures) -> Option<Estimate> {
-    let mine = || block.rows.iter().filter(|other| other.who == row.who);
+    let mine = || block.rows.iter().filter(|other| other.contender == row.contender);
     mine().find(|row| row.markers != Some(true)).or_else(|| mine().next())?.ratio
 }
 
 fn told_load(block: &LoadBlock, row: &LoadFigures) -> String {
-    let mine = block.rows.iter().filter(|other| other.who == row.who);
+    let mine = block.rows.iter().filter(|other| other.contender == row.contender);
     let tell = |row: &LoadFigures| {
         let p99 = row.percentiles_us[2].map_or(NONE.to_owned(), duration);
         format!("{}: {} requests/s, p99 {p99}", row.title(), number(row.per_second.median(), 0))
@@ -272,14 +281,14 @@ fn latencies(block: &LoadBlock) -> Option<Figure> {
             *number += 1;
             *number - 1
         };
-        let class = match row.who.kind {
+        let class = match row.contender.kind {
             Kind::Baseline => "baseline thick dashed".to_owned(),
             Kind::Ours => ["ours thick", "ours dashed", "ours dotted", "ours"][next(&mut ours) % 4].to_owned(),
             Kind::Peer | Kind::Custom => format!("c{}", next(&mut others) % 8),
         };
-        let label = format!("{}{}", row.who.label, if row.fell_behind() { " ⚠" } else { "" });
+        let label = format!("{}{}", row.contender.label, if row.fell_behind() { " ⚠" } else { "" });
         let all = row.latency.count() as f64;
-        // Of so many requests, none can be known to be rarer than one of them.
+        // With n requests, nothing rarer than one in n can be known.
         let points = row.latency.points().map(|(us, seen)| (us, (seen as f64 / all).min(1.0 - 1.0 / all)));
         Curve { label, class, words: told_load(block, row), points: points.collect() }
     };
@@ -288,10 +297,10 @@ fn latencies(block: &LoadBlock) -> Option<Figure> {
         return None;
     }
     let title = block.pattern.to_string();
-    let caption = "Latency since a request was due by the clock, whether or not the server had answered those \
-                   before; log markers off. Both axes are logarithmic: to the right, each step is ten times rarer. ⚠ \
-                   did not keep up with the rate, so its latencies only grow. ▴ is above the plot; the table has \
-                   its figures.";
+    let caption = "Latency since a request was due by the clock, whether or not the server had answered the \
+                   requests before; log markers off. Both axes are logarithmic: to the right, each step is ten times \
+                   rarer. ⚠ marks a server that did not keep up with the rate, so its latencies only grow. ▴ marks a \
+                   curve above the plot; the table has its figures.";
     let picture = curves(&all, WIDE, &title);
     Some(Figure { title, caption: caption.to_owned(), picture, wide: true })
 }
@@ -299,12 +308,12 @@ fn latencies(block: &LoadBlock) -> Option<Figure> {
 fn crowded(results: &Results) -> Option<Figure> {
     let fleets = Summary::new(results).fleets?;
     let bar = |row: &FleetFigures| Bar {
-        label: row.who.label.to_owned(),
-        kind: Some(row.who.kind),
+        label: row.contender.label.to_owned(),
+        kind: Some(row.contender.kind),
         value: row.private_kb,
         more: row.proportional_kb,
         texts: [row.private_kb, row.proportional_kb, row.fleet.machine_kb].map(|kb| number(kb, 0)).to_vec(),
-        words: format!("{}: {} of {} answered", row.who.label, row.fleet.answered, row.fleet.wanted),
+        words: format!("{}: {} of {} answered", row.contender.label, row.fleet.answered, row.fleet.wanted),
         ..Bar::default()
     };
     let bars: Vec<Bar> = fleets.rows.iter().map(bar).collect();
@@ -314,8 +323,8 @@ fn crowded(results: &Results) -> Option<Figure> {
         picture: bar_picture(bars, None, WIDE, &columns, &title)?,
         title,
         caption:
-            "Medians over the instances: private memory; paler, the proportional share (PSS), which divides what is \
-             shared; machine, what its free memory fell by for each, the kernel's part included."
+            "Medians over the instances: private memory; paler, the proportional share (PSS), which divides shared \
+             memory; machine, the decrease of the machine's free memory for each, kernel memory included."
                 .to_owned(),
         wide: true,
     })
@@ -341,16 +350,18 @@ fn bar_picture(
 }
 
 fn ratio_bar(row: &StartFigures) -> Bar {
-    let range =
-        row.ratio.filter(|_| row.who.kind != Kind::Baseline).map(|ratio| (ratio.interval.low, ratio.interval.high));
+    let range = row
+        .ratio
+        .filter(|_| row.contender.kind != Kind::Baseline)
+        .map(|ratio| (ratio.interval.low, ratio.interval.high));
     let interval =
         range.map_or(String::new(), |(low, high)| format!("{} – {}", times(low), times(high)).replace('×', ""));
     Bar {
-        label: row.who.label.to_owned(),
-        kind: Some(row.who.kind),
+        label: row.contender.label.to_owned(),
+        kind: Some(row.contender.kind),
         value: row.ratio.map(|ratio| ratio.median),
         range,
-        texts: vec![ratio_text(row.who.kind, row.ratio), interval],
+        texts: vec![ratio_text(row.contender.kind, row.ratio), interval],
         ..Bar::default()
     }
 }
@@ -378,5 +389,5 @@ fn told(label: &str, estimate: Option<Estimate>, ratio: Option<Estimate>, outlie
             times(interval.high)
         ));
     }
-    words + &format!(", {count} samples, {outliers} far out")
+    words + &format!(", {count} samples, {outliers} outliers")
 }

@@ -1,4 +1,4 @@
-//! Bars from zero, a row for each, with what they vary by.
+//! A chart of horizontal bars, one row for each contender, with their ranges.
 
 use super::scale::Scale;
 use super::svg::{Anchor, Svg};
@@ -12,42 +12,42 @@ const THICK: f64 = 15.0;
 const HEAD: f64 = 24.0;
 const FOOT: f64 = 24.0;
 
-/// A bar longer than so many times the median one is broken, and its end marked.
+/// A bar that is longer than this many times the median bar is broken, and its end is marked.
 const CLIP: f64 = 5.0;
 
 /// A row.
 #[derive(Default)]
 pub struct Bar {
-    /// Whose.
+    /// The label.
     pub label: String,
-    /// Its colour.
+    /// The kind of the contender, which has a colour.
     pub kind: Option<Kind>,
-    /// How long it is.
+    /// The length of the bar.
     pub value: Option<f64>,
-    /// How far it goes on, paler.
+    /// How far a paler bar continues.
     pub more: Option<f64>,
-    /// From where to where it may be.
+    /// The range of the value.
     pub range: Option<(f64, f64)>,
-    /// What stands behind it, a text for each column.
+    /// The texts behind the bar, one for each column.
     pub texts: Vec<String>,
-    /// What appears when it is pointed at.
+    /// The text that appears when the row is pointed at.
     pub words: String,
 }
 
 /// Rows on one axis.
 pub struct Bars {
-    /// From the top.
+    /// The rows, from the top.
     pub rows: Vec<Bar>,
-    /// A value that all are compared with.
+    /// A value with which all are compared.
     pub reference: Option<f64>,
-    /// Pixels for labels.
+    /// The width of the labels in pixels.
     pub labels: f64,
-    /// Titles of the columns behind the bars, and the pixels for each.
+    /// The titles of the columns behind the bars, and the width of each in pixels.
     pub columns: Vec<(&'static str, f64)>,
 }
 
 impl Bars {
-    /// The picture.
+    /// Draws the chart.
     pub fn svg(&self, width: f64, words: &str) -> String {
         let height = HEAD + ROW * self.rows.len() as f64 + FOOT;
         let texts: f64 = self.columns.iter().map(|(_, pixels)| pixels).sum();
@@ -90,7 +90,7 @@ impl Bars {
             svg.rect((from, upper), (scale.at(value) - from, THICK), 2.0, "bar");
         }
         if value.max(row.more.unwrap_or(0.0)) > high {
-            // Broken: the bar is longer than the axis.
+            // The bar is broken, because it is longer than the axis.
             for x in [end - 16.0, end - 10.0] {
                 svg.line((x - 3.0, upper + THICK + 2.0), (x + 3.0, upper - 2.0), "gap");
             }
@@ -104,7 +104,7 @@ impl Bars {
         }
     }
 
-    /// Texts in the columns behind the bars.
+    /// Draws the texts in the columns behind the bars.
     fn behind<'a>(&self, svg: &mut Svg, texts: impl Iterator<Item = &'a str>, width: f64, y: f64) {
         let all: f64 = self.columns.iter().map(|(_, pixels)| pixels).sum();
         let mut x = width - all;

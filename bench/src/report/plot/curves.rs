@@ -1,4 +1,4 @@
-//! Latency by percentile: to the right, each step is ten times rarer.
+//! A chart of latency by percentile: to the right, each step is ten times rarer.
 
 use super::fitting;
 use super::scale::Scale;
@@ -12,39 +12,39 @@ const TOP: f64 = 14.0;
 const FOOT: f64 = 44.0;
 const HEIGHT: f64 = 420.0;
 
-/// Labels are at least so far apart.
+/// The smallest distance between two labels.
 const APART: f64 = 15.0;
 
-/// The rarest that is shown: one in ten thousand.
+/// The rarest share that is shown: one in ten thousand.
 const RAREST: f64 = 4.0;
 
-/// A curve that ends so many times higher than the median one would press all others to the ground: it leaves the plot.
+/// A curve that ends this many times higher than the median curve would flatten all others, so it leaves the chart.
 const CLIP: f64 = 12.0;
 
-/// The axis names these.
+/// The shares that the axis names.
 const NAMED: [(f64, &str); 6] =
     [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %"), (0.75, "75 %")];
 
 /// A curve.
 pub struct Curve {
-    /// Whose.
+    /// The label.
     pub label: String,
-    /// Its colour and stroke.
+    /// The classes for its colour and stroke.
     pub class: String,
-    /// What appears when it is pointed at.
+    /// The text that appears when the curve is pointed at.
     pub words: String,
-    /// Latencies in microseconds, and the share of all that does not exceed each.
+    /// Latencies in microseconds, and the share of all latencies that each is not exceeded by.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Where a name stands, and the end of the curve it belongs to; none for a curve that leaves the plot.
+/// The place of a label, and the end of its curve; `None` for a curve that leaves the chart.
 struct End<'a> {
     y: f64,
     curve: &'a Curve,
     from: Option<Point>,
 }
 
-/// The picture.
+/// Draws the chart.
 pub fn curves(all: &[Curve], width: f64, words: &str) -> String {
     let drawn: Vec<(&Curve, Vec<(f64, f64)>)> = all.iter().map(|curve| (curve, shown(&curve.points))).collect();
     let high = high(&drawn);
@@ -72,7 +72,7 @@ pub fn curves(all: &[Curve], width: f64, words: &str) -> String {
     let mut ends: Vec<End> = Vec::new();
     for (curve, points) in drawn.iter().filter(|(_, points)| !points.is_empty()) {
         let inside = points.iter().take_while(|(_, us)| *us <= high).count();
-        // With the first point beyond, which is at the upper edge: there it leaves.
+        // The first point beyond the chart stands at the upper edge, where the curve leaves.
         let path = points.iter().take(inside + 1).map(|(rarity, us)| (across(*rarity), up.at(*us)));
         let path: Vec<Point> = path.collect();
         let from = path.last().copied().filter(|_| inside == points.len());
@@ -90,7 +90,7 @@ fn high(drawn: &[(&Curve, Vec<(f64, f64)>)]) -> f64 {
     ends.samples().iter().copied().filter(|us| *us <= limit).fold(0.0, f64::max)
 }
 
-/// Names at the ends of curves, moved apart where they would cover each other.
+/// Labels at the ends of curves, moved apart where they would cover each other.
 fn labels(svg: &mut Svg, mut ends: Vec<End>, right: f64, bottom: f64) {
     ends.sort_by(|left, right| left.y.total_cmp(&right.y));
     let mut last = f64::NEG_INFINITY;
@@ -117,7 +117,7 @@ fn labels(svg: &mut Svg, mut ends: Vec<End>, right: f64, bottom: f64) {
     }
 }
 
-/// From the median on, by rarity: of every ten, hundred, thousand … requests one is slower.
+/// The points from the median on, by rarity: of every ten, hundred, thousand … requests one is slower.
 fn shown(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut shown: Vec<(f64, f64)> = Vec::new();
     let mut before: Option<f64> = None;
@@ -127,7 +127,7 @@ fn shown(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
             if shown.is_empty() {
                 shown.push((rarity_of(0.5), *us));
             }
-            // A bucket's bound holds from the share before it on: the curve climbs in front of the step.
+            // The bound of a bucket holds from the share before it on, so the curve rises before the step.
             if let Some(from) = before.filter(|from| *from > rarity_of(0.5)) {
                 shown.push((from, *us));
             }

@@ -1,4 +1,5 @@
-//! Distributions, a row for each: every sample a dot, the median a line, its interval a band.
+//! A chart of distributions, one row for each contender: a dot for every sample, a line for the median, a band for its
+//! interval.
 
 use super::scale::Scale;
 use super::svg::{Anchor, Svg};
@@ -16,36 +17,37 @@ const HEAD: f64 = 30.0;
 const FOOT: f64 = 44.0;
 const RADIUS: f64 = 2.1;
 
-/// A row further out than so many times the median row would squeeze all others into a corner.
+/// A row that is further out than this many times the median row would compress all others, so it does not set the
+/// axis.
 const CLIP: f64 = 8.0;
 
 /// A row. Times are in microseconds.
 pub struct Distribution {
-    /// Whose.
+    /// The label.
     pub label: String,
-    /// Its colour.
+    /// The kind of the contender, which has a colour.
     pub kind: Kind,
     /// The samples.
     pub samples: Sorted,
-    /// What stands beside the median.
+    /// The text beside the median.
     pub aside: String,
-    /// What appears when the row is pointed at.
+    /// The text that appears when the row is pointed at.
     pub words: String,
-    /// Another time to compare with, as a mark.
+    /// A time to compare with, drawn as a mark.
     pub mark: Option<f64>,
 }
 
 /// Rows on one axis.
 pub struct Distributions {
-    /// From the top.
+    /// The rows, from the top.
     pub rows: Vec<Distribution>,
-    /// What the axis is.
+    /// The name of the axis.
     pub axis: String,
-    /// What stands above the numbers beside medians.
+    /// The title above the numbers beside the medians.
     pub aside: &'static str,
 }
 
-/// Where things are.
+/// The positions of the parts of a chart.
 struct Frame {
     scale: Scale,
     end: f64,
@@ -56,12 +58,12 @@ struct Frame {
 }
 
 impl Distributions {
-    /// How high it is.
+    /// The height of the chart.
     pub fn height(&self) -> f64 {
         HEAD + ROW * self.rows.len() as f64 + FOOT
     }
 
-    /// Draws with its upper left corner at `(left, top)`.
+    /// Draws the chart with its upper left corner at `(left, top)`.
     pub fn draw(&self, svg: &mut Svg, left: f64, top: f64, width: f64) {
         let frame = self.frame(left, top, width);
         self.grid(svg, &frame, top + HEAD, left + width);
@@ -90,7 +92,8 @@ impl Distributions {
         Frame { scale, end, bottom: top + HEAD + ROW * self.rows.len() as f64, values, high }
     }
 
-    /// From the least sample to the largest that is not far out, of the rows that are not far from the others.
+    /// The axis reaches from the least sample to the largest one that is no outlier, of the rows that are not far from
+    /// the others.
     fn domain(&self) -> (f64, f64) {
         let medians = Sorted::new(self.rows.iter().filter_map(|row| row.samples.median()));
         let limit = medians.median().unwrap_or(1.0) * CLIP;
@@ -160,7 +163,7 @@ fn draw_row(svg: &mut Svg, row: &Distribution, frame: &Frame, middle: f64) {
     svg.text((frame.values + MEDIAN, middle + 4.0), Anchor::End, "strong", &duration(median));
 }
 
-/// Puts dots that would hide each other above and below, so that the shape shows how many there are.
+/// Moves dots up and down that would cover each other, so that the shape shows how many there are.
 fn stacked(all: impl Iterator<Item = f64>) -> Vec<(f64, f64)> {
     const BIN: f64 = 2.0 * RADIUS;
     const HALF: f64 = 13.0;
@@ -168,14 +171,14 @@ fn stacked(all: impl Iterator<Item = f64>) -> Vec<(f64, f64)> {
     let all: Vec<f64> = all.collect();
     for bin in all.chunk_by(|left, right| (left / BIN).floor() == (right / BIN).floor()) {
         let step = (BIN * 0.95).min(2.0 * HALF / (bin.len() as f64 - 1.0).max(1.0));
-        // Outwards from the middle: 0, 1, -1, 2, -2.
+        // From the middle outwards: 0, 1, -1, 2, -2.
         let place = |index: usize| (index.div_ceil(2) as f64) * if index % 2 == 1 { 1.0 } else { -1.0 };
         dots.extend(bin.iter().enumerate().map(|(index, x)| (*x, place(index) * step)));
     }
     dots
 }
 
-/// Without zeros that say nothing.
+/// A number without trailing zeros.
 fn trimmed(value: f64) -> String {
     let text = short(value);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }

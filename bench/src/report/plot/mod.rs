@@ -1,7 +1,7 @@
-//! Plots, as SVG written by hand: what a page and a README need, and no more.
+//! Plots as SVG, drawn here: only what the page and the README need.
 //!
-//! Knows values, labels and kinds of contenders, and nothing of measures. What does not fit on an axis is marked and
-//! counted at its end, never left out.
+//! Knows values, labels and kinds of contenders, and nothing of measures. A value beyond an axis is marked and counted
+//! at its end, never left out.
 
 mod bars;
 mod curves;
@@ -12,15 +12,15 @@ mod svg;
 pub use bars::{Bar, Bars};
 pub use curves::{Curve, curves};
 pub use distribution::{Distribution, Distributions};
-pub use svg::{Anchor, Svg, escape};
+pub use svg::{Anchor, Svg};
 
 use super::units::cut;
 use crate::results::Kind;
 
-/// Colours and sizes, for light and dark.
+/// The style with colours and sizes, for light and dark.
 pub const STYLE: &str = include_str!("plot.css");
 
-/// The class of a kind, which has its colour.
+/// The class of a kind of contender, which sets its colour.
 pub fn class(kind: Kind) -> &'static str {
     match kind {
         Kind::Baseline => "baseline",
@@ -30,7 +30,7 @@ pub fn class(kind: Kind) -> &'static str {
     }
 }
 
-/// What fits into so many pixels. Fonts differ; this is the average of the common ones, and a little.
+/// As much of the text as fits into this many pixels. Fonts differ, so this assumes a wide average.
 fn fitting(label: &str, pixels: f64) -> String {
     const CHAR: f64 = 6.7;
     cut(label, (pixels / CHAR) as usize)

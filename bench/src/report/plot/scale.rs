@@ -1,4 +1,4 @@
-//! From values to pixels, and which values an axis names.
+//! Converts values to pixels, and chooses the values that an axis names.
 
 /// An axis.
 #[derive(Clone, Copy, Debug)]
@@ -11,27 +11,27 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// From zero, in equal steps.
+    /// A linear axis from zero.
     pub fn linear(high: f64, from: f64, to: f64) -> Self {
         let high = if high.is_finite() && high > 0.0 { high } else { 1.0 };
         Self { low: 0.0, high, from, to, log: false }
     }
 
-    /// Equal ratios are equal distances.
+    /// A logarithmic axis: equal ratios have equal distances.
     pub fn log(low: f64, high: f64, from: f64, to: f64) -> Self {
         let sound = low.is_finite() && high.is_finite() && low > 0.0 && high > low;
         let (low, high) = if sound { (low, high) } else { (1.0, 10.0) };
         Self { low, high, from, to, log: true }
     }
 
-    /// Where a value is. What is beyond an end is at the end.
+    /// The position of a value. A value beyond an end is at the end.
     pub fn at(&self, value: f64) -> f64 {
         let (low, high, value) = (self.warp(self.low), self.warp(self.high), self.warp(value.max(self.low)));
         let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
         self.from + share * (self.to - self.from)
     }
 
-    /// Round values, at least so many pixels apart.
+    /// Round values that are at least this many pixels apart.
     pub fn ticks(&self, apart: f64) -> Vec<f64> {
         let room = ((self.to - self.from).abs() / apart).max(2.0);
         let sets: [&[f64]; 3] =
@@ -41,7 +41,7 @@ impl Scale {
             Some(set) => self.named(set),
             None => self.steps(room),
         };
-        // Of a log axis with many decades, the round powers are enough.
+        // On a logarithmic axis with many decades, powers of ten are enough.
         if self.log && ticks.len() as f64 > room {
             ticks = self.named(&[1.0]);
         }
@@ -59,7 +59,7 @@ impl Scale {
         if self.log { value.ln() } else { value }
     }
 
-    /// These times the powers of ten, as far as they are on the axis.
+    /// The values on the axis that are one of these factors times a power of ten.
     fn named(&self, set: &[f64]) -> Vec<f64> {
         let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
         let all = decades.flat_map(|decade| set.iter().map(move |mantissa| mantissa * 10f64.powi(decade)));

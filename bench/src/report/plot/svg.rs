@@ -1,27 +1,27 @@
-//! SVG as text: the few shapes that plots are made of. All text is escaped here.
+//! SVG as text: the few shapes of the plots. All text is escaped here.
 
 /// A point, in pixels from the upper left corner.
 pub type Point = (f64, f64);
 
-/// Where a text's point is.
+/// The place of a text relative to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// At its beginning.
+    /// The point is at the beginning of the text.
     Start,
-    /// In its middle.
+    /// The point is in the middle of the text.
     Middle,
-    /// At its end.
+    /// The point is at the end of the text.
     End,
 }
 
-/// A picture that is being drawn. What is drawn later is above what was drawn before.
+/// A picture in progress. Later shapes cover earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct Svg {
     body: String,
 }
 
 impl Svg {
-    /// Words whose base line is at this point.
+    /// Text whose base line is at this point.
     pub fn text(&mut self, at: Point, anchor: Anchor, class: &str, words: &str) {
         let anchor = match anchor {
             Anchor::Start => "",
@@ -38,7 +38,7 @@ impl Svg {
         self.body.push_str(&format!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" class=\"{class}\"/>\n"));
     }
 
-    /// A rectangle with its upper left corner, its size, and how round its corners are.
+    /// A rectangle with its upper left corner, its size, and the radius of its corners.
     pub fn rect(&mut self, at: Point, size: (f64, f64), round: f64, class: &str) {
         let [x, y, width, height, round] = [at.0, at.1, size.0.max(0.0), size.1.max(0.0), round].map(pixels);
         self.body.push_str(&format!(
@@ -62,7 +62,7 @@ impl Svg {
         self.body.push_str(&format!("<path d=\"{path}\" class=\"{class}\"/>\n"));
     }
 
-    /// What `draw` draws belongs together: it has this class, and these words appear when it is pointed at.
+    /// A group of the shapes that `draw` draws: it has this class, and these words appear when it is pointed at.
     pub fn group(&mut self, class: &str, words: &str, draw: impl FnOnce(&mut Self)) {
         self.body.push_str(&format!("<g class=\"{class}\">\n"));
         if !words.is_empty() {
@@ -72,13 +72,13 @@ impl Svg {
         self.body.push_str("</g>\n");
     }
 
-    /// The picture for a page that has the style. `words` are for those who cannot see it.
+    /// The picture for a page that has the style. `words` are for readers who cannot see it.
     pub fn inline(&self, width: f64, height: f64, words: &str) -> String {
         let (view, words) = (view(width, height), escape(words));
         format!("<svg {view} role=\"img\" aria-label=\"{words}\">\n{}</svg>\n", self.body)
     }
 
-    /// The picture as a file of its own, on a card of its own.
+    /// The picture as a file of its own, with a background.
     pub fn file(&self, width: f64, height: f64, words: &str, style: &str) -> String {
         let mut card = Self::default();
         card.rect((0.5, 0.5), (width - 1.0, height - 1.0), 10.0, "card");
@@ -98,14 +98,14 @@ fn view(width: f64, height: f64) -> String {
     format!("viewBox=\"0 0 {} {}\"", pixels(width), pixels(height))
 }
 
-/// To a tenth. What is no number would spoil the whole file, and stands at the edge instead.
+/// A number with one decimal. A value that is not a number would make the file invalid, so it becomes 0.
 fn pixels(value: f64) -> String {
     let tenths = if value.is_finite() { (value * 10.0).round() / 10.0 } else { 0.0 };
     format!("{}", tenths + 0.0)
 }
 
-/// Text for an element or an attribute, of SVG and of HTML. What XML cannot hold becomes a space.
-pub fn escape(text: &str) -> String {
+/// Escapes text for an element or an attribute. Characters that XML does not allow become spaces.
+fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

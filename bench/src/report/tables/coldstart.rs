@@ -1,4 +1,4 @@
-//! Cold starts, and their counts.
+//! The tables of cold starts, and of their counts.
 
 use super::{Row, Table, decimals, estimate, ratio, row};
 use crate::report::units::{NONE, number, whole};
@@ -21,15 +21,15 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
     let exact = exactness(rows);
     let cells = |figures: &StartFigures| {
         let cells = [
-            whole(figures.who.binary_bytes),
+            whole(figures.contender.binary_bytes),
             middle(&figures.port_open, exact),
             estimate(figures.initialize.estimate(), MS, exact),
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             middle(&figures.invoke, exact),
             p99(&figures.initialize, exact),
             number(figures.initialize.outliers() as f64, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: "Cold start of a process".to_owned(),
@@ -50,7 +50,7 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
             "× baseline\n[95 %]",
             "/invoke",
             "p99\n/init.",
-            "far\nout",
+            "out-\nliers",
         ],
         rows: rows.iter().map(cells).collect(),
         notes: failures(rows),
@@ -60,7 +60,7 @@ fn process(coldstart: &Coldstart, rows: &[StartFigures]) -> Table {
 fn container(rows: &[StartFigures]) -> Table {
     let exact = exactness(rows);
     let cells = |figures: &StartFigures| {
-        let above = match figures.who.kind {
+        let above = match figures.contender.kind {
             Kind::Baseline => "0".to_owned(),
             _ => estimate(figures.above, MS, exact.max(1)),
         };
@@ -69,17 +69,17 @@ fn container(rows: &[StartFigures]) -> Table {
             middle(&figures.port_open, exact),
             estimate(figures.initialize.estimate(), MS, exact),
             above,
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             middle(&figures.invoke, exact),
             number(figures.initialize.outliers() as f64, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: "Cold start of a container".to_owned(),
         says: format!(
-            "Milliseconds from docker run of a scratch image; rounds: {}. The baseline's image shows what the engine \
-             itself costs; what a server adds is the difference to it, round by round.",
+            "Milliseconds from docker run of a scratch image; rounds: {}. The baseline's row shows the engine's own \
+             time. The difference to it, round by round, is the time that a server adds.",
             rounds(rows)
         ),
         columns: vec![
@@ -90,7 +90,7 @@ fn container(rows: &[StartFigures]) -> Table {
             "above baseline\n[95 %]",
             "× baseline\n[95 %]",
             "/invoke",
-            "far\nout",
+            "out-\nliers",
         ],
         rows: rows.iter().map(cells).collect(),
         notes: failures(rows),
@@ -102,10 +102,11 @@ fn counts(rows: &[CountFigures]) -> Table {
     ways.sort_unstable();
     ways.dedup();
     Table {
-        title: "What a cold start does".to_owned(),
-        says: "Counts from the exec until it waits for connections (ready) and until the first POST /initialize was \
-               answered; memory when ready, in kilobytes. No noise touches them."
-            .to_owned(),
+        title: "Counts of a cold start".to_owned(),
+        says:
+            "Counts from the exec until the server waits for connections (ready) and until the first POST /initialize \
+               was answered; memory when ready, in kilobytes. They do not depend on time."
+                .to_owned(),
         columns: vec![
             "contender",
             "calls\nready",
@@ -150,7 +151,7 @@ fn count_row(figures: &CountFigures) -> Row {
         whole(*private_kb),
         whole(*threads),
     ];
-    row(figures.who, figures.who.label, cells)
+    row(figures.contender, figures.contender.label, cells)
 }
 
 fn middle(times: &Sorted, exact: usize) -> String {
@@ -172,5 +173,5 @@ fn rounds(rows: &[StartFigures]) -> String {
 
 fn failures(rows: &[StartFigures]) -> Vec<String> {
     let failed = rows.iter().filter(|row| !row.failures.is_empty());
-    failed.map(|row| format!("{}: failed starts: {}", row.who.label, row.failures.len())).collect()
+    failed.map(|row| format!("{}: failed starts: {}", row.contender.label, row.failures.len())).collect()
 }

@@ -1,4 +1,4 @@
-//! Many instances at once: a table for each number.
+//! The tables of density, one for each number of instances.
 
 use super::{Table, decimals, row};
 use crate::report::units::number;
@@ -28,17 +28,21 @@ fn table(fleets: &Fleets, freezer: &str) -> Table {
             ms(fleet.all_thawed_us),
             number(figures.thaw_us, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     let stopped = |figures: &FleetFigures| {
-        figures.fleet.stopped_by.as_ref().map(|why| format!("{}: the next could not be had: {why}", figures.who.label))
+        figures
+            .fleet
+            .stopped_by
+            .as_ref()
+            .map(|why| format!("{}: no further instance was started: {why}", figures.contender.label))
     };
     Table {
         title: format!("Density: {} instances at once", fleets.wanted),
         says: format!(
-            "Kilobytes of each instance, medians; machine: what free memory fell by, for each. Cold starts per \
-             second, and milliseconds until all were started, had answered twice, were frozen{}, and had answered \
-             again, thawed one after the other; each: median from its thaw to its reply.",
+            "Kilobytes of each instance, medians; machine: the decrease of the machine's free memory for each. Cold \
+             starts per second, and milliseconds until all were started, had answered twice, were frozen{}, and had \
+             answered again, thawed one after the other; each: median from its thaw to its reply.",
             if freezer.is_empty() { String::new() } else { format!(" by {freezer}") }
         ),
         columns: vec![

@@ -1,4 +1,4 @@
-//! Load: a table for each pattern.
+//! The tables of load, one for each pattern.
 
 use super::{Table, ratio, row};
 use crate::report::units::number;
@@ -19,14 +19,14 @@ fn closed(block: &LoadBlock) -> Table {
         let cells = [
             markers(figures),
             number(figures.per_second.median(), 0),
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             p50,
             p99,
             p999,
             number(figures.server_cpu_us, 1),
             percent(figures.client_busy),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: format!("Load: {}", block.pattern),
@@ -58,19 +58,19 @@ fn open(block: &LoadBlock, results: &Results) -> Table {
             percent(figures.kept),
             p50,
             p99,
-            ratio(figures.who, figures.p99_ratio),
+            ratio(figures.contender, figures.p99_ratio),
             p999,
             largest,
             number(figures.server_cpu_us, 1),
             percent(figures.client_busy),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     Table {
         title: format!("Load: {}", block.pattern),
         says: format!(
             "Latency in microseconds since each request was due by the clock, whether or not the server had answered \
-             those before: none is left out because the server was slow. Rounds: {}.",
+             the requests before: none is left out because the server was slow. Rounds: {}.",
             rounds(block)
         ),
         columns: vec![
@@ -90,10 +90,10 @@ fn open(block: &LoadBlock, results: &Results) -> Table {
     }
 }
 
-/// Where a rate comes from that had to be found out.
+/// The origin of a rate that was measured first.
 fn half_of(block: &LoadBlock, results: &Results) -> Option<String> {
     let from = results.load.as_ref()?.rate_from.as_ref().filter(|_| block.pattern.connections == 200)?;
-    Some(format!("The rate is half of what {} does at most.", figures::who(results, from).label))
+    Some(format!("The rate is half of the maximum of {}.", figures::contender(results, from).label))
 }
 
 fn markers(figures: &LoadFigures) -> String {

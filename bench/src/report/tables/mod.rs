@@ -1,6 +1,6 @@
-//! The tables of a run, as cells: for the terminal and the page alike.
+//! The tables of a run as cells, for the terminal and for the page.
 //!
-//! Decides which figures are shown, in which units and how exactly. Knows nothing of the form they take.
+//! Decides which figures are shown, in which units and with which precision. Knows nothing of the output format.
 
 mod coldstart;
 mod density;
@@ -9,34 +9,34 @@ mod thaw;
 
 use super::units::{NONE, number};
 use crate::results::{Kind, Results};
-use crate::stats::figures::Who;
+use crate::stats::figures::ContenderInfo;
 use crate::stats::{Estimate, Interval};
 
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// What it is of.
+    /// The title.
     pub title: String,
-    /// What was measured, and how.
+    /// A sentence about what was measured, and how.
     pub says: String,
-    /// Titles of the columns, in lines. The first is of the contenders.
+    /// The titles of the columns, in lines. The first column holds the contenders.
     pub columns: Vec<&'static str>,
-    /// One for each contender.
+    /// One row for each contender.
     pub rows: Vec<Row>,
-    /// What must be said beside it.
+    /// Notes below the table.
     pub notes: Vec<String>,
 }
 
 /// A row.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What the contender is to the comparison.
+    /// The role of the contender.
     pub kind: Kind,
-    /// As many as there are columns.
+    /// As many cells as there are columns.
     pub cells: Vec<String>,
 }
 
-/// Every table that the results fill, in the order of measures.
+/// Every table with content, in the order of measures.
 pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = coldstart::tables(results);
     tables.extend(thaw::tables(results));
@@ -46,11 +46,11 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables
 }
 
-fn row(who: Who, title: &str, cells: impl IntoIterator<Item = String>) -> Row {
-    Row { kind: who.kind, cells: std::iter::once(title.to_owned()).chain(cells).collect() }
+fn row(contender: ContenderInfo, title: &str, cells: impl IntoIterator<Item = String>) -> Row {
+    Row { kind: contender.kind, cells: std::iter::once(title.to_owned()).chain(cells).collect() }
 }
 
-/// Decimals that show differences of a few percent in the least of a column.
+/// As many decimals as show differences of a few percent in the least value of a column.
 fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
     let least = values.into_iter().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     match least {
@@ -74,9 +74,9 @@ fn estimate(estimate: Option<Estimate>, scale: f64, decimals: usize) -> String {
     format!("{median} [{low}{to}{high}]")
 }
 
-/// A ratio to the baseline. Its own is 1 and says nothing.
-fn ratio(who: Who, ratio: Option<Estimate>) -> String {
-    match who.kind {
+/// A ratio to the baseline. The baseline's own ratio is left out.
+fn ratio(contender: ContenderInfo, ratio: Option<Estimate>) -> String {
+    match contender.kind {
         Kind::Baseline => "1".to_owned(),
         _ => estimate(ratio, 1.0, ratio.map_or(0, |ratio| decimals([ratio.median]).min(2))),
     }

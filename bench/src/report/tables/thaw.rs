@@ -1,4 +1,4 @@
-//! Thaws.
+//! The table of thaws.
 
 use super::{Table, decimals, estimate, ratio, row};
 use crate::report::units::number;
@@ -13,21 +13,21 @@ pub fn tables(results: &Results) -> Vec<Table> {
     let cells = |figures: &ThawFigures| {
         let cells = [
             estimate(figures.reply.estimate(), 1.0, exact),
-            ratio(figures.who, figures.ratio),
+            ratio(figures.contender, figures.ratio),
             number(figures.warm.median(), exact_warm),
             estimate(figures.above_warm, 1.0, exact),
             number(figures.reply.percentile(0.99), exact),
             number(figures.minor_faults, 0),
             number(figures.major_faults, 0),
         ];
-        row(figures.who, figures.who.label, cells)
+        row(figures.contender, figures.contender.label, cells)
     };
     let freezes = rows.iter().map(|row| row.reply.count() + row.failures.len()).max().unwrap_or(0);
     vec![Table {
         title: "Thaw".to_owned(),
         says: format!(
-            "Microseconds from the thaw to the reply to a call that came while frozen, on a connection from before; \
-             warm is the same call again. Frozen for {} s by {}, thaws of each: {freezes}.",
+            "Microseconds from the thaw to the reply to a call that was sent during the freeze, on a connection from \
+             before; warm is the same call again. Frozen for {} s by {}; thaws of each: {freezes}.",
             number(thaw.frozen_secs, 1),
             thaw.freezer
         ),

@@ -1,12 +1,12 @@
 //! Figures of many instances at once.
 
-use super::{Who, in_order, median, who};
+use super::{ContenderInfo, contender, in_order, median};
 use crate::results::{Fleet, Results};
 
 /// All contenders with the same number of instances.
 #[derive(Clone, Debug)]
 pub struct Fleets<'a> {
-    /// How many were asked for.
+    /// The number of instances that were requested.
     pub wanted: u32,
     /// The baseline first.
     pub rows: Vec<FleetFigures<'a>>,
@@ -15,9 +15,9 @@ pub struct Fleets<'a> {
 /// The instances of one contender. Memory is the median over them, in kilobytes each.
 #[derive(Clone, Debug)]
 pub struct FleetFigures<'a> {
-    /// Whose.
-    pub who: Who<'a>,
-    /// What was seen.
+    /// The contender.
+    pub contender: ContenderInfo<'a>,
+    /// The measured fleet.
     pub fleet: &'a Fleet,
     /// Private memory.
     pub private_kb: Option<f64>,
@@ -27,11 +27,11 @@ pub struct FleetFigures<'a> {
     pub resident_kb: Option<f64>,
     /// Median time from the thaw of an instance to its reply, in microseconds.
     pub thaw_us: Option<f64>,
-    /// Instances that answered, by the time until every one had: starts per second.
+    /// Instances that answered, divided by the time until all had answered: starts per second.
     pub starts_per_second: Option<f64>,
 }
 
-/// Every number of instances, from the least.
+/// Every number of instances, the least first.
 pub fn fleets(results: &Results) -> Vec<Fleets<'_>> {
     let all = results.density.as_ref().map_or(&[][..], |density| &density.fleets);
     let mut sizes: Vec<u32> = all.iter().map(|fleet| fleet.wanted).collect();
@@ -40,7 +40,7 @@ pub fn fleets(results: &Results) -> Vec<Fleets<'_>> {
     let fleets = |wanted| {
         let mine = all.iter().filter(|fleet| fleet.wanted == wanted);
         let mut rows: Vec<FleetFigures> = mine.map(|fleet| figures(results, fleet)).collect();
-        in_order(results, &mut rows, |row| row.who.name);
+        in_order(results, &mut rows, |row| row.contender.name);
         Fleets { wanted, rows }
     };
     sizes.into_iter().map(fleets).collect()
@@ -49,7 +49,7 @@ pub fn fleets(results: &Results) -> Vec<Fleets<'_>> {
 fn figures<'a>(results: &'a Results, fleet: &'a Fleet) -> FleetFigures<'a> {
     let all_answered = fleet.answered > 0 && fleet.all_answered_us > 0.0;
     FleetFigures {
-        who: who(results, &fleet.name),
+        contender: contender(results, &fleet.name),
         fleet,
         private_kb: median(fleet.private_kb.iter().copied()),
         proportional_kb: median(fleet.proportional_kb.iter().copied()),

@@ -1,8 +1,8 @@
-//! Figures of load: one block for each pattern, so that only like is compared with like.
+//! Figures of load: one block for each pattern, so that only equal patterns are compared.
 
 use std::fmt;
 
-use super::{Who, baseline, in_order, median, sorted, who};
+use super::{ContenderInfo, baseline, contender, in_order, median, sorted};
 use crate::results::{Cell, LoadRun, Pattern, Results};
 use crate::stats::histogram::Histogram;
 use crate::stats::order::{Estimate, Sorted};
@@ -24,7 +24,7 @@ impl fmt::Display for Pattern {
 /// All contenders under one pattern.
 #[derive(Clone, Debug)]
 pub struct LoadBlock<'a> {
-    /// The pattern, apart from log markers: rows differ in them.
+    /// The pattern, apart from log markers: rows can differ in them.
     pub pattern: Pattern,
     /// The baseline first.
     pub rows: Vec<LoadFigures<'a>>,
@@ -33,43 +33,43 @@ pub struct LoadBlock<'a> {
 /// One contender under one pattern.
 #[derive(Clone, Debug)]
 pub struct LoadFigures<'a> {
-    /// Whose.
-    pub who: Who<'a>,
-    /// Whether it wrote log markers, if it can.
+    /// The contender.
+    pub contender: ContenderInfo<'a>,
+    /// Whether it wrote log markers; `None` if it has none.
     pub markers: Option<bool>,
     /// Requests per second, of each round.
     pub per_second: Sorted,
-    /// The same by rounds, for pairs.
+    /// The same with their rounds, for pairs.
     pub by_round: Vec<InRound>,
     /// Requests per second, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
     /// Latencies of all rounds.
     pub latency: Histogram,
-    /// 50, 90, 99, 99.9, largest: of the merged histogram, or without one the medians of what the rounds say.
+    /// 50, 90, 99, 99.9, largest: of the merged histogram, or without one the medians of the rounds' percentiles.
     pub percentiles_us: [Option<f64>; 5],
     /// The 99th percentile, as a ratio to the baseline's.
     pub p99_ratio: Option<Estimate>,
-    /// Share of the requests due that were answered, at a fixed rate.
+    /// The share of the due requests that were answered, at a fixed rate.
     pub kept: Option<f64>,
     /// The server's processor time for each request, in microseconds.
     pub server_cpu_us: Option<f64>,
-    /// Share of its processor's time that the client used; the largest of all rounds.
+    /// The share of its processor's time that the client used; the largest of all rounds.
     pub client_busy: Option<f64>,
     /// Requests that failed, in all rounds.
     pub errors: u64,
-    /// Requests that were neither answered nor failed when their run was over, in all rounds.
+    /// Requests that were neither answered nor failed when their run ended, in all rounds.
     pub unanswered: u64,
-    /// Rounds without any answer, though nothing failed.
+    /// Rounds in which nothing was answered although nothing failed.
     pub idle: usize,
-    /// How late the client itself was, as a share of the 99th percentile; the largest of all rounds.
+    /// How late the client was, as a share of the 99th percentile; the largest of all rounds.
     pub client_late: Option<f64>,
-    /// What went wrong, in words, round by round.
+    /// The notes of the rounds about what went wrong.
     pub notes: Vec<&'a str>,
     /// Runs that failed, and why.
     pub failures: &'a [String],
 }
 
-/// At a fixed rate, a server that answers less than this share of what is due has no steady latency.
+/// At a fixed rate, a server that answers less than this share of the due requests has no steady latency.
 const KEPT_MIN: f64 = 0.98;
 
 impl LoadFigures<'_> {
@@ -78,23 +78,23 @@ impl LoadFigures<'_> {
         self.kept.is_some_and(|kept| kept < KEPT_MIN)
     }
 
-    /// The short name, with what tells rows apart.
+    /// The short name, with the markers if rows differ in them.
     pub fn name(&self) -> String {
         let more = if self.markers == Some(true) { "+markers" } else { "" };
-        format!("{}{more}", self.who.name)
+        format!("{}{more}", self.contender.name)
     }
 
-    /// What to call it where markers tell rows apart.
+    /// The name in reports, with the markers if rows differ in them.
     pub fn title(&self) -> String {
         match self.markers {
-            Some(true) => format!("{}, markers on", self.who.label),
-            Some(false) => format!("{}, markers off", self.who.label),
-            None => self.who.label.to_owned(),
+            Some(true) => format!("{}, markers on", self.contender.label),
+            Some(false) => format!("{}, markers off", self.contender.label),
+            None => self.contender.label.to_owned(),
         }
     }
 }
 
-/// Every pattern, in the order they first appear.
+/// Every pattern, in the order in which they first appear.
 pub fn load(results: &Results) -> Vec<LoadBlock<'_>> {
     let cells = results.load.as_ref().map_or(&[][..], |load| &load.cells);
     let mut patterns: Vec<Pattern> = Vec::new();
@@ -114,7 +114,7 @@ fn block<'a>(results: &'a Results, cells: &'a [Cell], pattern: Pattern) -> LoadB
     let to_rate = to.map(|cell| by_round(cell, per_second)).unwrap_or_default();
     let to_p99 = to.map(|cell| by_round(cell, |run| run.percentiles_us[2])).unwrap_or_default();
     let mut rows: Vec<LoadFigures> = mine.into_iter().map(|cell| figures(results, cell, &to_rate, &to_p99)).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     LoadBlock { pattern, rows }
 }
 
@@ -122,14 +122,14 @@ fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99
     let runs = &cell.runs;
     let rates = by_round(cell, per_second);
     let latency = Histogram::merge(runs.iter().map(|run| &run.latency_us[..]));
-    // Of a round without an answer there is no latency.
+    // A round without an answer has no latency.
     let answered = || runs.iter().filter(|run| run.percentiles_us[4] > 0.0);
     let of_rounds = |index: usize| median(answered().map(|run| run.percentiles_us[index]));
     let of_all = |index: usize, share| latency.percentile(share).or_else(|| of_rounds(index));
     let largest = Sorted::new(answered().map(|run| run.percentiles_us[4])).largest();
     let kept = cell.pattern.rate.and_then(|rate| median(rates.iter().map(|(_, per_second)| per_second / rate)));
     LoadFigures {
-        who: who(results, &cell.name),
+        contender: contender(results, &cell.name),
         markers: cell.pattern.markers,
         per_second: sorted(&rates),
         ratio: ratio(&rates, to_rate),

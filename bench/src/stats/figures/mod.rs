@@ -1,4 +1,4 @@
-//! The figures of each measure, contender by contender, the baseline first: what tables and plots show.
+//! The figures of each measure, contender by contender, the baseline first: the content of tables and plots.
 //!
 //! Decides what is compared with what. Knows nothing of how it is shown.
 
@@ -16,24 +16,24 @@ use super::order::Sorted;
 use super::paired::InRound;
 use crate::results::{Kind, Results};
 
-/// Whose figures.
+/// The contender of some figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Who<'a> {
+pub struct ContenderInfo<'a> {
     /// The short name.
     pub name: &'a str,
-    /// What reports call it.
+    /// The name in reports.
     pub label: &'a str,
-    /// What it is to the comparison.
+    /// Its role in the comparison.
     pub kind: Kind,
-    /// Size of the program's own file.
+    /// The size of the program's own file.
     pub binary_bytes: Option<u64>,
 }
 
-/// The contender of this name. One that was not described goes by its name.
-pub fn who<'a>(results: &'a Results, name: &'a str) -> Who<'a> {
+/// The contender of this name. Without a description, its name stands for the label.
+pub fn contender<'a>(results: &'a Results, name: &'a str) -> ContenderInfo<'a> {
     match results.contenders.iter().find(|described| described.name == name) {
-        Some(it) => Who { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
-        None => Who { name, label: name, kind: Kind::Custom, binary_bytes: None },
+        Some(it) => ContenderInfo { name, label: &it.label, kind: it.kind, binary_bytes: it.binary_bytes },
+        None => ContenderInfo { name, label: name, kind: Kind::Custom, binary_bytes: None },
     }
 }
 
@@ -43,7 +43,7 @@ pub fn baseline(results: &Results) -> Option<&str> {
     baseline.map(|described| described.name.as_str())
 }
 
-/// Puts them in the order of reports: the baseline, then as described.
+/// Sorts the rows in the order of reports: the baseline first, then as described.
 fn in_order<T>(results: &Results, rows: &mut [T], name: impl Fn(&T) -> &str) {
     rows.sort_by_key(|row| {
         let name = name(row);

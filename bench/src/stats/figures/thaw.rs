@@ -1,6 +1,6 @@
 //! Figures of thaws.
 
-use super::{Who, baseline, in_order, median, sorted, who};
+use super::{ContenderInfo, baseline, contender, in_order, median, sorted};
 use crate::results::{Results, ThawSample, Thaws};
 use crate::stats::order::{Estimate, Sorted};
 use crate::stats::paired::{InRound, difference, ratio};
@@ -8,27 +8,27 @@ use crate::stats::paired::{InRound, difference, ratio};
 /// The thaws of one contender, in microseconds.
 #[derive(Clone, Debug)]
 pub struct ThawFigures<'a> {
-    /// Whose.
-    pub who: Who<'a>,
+    /// The contender.
+    pub contender: ContenderInfo<'a>,
     /// From the thaw to the reply.
     pub reply: Sorted,
-    /// The same by rounds, for pairs.
+    /// The same with their rounds, for pairs.
     pub by_round: Vec<InRound>,
-    /// The same call, thawed.
+    /// The same call once more, after the thaw.
     pub warm: Sorted,
-    /// The reply's time, as a ratio to the baseline's.
+    /// The time of the reply, as a ratio to the baseline's.
     pub ratio: Option<Estimate>,
     /// How much longer the reply took than the warm one after it.
     pub above_warm: Option<Estimate>,
-    /// Median of minor page faults on the way.
+    /// The median of minor page faults between the thaw and the reply.
     pub minor_faults: Option<f64>,
-    /// Median of major page faults on the way.
+    /// The median of major page faults between the thaw and the reply.
     pub major_faults: Option<f64>,
-    /// Thaws without an answer, and why.
+    /// The reasons of thaws without a reply.
     pub failures: &'a [String],
 }
 
-/// Every contender.
+/// The figures of every contender.
 pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
     let all = results.thaw.as_ref().map_or(&[][..], |thaw| &thaw.contenders);
     let by_round = |thaws: &Thaws, value: fn(&ThawSample) -> f64| -> Vec<InRound> {
@@ -41,7 +41,7 @@ pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
         let reply = by_round(thaws, |sample| sample.reply_us);
         let warm = by_round(thaws, |sample| sample.warm_us);
         ThawFigures {
-            who: who(results, name),
+            contender: contender(results, name),
             reply: sorted(&reply),
             warm: sorted(&warm),
             ratio: ratio(&reply, &to),
@@ -53,6 +53,6 @@ pub fn thaw<'a>(results: &'a Results) -> Vec<ThawFigures<'a>> {
         }
     };
     let mut rows: Vec<ThawFigures> = all.iter().map(figures).collect();
-    in_order(results, &mut rows, |row| row.who.name);
+    in_order(results, &mut rows, |row| row.contender.name);
     rows
 }

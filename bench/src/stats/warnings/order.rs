@@ -1,4 +1,4 @@
-//! Whether an order of targets is more than noise.
+//! Warnings about orders of targets that noise could explain.
 
 use crate::stats::order::Sorted;
 use crate::stats::paired::{InRound, ratio};
@@ -10,8 +10,8 @@ struct Place<'a> {
     samples: &'a [InRound],
 }
 
-/// Names the targets whose medians differ although the interval of their ratio holds 1: which of them is ahead is then
-/// not known. None if there are no such pairs.
+/// Names the targets whose medians differ although the interval of their ratio contains 1, so that their order is not
+/// known. `None` if there are no such pairs.
 pub fn indistinct(targets: &[(String, &[InRound])]) -> Option<String> {
     let mut places: Vec<Place> =
         targets.iter().filter_map(|(name, samples)| Some(Place { middle: median(samples)?, name, samples })).collect();
@@ -23,7 +23,7 @@ pub fn indistinct(targets: &[(String, &[InRound])]) -> Option<String> {
     (!groups.is_empty()).then(|| format!("differences within the noise: {}", groups.join("; ")))
 }
 
-/// Groups, as large as can be, of which no two members can be told apart. Every such pair is in one.
+/// The largest groups in which no two members can be told apart. Every such pair is in one of them.
 fn groups(places: &[Place]) -> Vec<Vec<usize>> {
     let alike: Vec<Vec<bool>> =
         places.iter().map(|left| places.iter().map(|right| are_alike(left, right)).collect()).collect();
@@ -66,7 +66,7 @@ mod tests {
     fn an_order_that_rounds_contradict_is_named() {
         let steady = rounds([10.0, 11.0, 10.0, 12.0, 10.0, 11.0, 10.0, 12.0]);
         let wild = rounds([9.0, 12.0, 9.0, 14.0, 9.0, 12.0, 11.0, 15.0]);
-        // Slower by a tenth in each round: told apart although both swing more than that.
+        // Slower by a tenth in each round, so they can be told apart although both vary by more than that.
         let slower = rounds(steady.iter().map(|(_, value)| value * 1.1).collect::<Vec<_>>().try_into().unwrap());
         let target = |name: &str, samples| (name.to_owned(), samples);
         let all = [target("steady", &steady[..]), target("wild", &wild), target("slower", &slower)];
