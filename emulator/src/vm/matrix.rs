@@ -264,7 +264,7 @@ impl Trial {
 }
 
 /// What two clones have drawn.
-pub(super) fn compared<T: PartialEq>(drawn: &[T]) -> &'static str {
+fn compared<T: PartialEq>(drawn: &[T]) -> &'static str {
     if drawn.windows(2).all(|pair| pair[0] == pair[1]) { "coincide" } else { "differ" }
 }
 

@@ -43,7 +43,7 @@ mod tools;
 mod vmm;
 
 pub use agent::{Clocks, Lag};
-pub use clones::{Drawn, draw};
+pub use clones::draw;
 pub use criu::available as requires_criu;
 pub use guest::{Guest, Method, Proof, Snapshot};
 pub use kernel::Kernel;
