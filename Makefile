@@ -232,6 +232,19 @@ freeze-at-reply: build ## FREEZES=300 at the moment of a reply, and as many in t
 soak: tally ## ten minutes of load, trouble and freezes: memory and descriptors stay as they are
 	@target/release/fc-stress soak $(ARGS) -- $(TALLY)
 
+# ROWS=vm-pause/tsc tries one row; emulator/src/vm/matrix.rs has all of them. KERNEL=FILE boots another kernel.
+ROWS   ?=
+KERNEL ?=
+
+.PHONY: vm
+vm: ## virtual machines paused, saved, restored and cloned, and what the inspector notices: ROWS=vm-pause/tsc
+	@.ci/vm-tools
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build EXAMPLE=reseed
+	@cargo build --quiet --release -p fc-emulator --example vm-matrix
+	@target/release/examples/vm-matrix $(if $(ROWS),--rows '$(ROWS)',--reseed target/$(TRIPLE)/release/examples/reseed) \
+	  $(if $(KERNEL),--vm-kernel '$(KERNEL)') $(ARGS) -- $(BUILT)
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::instance::{Limits, Setup};
 use crate::lifecycle_run;
 use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, variable};
-use crate::platform::{Generation, Hook, Settings};
-use crate::target::Spec;
+use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::target::{Machines, Spec};
 
 /// Emulates an instance of Alibaba Cloud Function Compute: drives a container or any server through
 /// its lifecycle, real freezes included, and checks it against the contract of the platform.
@@ -55,7 +56,8 @@ pub struct TargetArgs {
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_addr)]
     addr: Option<SocketAddr>,
 
-    /// The port of a target that ignores FC_CUSTOM_LISTEN_PORT [default: a free port; 9000 for an image]
+    /// The port of a target that ignores FC_CUSTOM_LISTEN_PORT [default: a free port; 9000 for an image and in a
+    /// virtual machine]
     #[arg(long)]
     port: Option<u16>,
 
@@ -79,8 +81,18 @@ pub struct TargetArgs {
     #[arg(long)]
     no_control_path: bool,
 
+    /// The form of request ids; a target can see by the time in them that its virtual machine stood [default: time with
+    /// --fc3 and in a virtual machine, else uuid]
+    #[arg(long, value_enum, value_name = "FORM")]
+    request_ids: Option<IdForm>,
+
     #[command(flatten)]
     freeze: FreezeArgs,
+
+    /// The Linux kernel of the virtual machine [default: the newest of Debian's cloud kernels, unpacked in
+    /// ~/.cache/fc-emulator/vm or installed in /boot]
+    #[arg(long, value_name = "FILE")]
+    vm_kernel: Option<PathBuf>,
 
     /// A file with the event to send [default: the text `{"key":"value"}`]
     #[arg(long, value_name = "FILE")]
@@ -219,16 +231,19 @@ struct Hooks(BTreeSet<Hook>);
 
 impl TargetArgs {
     fn setup(&self) -> Result<Setup> {
-        let setup = Setup {
+        let generation = if self.fc3 { Generation::Fc3 } else { Generation::Fc2 };
+        let mut setup = Setup {
             spec: self.spec()?,
             settings: Settings {
-                generation: if self.fc3 { Generation::Fc3 } else { Generation::Fc2 },
+                generation,
+                ids: self.request_ids.unwrap_or_else(|| self.usual_ids(generation)),
                 control_path: !self.no_control_path,
                 hooks: self.hooks.0.clone(),
                 initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
                 invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
             },
             freeze_with: self.freeze.freeze_with,
+            machines: None,
             port: self.port,
             env: self.env.clone(),
             limits: Limits {
@@ -241,7 +256,26 @@ impl TargetArgs {
             },
         };
         setup.require_freezer()?;
+        setup.machines = self.machines(&setup.spec)?;
         Ok(setup)
+    }
+
+    /// When a virtual machine is paused or restored, its own clocks stand still. A target can know it only from the
+    /// clock of its callers, which the platform shows in its ids (C-FRZ-10). The other ways of freezing leave the
+    /// clocks alone.
+    fn usual_ids(&self, generation: Generation) -> IdForm {
+        if self.freeze.freeze_with.machine().is_some() { IdForm::Time } else { IdForm::of(generation) }
+    }
+
+    fn machines(&self, spec: &Spec) -> Result<Option<Arc<Machines>>> {
+        match (self.freeze.freeze_with.machine(), &self.vm_kernel) {
+            (Some(method), kernel) => Machines::prepare(method, kernel.as_deref(), spec).map(Some),
+            (None, Some(_)) => Err(Error::new(
+                "`--vm-kernel` is for a virtual machine: choose one by `--freeze-with vm-pause`, vm-snapshot, vmm-stop or \
+                 criu",
+            )),
+            (None, None) => Ok(None),
+        }
     }
 
     fn spec(&self) -> Result<Spec> {

@@ -2,6 +2,7 @@
 //!
 //! `run` and `check` share this. It starts instances and calls them, and judges nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Deadline;
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, FreezeWith};
 use crate::http::{Conn, Response};
 use crate::platform::{Hook, Platform, Request, Settings};
-use crate::target::{self, Launch, PORT_DEFAULT, Port, Ready, Spec, Target};
+use crate::target::{self, Launch, Machines, PORT_DEFAULT, Port, Ready, Spec, Target};
 
 /// The time limits.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,10 @@ pub struct Setup {
     pub settings: Settings,
     /// How the target is frozen.
     pub freeze_with: FreezeWith,
-    /// The port of a target that ignores the environment. `None` takes a free one, or 9000 for an image.
+    /// The virtual machines in which it runs, if it is frozen so.
+    pub machines: Option<Arc<Machines>>,
+    /// The port of a target that ignores the environment. `None` takes a free one, or 9000 for an image and in a
+    /// virtual machine.
     pub port: Option<u16>,
     /// More environment variables for the target.
     pub env: Vec<(String, String)>,
@@ -64,6 +68,7 @@ impl Setup {
     pub fn require_freezer(&self) -> Result<()> {
         let chosen = self.freeze_with;
         match (&self.spec, chosen) {
+            (Spec::Command(_) | Spec::Image { .. }, _) if chosen.machine().is_some() => Ok(()),
             (_, FreezeWith::Auto) | (Spec::Image { .. }, FreezeWith::DockerPause) => Ok(()),
             (Spec::Command(_), _) => FreezeGroup::new(chosen).map(drop),
             (Spec::Image { .. }, _) => Err(Error::new(format!(
@@ -109,7 +114,7 @@ impl Instance {
     pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
         let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
             (Some(port), _) => (port, None),
-            (None, Spec::Command(_)) => {
+            (None, Spec::Command(_)) if setup.machines.is_none() => {
                 let port = Port::free()?;
                 (port.number(), Some(port))
             }
@@ -118,7 +123,13 @@ impl Instance {
         let platform = Platform::new(setup.settings.clone());
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());
-        let launch = Launch { env, port, freeze_with: setup.freeze_with, pid_one: variant.pid_one };
+        let launch = Launch {
+            env,
+            port,
+            freeze_with: setup.freeze_with,
+            machines: setup.machines.clone(),
+            pid_one: variant.pid_one,
+        };
         let target = target::launch(&setup.spec, &launch)?;
         Ok(Self { target, platform, limits: setup.limits, _port: lock })
     }

@@ -26,3 +26,4 @@ pub mod platform;
 mod process;
 pub mod report;
 pub mod target;
+pub mod vm;

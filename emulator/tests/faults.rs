@@ -69,6 +69,8 @@ const TABLE: &[(&str, &str)] = &[
     ("write-timeout", "freeze-in-reply"),
     ("pre-stop-misspelt", "pre-stop"),
     ("pre-stop-once", "pre-stop-twice"),
+    ("pre-stop-is-final", "call-after-pre-stop"),
+    ("pre-stop-closes", "call-after-pre-stop"),
     ("pre-stop-after-thaw-fails", "pre-stop-after-freeze"),
     ("sigterm-ignored", "sigterm"),
     ("sigterm-exit-1", "sigterm-code"),

@@ -78,8 +78,8 @@ enum Kind<S: 'static> {
 }
 
 impl<S> Route<S> {
-    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure or after a pre-stop
-    /// that was not the end (C-INIT-5).
+    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure or after a
+    /// pre-stop that was not the end (C-INIT-5).
     pub const fn initialize(callback: HookFn<S>) -> Route<S> {
         Route(Kind::Hook(Hook::Initialize, callback))
     }

@@ -144,6 +144,12 @@ impl<'a> CheckContext<'a> {
         Ok(proof)
     }
 
+    /// Skips the check where no connection outlives a freeze.
+    pub fn require_kept_connections(&self) -> Result<(), Stop> {
+        let freeze_with = self.plan.setup.freeze_with;
+        if freeze_with.keeps_connections() { Ok(()) } else { skip(format!("no connection outlives {freeze_with}")) }
+    }
+
     /// The output of the target, if we can read it.
     pub fn output<'i>(&self, instance: &'i Instance) -> Result<&'i Output, Stop> {
         match instance.target.output() {

@@ -187,16 +187,22 @@ fn thaw_call(context: &CheckContext<'_>) -> Verdict {
         return fail(format!("{actual}; then the target {exit}"));
     }
     success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
-    Ok(format!("{proof}; {actual}"))
+    let clocks = instance.target.own_clocks()?.map_or(String::new(), |clocks| format!("{clocks}; "));
+    Ok(format!("{proof}; {clocks}{actual}"))
 }
 
-/// Freezes the instance, sends a call during the freeze, thaws, and reads the answer.
+/// Freezes the instance, sends a call during the freeze, thaws, and reads the answer. Where nothing accepts calls
+/// during the freeze, the call is sent right after the thaw.
 fn frozen_call(context: &CheckContext<'_>, instance: &mut Instance, span: Duration) -> Result<(String, Proof), Stop> {
     let proof = context.freeze(instance, span)?;
-    let request = context.request(instance).bytes();
-    let sent = instance.conn().and_then(|mut conn| conn.send(&request, instance.call_deadline()).map(|()| conn));
+    let send = |instance: &Instance| {
+        let request = context.request(instance).bytes();
+        instance.conn().and_then(|mut conn| conn.send(&request, instance.call_deadline()).map(|()| conn))
+    };
+    let early = context.plan.setup.freeze_with.keeps_connections().then(|| send(instance));
     instance.target.thaw()?;
     let thawed = Instant::now();
+    let sent = early.unwrap_or_else(|| send(instance));
     let answer = sent.and_then(|mut conn| conn.read(instance.call_deadline()));
     Ok((success("the call after the thaw", thawed, answer)?, proof))
 }
@@ -214,6 +220,7 @@ fn thaw_without_pre_freeze(context: &CheckContext<'_>) -> Verdict {
 }
 
 fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
+    context.require_kept_connections()?;
     let mut instance = context.initialized()?;
     let mut conn = kept(context, &instance)?;
     if instance.platform.calls(Hook::PreFreeze) {
@@ -248,6 +255,7 @@ fn freeze_in_body(context: &CheckContext<'_>) -> Verdict {
 }
 
 fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize) -> Verdict {
+    context.require_kept_connections()?;
     let mut instance = context.initialized()?;
     let request = context.request(&instance);
     let bytes = request.bytes();
@@ -267,6 +275,7 @@ fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize)
 }
 
 fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
+    context.require_kept_connections()?;
     let mut instance = context.initialized()?;
     let echoes = context.echoes(&instance);
     let size = context.plan.large_bytes.min(REPLY_BYTES);

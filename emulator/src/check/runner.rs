@@ -46,7 +46,8 @@ pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Fin
     let initialized = Mutex::new(false);
     let shared = matches!(plan.setup.spec, Spec::Addr(_));
     // Two checks cannot use one instance, or one fixed port, at the same time.
-    let alone = shared || (plan.setup.port.is_some() && matches!(plan.setup.spec, Spec::Command(_)));
+    let here = matches!(plan.setup.spec, Spec::Command(_)) && plan.setup.machines.is_none();
+    let alone = shared || (plan.setup.port.is_some() && here);
     let workers = if alone { 1 } else { plan.jobs.max(1) };
     std::thread::scope(|scope| {
         for _ in 0..workers {

@@ -1,6 +1,5 @@
 //! START and HEALTH: the open port, the start-up check, the health check, and probes, which must cause nothing.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::context::{CheckContext, settle};
@@ -9,8 +8,7 @@ use crate::clock::millis;
 use crate::http::{Conn, cut};
 use crate::instance::{Instance, Variant};
 use crate::platform::PORT_NAMES;
-use crate::process;
-use crate::target::{Port, Ready, Spec};
+use crate::target::{self, Port, Ready, Spec};
 
 /// The number of probes of each kind.
 const PROBES: usize = 20;
@@ -89,9 +87,7 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
         Ready::Exited(exit) => fail(format!("the target {exit} before it listened{}", last_output(&instance))),
         Ready::Late => {
             let port = instance.target.addr().port();
-            let loopback = (Ipv4Addr::LOCALHOST, port).into();
-            let on_loopback = instance.target.pid().is_some_and(|pid| process::listens_on(pid, loopback));
-            let actual = match on_loopback {
+            let actual = match target::listens_on_loopback_only(&mut *instance.target) {
                 true => format!("the target listens on 127.0.0.1:{port} only"),
                 false => format!("nothing listens on port {port}"),
             };

@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
+use super::connection::kept;
 use super::context::{CheckContext, success};
 use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
+use crate::freezer::FreezeWith;
+use crate::http::{Conn, Response};
 use crate::instance::{Instance, Variant};
 use crate::platform::Hook;
 use crate::target::{self, Exit, Spec};
@@ -29,6 +32,16 @@ pub const CHECKS: &[Check] = &[
         expected: "2xx for both",
         fix: "answer a repeated pre-stop like the first one, without running the hook again",
         run: pre_stop_twice,
+    },
+    Check {
+        id: "call-after-pre-stop",
+        rule: "C-STOP-5",
+        severity: Severity::Should,
+        needs: &["pre-stop", "keepalive"],
+        request: "GET /pre-stop, a call and GET /pre-stop again, all on one connection",
+        expected: "2xx for the call, the connection stays open, and 200 or 404 for the second pre-stop",
+        fix: "go on after pre-stop if a call comes: the instance may be frozen or saved in a snapshot, and not destroyed",
+        run: call_after_pre_stop,
     },
     Check {
         id: "pre-stop-after-freeze",
@@ -102,6 +115,37 @@ fn pre_stop_twice(context: &CheckContext<'_>) -> Verdict {
     success("the second call", Instant::now(), instance.hook(Hook::PreStop))
 }
 
+/// Pre-stop that was not the end: the platform may call it before a freeze or a snapshot, too.
+fn call_after_pre_stop(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::PreStop)?;
+    let instance = context.initialized()?;
+    let mut conn = kept(context, &instance)?;
+    let hook = |conn: &mut Conn| {
+        let limit = Deadline::after(instance.limits.pre_stop);
+        conn.exchange(&instance.platform.hook(Hook::PreStop).bytes(), limit)
+    };
+    match hook(&mut conn) {
+        Ok(response) if response.keeps_alive() => {}
+        Ok(_) => return fail("the answer to pre-stop closes the connection"),
+        Err(why) => return blocked("pre-stop", why),
+    }
+    let request = context.request(&instance).bytes();
+    let started = Instant::now();
+    let answer = conn.exchange(&request, instance.call_deadline());
+    let keeps = answer.as_ref().is_ok_and(Response::keeps_alive);
+    let actual = success("the call after pre-stop", started, answer)?;
+    if !keeps {
+        return fail(format!("{actual}; its answer closes the connection"));
+    }
+    match hook(&mut conn) {
+        Ok(response) if matches!(response.status, 200..300 | 404) => {
+            Ok(format!("{actual}; the next pre-stop: {}", response.status))
+        }
+        Ok(response) => fail(format!("{actual}; the next pre-stop: {} `{}`", response.status, response.body_text(80))),
+        Err(why) => fail(format!("{actual}; the next pre-stop: {why}")),
+    }
+}
+
 fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreStop)?;
     let mut instance = context.initialized()?;
@@ -141,7 +185,10 @@ fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
 
 fn pid_1(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
-    if let Spec::Command(_) = context.plan.setup.spec
+    if context.plan.setup.freeze_with == FreezeWith::Criu {
+        return skip("a target that CRIU saves and restores is not process 1");
+    }
+    if let (Spec::Command(_), None) = (&context.plan.setup.spec, &context.plan.setup.machines)
         && !(cfg!(target_os = "linux") && rustix::process::geteuid().is_root())
     {
         return skip(

@@ -1,9 +1,9 @@
 //! Freezes processes for real, and proves it.
 //!
 //! A command is frozen by the freezer of cgroup v1, by cgroup v2, or by SIGSTOP to its process group. A container is
-//! frozen by the pause of its engine (in [`crate::target`], because the engine owns the control group). A freeze counts
-//! only with a [`Proof`]: the kernel says "frozen", and no task of the target used the processor or was scheduled while
-//! we watched.
+//! frozen by the pause of its engine (in [`crate::target`], because the engine owns the control group). A virtual
+//! machine is frozen by QEMU or as QEMU (in [`crate::vm`]). A freeze counts only with a [`Proof`]: the kernel says
+//! "frozen", and no task of the target used the processor or was scheduled while we watched.
 
 mod cgroup;
 mod group;
@@ -18,6 +18,7 @@ use clap::ValueEnum;
 
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
+use crate::vm;
 pub use group::FreezeGroup;
 use verify::all_stopped;
 pub use verify::stood_still;
@@ -40,6 +41,32 @@ pub enum FreezeWith {
     Sigstop,
     /// `docker pause`, for images only
     DockerPause,
+    /// Run the target in a virtual machine, which QEMU pauses and continues; its clocks stand still meanwhile
+    VmPause,
+    /// The same, but the machine is saved, its QEMU ends, and another QEMU restores it; its connections are lost
+    VmSnapshot,
+    /// The same, but the process of QEMU is stopped by SIGSTOP; the clocks of the machine run on
+    VmmStop,
+    /// Run the target in a virtual machine, where CRIU saves and restores its process
+    Criu,
+}
+
+impl FreezeWith {
+    /// How a virtual machine with the target is frozen. `None` if the target runs on this machine or in a container.
+    pub fn machine(self) -> Option<vm::Method> {
+        match self {
+            Self::VmPause => Some(vm::Method::VmPause),
+            Self::VmSnapshot => Some(vm::Method::VmSnapshot),
+            Self::VmmStop => Some(vm::Method::VmmStop),
+            Self::Criu => Some(vm::Method::Criu),
+            Self::Auto | Self::CgroupV1 | Self::CgroupV2 | Self::Sigstop | Self::DockerPause => None,
+        }
+    }
+
+    /// Whether connections outlive the freeze, and a call can be sent during it that waits for the thaw.
+    pub fn keeps_connections(self) -> bool {
+        self.machine().is_none_or(vm::Method::keeps_connections)
+    }
 }
 
 impl fmt::Display for FreezeWith {
@@ -51,22 +78,38 @@ impl fmt::Display for FreezeWith {
 
 /// The evidence that a target stood still.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
-    /// The name of the freezer.
-    pub method: &'static str,
-    /// The number of tasks that we watched. It is 0 if they run on another machine, where we cannot see them.
-    pub tasks: usize,
-    /// How long we watched them.
-    pub watched: Duration,
+pub enum Proof {
+    /// None of its tasks ran.
+    Tasks {
+        /// The name of the freezer.
+        method: &'static str,
+        /// The number of tasks that we watched.
+        tasks: usize,
+        /// How long we watched them.
+        watched: Duration,
+    },
+    /// The word of an engine. Its tasks run on another machine, where we cannot see them.
+    Engine {
+        /// The name of the freezer.
+        method: &'static str,
+    },
+    /// Its virtual machine did not run.
+    Machine(vm::Proof),
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, tasks, watched } = self;
-        match tasks {
-            0 => write!(f, "{method}; the engine says so, the tasks cannot be watched from here"),
-            1 => write!(f, "{method}; its task did not run for {} ms", watched.as_millis()),
-            _ => write!(f, "{method}; its {tasks} tasks did not run for {} ms", watched.as_millis()),
+        match self {
+            Self::Engine { method } => {
+                write!(f, "{method}; the engine says so, the tasks cannot be watched from here")
+            }
+            Self::Tasks { method, tasks: 1, watched } => {
+                write!(f, "{method}; its task did not run for {} ms", watched.as_millis())
+            }
+            Self::Tasks { method, tasks, watched } => {
+                write!(f, "{method}; its {tasks} tasks did not run for {} ms", watched.as_millis())
+            }
+            Self::Machine(proof) => proof.fmt(f),
         }
     }
 }
@@ -116,6 +159,12 @@ fn for_processes(freeze_with: FreezeWith) -> Result<Box<dyn Freezer>> {
             "`--freeze-with docker-pause` freezes only containers: give the target as `--image NAME`, or choose auto, \
              cgroup-v1, cgroup-v2 or sigstop",
         )),
+        FreezeWith::VmPause | FreezeWith::VmSnapshot | FreezeWith::VmmStop | FreezeWith::Criu => {
+            Err(Error::new(format!(
+                "`--freeze-with {freeze_with}` freezes a virtual machine, which only `fc-emulator run` and \
+                 `fc-emulator check` start: choose auto, cgroup-v1, cgroup-v2 or sigstop"
+            )))
+        }
         FreezeWith::Auto => Ok(cgroup::Cgroup::v1()
             .map(boxed)
             .or_else(|_: Error| cgroup::Cgroup::v2().map(boxed))
@@ -148,7 +197,20 @@ mod tests {
     #[test]
     fn every_method_is_shown_as_it_is_given() {
         let shown: Vec<String> = FreezeWith::value_variants().iter().map(FreezeWith::to_string).collect();
-        assert_eq!(shown, ["auto", "cgroup-v1", "cgroup-v2", "sigstop", "docker-pause"]);
+        assert_eq!(
+            shown,
+            [
+                "auto",
+                "cgroup-v1",
+                "cgroup-v2",
+                "sigstop",
+                "docker-pause",
+                "vm-pause",
+                "vm-snapshot",
+                "vmm-stop",
+                "criu"
+            ]
+        );
     }
 
     #[test]

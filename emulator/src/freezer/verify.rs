@@ -30,7 +30,7 @@ pub fn stood_still(method: &'static str, pids: impl Fn() -> Vec<u32>) -> Result<
             return Err(Error::new(format!("{method}: it froze no process that could be watched")));
         }
         if before == after {
-            return Ok(Proof { method, tasks: after.len(), watched: WATCH });
+            return Ok(Proof::Tasks { method, tasks: after.len(), watched: WATCH });
         }
         before = after;
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::clock::{Deadline, seconds};
 use crate::error::Result;
-use crate::http::{Response, cut};
+use crate::http::{Conn, Response, cut};
 use crate::instance::{Instance, Setup, Variant};
 use crate::output::Output;
 use crate::platform::{Hook, Request};
@@ -194,7 +194,7 @@ impl Runner<'_> {
     /// Calls pre-freeze if the platform does, freezes, and thaws by a call.
     fn freeze(&mut self) -> Result<()> {
         if matches!(self.plan.setup.spec, Spec::Addr(_)) {
-            self.skipped("freeze", "skipped: a server that already runs cannot be frozen");
+            self.noted("freeze", "skipped: a server that already runs cannot be frozen");
             return Ok(());
         }
         if self.instance.platform.calls(Hook::PreFreeze) {
@@ -205,26 +205,39 @@ impl Runner<'_> {
         let started = Instant::now();
         let proof = self.instance.target.freeze()?;
         std::thread::sleep(self.plan.freeze);
-        // The next call arrives during the freeze, and the platform thaws the instance because of it.
-        let request = call::request(self.plan, &self.instance.platform);
-        let sent = self.instance.conn().and_then(|mut conn| {
-            conn.send(&request.bytes(), self.instance.call_deadline())?;
-            Ok(conn)
-        });
+        // The next call arrives during the freeze, and the platform thaws the instance because of it. Where nothing
+        // accepts calls during the freeze, it is sent right after the thaw.
+        let mut request = call::request(self.plan, &self.instance.platform);
+        let early = self.plan.setup.freeze_with.keeps_connections().then(|| self.send(&request));
         self.record(started, Step { name, note: proof.to_string(), ok: true, ..Step::default() });
         let name = format!("thaw: {}", request.line);
         self.watcher.begins(&name);
-        let thawed = Instant::now();
+        let mut thawed = Instant::now();
         self.instance.target.thaw()?;
+        let sent = early.unwrap_or_else(|| {
+            thawed = Instant::now();
+            request = call::request(self.plan, &self.instance.platform);
+            self.send(&request)
+        });
         let answer = sent.and_then(|mut conn| conn.read(self.instance.call_deadline()));
         self.answered(thawed, name, &request, answer);
+        if let Some(clocks) = self.instance.target.own_clocks()? {
+            self.noted("clocks", &clocks);
+        }
         Ok(())
+    }
+
+    /// Sends a request on a new connection, and reads nothing.
+    fn send(&self, request: &Request) -> std::result::Result<Conn, String> {
+        let mut conn = self.instance.conn()?;
+        conn.send(&request.bytes(), self.instance.call_deadline())?;
+        Ok(conn)
     }
 
     /// Sends SIGTERM and waits for the exit.
     fn stop(&mut self) -> Result<()> {
         if matches!(self.plan.setup.spec, Spec::Addr(_)) {
-            self.skipped("SIGTERM", "skipped: a server that already runs gets no signals");
+            self.noted("SIGTERM", "skipped: a server that already runs gets no signals");
             return Ok(());
         }
         let started = Instant::now();
@@ -274,7 +287,7 @@ impl Runner<'_> {
         ok
     }
 
-    fn skipped(&mut self, name: &str, note: &str) {
+    fn noted(&mut self, name: &str, note: &str) {
         self.record(Instant::now(), Step { name: name.into(), note: note.into(), ok: true, ..Step::default() });
     }
 

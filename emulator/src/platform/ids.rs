@@ -4,18 +4,18 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Generation;
+use super::IdForm;
 
 /// 64 random bits, from the seed of the hash maps of the standard library.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A new request id: a UUID, or `1-<hex time>-<hex>-<hex>` in FC 3.0.
-pub fn request_id(generation: Generation) -> String {
+/// A new request id.
+pub fn request_id(form: IdForm) -> String {
     let (high, low) = (random(), random());
-    match generation {
-        Generation::Fc2 => format!(
+    match form {
+        IdForm::Uuid => format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             high >> 32,
             high >> 16 & 0xffff,
@@ -23,7 +23,7 @@ pub fn request_id(generation: Generation) -> String {
             0x8000 | low >> 50,
             low & 0xffff_ffff_ffff
         ),
-        Generation::Fc3 => {
+        IdForm::Time => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             format!("1-{:08x}-{:08x}-{:012x}", now as u32, high as u32, low & 0xffff_ffff_ffff)
         }
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_have_the_shape_of_their_generation() {
+    fn ids_have_their_form() {
         let shape = |id: &str| id.split('-').map(str::len).collect::<Vec<_>>();
-        assert_eq!(shape(&request_id(Generation::Fc2)), [8, 4, 4, 4, 12]);
-        assert_eq!(shape(&request_id(Generation::Fc3)), [1, 8, 8, 12]);
-        assert_ne!(request_id(Generation::Fc2), request_id(Generation::Fc2));
+        assert_eq!(shape(&request_id(IdForm::Uuid)), [8, 4, 4, 4, 12]);
+        assert_eq!(shape(&request_id(IdForm::Time)), [1, 8, 8, 12]);
+        assert_ne!(request_id(IdForm::Uuid), request_id(IdForm::Uuid));
     }
 
     #[test]

@@ -22,6 +22,23 @@ pub enum Generation {
     Fc3,
 }
 
+/// The form of request ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum IdForm {
+    /// A UUID, as in FC 2.0
+    #[default]
+    Uuid,
+    /// `1-<hex time>-<hex>-<hex>`, as in FC 3.0: the time of the call by our clock
+    Time,
+}
+
+impl IdForm {
+    /// The form of a generation.
+    pub fn of(generation: Generation) -> Self {
+        if generation == Generation::Fc3 { Self::Time } else { Self::Uuid }
+    }
+}
+
 /// The three lifecycle hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
@@ -66,6 +83,8 @@ impl Hook {
 pub struct Settings {
     /// The generation.
     pub generation: Generation,
+    /// The form of its request ids.
+    pub ids: IdForm,
     /// Whether it sends `x-fc-control-path`. The public local tools do not.
     pub control_path: bool,
     /// The hooks that the function is configured with.
@@ -80,6 +99,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             generation: Generation::default(),
+            ids: IdForm::default(),
             control_path: true,
             hooks: Hook::ALL.into(),
             initialize_secs: 3,
@@ -177,7 +197,7 @@ impl Platform {
         extra: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Request {
-        let id = ids::request_id(self.settings.generation);
+        let id = ids::request_id(self.settings.ids);
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: function.invalid\r\n");
         head.push_str("User-Agent: Go-http-client/1.1\r\n");
         if method != "GET" && method != "HEAD" {
@@ -210,7 +230,7 @@ mod tests {
     use super::*;
 
     fn platform(generation: Generation) -> Platform {
-        Platform::new(Settings { generation, ..Settings::default() })
+        Platform::new(Settings { generation, ids: IdForm::of(generation), ..Settings::default() })
     }
 
     fn fc_headers(request: &Request) -> Vec<(String, String)> {

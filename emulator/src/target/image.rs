@@ -180,7 +180,7 @@ impl Target for Container {
         match self.pid {
             Some(pid) => freezer::stood_still(PAUSE, || vec![pid]),
             // We cannot watch tasks on another machine, so the engine is the only evidence.
-            None => Ok(Proof { method: PAUSE, tasks: 0, watched: std::time::Duration::ZERO }),
+            None => Ok(Proof::Engine { method: PAUSE }),
         }
     }
 

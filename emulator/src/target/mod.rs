@@ -1,22 +1,27 @@
-//! The server under test: a command, a container image, or the address of a server that already runs.
+//! The server under test: a command or a container image, here or in a virtual machine, or the address of a server that
+//! already runs.
 //!
 //! A target is started, becomes ready, gets signals, exits, and is removed. This module knows the platform only as an
 //! environment to set, and it knows no hooks: `run`, `check` and the benchmarks bring those.
 
 mod addr;
 mod image;
+mod machine;
 mod port;
 mod process;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::error::Result;
 use crate::freezer::{FreezeWith, Proof};
 use crate::output::Output;
+use crate::process::listens_on;
 pub use image::{engine_answers, image_platform};
+pub use machine::Machines;
 pub use port::{Port, no_fork};
 
 /// The port of a custom container that sets no other.
@@ -61,7 +66,10 @@ pub struct Launch {
     pub port: u16,
     /// How the target is frozen.
     pub freeze_with: FreezeWith,
-    /// Whether the command runs as process 1 of a namespace of its own, as in a container.
+    /// The virtual machines, if the target runs in one.
+    pub machines: Option<Arc<Machines>>,
+    /// Whether the command runs as process 1 of a namespace of its own, as in a container. In a virtual machine it does
+    /// anyhow, unless CRIU freezes it.
     pub pid_one: bool,
 }
 
@@ -94,6 +102,17 @@ impl fmt::Display for Exit {
     }
 }
 
+/// Where a target listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Nowhere.
+    None,
+    /// On a loopback address only, where the platform cannot reach it.
+    LoopbackOnly,
+    /// On an address that can be reached from outside.
+    Reachable,
+}
+
 /// One running instance. Dropping it removes everything that it started.
 pub trait Target: Send {
     /// The address at which we call it.
@@ -107,6 +126,11 @@ pub trait Target: Send {
 
     /// Its main process, if it is on this machine.
     fn pid(&self) -> Option<u32>;
+
+    /// Where it listens, if that can be seen without a connection.
+    fn listener(&mut self) -> Option<Listener> {
+        None
+    }
 
     /// The name of its freezer in reports, if it can be frozen.
     fn freezer(&self) -> Option<&'static str>;
@@ -132,6 +156,14 @@ pub trait Target: Send {
     /// If it cannot be thawed.
     fn thaw(&mut self) -> Result<()>;
 
+    /// The word of the target's own clocks about the last freeze, where it has clocks of its own.
+    ///
+    /// # Errors
+    /// If they contradict the freezer.
+    fn own_clocks(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Sends SIGTERM to the main process.
     ///
     /// # Errors
@@ -147,6 +179,9 @@ pub trait Target: Send {
 /// # Errors
 /// If it could not even be started.
 pub fn launch(spec: &Spec, launch: &Launch) -> Result<Box<dyn Target>> {
+    if let Some(machines) = &launch.machines {
+        return Ok(Box::new(machine::InMachine::start(machines, launch)?));
+    }
     Ok(match spec {
         Spec::Command(words) => Box::new(process::Process::start(words, launch)?),
         Spec::Image { name, args } => Box::new(image::Container::start(name, args, launch)?),
@@ -171,11 +206,25 @@ pub fn wait_ready(target: &mut dyn Target, deadline: Deadline) -> Ready {
         if let Some(exit) = target.try_exit() {
             return Some(Ready::Exited(exit));
         }
+        let listener = target.listener();
+        if listener.is_some_and(|listener| listener != Listener::Reachable) {
+            return None;
+        }
         let wait = PROBE_WAIT.min(deadline.left().unwrap_or(Duration::from_millis(10)));
         let stream = TcpStream::connect_timeout(&target.addr(), wait).ok()?;
-        stays_open(&stream, target).then_some(Ready::Yes)
+        (listener.is_some() || stays_open(&stream, target)).then_some(Ready::Yes)
     };
     deadline.until(look).unwrap_or(Ready::Late)
+}
+
+/// Whether the target listens, but on 127.0.0.1 only.
+pub fn listens_on_loopback_only(target: &mut dyn Target) -> bool {
+    let loopback = (Ipv4Addr::LOCALHOST, target.addr().port()).into();
+    match (target.listener(), target.pid()) {
+        (Some(listener), _) => listener == Listener::LoopbackOnly,
+        (None, Some(pid)) => listens_on(pid, loopback),
+        (None, None) => false,
+    }
 }
 
 /// Waits until the target has ended.

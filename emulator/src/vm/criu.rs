@@ -6,6 +6,14 @@ use std::process::{Command, Stdio};
 use super::tools::in_path;
 use crate::error::{Error, Result};
 
+/// Whether CRIU can be carried into a guest.
+///
+/// # Errors
+/// If there is no `criu` here, or one of its libraries is missing; the text names it and its package.
+pub fn available() -> Result<()> {
+    files().map(drop)
+}
+
 /// The files of CRIU by their paths in the guest. The dynamic linker has a fixed path, and all else is in one folder.
 ///
 /// # Errors

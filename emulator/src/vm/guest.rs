@@ -16,7 +16,7 @@ use super::vmm::Vmm;
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::output::Output;
-use crate::target::{Exit, Port};
+use crate::target::{Exit, Listener, Port};
 
 /// How long a guest may take from the start of QEMU to the start of the target. Under emulation it takes 4 to 15 s.
 const BOOT_WAIT: Duration = Duration::from_secs(120);
@@ -55,9 +55,9 @@ impl Method {
         }
     }
 
-    /// Whether the forwarded port is open while the guest is frozen, so that a call can be sent which waits for the
-    /// thaw.
-    pub fn accepts_while_frozen(self) -> bool {
+    /// Whether a connection outlives the freeze, and the forwarded port is open meanwhile, so that a call can be sent
+    /// which waits for the thaw.
+    pub fn keeps_connections(self) -> bool {
         !matches!(self, Self::VmSnapshot | Self::Criu)
     }
 }
@@ -160,7 +160,7 @@ impl Guest {
     }
 
     /// Where the target is called: a port on loopback, which QEMU forwards. QEMU accepts a connection before the target
-    /// does, so an open connection is no sign that the target listens. [`Guest::listens`] is.
+    /// does, so an open connection is no sign that the target listens. [`Guest::listener`] is.
     pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port.number()).into()
     }
@@ -175,13 +175,17 @@ impl Guest {
         self.vmm.as_ref().map(Vmm::pid)
     }
 
-    /// Whether somebody listens on the target's port in the guest.
+    /// Whether the target listens on its port, as the kernel of the guest has it.
     ///
     /// # Errors
     /// If the guest does not answer.
-    pub fn listens(&mut self) -> Result<bool> {
+    pub fn listener(&mut self) -> Result<Listener> {
         let question = format!("listens {:04X}", self.machine.port());
-        Ok(self.running()?.agent.ask(&question)? == "yes")
+        Ok(match self.running()?.agent.ask(&question)?.as_str() {
+            "yes" => Listener::Reachable,
+            "loopback" => Listener::LoopbackOnly,
+            _ => Listener::None,
+        })
     }
 
     /// The clock source that the kernel of the guest uses.

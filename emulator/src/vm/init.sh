@@ -129,10 +129,12 @@ restore() {
   criu restore -d && : > /restored
 }
 
-# $1: a port as four hexadecimal digits. Sockets in state 0A listen.
+# $1: a port as four hexadecimal digits. Sockets in state 0A listen; 7F (127) is the last byte of a loopback address.
 listens() {
-  awk -v port=":$1" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 }
-                     END { print found ? "yes" : "no" }' /proc/net/tcp /proc/net/tcp6
+  awk -v port=":$1" '$4 == "0A" && substr($2, length($2) - 4) == port {
+                       if ($2 ~ /^.{6}7F:/ || $2 ~ /^0{24}01000000:/) loopback = 1; else found = 1
+                     }
+                     END { print found ? "yes" : loopback ? "loopback" : "no" }' /proc/net/tcp /proc/net/tcp6
 }
 
 while :; do

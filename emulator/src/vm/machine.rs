@@ -103,9 +103,8 @@ impl Machine {
     /// If a file of the guest cannot be read.
     pub(super) fn new(tools: &Tools, accel: Accel, program: &Program, port: u16, options: &Options) -> Result<Self> {
         let failed = |cause| Error::failed("make", "a file for the guest", cause);
-        // A file in memory, without a name: nothing stays behind, however this program ends.
-        let file = rustix::fs::memfd_create("initramfs", rustix::fs::MemfdFlags::CLOEXEC);
-        let mut file = File::from(file.map_err(|cause| failed(cause.into()))?);
+        // A file without a name: nothing stays behind, however this program ends.
+        let mut file = tempfile::tempfile().map_err(failed)?;
         std::io::Write::write_all(&mut file, &program.initramfs(tools, options.criu)?).map_err(failed)?;
         let image = match &program.files {
             Files::Image { archive, .. } => Some(archive.clone()),

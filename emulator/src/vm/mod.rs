@@ -3,7 +3,8 @@
 //! A guest is a kernel of the distribution, one initramfs, and QEMU. The target runs as process 1 of a namespace of its
 //! own, as in a container, and its port is forwarded on loopback. [`Guest::freeze`] stops the guest as a platform of
 //! virtual machines does, and shows that it stands. [`Guest::lag`] has the word of the guest's own clocks afterwards.
-//! [`Guest::restore`] makes copies of one snapshot, which run at once. [`matrix`] tries every way on one program.
+//! [`Guest::restore`] makes copies of one snapshot, which run at once; [`draw`] compares what they draw. [`matrix`]
+//! tries every way on one program.
 //!
 //! # What it needs
 //!
@@ -27,6 +28,7 @@
 //!   guest's clocks are read just before.
 
 mod agent;
+mod clones;
 mod cpio;
 mod criu;
 mod elf;
@@ -41,6 +43,8 @@ mod tools;
 mod vmm;
 
 pub use agent::{Clocks, Lag};
+pub use clones::draw;
+pub use criu::available as requires_criu;
 pub use guest::{Guest, Method, Proof, Snapshot};
 pub use kernel::Kernel;
 pub use machine::{ClockSource, Options, Rtc};

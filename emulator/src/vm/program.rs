@@ -60,6 +60,12 @@ impl Program {
         image::export(name, args, env)
     }
 
+    /// The same with more variables. The last value of a name counts.
+    pub fn with_env(&self, env: &[(String, String)]) -> Self {
+        let env = self.env.iter().chain(env).cloned().collect();
+        Self { env, ..self.clone() }
+    }
+
     /// What the guest needs beside its usual memory.
     pub(super) fn memory_mib(&self) -> u64 {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);

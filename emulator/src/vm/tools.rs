@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::elf;
 use super::kernel::Kernel;
@@ -28,6 +29,27 @@ pub struct Tools {
     pub kernel: Kernel,
     /// How its processor is made.
     pub accel: Accel,
+}
+
+impl Tools {
+    /// The versions of everything, in one line, as far as they tell.
+    pub fn versions(&self) -> String {
+        let said = |program: &Path, word: &str| {
+            let ran = Command::new(program).arg(word).stdin(Stdio::null()).output().ok()?;
+            String::from_utf8_lossy(&ran.stdout).lines().next().map(str::to_owned)
+        };
+        let host = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let accel = if self.accel == Accel::Kvm { "KVM" } else { "emulation" };
+        let parts = [
+            Some(format!("guest {}", self.kernel.version)),
+            said(&self.qemu, "--version"),
+            Some(format!("by {accel}")),
+            said(&self.busybox, "--help"),
+            in_path("criu").and_then(|criu| said(&criu, "--version")).map(|version| format!("CRIU {version}")),
+            Some(format!("host {}", host.trim())),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// Why there can be no virtual machine here, in one line.

@@ -21,7 +21,7 @@ use crate::cleanup::{self, Guard, Undo};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::output::{Output, Stream};
-use crate::process::{switches, tasks};
+use crate::process::tasks;
 use crate::target::no_fork;
 
 /// How long QEMU may take from its start to its first word, and for a command that only changes a state.
@@ -214,7 +214,7 @@ impl Vmm {
         }
         let activity = || -> Vec<_> {
             let all = tasks(self.pid).into_iter().filter(|task| threads.contains(&task.id));
-            all.map(|task| (task.id, task.ticks, switches(self.pid, task.id))).collect()
+            all.map(|task| (task.id, task.ticks, task.switches)).collect()
         };
         let mut before = activity();
         let still = Deadline::after(STILL_WAIT).until(|| {
@@ -236,6 +236,7 @@ fn adopt(command: &mut Command, inherited: [RawFd; 5]) {
             let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
             rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
         }
+        #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         Ok(())
     };

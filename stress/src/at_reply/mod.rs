@@ -247,7 +247,7 @@ fn control_group(method: FreezeWith) -> Result<FreezeWith> {
             .map(|_| FreezeWith::CgroupV1)
             .or_else(|_| FreezeGroup::new(FreezeWith::CgroupV2).map(|_| FreezeWith::CgroupV2)),
         FreezeWith::CgroupV1 | FreezeWith::CgroupV2 => Ok(method),
-        FreezeWith::Sigstop | FreezeWith::DockerPause => Err(Error::new(format!(
+        _ => Err(Error::new(format!(
             "`--freeze-with {method}` is too slow here, because a freeze must be a single write: take cgroup-v1 or \
              cgroup-v2"
         ))),

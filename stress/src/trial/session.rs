@@ -95,6 +95,7 @@ impl Session {
             spec: start.spec.clone(),
             settings: Settings::default(),
             freeze_with: start.freeze_with,
+            machines: None,
             port: None,
             env: start.env.clone(),
             limits,

@@ -228,7 +228,8 @@ impl App {
         if dropped {
             return None;
         }
-        if (self.has("pre-freeze-locks") && state.pre_freezing) || state.surprised {
+        let stopped = self.has("pre-stop-is-final") && state.pre_stops > 0;
+        if (self.has("pre-freeze-locks") && state.pre_freezing) || state.surprised || stopped {
             return Some(Reply::new(503, "not now"));
         }
         drop(state);

@@ -44,7 +44,7 @@ pub fn serve(app: &Arc<App>, mut stream: TcpStream) {
         if app.has("pipelining-dropped") {
             conn.pending.clear();
         }
-        if !send(app, &mut stream, &reply) || app.has("connection-close") {
+        if !send(app, &mut stream, &reply) || closes(app) {
             return;
         }
     }
@@ -168,10 +168,15 @@ fn refusal(app: &App, request: &Request) -> Option<Reply> {
     Some(Reply::new(status, "refused"))
 }
 
+/// Whether each answer is the last one on its connection.
+fn closes(app: &App) -> bool {
+    app.has("connection-close") || (app.has("pre-stop-closes") && app.was_stopped())
+}
+
 /// Sends a reply. Returns false if the client has closed the connection.
 fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     let version = if app.has("http-1-0") { "HTTP/1.0" } else { "HTTP/1.1" };
-    let connection = if app.has("connection-close") { "close" } else { "keep-alive" };
+    let connection = if closes(app) { "close" } else { "keep-alive" };
     let mut head = format!("{version} {} -\r\nConnection: {connection}\r\n", reply.status);
     if reply.status != 204 {
         head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
