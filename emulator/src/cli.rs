@@ -271,8 +271,8 @@ impl TargetArgs {
         match (self.freeze.freeze_with.machine(), &self.vm_kernel) {
             (Some(method), kernel) => Machines::prepare(method, kernel.as_deref(), spec).map(Some),
             (None, Some(_)) => Err(Error::new(
-                "`--vm-kernel` is for a virtual machine: choose one by `--freeze-with vm-pause`, vm-snapshot, vmm-stop or \
-                 criu",
+                "`--vm-kernel` is for a virtual machine: choose one by `--freeze-with vm-pause`, vm-snapshot, vmm-stop \
+                 or criu",
             )),
             (None, None) => Ok(None),
         }

@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["pre-stop", "keepalive"],
         request: "GET /pre-stop, a call and GET /pre-stop again, all on one connection",
         expected: "2xx for the call, the connection stays open, and 200 or 404 for the second pre-stop",
-        fix: "go on after pre-stop if a call comes: the instance may be frozen or saved in a snapshot, and not destroyed",
+        fix: "go on after pre-stop if a call comes: the instance may be frozen or saved, and not destroyed",
         run: call_after_pre_stop,
     },
     Check {
