@@ -44,7 +44,7 @@ struct Args {
     freeze_for: Duration,
 
     /// Number of guests at the same time
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_name = "N")]
     jobs: usize,
 
     /// The example `reseed`, for the comparison of what clones draw [default: no comparison]

@@ -70,6 +70,27 @@ fn a_broken_should_violates_only_when_strict() {
     fc_emulator(&[&["check", "--strict"], &words[1..]].concat()).assert().code(1);
 }
 
+/// What a virtual machine lacks is named in one line, before anything is started.
+#[test]
+fn a_virtual_machine_that_cannot_be_had() {
+    let nothing = tempfile::tempdir().unwrap();
+    let words = ["run", "--freeze-with=vm-pause", "--", faulty()];
+    let bare = |words: &[&str]| {
+        let mut command = fc_emulator(words);
+        command.env("PATH", nothing.path()).env("HOME", nothing.path()).env_remove("XDG_CACHE_HOME");
+        let output = command.assert().code(2).get_output().clone();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = bare(&words);
+    for part in ["`--freeze-with vm-pause`", "Debian: qemu-system-x86", "Debian: busybox-static"] {
+        assert!(told.contains(part) && told.lines().count() == 1, "{part:?} in {told}");
+    }
+    let told = bare(&[&["run", "--vm-kernel=/proc/self/stat"], &words[1..]].concat());
+    assert!(told.contains("/proc/self/stat") && told.lines().count() == 1, "{told}");
+    let told = bare(&["check", "--vm-kernel=/proc/self/stat", "--", faulty()]);
+    assert!(told.contains("--freeze-with vm-pause") && told.lines().count() == 1, "{told}");
+}
+
 #[test]
 fn an_untested_target_does_not_pass() {
     for words in [

@@ -78,6 +78,27 @@ fn the_binary_as_a_container() {
 }
 
 #[test]
+#[ignore = "minutes of emulation: make test-all"]
+fn the_binary_in_a_virtual_machine() {
+    if let Err(missing) = fc_emulator::vm::requirements(None) {
+        fc_testkit::skip(missing);
+        return;
+    }
+    if !has_static_target() {
+        return;
+    }
+    let Program { path, .. } = build(&["--bin=fc-hooks", "--target", STATIC_TARGET]).pop().expect("there is a binary");
+    let target = ["--", path.to_str().unwrap()];
+    const ONLY: &str = "--only=ready,thaw-call,keepalive-over-freeze,pre-stop-after-freeze,call-after-pre-stop,pid-1";
+    for (method, skipped) in [("vm-pause", None), ("vm-snapshot", Some("keepalive-over-freeze")), ("vmm-stop", None)] {
+        let report = check(&[PATIENT, &[ONLY, "--jobs=2", "--freeze-with", method]].concat(), &target);
+        assert_passes(method, &report);
+        assert_eq!(report.ids("skipped"), skipped.into_iter().collect(), "{method}");
+        assert!(report.actual("thaw-call").starts_with(method), "{}", report.actual("thaw-call"));
+    }
+}
+
+#[test]
 fn a_faulty_image_is_found() {
     let Some(image) = own_image() else { return };
     relabel(&image.0);

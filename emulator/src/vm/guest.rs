@@ -21,6 +21,12 @@ use crate::target::{Exit, Listener, Port};
 /// How long a guest may take from the start of QEMU to the start of the target. Under emulation it takes 4 to 15 s.
 const BOOT_WAIT: Duration = Duration::from_secs(120);
 
+/// How often a guest is booted until its clock keeps time.
+const BOOTS_MAX: usize = 3;
+
+/// How long its clock is watched for that. An answer of the guest may be some 0.1 s late.
+const CLOCK_WATCH: Duration = Duration::from_millis(400);
+
 /// How long it may take to save or to load the state of a guest.
 const STATE_WAIT: Duration = Duration::from_secs(120);
 
@@ -128,14 +134,33 @@ impl Guest {
     /// Boots `program`, which listens on `port` in the guest, and returns when it is about to start. The thread that
     /// boots or thaws a guest must live as long as the guest.
     ///
+    /// On a busy machine the kernel of a guest may take the frequency of its counter for another one, and its clock then
+    /// runs several times too fast. Such a guest is booted again.
+    ///
     /// # Errors
     /// If the guest does not get that far. The text has the last lines of its console.
     pub fn boot(tools: &Tools, program: &Program, port: u16, options: &Options) -> Result<Self> {
-        let booted = Self::boot_with(tools, tools.accel, program, port, options);
-        match tools.accel {
-            Accel::Kvm => booted.or_else(|_| Self::boot_with(tools, Accel::Tcg, program, port, options)),
-            Accel::Tcg => booted,
+        for _ in 0..BOOTS_MAX {
+            let booted = Self::boot_with(tools, tools.accel, program, port, options);
+            let mut guest = match tools.accel {
+                Accel::Kvm => booted.or_else(|_| Self::boot_with(tools, Accel::Tcg, program, port, options))?,
+                Accel::Tcg => booted?,
+            };
+            if guest.keeps_time()? {
+                return Ok(guest);
+            }
         }
+        Err(Error::failed("boot", "the guest", "its clock does not keep time, because this machine is too busy"))
+    }
+
+    /// Whether a second of the guest is about a second of ours.
+    fn keeps_time(&mut self) -> Result<bool> {
+        let first = self.clocks()?;
+        std::thread::sleep(CLOCK_WATCH);
+        let second = self.clocks()?;
+        let ours = second.asked.saturating_duration_since(first.asked);
+        let rate = second.monotonic.saturating_sub(first.monotonic).as_secs_f64() / ours.as_secs_f64();
+        Ok((0.6..1.6).contains(&rate))
     }
 
     fn boot_with(tools: &Tools, accel: Accel, program: &Program, port: u16, options: &Options) -> Result<Self> {
