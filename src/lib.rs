@@ -114,6 +114,7 @@ mod logging;
 #[doc(hidden)]
 #[path = "../tests/models/mod.rs"]
 pub mod models;
+mod networks;
 mod platform;
 mod run;
 mod server;
@@ -133,6 +134,7 @@ pub use function::lifecycle::{Counts, Lifecycle, Phase};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
 pub use limits::{Limit, LimitError, Limits};
+pub use networks::Networks;
 pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;

@@ -139,7 +139,8 @@ limits! {
         /// the server aborts replies that their clients have been reading for longer than `stall_time_max`. The budget
         /// is never less than one request of the largest size, and a reply that is alone can have any size.
         ///
-        /// Default 256 MiB: eight of the largest bodies, and half the memory of a common instance.
+        /// Default 256 MiB, but no more than a quarter of the memory that `FC_FUNCTION_MEMORY_SIZE` gives the
+        /// instance: a callback has a request in memory beside its reply, and the author needs some as well.
         buffered_bytes_max: count "buffered_bytes_max" = 256 * KIB * KIB, 0..=isize::MAX as u64;
 
         /// Open connections.
@@ -239,6 +240,12 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// Lowers the default of [`Limits::buffered_bytes_max`] to a quarter of the instance's memory.
+    pub(crate) fn fit_memory(&mut self, megabytes: u64) {
+        let quarter = usize::try_from(megabytes.saturating_mul(KIB * KIB / 4)).unwrap_or(usize::MAX);
+        self.buffered_bytes_max = self.buffered_bytes_max.min(quarter);
     }
 
     /// [`Limits::buffered_bytes_max`], or the bytes that one request may need if they are more.

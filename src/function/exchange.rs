@@ -177,6 +177,7 @@ pub(crate) fn dispatcher<S>(app: &'static App<S>, state: S, config: &Config, env
         dispatcher.health_path = Some(path.clone());
     }
     dispatcher.control_path_required |= config.control_path_required;
+    dispatcher.hooks_from = config.hooks_from.clone();
     if config.idle_means_frozen {
         dispatcher.suspect_idle_gaps(config.limits.idle_thaw_time_min);
     }

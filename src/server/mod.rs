@@ -58,7 +58,7 @@ impl Server {
     /// outside the range that [`Limits::NAMES`](crate::Limits::NAMES) gives.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.limits.check()?;
-        let listener = sys::listen::Listener::open(&config.listen)
+        let listener = sys::listen::Listener::open(&config.listen, config.socket_mode)
             .map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
         let address =
             listener.address(&config.listen).map_err(|error| StartError::io("read the listener's address", &error))?;

@@ -3,10 +3,11 @@
 use crate::config::Listen;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Connections that the kernel completes before the server accepts them. 1,024: as many as the table holds by default.
@@ -25,7 +26,8 @@ struct SocketFile {
 }
 
 impl Listener {
-    pub(crate) fn open(address: &Listen) -> io::Result<Listener> {
+    /// `mode`: the permissions of a Unix socket's file.
+    pub(crate) fn open(address: &Listen, mode: Option<u32>) -> io::Result<Listener> {
         let listener = match address {
             Listen::Tcp(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -39,7 +41,12 @@ impl Listener {
                 let socket = stream_socket(AddressFamily::UNIX)?;
                 bind_unix(&socket, path)?;
                 let file = SocketFile { path: path.clone(), identity: identity(path) };
-                Listener { socket, file: Some(file) }
+                let listener = Listener { socket, file: Some(file) };
+                if let Some(mode) = mode {
+                    // Nobody can connect before the socket listens, so nobody slips in by the first permissions.
+                    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+                }
+                listener
             }
         };
         net::listen(&listener.socket, BACKLOG)?;
