@@ -4,11 +4,11 @@
 //! binary's options override them. Must not open anything.
 
 use crate::function::path;
-use crate::limits::Limits;
+use crate::limits::{Limits, whole_number};
 use crate::networks::Networks;
 use crate::platform::variables;
 use crate::start_error::StartError;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -115,7 +115,7 @@ impl Config {
     pub(crate) fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, StartError> {
         let is_set = |variable| lookup(variable).is_some_and(|value| !value.is_empty());
         let mut config = Config { idle_means_frozen: is_set(variables::FUNCTION_NAME), ..Config::default() };
-        let memory_mb = lookup(variables::FUNCTION_MEMORY).and_then(|value| value.to_str()?.parse().ok());
+        let memory_mb = lookup(variables::FUNCTION_MEMORY).and_then(|value| whole_number(value.to_str()?));
         if let Some(megabytes) = memory_mb {
             config.limits.fit_memory(megabytes);
         }
@@ -150,10 +150,15 @@ impl Config {
     }
 }
 
-/// Whether a variable has one of our names and no setting reads it: its name is misspelt.
-pub(crate) fn is_misspelt(variable: &OsStr) -> bool {
-    let is_read = || Config::SETTINGS.iter().any(|setting| setting.variables.iter().any(|known| *known == variable));
-    variable.as_encoded_bytes().starts_with(variables::OURS.as_bytes()) && !is_read()
+/// The name of a variable that has one of our names although no setting reads it: it is misspelt. `variable` is
+/// `NAME=value`.
+#[cold]
+#[inline(never)]
+pub(crate) fn misspelt(variable: &[u8]) -> Option<&str> {
+    let end = variable.iter().position(|byte| *byte == b'=')?;
+    let name = std::str::from_utf8(&variable[..end]).ok()?;
+    let is_read = SETTINGS.iter().flat_map(|setting| setting.variables).any(|known| *known == name);
+    (name.starts_with(variables::OURS) && !is_read).then_some(name)
 }
 
 /// One row for each setting. Not a constant, which the library and the binary would each have a copy of.
@@ -166,10 +171,8 @@ static SETTINGS: [Setting; 8] = [
         default: "9000",
         apply: |config, value| {
             // No platform could reach a port that the kernel has chosen.
-            let port: u16 = value.parse().unwrap_or(0);
-            if port == 0 {
-                return Err(StartError::expected("a port from 1 to 65535", value));
-            }
+            let port = port(value).filter(|port| *port > 0);
+            let port = port.ok_or_else(|| StartError::expected("a port from 1 to 65535", value))?;
             config.listen = Listen::Tcp(SocketAddr::new(ANY_ADDRESS, port));
             Ok(())
         },
@@ -192,7 +195,9 @@ static SETTINGS: [Setting; 8] = [
         meaning: "permissions of the Unix socket, in octal",
         default: "by the umask",
         apply: |config, value| {
-            let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o777);
+            let digit = |byte: u8| matches!(byte, b'0'..=b'7').then(|| u32::from(byte - b'0'));
+            let mode = value.bytes().try_fold(0, |mode, byte| Some(mode << 3 | digit(byte)?).filter(|it| *it <= 0o777));
+            let mode = mode.filter(|_| !value.is_empty());
             config.socket_mode = Some(mode.ok_or_else(|| StartError::expected("a mode such as 0660", value))?);
             Ok(())
         },
@@ -252,6 +257,10 @@ static SETTINGS: [Setting; 8] = [
     },
 ];
 
+fn port(text: &str) -> Option<u16> {
+    whole_number(text).and_then(|number| number.try_into().ok())
+}
+
 fn switch(value: &str) -> Result<bool, StartError> {
     match value {
         "on" => Ok(true),
@@ -302,13 +311,11 @@ impl FromStr for Listen {
         if let Ok(address) = text.parse() {
             return Ok(Listen::Tcp(address));
         }
-        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-        let host = match host {
-            "" => ANY_ADDRESS,
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            _ => return Err(error()),
+        let (host, port) = match text.strip_prefix("localhost:") {
+            Some(port) => (Ipv4Addr::LOCALHOST, port),
+            None => (Ipv4Addr::UNSPECIFIED, text.strip_prefix(':').unwrap_or(text)),
         };
-        Ok(Listen::Tcp(SocketAddr::new(host, port.parse().map_err(|_| error())?)))
+        Ok(Listen::Tcp(SocketAddr::new(host.into(), self::port(port).ok_or_else(error)?)))
     }
 }
 
@@ -423,10 +430,10 @@ mod tests {
     #[test]
     fn misspelt_names() {
         for name in ["FC_HOOKS_LIMIT", "FC_HOOKS_", "FC_HOOKS_LISTENS", "FC_HOOKS_listen"] {
-            assert!(is_misspelt(OsStr::new(name)), "{name}");
+            assert_eq!(misspelt(format!("{name}=1=2").as_bytes()), Some(name));
         }
         for name in ["FC_HOOKS_LIMITS", "FC_HOOKS_LISTEN", "FC_HOOKS", "FC_FUNCTION_NAME", "PORT", "fc_hooks_x"] {
-            assert!(!is_misspelt(OsStr::new(name)), "{name}");
+            assert_eq!(misspelt(format!("{name}=1").as_bytes()), None);
         }
     }
 }

@@ -207,7 +207,7 @@ impl Limits {
             return Err(failed(Reason::Unknown));
         };
         let Limit { min, max, .. } = NAMES[index];
-        let number: u64 = value.parse().map_err(|_| failed(Reason::NotANumber))?;
+        let number = whole_number(value).ok_or_else(|| failed(Reason::NotANumber))?;
         if number < min || number > max {
             return Err(failed(Reason::OutOfRange(min, max)));
         }
@@ -252,6 +252,12 @@ impl Limits {
     pub(crate) fn buffered_bytes_allowed(&self) -> usize {
         self.buffered_bytes_max.max(self.head_bytes_max + self.body_bytes_max)
     }
+}
+
+/// One copy of the standard library's parser for all settings.
+#[inline(never)]
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 /// Why a limit could not be set.

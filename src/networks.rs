@@ -1,7 +1,8 @@
 //! Lists of addresses, and whether a peer is one of them. Pure.
 
+use crate::limits::whole_number;
 use crate::start_error::StartError;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// A list of networks: `loopback`, addresses, and addresses with a prefix, with commas between them.
@@ -13,51 +14,67 @@ use std::str::FromStr;
 /// # Ok::<(), fc_hooks::StartError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Networks(Vec<(IpAddr, u32)>);
+pub struct Networks(Vec<Network>);
+
+/// Addresses whose first bits are these. IPv4 addresses are within `::ffff:0:0/96`, where a socket of IPv6 shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: u128,
+    /// The bits that count.
+    mask: u128,
+}
 
 impl Networks {
-    /// Whether an address belongs to one of the networks. An IPv4 address that a socket of IPv6 shows as
-    /// `::ffff:a.b.c.d` counts as the IPv4 address.
+    /// Whether an address belongs to one of the networks. `::ffff:a.b.c.d`, which a socket of IPv6 shows for an IPv4
+    /// peer, counts as `a.b.c.d`.
+    #[inline(never)]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (address, width) = bits(address.to_canonical());
-        self.0.iter().any(|(network, prefix)| {
-            let (network, of_network) = bits(*network);
-            // A shift by the whole width leaves nothing to compare.
-            width == of_network && (address ^ network).checked_shr(width - prefix).unwrap_or(0) == 0
-        })
+        self.0.iter().any(|network| (bits(address) ^ network.address) & network.mask == 0)
     }
 }
 
 impl FromStr for Networks {
     type Err = StartError;
 
+    #[cold]
+    #[inline(never)]
     fn from_str(list: &str) -> Result<Networks, StartError> {
-        let error = || StartError::expected("loopback, ADDR or ADDR/PREFIX, with commas between them", list);
         let mut networks = Vec::new();
-        for entry in list.split(',').map(str::trim) {
+        for entry in list.split(',') {
             if entry == "loopback" {
-                networks.extend([(Ipv4Addr::LOCALHOST.into(), 8), (Ipv6Addr::LOCALHOST.into(), 128)]);
+                networks.extend(LOOPBACK);
                 continue;
             }
-            let (address, prefix) =
-                entry.split_once('/').map_or((entry, None), |(address, rest)| (address, Some(rest)));
-            let address: IpAddr = address.parse().map_err(|_| error())?;
-            let (_, width) = bits(address);
-            let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| error())?;
-            if prefix > width {
-                return Err(error());
-            }
-            networks.push((address, prefix));
+            let network = network(entry);
+            networks.push(network.ok_or_else(|| {
+                StartError::expected("loopback, ADDR or ADDR/PREFIX, with commas between them", list)
+            })?);
         }
         Ok(Networks(networks))
     }
 }
 
-/// The bits of an address as a number, and how many there are.
-fn bits(address: IpAddr) -> (u128, u32) {
+/// 127.0.0.0/8 and ::1.
+const LOOPBACK: [Network; 2] =
+    [Network { address: 0xffff_7f00_0000, mask: u128::MAX << 24 }, Network { address: 1, mask: u128::MAX }];
+
+fn network(entry: &str) -> Option<Network> {
+    let (address, prefix) = entry.split_once('/').map_or((entry, None), |(address, prefix)| (address, Some(prefix)));
+    // The parser of whole socket addresses is there anyhow.
+    let is_v6 = address.contains(':');
+    let address = if is_v6 { format!("[{address}]:0") } else { format!("{address}:0") };
+    let address = bits(address.parse::<SocketAddr>().ok()?.ip());
+    let width = if is_v6 { 128 } else { 32 };
+    let prefix = prefix.map_or(Some(width), whole_number)?;
+    let rest = width.checked_sub(prefix)? as u32;
+    // A shift by the whole width leaves no bit that counts.
+    Some(Network { address, mask: u128::MAX.checked_shl(rest).unwrap_or(0) })
+}
+
+fn bits(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
@@ -76,12 +93,14 @@ mod tests {
             ("loopback", "::2", false),
             ("10.0.0.7", "10.0.0.7", true),
             ("10.0.0.7", "10.0.0.6", false),
-            ("10.0.0.0/8, fd00::/8", "10.255.1.1", true),
-            ("10.0.0.0/8, fd00::/8", "fd12::1", true),
-            ("10.0.0.0/8, fd00::/8", "fc12::1", false),
+            ("10.0.0.0/8,fd00::/8", "10.255.1.1", true),
+            ("10.0.0.0/8,fd00::/8", "fd12::1", true),
+            ("10.0.0.0/8,fd00::/8", "fc12::1", false),
             ("0.0.0.0/0", "192.0.2.1", true),
             ("0.0.0.0/0", "::1", false),
             ("::/0", "fe80::1", true),
+            ("::/0", "192.0.2.1", true),
+            ("::ffff:0:0/96", "192.0.2.1", true),
             ("192.0.2.129/25", "192.0.2.200", true),
             ("192.0.2.129/25", "192.0.2.100", false),
         ];
@@ -93,7 +112,19 @@ mod tests {
 
     #[test]
     fn lists_that_mean_nothing() {
-        for list in ["", "any", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0/8", "loopback,", "10.0.0.1:80", "/8"] {
+        for list in [
+            "",
+            "any",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0/8",
+            "loopback,",
+            "::1, ::2",
+            "1::ffff:",
+            "10.0.0.1:80",
+            "/8",
+        ] {
             let error = list.parse::<Networks>().unwrap_err().to_string();
             assert_eq!(
                 error,

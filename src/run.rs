@@ -78,9 +78,11 @@ pub(crate) fn serve_on<E>(
     serve: impl FnOnce(E) -> Result<(), StartError>,
 ) -> ExitCode {
     init_logging();
-    for (variable, _) in std::env::vars_os().filter(|(variable, _)| config::is_misspelt(variable)) {
-        log::warn!("no setting has the variable {}", variable.display());
-    }
+    server::sys::environment::for_each_with_prefix(variables::OURS, &mut |variable| {
+        if let Some(name) = config::misspelt(variable) {
+            log::warn!("no setting has the variable {name}");
+        }
+    });
     if let Err(error) = fits {
         return fail(&error, MISUSED);
     }

@@ -349,7 +349,7 @@ fn a_request_after_pre_freeze_is_served() {
 #[test]
 fn hooks_can_be_limited_to_some_peers() {
     let with_and_without_path = |path: &'static str| [vec![], vec![("x-fc-control-path", path)]];
-    for (allowed, status) in [("loopback", 200), ("192.0.2.0/24, 127.0.0.1", 200), ("192.0.2.0/24,::1", 404)] {
+    for (allowed, status) in [("loopback", 200), ("192.0.2.0/24,127.0.0.1", 200), ("192.0.2.0/24,::1", 404)] {
         let setups: [fn() -> Setup; 2] = [|| Setup::subject("full"), || Setup::subject("required")];
         for setup in setups {
             let server = setup().env("FC_HOOKS_HOOKS_FROM", allowed).start();

@@ -133,7 +133,7 @@ impl<S> Dispatcher<S> {
         request: &Request<'_>,
         received: ClockReading,
         reply_bytes_max: usize,
-        log: &mut impl CallLog,
+        log: &mut dyn CallLog,
     ) -> Answer {
         let mut call = classify(request, self.health_path.as_deref(), self.control_path_required);
         if let Call::Hook(hook) = call
@@ -175,13 +175,13 @@ impl<S> Dispatcher<S> {
     }
 
     /// Ends a call with a streamed reply: the stream was sent, or it failed.
-    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut impl CallLog) {
+    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut dyn CallLog) {
         log.end(marker, request_id, failed);
         self.lifecycle.mark_idle((self.env.now)());
     }
 
     /// Runs pre-stop before the process ends, if the platform did not call it (C-STOP-3).
-    pub(crate) fn stop(&mut self, log: &mut impl CallLog) {
+    pub(crate) fn stop(&mut self, log: &mut dyn CallLog) {
         if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
             return;
         }
@@ -204,10 +204,8 @@ impl<S> Dispatcher<S> {
     /// Whether a peer may not call hooks. One on a Unix socket is of this machine, and the socket's file has its own
     /// permissions.
     fn is_stranger(&self, peer: Peer) -> bool {
-        match (&self.hooks_from, peer) {
-            (Some(networks), Peer::Ip(address)) => !networks.contains(address.ip()),
-            _ => false,
-        }
+        let Some(networks) = &self.hooks_from else { return false };
+        matches!(peer, Peer::Ip(address) if !networks.contains(address.ip()))
     }
 
     /// The time of the caller, if the request tells one.

@@ -3,11 +3,10 @@
 use crate::config::Listen;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
-use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Connections that the kernel completes before the server accepts them. 1,024: as many as the table holds by default.
@@ -39,12 +38,13 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 let socket = stream_socket(AddressFamily::UNIX)?;
-                bind_unix(&socket, path)?;
+                let address = SocketAddrUnix::new(path)?;
+                bind_unix(&socket, path, &address)?;
                 let file = SocketFile { path: path.clone(), identity: identity(path) };
                 let listener = Listener { socket, file: Some(file) };
-                if let Some(mode) = mode {
+                if let (Some(mode), Some(path)) = (mode, address.path()) {
                     // Nobody can connect before the socket listens, so nobody slips in by the first permissions.
-                    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+                    super::set_mode(&path, mode)?;
                 }
                 listener
             }
@@ -89,12 +89,11 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// A socket file outlives its process. One without a listener is replaced; every other file is left alone.
-fn bind_unix(socket: &OwnedFd, path: &Path) -> io::Result<()> {
-    let address = SocketAddrUnix::new(path)?;
-    match net::bind(socket, &address) {
-        Err(Errno::ADDRINUSE) if is_abandoned(path, &address)? => {
+fn bind_unix(socket: &OwnedFd, path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
+    match net::bind(socket, address) {
+        Err(Errno::ADDRINUSE) if is_abandoned(path, address)? => {
             std::fs::remove_file(path)?;
-            Ok(net::bind(socket, &address)?)
+            Ok(net::bind(socket, address)?)
         }
         outcome => Ok(outcome?),
     }

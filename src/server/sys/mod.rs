@@ -4,6 +4,7 @@
 //! elsewhere. `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in
 //! this folder.
 
+pub(crate) mod environment;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
 #[cfg(feature = "tiny_http")]
@@ -38,6 +39,14 @@ pub(crate) fn set_keepalive(socket: impl AsFd) -> Result<(), Errno> {
 /// acknowledgement otherwise.
 pub(crate) fn set_nodelay(socket: impl AsFd) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(socket, true)
+}
+
+/// `std::fs::set_permissions` would do the same in five times the bytes.
+#[allow(unsafe_code)]
+pub(crate) fn set_mode(path: &std::ffi::CStr, mode: u32) -> std::io::Result<()> {
+    // SAFETY: the path is a C string that lives as long as the call.
+    let outcome = unsafe { libc::chmod(path.as_ptr(), mode as libc::mode_t) };
+    if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Bytes in a socket's send queue that the client's kernel has not acknowledged.
