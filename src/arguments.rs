@@ -27,7 +27,7 @@ const OTHER_VARIABLES: &str = "
   RUST_LOG
       log level, on standard error [default: warn]
 
-Exit codes: 0 stopped in order; 1 cannot listen; 2 misuse; 128 + n second signal n
+Exit codes: 0 stopped in order; 1 cannot listen or wait; 2 misuse; 128 + n second signal n
 ";
 
 const VERSION: &str = concat!("fc-hooks ", env!("CARGO_PKG_VERSION"), "\n");

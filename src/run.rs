@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// it failed, 143 if SIGTERM came meanwhile.
 ///
 /// Otherwise it serves with [`Config::from_env`] until SIGTERM or SIGINT. The exit code is 0 after an orderly stop, 1
-/// if the server cannot listen, 2 if the configuration is invalid; an error goes to standard error. A second signal
+/// if the server cannot listen or wait, 2 if the configuration is invalid; an error goes to standard error. A second signal
 /// ends the process at once, with 128 plus the number of the signal. A variable whose name begins with `FC_HOOKS_` and
 /// that no setting reads is logged as a warning.
 ///
@@ -58,10 +58,7 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     let fits = check(app, &config);
     let bind = || Server::bind(config).map(|server| (server.address().clone(), server));
-    serve_on(fits, bind, |server| {
-        server.run(app, state);
-        Ok(())
-    })
+    serve_on(fits, bind, |server| server.run(app, state))
 }
 
 /// Whether this configuration fits this table.

@@ -41,7 +41,7 @@ use std::time::{Instant, SystemTime};
 /// config.listen = "127.0.0.1:0".parse()?;
 /// let server = Server::bind(config)?;
 /// println!("listening on {}", server.address());
-/// server.run(&APP, ());
+/// server.run(&APP, ())?;
 /// # Ok::<(), fc_hooks::StartError>(())
 /// ```
 pub struct Server {
@@ -75,12 +75,18 @@ impl Server {
     /// it, and returns. A second signal ends the process at once, with 128 plus the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
-    pub fn run<S>(self, app: &'static App<S>, state: S) {
+    ///
+    /// # Errors
+    /// The kernel or a sandbox refuses the system call that waits for connections. Pre-stop has run then, too.
+    pub fn run<S>(self, app: &'static App<S>, state: S) -> Result<(), StartError> {
         let Server { system, config, .. } = self;
         let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
         let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);
-        server.run();
+        let outcome = server.run();
         drop_with_state(server);
+        outcome.map_err(|error| {
+            StartError::io(format_args!("wait for connections by {}", sys::Poller::WAIT), &error.into())
+        })
     }
 }
 

@@ -65,8 +65,8 @@ pub(crate) trait System {
     type Socket;
 
     /// Waits until something is ready, no longer than `limit`, and puts it in `ready`. True if the wait was
-    /// interrupted.
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
+    /// interrupted. After an error the server cannot go on.
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno>;
     fn now(&mut self) -> ClockReading;
     /// The monotonic clock alone.
     fn monotonic(&mut self) -> Instant;

@@ -75,6 +75,13 @@ impl Setup {
         self
     }
 
+    /// The kernel refuses this system call of the program.
+    #[cfg(target_os = "linux")]
+    pub fn forbid(mut self, call: libc::c_long, error: i32) -> Setup {
+        sys::forbid(&mut self.command, call, error);
+        self
+    }
+
     /// Allows output on standard error, because the test provokes errors. Without this, such output fails the test.
     pub fn expect_stderr(mut self) -> Setup {
         self.stderr_expected = true;

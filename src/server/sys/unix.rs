@@ -36,18 +36,18 @@ impl Unix {
 impl System for Unix {
     type Socket = OwnedFd;
 
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         ready.clear();
         match self.poller.wait(ready, limit) {
             Ok(()) => {
                 if ready.iter().any(|event| event.token == Token::WAKE) {
                     self.wake.drain();
                 }
-                false
+                Ok(false)
             }
-            Err(Errno::INTR) => true,
-            // epoll_wait(2) and poll(2) fail for no other reason unless the poller's own data are wrong.
-            Err(error) => panic!("cannot wait: {error}"),
+            Err(Errno::INTR) => Ok(true),
+            // An old kernel, or a sandbox that forbids the call.
+            Err(error) => Err(error),
         }
     }
 

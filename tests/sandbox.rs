@@ -1,0 +1,34 @@
+//! What kernels, sandboxes and authors do that a server could do without: forbidden system calls, forks, signals put
+//! back to their defaults, lines without an end.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use support::process::Setup;
+
+/// A security profile forbids to accept: the server says so, rests between its tries, and a stop does not wait.
+#[test]
+fn a_sandbox_that_forbids_to_accept() {
+    let server = Setup::subject("full").forbid(libc::SYS_accept4, libc::EPERM).expect_stderr().start();
+    let _waiting = server.connect();
+    let warned = server.process.stderr.wait_for("a warning", |text| text.contains('\n'));
+    assert!(warned.contains("WARN") && warned.contains("cannot accept connections for now: "), "{warned}");
+    server.process.wait_for_state('S');
+    server.process.signal(libc::SIGTERM);
+    let ended = server.process.ended();
+    assert_eq!((ended.code, ended.stderr.lines().count()), (0, 1), "{}", ended.stderr);
+}
+
+/// A kernel or a sandbox has no call to wait by: a message that names it, and exit code 1.
+#[test]
+#[cfg(not(fc_hooks_poll))]
+fn a_sandbox_that_forbids_to_wait() {
+    for (error, cause) in [(libc::ENOSYS, "Function not implemented"), (libc::EPERM, "permission denied")] {
+        let setup = Setup::inspector().env("FC_HOOKS_LISTEN", "127.0.0.1:0").forbid(libc::SYS_epoll_pwait, error);
+        let ended = setup.expect_stderr().run().ended();
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        let message = format!("fc-hooks: cannot wait for connections by epoll_pwait: {cause}");
+        assert!(ended.stderr.starts_with(&message) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+    }
+}
