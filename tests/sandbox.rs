@@ -5,7 +5,9 @@
 
 mod support;
 
+use support::client::{End, request};
 use support::process::Setup;
+use support::sys;
 
 /// A security profile forbids to accept: the server says so, rests between its tries, and a stop does not wait.
 #[test]
@@ -31,4 +33,39 @@ fn a_sandbox_that_forbids_to_wait() {
         let message = format!("fc-hooks: cannot wait for connections by epoll_pwait: {cause}");
         assert!(ended.stderr.starts_with(&message) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
     }
+}
+
+/// A callback forks without exec, and the child lives on with a copy of every descriptor. Clients see the end of their
+/// connections all the same, the server rests, and it stops.
+#[test]
+fn a_fork_keeps_no_connection_open() {
+    let server = Setup::subject("full").expect_stderr().start();
+    let idle = server.connect();
+    let mut client = server.connect();
+    let child: u32 = client.get("/do/fork").text().parse().expect("an id");
+    client.send(request("GET", "/thing", &[("connection", "close")], b""));
+    assert_eq!(client.reply().text(), "GET thing");
+    client.expect_close();
+    drop(client);
+    let mut rejected = server.connect();
+    rejected.send("nonsense\r\n\r\n");
+    assert_eq!(rejected.reply().status, 400);
+    let mut cut = server.connect();
+    cut.send(request("GET", "/do/broken?100000", &[], b""));
+    assert_eq!(cut.rest().1, End::Reset, "a reply that is not whole");
+    for mut client in [idle, rejected] {
+        client.half_close();
+        client.expect_close();
+    }
+    // A connection that epoll went on reporting would keep it from ever sleeping.
+    server.wait_until_accepted(0);
+    let mut left = server.connect();
+    assert_eq!(left.get("/thing").text(), "GET thing", "life goes on");
+    server.process.signal(libc::SIGTERM);
+    left.expect_close();
+    drop(left);
+    server.wait_until_not_listening();
+    // It holds the pipes of the output.
+    sys::kill(child, libc::SIGKILL);
+    server.ended();
 }

@@ -82,29 +82,24 @@ pub(crate) fn write_head<'a>(
 
 /// Appends the size line of a chunk. Its data and a CRLF follow.
 pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
-    let mut digits = [0; 2 * size_of::<usize>()];
-    let mut at = digits.len();
-    let mut rest = bytes;
-    while rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[rest % 16];
-        rest /= 16;
-    }
-    out.extend_from_slice(&digits[at..]);
+    hexadecimal(out, bytes);
     out.extend_from_slice(b"\r\n");
+}
+
+/// A loop over a buffer of digits would be unrolled to a kilobyte. So would `decimal`.
+fn hexadecimal(out: &mut Vec<u8>, number: usize) {
+    if number >= 16 {
+        hexadecimal(out, number / 16);
+    }
+    out.push(b"0123456789abcdef"[number % 16]);
 }
 
 /// `core::fmt` would take ten times the instructions, once or twice for each response.
 fn decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    while rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+    if number >= 10 {
+        decimal(out, number / 10);
     }
-    out.extend_from_slice(&digits[at..]);
+    out.push(b'0' + (number % 10) as u8);
 }
 
 /// The reason phrase of RFC 9110 §15; empty for other codes, as RFC 9112 §4 allows.

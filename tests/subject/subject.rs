@@ -177,6 +177,7 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "short" => Ok(Reply::stream_sized(Pattern::new(number / 2), number)),
         "broken" => Ok(Reply::stream(Pattern::new(number).then(Then::Fail))),
         "panicking" => Ok(Reply::stream(Pattern::new(number).then(Then::Panic))),
+        "fork" => Ok(fork().to_string().into()),
         "spin" => {
             println!("subject: spinning");
             while !context.cancelled() {
@@ -191,6 +192,25 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
             }
         }
         unknown => Err(Error::msg(format!("cannot do '{unknown}'"))),
+    }
+}
+
+/// Makes a child that holds every descriptor until it is killed, or until the server ends. Its id.
+#[allow(unsafe_code)]
+fn fork() -> i32 {
+    // SAFETY: this process has one thread, so its child may go on with anything; it only waits.
+    match unsafe { libc::fork() } {
+        0 => {
+            #[cfg(target_os = "linux")]
+            // SAFETY: takes numbers only.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+            };
+            loop {
+                std::thread::park();
+            }
+        }
+        child => child,
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod environment;
 mod epoll;
 #[cfg(feature = "tiny_http")]
 pub(crate) mod find_socket_by_peer;
+mod forks;
 pub(crate) mod listen;
 pub(crate) mod machine;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]

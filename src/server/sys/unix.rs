@@ -3,7 +3,7 @@
 use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
 use crate::server::sys::listen::Listener;
-use crate::server::sys::{Poller, signals};
+use crate::server::sys::{Poller, forks, signals};
 use crate::server::system::{Interest, Ready, Signals, System, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event;
@@ -25,6 +25,7 @@ pub(crate) struct Unix {
 impl Unix {
     /// Waits for a listener from now on, and handles SIGTERM, SIGINT and SIGCONT.
     pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
+        forks::watch();
         let mut poller = Poller::new()?;
         let wake = signals::install_with_wake()?;
         poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
@@ -78,6 +79,12 @@ impl System for Unix {
     }
 
     fn stop_listening(&mut self) {
+        if forks::may_share_sockets()
+            && let Some(listener) = &self.listener
+        {
+            // Otherwise the kernel would go on completing connections, for nobody.
+            let _ = net::shutdown(listener.socket(), Shutdown::Both);
+        }
         self.listener = None;
     }
 
@@ -99,7 +106,13 @@ impl System for Unix {
     }
 
     fn deregister(&mut self, socket: &OwnedFd) {
-        self.poller.forget_before_close(socket.as_fd());
+        if forks::may_share_sockets() {
+            self.poller.remove(socket.as_fd());
+            // The connection may have been reset before.
+            let _ = net::shutdown(socket, Shutdown::Both);
+        } else {
+            self.poller.forget_before_close(socket.as_fd());
+        }
     }
 
     fn read(&mut self, socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
@@ -121,6 +134,10 @@ impl System for Unix {
 
     fn set_reset_on_close(&mut self, socket: &OwnedFd) {
         let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        if forks::may_share_sockets() {
+            // On Linux this resets at once; our close may not be the last.
+            let _ = net::connect_unspec(socket);
+        }
     }
 
     fn set_nodelay(&mut self, socket: &OwnedFd) {
