@@ -7,7 +7,7 @@ mod support;
 
 use support::client::{End, request};
 use support::process::Setup;
-use support::sys;
+use support::{sys, temp_dir};
 
 /// A security profile forbids to accept: the server says so, rests between its tries, and a stop does not wait.
 #[test]
@@ -68,4 +68,24 @@ fn a_fork_keeps_no_connection_open() {
     // It holds the pipes of the output.
     sys::kill(child, libc::SIGKILL);
     server.ended();
+}
+
+/// An author has put SIGPIPE back to its default, as programs do that print into pipes. A client that leaves in the
+/// middle of its reply ends its connection and nothing else.
+#[test]
+fn no_client_can_send_sigpipe() {
+    let directory = temp_dir();
+    for listen in ["127.0.0.1:0".to_owned(), format!("unix:{}", directory.path().join("socket").display())] {
+        for target in ["/do/big?10000000", "/do/stream?10000000"] {
+            let setup = Setup::subject("full").env("SUBJECT_SIGPIPE", "default").env("FC_HOOKS_LISTEN", &listen);
+            let server = setup.start_as_configured();
+            let mut client = server.connect();
+            client.send(request("GET", target, &[], b""));
+            server.wait_until_stuck_on(&client);
+            drop(client);
+            server.wait_until_accepted(0);
+            assert_eq!(server.connect().get("/thing").text(), "GET thing", "{listen} {target}");
+            server.finish();
+        }
+    }
 }

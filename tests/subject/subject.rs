@@ -3,7 +3,8 @@
 //! `SUBJECT` chooses the table and `SUBJECT_ENGINE` the engine. For hooks and events the directive stands in
 //! `x-fc-function-handler`, the only free text that reaches a hook. For HTTP calls it stands in the path after `/do/`,
 //! and the query is its number. `SUBJECT_HOOKS` is the directive of hooks without that header. `/do/state` shows the
-//! callbacks that have run. This file is not named `main.rs`, because Cargo would take it for a test then.
+//! callbacks that have run. `SUBJECT_SIGPIPE` puts that signal back to its default. This file is not named `main.rs`,
+//! because Cargo would take it for a test then.
 
 mod pattern;
 mod tally;
@@ -68,6 +69,13 @@ static WITNESS: App<State> = App::new(&[Route::fallback(|_, _, request| {
 static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).health_path("/healthz");
 
 fn main() -> ExitCode {
+    if std::env::var_os("SUBJECT_SIGPIPE").is_some() {
+        // SAFETY: the default action needs no handler.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL)
+        };
+    }
     let app = match std::env::var("SUBJECT").unwrap_or_default().as_str() {
         "full" => &FULL,
         "fallback" => &FALLBACK,

@@ -8,11 +8,17 @@ use crate::server::system::{Interest, Ready, Signals, System, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event;
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, sockopt};
+use rustix::net::{self, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
+
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+/// Sockets have an option for it there, which `accept` sets.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 pub(crate) struct Unix {
     poller: Poller,
@@ -120,10 +126,14 @@ impl System for Unix {
     }
 
     fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
+        // Not `write`: its SIGPIPE would end a process whose author has put that signal back to its default.
         match (head.is_empty(), body.is_empty()) {
-            (_, true) => rustix::io::write(socket, head),
-            (true, false) => rustix::io::write(socket, body),
-            (false, false) => rustix::io::writev(socket, &[IoSlice::new(head), IoSlice::new(body)]),
+            (_, true) => net::send(socket, head, NO_SIGNAL),
+            (true, false) => net::send(socket, body, NO_SIGNAL),
+            (false, false) => {
+                let pieces = [IoSlice::new(head), IoSlice::new(body)];
+                net::sendmsg(socket, &pieces, &mut SendAncillaryBuffer::default(), NO_SIGNAL)
+            }
         }
     }
 
@@ -191,5 +201,6 @@ fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), E
 fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
     let (socket, address) = net::acceptfrom(listener)?;
     super::set_cloexec_nonblock(&socket)?;
+    sockopt::set_socket_nosigpipe(&socket, true)?;
     Ok((socket, address))
 }
