@@ -89,3 +89,24 @@ fn no_client_can_send_sigpipe() {
         }
     }
 }
+
+/// C-LOG-1: whatever a callback prints, every marker begins at column 0, in hooks, events and HTTP calls; lines that
+/// have an end get no second one.
+#[test]
+fn markers_begin_at_column_0() {
+    let server = Setup::subject("full").start();
+    let mut client = server.connect();
+    for directive in ["say", "say-flush", "say-long", "say-lines", "say-whole", "static"] {
+        let headers = [("x-fc-function-handler", directive), ("x-fc-request-id", "1")];
+        assert_eq!(client.call("POST", "/invoke", &headers, b"").status, 200);
+        assert_eq!(client.call("GET", "/pre-freeze", &headers, b"").status, 200);
+        assert_eq!(client.call("POST", &format!("/do/{directive}"), &headers[1..], b"").status, 200);
+    }
+    let log = server.finish();
+    assert!(log.matches("working...\n").count() == 6 && !log.contains("\n\n"), "{log}");
+    let markers = ["FC Invoke Start ", "FC Invoke End ", "FC PreFreeze Start ", "FC PreFreeze End "];
+    for (marker, count) in markers.into_iter().zip([12, 12, 6, 6]) {
+        assert_eq!(log.matches(marker).count(), count, "{log}");
+        assert_eq!(log.lines().filter(|line| line.starts_with(marker)).count(), count, "{log}");
+    }
+}

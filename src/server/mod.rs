@@ -109,6 +109,7 @@ fn now() -> ClockReading {
 
 /// Prints to standard output in one write, without a buffer.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Errno> {
+    sys::stdout::note(bytes);
     sys::unix::write_all(rustix::stdio::stdout(), bytes)
 }
 

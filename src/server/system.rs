@@ -102,6 +102,10 @@ pub(crate) trait System {
     fn print(&mut self, line: &[u8]);
     /// Writes out what callbacks have printed without a line feed.
     fn flush_output(&mut self);
+    /// Whether the last byte that was written out was no line feed.
+    fn is_mid_line(&self) -> bool {
+        false
+    }
 }
 
 impl<O: System> Output for O {
@@ -111,5 +115,9 @@ impl<O: System> Output for O {
 
     fn flush_output(&mut self) {
         System::flush_output(self);
+    }
+
+    fn is_mid_line(&self) -> bool {
+        System::is_mid_line(self)
     }
 }

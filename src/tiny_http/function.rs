@@ -241,4 +241,8 @@ impl Output for Stdout {
     fn flush_output(&mut self) {
         let _ = server::flush_output();
     }
+
+    fn is_mid_line(&self) -> bool {
+        server::sys::stdout::is_mid_line()
+    }
 }

@@ -12,6 +12,7 @@ mod tally;
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use pattern::{Pattern, Then};
 use serde_json::json;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Every callback that has run, in order.
@@ -185,6 +186,11 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "short" => Ok(Reply::stream_sized(Pattern::new(number / 2), number)),
         "broken" => Ok(Reply::stream(Pattern::new(number).then(Then::Fail))),
         "panicking" => Ok(Reply::stream(Pattern::new(number).then(Then::Panic))),
+        "say" => print_piece("working..."),
+        "say-flush" => print_piece("working...").and_then(|reply| Ok(std::io::stdout().flush().map(|()| reply)?)),
+        "say-long" => print_piece(&"w".repeat(5000)),
+        "say-lines" => print_piece("one\ntwo"),
+        "say-whole" => print_piece("whole\n"),
         "fork" => Ok(fork().to_string().into()),
         "spin" => {
             println!("subject: spinning");
@@ -201,6 +207,11 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         }
         unknown => Err(Error::msg(format!("cannot do '{unknown}'"))),
     }
+}
+
+fn print_piece(text: &str) -> Result {
+    print!("{text}");
+    Ok(().into())
 }
 
 /// Makes a child that holds every descriptor until it is killed, or until the server ends. Its id.

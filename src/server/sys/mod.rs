@@ -18,6 +18,7 @@ mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
 pub(crate) mod signals;
+pub(crate) mod stdout;
 pub(crate) mod unix;
 
 use rustix::io::Errno;

@@ -165,11 +165,15 @@ impl System for Unix {
 
     fn print(&mut self, line: &[u8]) {
         // No call may fail because its log cannot be written.
-        let _ = write_all(rustix::stdio::stdout(), line);
+        let _ = crate::server::print(line);
     }
 
     fn flush_output(&mut self) {
         let _ = crate::server::flush_output();
+    }
+
+    fn is_mid_line(&self) -> bool {
+        super::stdout::is_mid_line()
     }
 }
 
