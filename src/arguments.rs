@@ -106,9 +106,10 @@ fn push(out: &mut String, parts: &[&str]) {
 }
 
 fn limits_help() -> String {
-    let mut help = "Limits; bytes and counts are plain numbers, times (_ms_) are milliseconds awake:\n".to_owned();
-    for Limit { name, min, max, default, .. } in Limits::NAMES {
-        help.push_str(&format!("  {name:<18} {min} to {max} [default: {default}]\n"));
+    let mut help =
+        "Limits; each with its default. Bytes and counts are plain numbers, times are milliseconds awake:\n".to_owned();
+    for Limit { name, meaning, min, max, default, .. } in Limits::NAMES {
+        help.push_str(&format!("  {name}={default}\n      {meaning} [{min} to {max}]\n"));
     }
     help
 }

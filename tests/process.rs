@@ -217,7 +217,10 @@ fn help_and_version() {
     }
     let ended = run(&["--limit", "help"], &[]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert!(ended.stdout.contains("head_bytes_max") && ended.stdout.ends_with('\n'), "{}", ended.stdout);
+    for limit in fc_hooks::Limits::NAMES {
+        let entry = format!("\n  {}={}\n      {} [{} to ", limit.name, limit.default, limit.meaning, limit.min);
+        assert!(ended.stdout.contains(&entry) && !limit.meaning.is_empty(), "{entry}{}", ended.stdout);
+    }
 }
 
 /// Misuse ends with exit code 2, one line on standard error that names the mistake, and nothing on standard output.

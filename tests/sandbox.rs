@@ -5,6 +5,7 @@
 
 mod support;
 
+use fc_testkit::proc;
 use support::client::{End, request};
 use support::process::Setup;
 use support::{sys, temp_dir};
@@ -109,4 +110,35 @@ fn markers_begin_at_column_0() {
         assert_eq!(log.matches(marker).count(), count, "{log}");
         assert_eq!(log.lines().filter(|line| line.starts_with(marker)).count(), count, "{log}");
     }
+}
+
+/// Three of the largest events at once in an instance of 128 MB: some are refused, and the kernel has no reason to end
+/// the instance.
+#[test]
+fn large_events_in_a_small_instance() {
+    const BODY: usize = 32 << 20;
+    let server = Setup::inspector().env("FC_FUNCTION_MEMORY_SIZE", "128").start();
+    let event = request("POST", "/invoke", &[], &vec![b'x'; BODY]);
+    let (last, most) = event.split_last().expect("bytes");
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(most);
+    }
+    let statuses: Vec<u16> = clients
+        .iter_mut()
+        .map(|client| {
+            // A client that was refused may find its connection closed.
+            let _ = client.try_send([*last]);
+            client.reply().status
+        })
+        .collect();
+    // Who asks for more than is left is refused; whoever is left over has all of it.
+    assert!(statuses.contains(&200) && statuses.contains(&503), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    let peak = proc::status(server.pid(), "VmHWM").expect("it lives");
+    let peak_kb: u64 = peak.trim_end_matches(" kB").trim().parse().expect("a number");
+    assert!(peak_kb < 100_000, "{peak_kb} kB of 128 MB");
+    assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
+    drop(clients);
+    server.finish();
 }
