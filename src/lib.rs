@@ -89,6 +89,10 @@
 //! writes them before the reply, so the reader of a pipe must keep reading: a full pipe stops the instance, like any
 //! program that prints. Everything else goes through `log`; [`run`] sends it to standard error.
 //!
+//! A marker begins a line (C-LOG-1): where the last line that a callback printed has no end yet, the server ends it. On
+//! Linux it sees whatever Rust's standard library prints; it does not see what child processes or C's `printf` print,
+//! so end their lines yourself.
+//!
 //! # Rules
 //! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
