@@ -27,7 +27,7 @@ const OTHER_VARIABLES: &str = "
   RUST_LOG
       log level, on standard error [default: warn]
 
-Exit codes: 0 stopped in order; 1 cannot listen; 2 misuse; 128 + n second signal n
+Exit codes: 0 stopped in order; 1 cannot listen or wait; 2 misuse; 128 + n second signal n
 ";
 
 const VERSION: &str = concat!("fc-hooks ", env!("CARGO_PKG_VERSION"), "\n");
@@ -106,9 +106,10 @@ fn push(out: &mut String, parts: &[&str]) {
 }
 
 fn limits_help() -> String {
-    let mut help = "Limits; bytes and counts are plain numbers, times (_ms_) are milliseconds awake:\n".to_owned();
-    for Limit { name, min, max, default, .. } in Limits::NAMES {
-        help.push_str(&format!("  {name:<18} {min} to {max} [default: {default}]\n"));
+    let mut help =
+        "Limits; each with its default. Bytes and counts are plain numbers, times are milliseconds awake:\n".to_owned();
+    for Limit { name, meaning, min, max, default, .. } in Limits::NAMES {
+        help.push_str(&format!("  {name}={default}\n      {meaning} [{min} to {max}]\n"));
     }
     help
 }

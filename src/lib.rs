@@ -89,6 +89,10 @@
 //! writes them before the reply, so the reader of a pipe must keep reading: a full pipe stops the instance, like any
 //! program that prints. Everything else goes through `log`; [`run`] sends it to standard error.
 //!
+//! A marker begins a line (C-LOG-1): where the last line that a callback printed has no end yet, the server ends it. On
+//! Linux it sees whatever Rust's standard library prints; it does not see what child processes or C's `printf` print,
+//! so end their lines yourself.
+//!
 //! # Rules
 //! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
@@ -114,6 +118,7 @@ mod logging;
 #[doc(hidden)]
 #[path = "../tests/models/mod.rs"]
 pub mod models;
+mod networks;
 mod platform;
 mod run;
 mod server;
@@ -133,6 +138,7 @@ pub use function::lifecycle::{Counts, Lifecycle, Phase};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
 pub use limits::{Limit, LimitError, Limits};
+pub use networks::Networks;
 pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;

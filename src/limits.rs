@@ -16,6 +16,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub struct Limit {
     /// Its name.
     pub name: &'static str,
+    /// What it limits, and what becomes of more.
+    pub meaning: &'static str,
     /// Its smallest value.
     pub min: u64,
     /// Its largest value.
@@ -29,7 +31,7 @@ macro_rules! limits {
     (
         $(#[$limits_doc:meta])*
         struct Limits {
-            $($(#[$doc:meta])* $field:ident: $kind:tt $name:literal = $default:expr, $min:literal..=$max:expr;)*
+            $($(#[$doc:meta])* $field:ident: $kind:tt $name:literal = $default:expr, $min:literal..=$max:expr, $meaning:literal;)*
         }
     ) => {
         $(#[$limits_doc])*
@@ -49,7 +51,7 @@ macro_rules! limits {
 
         /// One row for each limit. Not a constant, which the library and the binary would each have a copy of.
         static NAMES: [Limit; COUNT] = [
-            $(Limit { name: $name, min: $min, max: $max, default: $default },)*
+            $(Limit { name: $name, meaning: $meaning, min: $min, max: $max, default: $default },)*
         ];
 
         impl Limits {
@@ -115,22 +117,26 @@ limits! {
         ///
         /// Default 32 KiB: the platform accepts 8 KB of client headers and adds 26 of its own, of which a security
         /// token takes about 1 KB. Its largest head fits four times.
-        head_bytes_max: count "head_bytes_max" = 32 * KIB, 256..=1 << 20;
+        head_bytes_max: count "head_bytes_max" = 32 * KIB, 256..=1 << 20,
+            "bytes of request line and headers; more: 431";
 
         /// Headers of one request; a request with more gets 431.
         ///
         /// Default 128: a call through the platform carries 26 of the platform's headers and few of the client's.
-        headers_max: count "headers_max" = 128, 1..=HEADERS_CAPACITY as u64;
+        headers_max: count "headers_max" = 128, 1..=HEADERS_CAPACITY as u64,
+            "headers of a request; more: 431";
 
         /// Bytes of the path with its query; a longer one gets 414.
         ///
         /// Default 8 KiB: twice as much as the platform lets through.
-        target_bytes_max: count "target_bytes_max" = 8 * KIB, 16..=1 << 20;
+        target_bytes_max: count "target_bytes_max" = 8 * KIB, 16..=1 << 20,
+            "bytes of path and query; more: 414";
 
         /// Bytes of one request's decoded body; a larger one gets 413.
         ///
         /// Default 32 MiB: the platform's own limit for synchronous calls.
-        body_bytes_max: count "body_bytes_max" = 32 * KIB * KIB, 0..=1 << 31;
+        body_bytes_max: count "body_bytes_max" = 32 * KIB * KIB, 0..=1 << 31,
+            "bytes of a body; more: 413";
 
         /// Bytes of memory for unfinished requests and unsent replies of all connections together.
         ///
@@ -139,8 +145,10 @@ limits! {
         /// the server aborts replies that their clients have been reading for longer than `stall_time_max`. The budget
         /// is never less than one request of the largest size, and a reply that is alone can have any size.
         ///
-        /// Default 256 MiB: eight of the largest bodies, and half the memory of a common instance.
-        buffered_bytes_max: count "buffered_bytes_max" = 256 * KIB * KIB, 0..=isize::MAX as u64;
+        /// Default 256 MiB, but no more than a quarter of the memory that `FC_FUNCTION_MEMORY_SIZE` gives the
+        /// instance: a callback has a request in memory beside its reply, and the author needs some as well.
+        buffered_bytes_max: count "buffered_bytes_max" = 256 * KIB * KIB, 0..=isize::MAX as u64,
+            "bytes of all requests and replies in memory, by default at most a quarter of it; more: 503";
 
         /// Open connections.
         ///
@@ -150,35 +158,41 @@ limits! {
         ///
         /// Default 1,024: the platform sends at most 200 calls at once to an instance (C-INV-7). The rest is for
         /// probes and for connections that the platform keeps open.
-        connections_max: count "connections_max" = 1024, 1..=1 << 20;
+        connections_max: count "connections_max" = 1024, 1..=1 << 20,
+            "open connections; more wait";
 
         /// Time from the first byte of a head to its end; a client that takes longer gets 408.
         ///
         /// Default 30 s, like hyper.
-        head_time_max: time "head_ms_max" = 30_000, 1..=DAY_MS;
+        head_time_max: time "head_ms_max" = 30_000, 1..=DAY_MS,
+            "time for a head to arrive; longer: 408";
 
         /// Time from the end of a head to the end of its body; a client that takes longer gets 408.
         ///
         /// Default 120 s: enough for 32 MiB at 280 kB/s.
-        body_time_max: time "body_ms_max" = 120_000, 1..=DAY_MS;
+        body_time_max: time "body_ms_max" = 120_000, 1..=DAY_MS,
+            "time for a body to arrive; longer: 408";
 
         /// Time in which the client's kernel takes no byte of a reply; after it the server resets the connection.
         ///
         /// Default 60 s.
-        stall_time_max: time "stall_ms_max" = 60_000, 1..=DAY_MS;
+        stall_time_max: time "stall_ms_max" = 60_000, 1..=DAY_MS,
+            "time in which a client takes no byte of its reply; longer: reset";
 
         /// Time that a rejected client can go on sending before the server closes the connection.
         ///
         /// The server reads and drops these bytes, because a close with unread input is a reset, which could destroy
         /// the reply before the client reads it. Default 5 s, like nginx.
-        linger_time_max: time "linger_ms_max" = 5_000, 0..=DAY_MS;
+        linger_time_max: time "linger_ms_max" = 5_000, 0..=DAY_MS,
+            "time for a rejected client to go on sending";
 
         /// Time from a stop signal to the end of what is in progress. After it the server begins no callback but
         /// pre-stop.
         ///
         /// Unlike the other times it includes the time in callbacks. Default 8 s: less than the 10 s that
         /// `docker stop` waits.
-        drain_time_max: time "drain_ms_max" = 8_000, 0..=DAY_MS;
+        drain_time_max: time "drain_ms_max" = 8_000, 0..=DAY_MS,
+            "time from a stop signal to the end of what is in progress";
 
         /// Time without a request after which the next one is taken for the first after a freeze, where the environment
         /// says that the instance runs on the platform; 0 turns this off.
@@ -188,7 +202,8 @@ limits! {
         /// for an instance whose processor is never taken away (`alwaysAllocateCPU`, delayed release).
         ///
         /// Default 10 s: a thaw callback every ten seconds costs nothing that matters.
-        idle_thaw_time_min: time "idle_thaw_ms_min" = 10_000, 0..=DAY_MS;
+        idle_thaw_time_min: time "idle_thaw_ms_min" = 10_000, 0..=DAY_MS,
+            "time without requests that count as a freeze on the platform; 0: none";
     }
 }
 
@@ -206,7 +221,7 @@ impl Limits {
             return Err(failed(Reason::Unknown));
         };
         let Limit { min, max, .. } = NAMES[index];
-        let number: u64 = value.parse().map_err(|_| failed(Reason::NotANumber))?;
+        let number = whole_number(value).ok_or_else(|| failed(Reason::NotANumber))?;
         if number < min || number > max {
             return Err(failed(Reason::OutOfRange(min, max)));
         }
@@ -241,10 +256,22 @@ impl Limits {
         Ok(())
     }
 
+    /// Lowers the default of [`Limits::buffered_bytes_max`] to a quarter of the instance's memory.
+    pub(crate) fn fit_memory(&mut self, megabytes: u64) {
+        let quarter = usize::try_from(megabytes.saturating_mul(KIB * KIB / 4)).unwrap_or(usize::MAX);
+        self.buffered_bytes_max = self.buffered_bytes_max.min(quarter);
+    }
+
     /// [`Limits::buffered_bytes_max`], or the bytes that one request may need if they are more.
     pub(crate) fn buffered_bytes_allowed(&self) -> usize {
         self.buffered_bytes_max.max(self.head_bytes_max + self.body_bytes_max)
     }
+}
+
+/// One copy of the standard library's parser for all settings.
+#[inline(never)]
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 /// Why a limit could not be set.

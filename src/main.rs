@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::var_os(Config::EVENT_VARIABLE).is_some() {
+    if std::env::var_os(Config::EVENT_VARIABLE).is_some_and(|event| !event.is_empty()) {
         // No server starts, so its options mean nothing.
         return fc_hooks::run(&inspect::APP, Default::default());
     }

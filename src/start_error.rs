@@ -1,6 +1,7 @@
 //! The error of a start: the action, its object, and the cause.
 
 use crate::limits::LimitError;
+use crate::platform::variables::LISTEN;
 use std::fmt;
 use std::io;
 
@@ -65,7 +66,10 @@ struct Cause<'a>(&'a io::Error);
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind() {
-            io::ErrorKind::AddrInUse => f.write_str("address in use"),
+            io::ErrorKind::AddrInUse => {
+                f.write_str("address in use: end the process that listens there, or choose another address by ")?;
+                f.write_str(LISTEN)
+            }
             io::ErrorKind::AddrNotAvailable => f.write_str("address not available"),
             io::ErrorKind::PermissionDenied => f.write_str("permission denied"),
             io::ErrorKind::NotFound => f.write_str("no such file or directory"),
@@ -83,7 +87,8 @@ mod tests {
         let cause = io::Error::from_raw_os_error(libc::EADDRINUSE);
         assert_eq!(
             StartError::io("listen on 0.0.0.0:9000", &cause).to_string(),
-            "cannot listen on 0.0.0.0:9000: address in use"
+            "cannot listen on 0.0.0.0:9000: address in use: end the process that listens there, or choose another \
+             address by FC_HOOKS_LISTEN"
         );
     }
 }

@@ -88,7 +88,7 @@ fn a_static_reply_allocates_nothing() {
         let server = Server::bind(config).expect("a free port");
         address_sender.send(server.address().to_string()).expect("the test waits");
         WATCHED.set(true);
-        server.run(&APP, ());
+        server.run(&APP, ()).expect("a kernel that can wait");
         WATCHED.set(false);
     });
     let address = address.recv_timeout(support::PATIENCE).expect("the server listens");

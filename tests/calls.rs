@@ -360,6 +360,7 @@ fn health_checks_are_neither_calls_nor_thaws() {
         for _ in 0..3 {
             assert_eq!(client.get(path).summary(), (200, Some("200"), "ok".to_owned()), "{path}");
             assert_eq!(client.call("HEAD", path, &[], b"").status, 200);
+            assert_eq!(client.call("OPTIONS", path, &[], b"").status, 200);
         }
         // The instance still counts as frozen, so the server answers a repeated hook from store.
         client.call("GET", "/pre-freeze", &[], b"");

@@ -344,3 +344,39 @@ fn a_request_after_pre_freeze_is_served() {
     assert_eq!(state_of(&server)["phase"], "ready");
     server.finish();
 }
+
+/// Where others than the platform reach the port, they could set its headers. So a setting says who may call hooks.
+#[test]
+fn hooks_can_be_limited_to_some_peers() {
+    let with_and_without_path = |path: &'static str| [vec![], vec![("x-fc-control-path", path)]];
+    for (allowed, status) in [("loopback", 200), ("192.0.2.0/24,127.0.0.1", 200), ("192.0.2.0/24,::1", 404)] {
+        let setups: [fn() -> Setup; 2] = [|| Setup::subject("full"), || Setup::subject("required")];
+        for setup in setups {
+            let server = setup().env("FC_HOOKS_HOOKS_FROM", allowed).start();
+            let mut client = server.connect();
+            for (method, path) in HOOKS {
+                for headers in with_and_without_path(path).into_iter().skip(usize::from(status == 200)) {
+                    let reply = client.call(method, path, &headers, b"");
+                    assert_eq!(reply.status, status, "{allowed}: {path} {headers:?}");
+                    if status == 404 {
+                        let cause = "the peer may not call hooks".to_owned();
+                        assert_eq!(reply.error(), ("HookRefused".to_owned(), cause), "{path} {headers:?}");
+                    }
+                }
+            }
+            assert_eq!(client.call("POST", "/invoke", &[], b"event").text(), "event", "events come from anywhere");
+            let ran = events(&server).as_array().expect("a list").len();
+            assert_eq!(ran, if status == 200 { 4 } else { 1 }, "{allowed}: the refused ran");
+            server.finish();
+        }
+    }
+    if is_on_tiny_http() {
+        return;
+    }
+    let directory = support::temp_dir();
+    let listen = format!("unix:{}", directory.path().join("socket").display());
+    let setup = Setup::subject("full").env("FC_HOOKS_LISTEN", listen).env("FC_HOOKS_HOOKS_FROM", "192.0.2.1");
+    let server = setup.start_as_configured();
+    assert_eq!(hook(&server, "/initialize", Some("static")).text(), "static", "a Unix socket has its own permissions");
+    server.finish();
+}

@@ -217,25 +217,31 @@ fn help_and_version() {
     }
     let ended = run(&["--limit", "help"], &[]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert!(ended.stdout.contains("head_bytes_max") && ended.stdout.ends_with('\n'), "{}", ended.stdout);
+    for limit in fc_hooks::Limits::NAMES {
+        let entry = format!("\n  {}={}\n      {} [{} to ", limit.name, limit.default, limit.meaning, limit.min);
+        assert!(ended.stdout.contains(&entry) && !limit.meaning.is_empty(), "{entry}{}", ended.stdout);
+    }
 }
 
 /// Misuse ends with exit code 2, one line on standard error that names the mistake, and nothing on standard output.
 #[test]
 fn misuse_exits_2() {
-    let address = "expected ADDR:PORT (such as 0.0.0.0:9000) or unix:PATH, not";
-    let cases: [(Arguments<'_>, Environment<'_>, &str); 14] = [
+    let address = "expected [ADDR:]PORT (such as 0.0.0.0:9000) or unix:PATH, not";
+    let cases: [(Arguments<'_>, Environment<'_>, &str); 17] = [
         (&["--nope"], &[], "invalid option '--nope' (--help lists the options)"),
         (&["-x"], &[], "invalid option '-x' (--help lists the options)"),
         (&["serve"], &[], "unexpected argument \"serve\" (--help lists the options)"),
         (&["--listen"], &[], "missing argument for option '--listen'"),
-        (&["--listen", "9000"], &[], &format!("--listen: {address} '9000'")),
+        (&["--listen", "host:9000"], &[], &format!("--listen: {address} 'host:9000'")),
+        (&["--socket-mode", "rw"], &[], "--socket-mode: expected a mode such as 0660, not 'rw'"),
+        (&["--hooks-from", "me"], &[], "--hooks-from: expected loopback, ADDR or ADDR/PREFIX, with commas "),
         (&["--require-control-path=yes"], &[], "unexpected argument for option '--require-control-path': \"yes\""),
         (&["--health-path", "x"], &[], "--health-path: 'x': the path does not begin with '/'"),
         (&["--limit", "x=1"], &[], "--limit: unknown limit 'x'"),
         (&["--limit", "headers_max=0"], &[], "--limit: limit headers_max: 0 is not between 1 and "),
-        (&[], &[("FC_CUSTOM_LISTEN_PORT", "x")], "FC_CUSTOM_LISTEN_PORT: expected a port from 0 to 65535, not 'x'"),
-        (&[], &[("FC_SERVER_PORT", "70000")], "FC_SERVER_PORT: expected a port from 0 to 65535, not '70000'"),
+        (&[], &[("FC_CUSTOM_LISTEN_PORT", "x")], "FC_CUSTOM_LISTEN_PORT: expected a port from 1 to 65535, not 'x'"),
+        (&[], &[("FC_SERVER_PORT", "70000")], "FC_SERVER_PORT: expected a port from 1 to 65535, not '70000'"),
+        (&[], &[("FC_SERVER_PORT", "0")], "FC_SERVER_PORT: expected a port from 1 to 65535, not '0'"),
         (&[], &[("FC_HOOKS_LISTEN", "x")], &format!("FC_HOOKS_LISTEN: {address} 'x'")),
         (&[], &[("FC_HOOKS_LIMITS", "body_ms_max=x")], "FC_HOOKS_LIMITS: limit body_ms_max: 'x' is not a whole number"),
         (&[], &[("FC_HOOKS_LOG_MARKERS", "no")], "FC_HOOKS_LOG_MARKERS: expected on or off, not 'no'"),
@@ -269,22 +275,25 @@ fn a_health_path_that_hides_a_route_exits_2() {
     }
 }
 
-/// A server that cannot listen says why, and exits with 1. C-START-1: the documented variable wins over the older one.
+const IN_USE: &str = "address in use: end the process that listens there, or choose another address by FC_HOOKS_LISTEN";
+
+/// A server that cannot listen says why and what to do, and exits with 1. C-START-1: the documented variable wins over
+/// the older one.
 #[test]
 fn cannot_listen_exits_1() {
     let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port();
     let (local, missing) = (format!("127.0.0.1:{port}"), "unix:/nonexistent/socket");
     let cases: [(Arguments<'_>, Environment<'_>, &str, &str); 6] = [
-        (&["--listen", &local], &[], &local, "address in use"),
-        (&[], &[("FC_HOOKS_LISTEN", &local), ("FC_CUSTOM_LISTEN_PORT", "0")], &local, "address in use"),
+        (&["--listen", &local], &[], &local, IN_USE),
+        (&[], &[("FC_HOOKS_LISTEN", &local), ("FC_CUSTOM_LISTEN_PORT", "1")], &local, IN_USE),
         (
             &[],
-            &[("FC_CUSTOM_LISTEN_PORT", &port.to_string()), ("FC_SERVER_PORT", "0")],
+            &[("FC_CUSTOM_LISTEN_PORT", &port.to_string()), ("FC_SERVER_PORT", "x")],
             &format!("0.0.0.0:{port}"),
-            "address in use",
+            IN_USE,
         ),
-        (&[], &[("FC_SERVER_PORT", &port.to_string())], &format!("0.0.0.0:{port}"), "address in use"),
+        (&[], &[("FC_SERVER_PORT", &port.to_string())], &format!("0.0.0.0:{port}"), IN_USE),
         (&["--listen", "192.0.2.1:0"], &[], "192.0.2.1:0", "address not available"),
         (&["--listen", missing], &[], missing, "no such file or directory"),
     ];
@@ -295,13 +304,20 @@ fn cannot_listen_exits_1() {
     }
 }
 
-/// C-START-1, C-LOG-4: the server listens on every address, on the platform's port. In an instance of the platform it
-/// marks the end of the cold start in the log.
+/// A port that nobody listens on, outside of the range that the kernel chooses from.
+fn free_port() -> u16 {
+    let first = 10_000 + (std::process::id() % 10_000) as u16;
+    (first..).find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok()).expect("a free port")
+}
+
+/// C-START-1, C-LOG-4, C-DIA-2: the server listens on every address, on the platform's port. In an instance of the
+/// platform it marks the end of the cold start in the log.
 #[test]
 fn listens_where_the_platform_says() {
-    for variable in ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"] {
-        let server = Setup::inspector().env(variable, "0").env("FC_FUNCTION_NAME", "shop").start_as_configured();
-        assert!(server.address.starts_with("0.0.0.0:") && server.tcp().port() > 0, "{}", server.address);
+    for variable in ["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT", "_FAAS_RUNTIME_PORT", "PORT"] {
+        let port = free_port().to_string();
+        let server = Setup::inspector().env(variable, &port).env("FC_FUNCTION_NAME", "shop").start_as_configured();
+        assert_eq!(server.address, format!("0.0.0.0:{port}"));
         server
             .process
             .stdout
@@ -312,6 +328,55 @@ fn listens_where_the_platform_says() {
     let bad = [("FC_HOOKS_LISTEN", "unix:")];
     assert_eq!(run(&["--help"], &bad).code, 0, "help needs no valid environment");
     assert_eq!(run(&["--listen", "127.0.0.1:0"], &bad).code, 2, "a valid argument does not hide the mistake");
+}
+
+/// A port alone and a name for this machine are addresses too; `[::]` takes clients of both kinds.
+#[test]
+fn listens_where_the_user_says() {
+    for (listen, expected) in [("0", "0.0.0.0:"), (":0", "0.0.0.0:"), ("localhost:0", "127.0.0.1:")] {
+        let server = Setup::inspector().arg("--listen").arg(listen).start_as_configured();
+        assert!(server.address.starts_with(expected), "{listen}: {}", server.address);
+        assert_eq!(server.connect().get("/").status, 200);
+        server.finish();
+    }
+    if TcpListener::bind("[::1]:0").is_err() {
+        return fc_testkit::skip("listening on [::]: this machine has no IPv6");
+    }
+    let server = Setup::inspector().arg("--listen").arg("[::]:0").start_as_configured();
+    assert!(server.address.starts_with("[::]:"), "{}", server.address);
+    for client in ["127.0.0.1", "::1"] {
+        std::net::TcpStream::connect((client, server.tcp().port())).expect("a connection");
+    }
+    server.finish();
+}
+
+/// An empty event is no event: a platform or a shell may set every variable that it knows of.
+#[test]
+fn an_empty_event_is_no_event() {
+    for setup in [Setup::inspector(), Setup::subject("full")] {
+        let server = setup.env("FC_CUSTOM_CONTAINER_EVENT", "").start();
+        assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
+        server.finish();
+    }
+}
+
+/// A misspelt variable changes nothing, so the server warns of it. It does not show its value.
+#[test]
+fn misspelt_variables_are_warned_of() {
+    for setup in [Setup::inspector(), Setup::subject("full")] {
+        let server =
+            setup.env("FC_HOOKS_LIMIT", "headers_max=1").env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr().start();
+        let warned = server.process.stderr.wait_for("the warning", |text| text.contains('\n'));
+        assert!(warned.contains("WARN") && warned.contains("no setting has the variable FC_HOOKS_LIMIT"), "{warned}");
+        assert!(warned.lines().count() == 1 && !warned.contains("headers_max"), "{warned}");
+        assert_eq!(
+            server.connect().call("POST", "/invoke", &[("a", "b")], b"event").text(),
+            "event",
+            "no limit is set"
+        );
+        server.process.signal(libc::SIGTERM);
+        server.ended();
+    }
 }
 
 /// A server on a Unix socket serves like on TCP. It replaces a socket file without a listener, and removes its own at
@@ -340,13 +405,33 @@ fn unix_sockets() {
     }
 }
 
+/// The permissions of the socket's file are those that are asked for, whatever the umask is.
+#[test]
+fn the_mode_of_a_unix_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = temp_dir();
+    let path = directory.path().join("socket");
+    for mode in [0o600, 0o660, 0o777] {
+        let listen = format!("unix:{}", path.display());
+        let by_option = Setup::inspector().arg("--listen").arg(&listen).arg("--socket-mode").arg(format!("0{mode:o}"));
+        let by_variable =
+            Setup::inspector().env("FC_HOOKS_LISTEN", &listen).env("FC_HOOKS_SOCKET_MODE", format!("{mode:o}"));
+        for setup in [by_option, by_variable] {
+            let server = setup.start_as_configured();
+            assert_eq!(path.symlink_metadata().expect("a file").permissions().mode() & 0o7777, mode);
+            assert_eq!(server.connect().get("/").status, 200);
+            server.finish();
+        }
+    }
+}
+
 /// The server leaves files that are no sockets alone, and sockets with a listener.
 #[test]
 fn a_file_that_is_not_ours_is_left_alone() {
     let directory = temp_dir();
     let path = directory.path().join("file");
     let address = format!("unix:{}", path.display());
-    let in_use = format!("fc-hooks: cannot listen on {address}: address in use\n");
+    let in_use = format!("fc-hooks: cannot listen on {address}: {IN_USE}\n");
     std::fs::write(&path, "precious").expect("a file");
     let ended = run(&["--listen", &address], &[]);
     assert_eq!((ended.code, ended.stderr.as_str()), (1, in_use.as_str()));

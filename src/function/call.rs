@@ -22,7 +22,7 @@ pub(crate) enum Call {
 /// Which call this request is, for an instance with this health path.
 pub(crate) fn classify(request: &Request<'_>, health_path: Option<&str>, control_path_required: bool) -> Call {
     let (method, path) = (request.method, request.path());
-    let checks_health = health_path == Some(path) && matches!(method, "GET" | "HEAD");
+    let checks_health = health_path == Some(path) && matches!(method, "GET" | "HEAD" | "OPTIONS");
     match control_path(request.headers) {
         Some(INVOKE_PATH) => Call::Event,
         Some(control_path) => match Hook::from_path(control_path) {

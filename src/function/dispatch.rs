@@ -15,6 +15,7 @@ use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
 use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
+use crate::networks::Networks;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 use crate::platform::{headers, request_id};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub(crate) struct Dispatcher<S: 'static> {
     has_served: bool,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
+    pub(crate) hooks_from: Option<Networks>,
 }
 
 struct Stored {
@@ -84,6 +86,7 @@ impl<S> Dispatcher<S> {
             has_served: false,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
+            hooks_from: None,
         }
     }
 
@@ -130,9 +133,14 @@ impl<S> Dispatcher<S> {
         request: &Request<'_>,
         received: ClockReading,
         reply_bytes_max: usize,
-        log: &mut impl CallLog,
+        log: &mut dyn CallLog,
     ) -> Answer {
-        let call = classify(request, self.health_path.as_deref(), self.control_path_required);
+        let mut call = classify(request, self.health_path.as_deref(), self.control_path_required);
+        if let Call::Hook(hook) = call
+            && self.is_stranger(request.peer)
+        {
+            call = Call::Unauthorised(hook);
+        }
         let marker = match call {
             Call::Health => return Answer::done("ok".into(), false),
             Call::Hook(hook) if self.app.hook(hook).is_none() => return self.not_implemented(hook, request, received),
@@ -150,7 +158,9 @@ impl<S> Dispatcher<S> {
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
-                Answer::failed(404, &failure("HookRefused", &format!("{} is absent", headers::CONTROL_PATH)))
+                let stranger = self.is_stranger(request.peer);
+                let cause = if stranger { "the peer may not call hooks" } else { headers::CONTROL_PATH_ABSENT };
+                Answer::failed(404, &failure("HookRefused", cause))
             }
             Call::Health => unreachable!("answered above"),
         };
@@ -165,13 +175,13 @@ impl<S> Dispatcher<S> {
     }
 
     /// Ends a call with a streamed reply: the stream was sent, or it failed.
-    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut impl CallLog) {
+    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut dyn CallLog) {
         log.end(marker, request_id, failed);
         self.lifecycle.mark_idle((self.env.now)());
     }
 
     /// Runs pre-stop before the process ends, if the platform did not call it (C-STOP-3).
-    pub(crate) fn stop(&mut self, log: &mut impl CallLog) {
+    pub(crate) fn stop(&mut self, log: &mut dyn CallLog) {
         if self.app.hook(Hook::PreStop).is_none() || self.lifecycle.phase() == Phase::Stopped {
             return;
         }
@@ -189,6 +199,13 @@ impl<S> Dispatcher<S> {
         self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
         let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
         log.end(marker, NO_ID, answer.failed);
+    }
+
+    /// Whether a peer may not call hooks. One on a Unix socket is of this machine, and the socket's file has its own
+    /// permissions.
+    fn is_stranger(&self, peer: Peer) -> bool {
+        let Some(networks) = &self.hooks_from else { return false };
+        matches!(peer, Peer::Ip(address) if !networks.contains(address.ip()))
     }
 
     /// The time of the caller, if the request tells one.

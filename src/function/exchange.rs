@@ -77,7 +77,7 @@ impl Exchange {
         dispatcher: &mut Dispatcher<S>,
         received: Received<'_>,
         allowance: Allowance,
-        log: &mut impl CallLog,
+        log: &mut dyn CallLog,
     ) -> Started {
         let Received { head: Head { method, path_and_query, headers, meta }, body, client, at } = received;
         let request = Request { method, path_and_query, headers: Headers(headers), body, peer: client };
@@ -99,7 +99,7 @@ impl Exchange {
         dispatcher: &mut Dispatcher<S>,
         marker: LogMarker,
         request_id: &str,
-        log: &mut impl CallLog,
+        log: &mut dyn CallLog,
     ) {
         if self.response.is_streaming() {
             self.streaming = Some(StreamingCall { marker, request_id: request_id.to_owned() });
@@ -123,7 +123,7 @@ impl Exchange {
     pub(crate) fn next<S>(
         &mut self,
         dispatcher: &mut Dispatcher<S>,
-        log: &mut impl CallLog,
+        log: &mut dyn CallLog,
     ) -> Result<Next<'_>, StreamFailed> {
         if self.is_about_to_pull() {
             self.pull(dispatcher, log)?;
@@ -137,7 +137,7 @@ impl Exchange {
         self.response.is_streaming() && !self.response.has_unsent()
     }
 
-    fn pull<S>(&mut self, dispatcher: &mut Dispatcher<S>, log: &mut impl CallLog) -> Result<(), StreamFailed> {
+    fn pull<S>(&mut self, dispatcher: &mut Dispatcher<S>, log: &mut dyn CallLog) -> Result<(), StreamFailed> {
         let error = match self.response.pull() {
             StreamPoll::More => return Ok(()),
             StreamPoll::Last => None,
@@ -161,7 +161,7 @@ impl Exchange {
     }
 
     /// Gives up what is left of the response. True if a streamed body was cut: the client must see a reset.
-    pub(crate) fn abandon<S>(&mut self, dispatcher: &mut Dispatcher<S>, log: &mut impl CallLog) -> bool {
+    pub(crate) fn abandon<S>(&mut self, dispatcher: &mut Dispatcher<S>, log: &mut dyn CallLog) -> bool {
         self.response.abandon();
         let Some(call) = self.streaming.take() else { return false };
         // The call has not failed: the author's code did nothing wrong, its reader was only not read to the end.
@@ -177,6 +177,7 @@ pub(crate) fn dispatcher<S>(app: &'static App<S>, state: S, config: &Config, env
         dispatcher.health_path = Some(path.clone());
     }
     dispatcher.control_path_required |= config.control_path_required;
+    dispatcher.hooks_from = config.hooks_from.clone();
     if config.idle_means_frozen {
         dispatcher.suspect_idle_gaps(config.limits.idle_thaw_time_min);
     }

@@ -25,6 +25,9 @@ pub(crate) trait Output {
 
     /// Flushes the output of callbacks.
     fn flush_output(&mut self);
+
+    /// Whether a callback's last line has no end yet, as far as that can be told.
+    fn is_mid_line(&self) -> bool;
 }
 
 /// Writes log markers to an output.
@@ -44,6 +47,9 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
         }
         let line = &mut self.marker_log.line;
         line.clear();
+        if self.output.is_mid_line() {
+            line.push(b'\n');
+        }
         // One allocation instead of one for each doubling.
         line.reserve(LINE_BYTES_USUAL);
         for part in [markers::PREFIX, marker.word(), edge, markers::REQUEST_ID, request_id, tail, "\n"] {
@@ -61,5 +67,36 @@ impl<O: Output> CallLog for MarkerWriter<'_, O> {
     fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
         self.output.flush_output();
         self.print(marker, markers::END, request_id, if failed { markers::ERROR_TAIL } else { "" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Page(String);
+
+    impl Output for Page {
+        fn print(&mut self, line: &[u8]) {
+            self.0.push_str(std::str::from_utf8(line).unwrap());
+        }
+
+        fn flush_output(&mut self) {}
+
+        fn is_mid_line(&self) -> bool {
+            !self.0.is_empty() && !self.0.ends_with('\n')
+        }
+    }
+
+    /// C-LOG-1: a marker begins at column 0, and there is no empty line where the callback's own line has an end.
+    #[test]
+    fn a_marker_begins_a_line() {
+        for (printed, seen) in [("", ""), ("x\n", "x\n"), ("x", "x\n"), ("x\ny", "x\ny\n")] {
+            let (mut page, mut marker_log) = (Page(String::new()), MarkerLog::new(true));
+            MarkerWriter::new(&mut page, &mut marker_log).start(LogMarker::Invoke, "1");
+            page.0.push_str(printed);
+            MarkerWriter::new(&mut page, &mut marker_log).end(LogMarker::Invoke, "1", false);
+            assert_eq!(page.0, format!("FC Invoke Start RequestId: 1\n{seen}FC Invoke End RequestId: 1\n"));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! bounded by the response's own bytes, or by one chunk of a streamed one. Must not know sockets, calls or logs.
 
 use crate::function::dispatch::Answer;
-use crate::function::reply::{self, Body, Source};
+use crate::function::reply::{self, Body, Reply, Source};
 use crate::http1::head::RequestMeta;
 use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, ResponseHead};
 use crate::platform::headers;
@@ -127,7 +127,8 @@ impl ResponseWriter {
     /// can.
     pub(crate) fn start(&mut self, answer: Answer, meta: &RequestMeta, method: &str, keep: bool) -> bool {
         let Answer { reply, failed, .. } = answer;
-        let end = body_end(&reply.body, reply.status, meta.http10);
+        let has_content = reply.has_content(method);
+        let end = body_end(&reply, method, meta.http10);
         let keep = keep && end != BodyEnd::Close;
         let connection = match (keep, meta.http10) {
             (false, _) => ConnectionHeader::Close,
@@ -136,8 +137,10 @@ impl ResponseWriter {
         };
         let extra_lines = headers::status_line(failed);
         let head = ResponseHead { status: reply.status, extra_lines, end, connection };
-        response_head::write_head(&mut self.head, &head, reply.content_type, reply.header_lines());
-        if !reply.has_content(method) {
+        // The type follows from a body, and statuses without a body have none to describe (RFC 9110 §15.4.5).
+        let content_type = reply.content_type.filter(|_| has_content || reply.has_content("GET"));
+        response_head::write_head(&mut self.head, &head, content_type, reply.header_lines());
+        if !has_content {
             return keep;
         }
         match reply.body {
@@ -207,13 +210,15 @@ const CHUNK_END: &[u8] = b"\r\n";
 /// RFC 9110 §15.3.6: a 205 has no content.
 const RESET_CONTENT: u16 = 205;
 
-fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
-    match (status, body) {
+fn body_end(reply: &Reply, method: &str, http10: bool) -> BodyEnd {
+    match (reply.status, &reply.body) {
         (204 | 304, _) => BodyEnd::NoBody,
         (RESET_CONTENT, _) => BodyEnd::Length(0),
         (_, Body::Static(bytes)) => BodyEnd::Length(bytes.len() as u64),
         (_, Body::Owned(bytes)) => BodyEnd::Length(bytes.len() as u64),
         (_, Body::Stream(_, Some(bytes))) => BodyEnd::Length(*bytes),
+        // No stream follows, so nothing is chunked and nothing ends by a close (RFC 9110 §9.3.2).
+        (_, Body::Stream(_, None)) if method == "HEAD" => BodyEnd::NoBody,
         (_, Body::Stream(_, None)) if http10 => BodyEnd::Close,
         (_, Body::Stream(_, None)) => BodyEnd::Chunked,
     }
@@ -222,7 +227,6 @@ fn body_end(body: &Body, status: u16, http10: bool) -> BodyEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::reply::Reply;
     use crate::http1::head::Framing;
 
     /// A full chunk stays in the memory that it was read into, and does not count against the memory budget.

@@ -18,7 +18,7 @@ pub(crate) enum BodyEnd {
     Chunked,
     /// The connection closes (a streamed body for HTTP/1.0).
     Close,
-    /// The status has no body (204, 304), so there is no framing header.
+    /// There is no framing header: the status has no body (204, 304), or the reply to HEAD stands for a stream.
     NoBody,
 }
 
@@ -82,29 +82,24 @@ pub(crate) fn write_head<'a>(
 
 /// Appends the size line of a chunk. Its data and a CRLF follow.
 pub(crate) fn chunk_size(out: &mut Vec<u8>, bytes: usize) {
-    let mut digits = [0; 2 * size_of::<usize>()];
-    let mut at = digits.len();
-    let mut rest = bytes;
-    while rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[rest % 16];
-        rest /= 16;
-    }
-    out.extend_from_slice(&digits[at..]);
+    hexadecimal(out, bytes);
     out.extend_from_slice(b"\r\n");
+}
+
+/// A loop over a buffer of digits would be unrolled to a kilobyte. So would `decimal`.
+fn hexadecimal(out: &mut Vec<u8>, number: usize) {
+    if number >= 16 {
+        hexadecimal(out, number / 16);
+    }
+    out.push(b"0123456789abcdef"[number % 16]);
 }
 
 /// `core::fmt` would take ten times the instructions, once or twice for each response.
 fn decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    while rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+    if number >= 10 {
+        decimal(out, number / 10);
     }
-    out.extend_from_slice(&digits[at..]);
+    out.push(b'0' + (number % 10) as u8);
 }
 
 /// The reason phrase of RFC 9110 §15; empty for other codes, as RFC 9112 §4 allows.
@@ -113,29 +108,39 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
+        203 => "Non-Authoritative Information",
         204 => "No Content",
+        205 => "Reset Content",
         206 => "Partial Content",
+        300 => "Multiple Choices",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
         304 => "Not Modified",
+        305 => "Use Proxy",
         307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         409 => "Conflict",
         410 => "Gone",
+        411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
@@ -185,6 +190,16 @@ mod tests {
             let seen = text(|out| write_head(out, &head, None, std::iter::empty()));
             assert_eq!(seen, format!("HTTP/1.1 {expected}\r\n\r\n"));
         }
+    }
+
+    /// RFC 9110 §15 has a phrase for each of these; §15.4.7 and §15.5.19 say that 306 and 418 are unused.
+    #[test]
+    fn every_status_of_the_standard_has_its_phrase() {
+        let codes = [200..=206, 300..=308, 400..=417, 421..=422, 426..=426, 500..=505].into_iter().flatten();
+        for status in codes.filter(|status| *status != 306) {
+            assert_ne!(reason(status), "", "{status}");
+        }
+        assert_eq!((reason(205), reason(306), reason(418)), ("Reset Content", "", ""));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) enum Accept {
     /// The table is full and at least one connection waits in the backlog. `evictable_at`: from when on another
     /// connection can be evicted for it, if no connection closes before.
     Full { evictable_at: Option<Duration> },
-    /// The kernel had no descriptor or no memory for another connection: try again then, or when one closes.
+    /// The kernel gave the server no connection although one waits: try again then, or when one closes.
     Paused { until: Duration },
     /// The instance stops: only what waits in the backlog is accepted, unless the kernel had no room for it.
     Draining { paused_until: Option<Duration> },
@@ -100,11 +100,13 @@ pub(crate) struct Acceptor {
     state: Accept,
     /// The log says nothing more about it before this time.
     warning_muted_until: Duration,
+    /// Connections in a row that could not be accepted for a reason of their own.
+    failed_in_a_row: usize,
 }
 
 impl Acceptor {
     pub(crate) fn new() -> Acceptor {
-        Acceptor { state: Accept::Open, warning_muted_until: Duration::ZERO }
+        Acceptor { state: Accept::Open, warning_muted_until: Duration::ZERO, failed_in_a_row: 0 }
     }
 
     pub(crate) fn state(&self) -> Accept {
@@ -141,6 +143,13 @@ impl Acceptor {
             self.warning_muted_until = now + EXHAUSTION_SILENCE;
         }
         is_due
+    }
+
+    /// A connection failed for a reason of its own. False if so many have in a row that the reason is the server's: a
+    /// security profile that forbids to accept says `EPERM`, as a firewall does of one connection.
+    fn may_be_its_own(&mut self) -> bool {
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        self.failed_in_a_row < ACCEPT_RUN_MAX
     }
 
     /// Ends a pause whose time is over.
@@ -239,10 +248,14 @@ impl<S, O: System> Loop<S, O> {
                 }
                 return false;
             }
-            match self.system.accept() {
+            let accepted = self.system.accept();
+            if matches!(accepted, Ok(_) | Err(Errno::AGAIN)) {
+                self.accept.failed_in_a_row = 0;
+            }
+            match accepted {
                 Ok((socket, client)) => self.admit(socket, client),
-                Err(error) if is_of_the_connection(error) => {}
                 Err(Errno::AGAIN) => return true,
+                Err(error) if is_of_the_connection(error) && self.accept.may_be_its_own() => {}
                 // The kernel says so even where no connection waits.
                 Err(Errno::MFILE | Errno::NFILE) if is_first && self.evict_unused() => {}
                 Err(error) => {
@@ -271,7 +284,8 @@ impl<S, O: System> Loop<S, O> {
     }
 }
 
-/// Errors of `accept` that concern the connection that was to be accepted, not the server (accept(2)).
+/// Errors of `accept` that concern the connection that was to be accepted, not the server (accept(2)), unless they go on
+/// and on.
 fn is_of_the_connection(error: Errno) -> bool {
     const ERRORS: [Errno; 6] =
         [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN, Errno::HOSTUNREACH];

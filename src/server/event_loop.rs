@@ -18,6 +18,7 @@ use crate::server::connection_table::ConnectionTable;
 use crate::server::drain::Drain;
 use crate::server::system::{EVENTS_PER_WAIT, Ready, Signals, System, Token};
 use crate::tuning::{OVERSLEPT_MIN, TURN_TIME_MAX};
+use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
 /// A server on its way through its life.
@@ -56,13 +57,23 @@ impl<S, O: System> Loop<S, O> {
         }
     }
 
-    /// Serves until a signal ends it.
-    pub(crate) fn run(&mut self) {
+    /// Serves until a signal ends it. Then, or if it cannot wait any more, closes everything and runs pre-stop.
+    pub(crate) fn run(&mut self) -> Result<(), Errno> {
+        let outcome = self.serve_until_done();
+        for token in self.connections.pick(|_| true) {
+            self.close(token, CloseReason::Stopping);
+        }
+        self.dispatcher.stop(&mut MarkerWriter::new(&mut self.system, &mut self.marker_log));
+        self.system.flush_output();
+        outcome
+    }
+
+    fn serve_until_done(&mut self) -> Result<(), Errno> {
         let mut ready = Vec::new();
         while !self.is_done() {
             self.watch_listener();
             let limit = self.wait_limit();
-            let interrupted = self.wait(&mut ready, limit);
+            let interrupted = self.wait(&mut ready, limit)?;
             for event in &ready {
                 if self.is_done() {
                     break;
@@ -79,11 +90,7 @@ impl<S, O: System> Loop<S, O> {
             self.close_idle_for_drain(saw_all);
             self.accept_backlog();
         }
-        for token in self.connections.pick(|_| true) {
-            self.close(token, CloseReason::Stopping);
-        }
-        self.dispatcher.stop(&mut MarkerWriter::new(&mut self.system, &mut self.marker_log));
-        self.system.flush_output();
+        Ok(())
     }
 
     /// `None`: no deadline is pending, so the wait has no limit.
@@ -99,11 +106,11 @@ impl<S, O: System> Loop<S, O> {
     }
 
     /// One wait; then the clocks, the signals, and what they tell about freezes. True if the wait was interrupted.
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         self.dispatcher.settle_in();
         let before = self.system.monotonic();
         self.look_at_turn(before);
-        let interrupted = self.system.wait(ready, limit);
+        let interrupted = self.system.wait(ready, limit)?;
         self.now = self.system.now();
         self.clock.turn(self.now.instant);
         let Signals { stop_age, continued, any } = self.system.signals();
@@ -120,7 +127,7 @@ impl<S, O: System> Loop<S, O> {
             Some(age) => self.begin_drain(age),
             None => {}
         }
-        interrupted
+        Ok(interrupted)
     }
 
     /// A freeze that falls between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its

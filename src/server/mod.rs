@@ -41,7 +41,7 @@ use std::time::{Instant, SystemTime};
 /// config.listen = "127.0.0.1:0".parse()?;
 /// let server = Server::bind(config)?;
 /// println!("listening on {}", server.address());
-/// server.run(&APP, ());
+/// server.run(&APP, ())?;
 /// # Ok::<(), fc_hooks::StartError>(())
 /// ```
 pub struct Server {
@@ -58,7 +58,7 @@ impl Server {
     /// outside the range that [`Limits::NAMES`](crate::Limits::NAMES) gives.
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.limits.check()?;
-        let listener = sys::listen::Listener::open(&config.listen)
+        let listener = sys::listen::Listener::open(&config.listen, config.socket_mode)
             .map_err(|error| StartError::io(format_args!("listen on {}", config.listen), &error))?;
         let address =
             listener.address(&config.listen).map_err(|error| StartError::io("read the listener's address", &error))?;
@@ -75,12 +75,18 @@ impl Server {
     /// it, and returns. A second signal ends the process at once, with 128 plus the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
-    pub fn run<S>(self, app: &'static App<S>, state: S) {
+    ///
+    /// # Errors
+    /// The kernel or a sandbox refuses the system call that waits for connections. Pre-stop has run then, too.
+    pub fn run<S>(self, app: &'static App<S>, state: S) -> Result<(), StartError> {
         let Server { system, config, .. } = self;
         let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
         let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);
-        server.run();
+        let outcome = server.run();
         drop_with_state(server);
+        outcome.map_err(|error| {
+            StartError::io(format_args!("wait for connections by {}", sys::Poller::WAIT), &error.into())
+        })
     }
 }
 
@@ -103,6 +109,7 @@ fn now() -> ClockReading {
 
 /// Prints to standard output in one write, without a buffer.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Errno> {
+    sys::stdout::note(bytes);
     sys::unix::write_all(rustix::stdio::stdout(), bytes)
 }
 

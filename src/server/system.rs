@@ -65,8 +65,8 @@ pub(crate) trait System {
     type Socket;
 
     /// Waits until something is ready, no longer than `limit`, and puts it in `ready`. True if the wait was
-    /// interrupted.
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool;
+    /// interrupted. After an error the server cannot go on.
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno>;
     fn now(&mut self) -> ClockReading;
     /// The monotonic clock alone.
     fn monotonic(&mut self) -> Instant;
@@ -102,6 +102,10 @@ pub(crate) trait System {
     fn print(&mut self, line: &[u8]);
     /// Writes out what callbacks have printed without a line feed.
     fn flush_output(&mut self);
+    /// Whether the last byte that was written out was no line feed.
+    fn is_mid_line(&self) -> bool {
+        false
+    }
 }
 
 impl<O: System> Output for O {
@@ -111,5 +115,9 @@ impl<O: System> Output for O {
 
     fn flush_output(&mut self) {
         System::flush_output(self);
+    }
+
+    fn is_mid_line(&self) -> bool {
+        System::is_mid_line(self)
     }
 }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// The connections that were closed, the latest at the back.
 #[derive(Default)]
 pub(super) struct Closing {
+    /// The listener whose connections these are, if it is known.
+    pub(super) listener: Option<SocketAddr>,
     closed: VecDeque<Closed>,
 }
 
@@ -33,7 +35,7 @@ impl Closing {
     /// Whether a request of this client came over a connection that was closed. If so, no more is read from it.
     pub(super) fn has_closed(&mut self, client: SocketAddr) -> bool {
         let Some(at) = self.closed.iter().position(|closed| closed.client == client) else { return false };
-        let open = find(client);
+        let open = find(client, self.listener);
         if let Some(open) = &open {
             if Some(open.identity) != self.closed[at].identity {
                 self.closed.remove(at);
@@ -74,7 +76,7 @@ impl Closing {
     }
 
     fn remember(&mut self, client: SocketAddr) -> Option<FoundSocket> {
-        let open = find(client);
+        let open = find(client, self.listener);
         if self.closed.len() == CLOSED_MAX {
             self.closed.pop_front();
         }
@@ -83,8 +85,8 @@ impl Closing {
     }
 }
 
-fn find(client: SocketAddr) -> Option<FoundSocket> {
-    find_socket_by_peer(client).unwrap_or_else(|error| {
+fn find(client: SocketAddr, listener: Option<SocketAddr>) -> Option<FoundSocket> {
+    find_socket_by_peer(client, listener).unwrap_or_else(|error| {
         log::error!("cannot find the connection of {client}: {error}");
         None
     })

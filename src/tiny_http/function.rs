@@ -35,7 +35,8 @@ use std::net::SocketAddr;
 /// ]);
 ///
 /// let server = tiny_http::Server::http("0.0.0.0:9000").expect("a free port");
-/// let mut function = Function::new(&APP, 0);
+/// let address = server.server_addr().to_ip().expect("TCP");
+/// let mut function = Function::new(&APP, 0).listening_on(address);
 /// for request in server.incoming_requests() {
 ///     if request.url().starts_with("/mine/") {
 ///         let _ = request.respond(tiny_http::Response::from_string("not the function's"));
@@ -73,6 +74,16 @@ impl<S> Function<S> {
         Ok(Function::of(app, state, config))
     }
 
+    /// Says which address the server listens on whose requests are answered. A process with other listeners, or one that
+    /// connects to its own clients, must say so: the function finds a connection by the address of its client, and one
+    /// client address can have a connection to each listener. Without this, where two connections of the process have
+    /// the same client address, the function closes neither, and logs an error.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Function<S> {
+        self.closing.listener = Some(address);
+        self
+    }
+
     pub(super) fn of(app: &'static App<S>, state: S, config: &Config) -> Function<S> {
         let dispatcher = exchange::dispatcher(app, state, config, PROCESS_ENV);
         let marker_log = MarkerLog::new(config.call_markers);
@@ -105,7 +116,7 @@ impl<S> Function<S> {
             Ok(head) => head,
             Err(error) => return Err(self.refuse(request, client, error.into())),
         };
-        let body = match message::body(&mut request, head.meta.framing, &self.limits) {
+        let body = match message::body(&mut request, head.meta.framing, &self.limits, self.closing.listener) {
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return Err(self.refuse(request, client, refusal)),
             Err(NoBody::ClientLeft) => {
@@ -241,5 +252,9 @@ impl Output for Stdout {
 
     fn flush_output(&mut self) {
         let _ = server::flush_output();
+    }
+
+    fn is_mid_line(&self) -> bool {
+        server::sys::stdout::is_mid_line()
     }
 }

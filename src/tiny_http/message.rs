@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::server::sys::find_socket_by_peer::find_socket_by_peer;
 use rustix::net::RecvFlags;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 
 /// Why a body could not be read.
 pub(super) enum NoBody {
@@ -65,7 +66,12 @@ pub(super) fn head_bytes(request: &::tiny_http::Request, limits: &Limits) -> Res
 }
 
 /// Reads the body, on this thread, for as long as it takes.
-pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits: &Limits) -> Result<Vec<u8>, NoBody> {
+pub(super) fn body(
+    request: &mut ::tiny_http::Request,
+    framing: Framing,
+    limits: &Limits,
+    listener: Option<SocketAddr>,
+) -> Result<Vec<u8>, NoBody> {
     let mut bytes = Vec::new();
     match framing {
         Framing::Sized(length) => {
@@ -86,7 +92,7 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
             let most = limits.body_bytes_max as u64 + 1;
             match request.as_reader().take(most).read_to_end(&mut bytes) {
                 Ok(read) if read > limits.body_bytes_max => return Err(ProtocolError::BodyTooLarge.into()),
-                Ok(_) if may_be_cut(request) => return Err(CHUNKS_AND_END.into()),
+                Ok(_) if may_be_cut(request, listener) => return Err(CHUNKS_AND_END.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(MALFORMED_CHUNKS.into()),
                 Err(_) => return Err(NoBody::ClientLeft),
@@ -98,8 +104,8 @@ pub(super) fn body(request: &mut ::tiny_http::Request, framing: Framing, limits:
 
 /// tiny_http takes the end of the connection for the end of a chunked body, even in the middle of a chunk. So a client
 /// that has closed its side behind such a body is refused, although it may have sent the last chunk.
-fn may_be_cut(request: &::tiny_http::Request) -> bool {
-    let connection = request.remote_addr().map(|peer| find_socket_by_peer(*peer));
+fn may_be_cut(request: &::tiny_http::Request, listener: Option<SocketAddr>) -> bool {
+    let connection = request.remote_addr().map(|peer| find_socket_by_peer(*peer, listener));
     let Some(Ok(Some(connection))) = connection else { return true };
     let next = rustix::net::recv(&connection.socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     !matches!(next, Ok((_, 1..)) | Err(rustix::io::Errno::AGAIN))

@@ -23,7 +23,7 @@
 //!   (CVE-2026-66753); here it does not write the responses.
 //! - A refused request is the last of its connection, although tiny_http cannot close one: the engine finds the socket
 //!   among the descriptors of the process (so `/proc` has to be there), shuts it down, and drops requests that were
-//!   read behind the refused one.
+//!   read behind the refused one. It touches no connection of another listener ([`Function::listening_on`]).
 //! - A thaw is noticed by the pre-freeze call, by SIGCONT, and by clocks that disagree.
 //!
 //! # What it does not promise
@@ -87,6 +87,9 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
         || start(&config),
         |server| {
             let mut function = Function::of(app, state, &config);
+            if let Some(address) = server.server_addr().to_ip() {
+                function = function.listening_on(address);
+            }
             let outcome = answer_all(&server, &mut function);
             answer_rest(&server, &mut function, &config);
             // Ends the listening: no client should begin to wait for a process that is about to end.

@@ -2,7 +2,8 @@
 
 use super::world::{BIG, Client, World};
 use crate::limits::Limits;
-use crate::tuning::LINGER_BYTES_MAX;
+use crate::tuning::{ACCEPT_RETRY, ACCEPT_RUN_MAX, LINGER_BYTES_MAX};
+use rustix::io::Errno;
 use std::time::Duration;
 
 const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -179,6 +180,36 @@ fn full_slots_and_no_descriptors_only_delay() {
     failing.accept_failures = 7;
     for world in [full, short.run(Limits::default()), failing.run(Limits::default())] {
         assert!(world.clients.iter().all(|client| client.accepted && client.server_closed));
+    }
+}
+
+/// An error that says something of one connection says it of the server if it never ends. The server then tries a few
+/// times a second, and a stop does not wait for the connections that it cannot accept.
+#[test]
+fn accepting_that_fails_for_good_is_no_busy_loop() {
+    let of_connections = [Errno::PERM, Errno::CONNABORTED, Errno::PROTO, Errno::NETDOWN, Errno::HOSTUNREACH];
+    let of_the_server = [Errno::MFILE, Errno::NOSYS, Errno::INVAL];
+    for error in of_connections.into_iter().chain(of_the_server) {
+        let mut world = World::new(vec![Client::new(HELLO)]);
+        (world.accept_error, world.quiet_waits_max) = (Some(error), 40);
+        let world = world.run(Limits::default());
+        assert_eq!(world.outcome, Ok(()), "{error}");
+        let (tries, awake) = (world.accepts - ACCEPT_RUN_MAX.min(world.accepts), world.elapsed);
+        assert!(tries <= 50, "{error}: {} tries in {awake:?}", world.accepts);
+        assert!(awake >= ACCEPT_RETRY * 40 && awake < ACCEPT_RETRY * 50, "{error}: {awake:?}");
+        assert!(!world.clients[0].accepted && world.lines.len() == 2, "{error}: pre-stop ran: {:?}", world.lines);
+    }
+}
+
+/// A wait that fails is no reason to panic: everything is closed, pre-stop runs, and the caller learns of it.
+#[test]
+fn a_wait_that_fails_ends_the_server_in_order() {
+    for error in [Errno::NOSYS, Errno::PERM, Errno::BADF] {
+        let mut world = World::new(vec![Client::new(HELLO)]);
+        world.wait_error = Some(error);
+        let world = world.run(Limits::default());
+        assert_eq!((world.outcome, world.waits), (Err(error), 1));
+        assert_eq!(world.lines, ["FC PreStop Start RequestId: -", "FC PreStop End RequestId: -"]);
     }
 }
 

@@ -102,6 +102,13 @@ pub(super) struct World {
     /// At most so many descriptors; 0 for no bound.
     pub(super) descriptors_max: usize,
     pub(super) accept_failures: usize,
+    /// The error of every attempt to accept.
+    pub(super) accept_error: Option<Errno>,
+    pub(super) accepts: usize,
+    /// The error of every wait.
+    pub(super) wait_error: Option<Errno>,
+    /// What became of the server.
+    pub(super) outcome: Result<(), Errno>,
     /// The time that passes in each turn, whatever the loop does in it.
     pub(super) turn_takes: Duration,
     listening: bool,
@@ -114,10 +121,10 @@ pub(super) struct World {
     stop: bool,
     stop_seen: bool,
     pub(super) lines: Vec<String>,
-    waits: usize,
+    pub(super) waits: usize,
     pub(super) infinite_waits: usize,
     /// Waits in which nothing happened.
-    quiet_waits: usize,
+    pub(super) quiet_waits: usize,
     /// After so many of them the stop signal comes: more than any time limit takes, in turns of the loop.
     pub(super) quiet_waits_max: usize,
 }
@@ -129,6 +136,10 @@ impl World {
             elapsed: Duration::ZERO,
             descriptors_max: 0,
             accept_failures: 0,
+            accept_error: None,
+            accepts: 0,
+            wait_error: None,
+            outcome: Ok(()),
             turn_takes: Duration::ZERO,
             listening: true,
             listener_watched: true,
@@ -151,9 +162,9 @@ impl World {
         let kernel = Kernel { world: Rc::clone(&world), base: (Instant::now(), SystemTime::now()) };
         let dispatcher = Dispatcher::new(&APP, Vec::new(), crate::server::PROCESS_ENV);
         let mut server = Loop::new(kernel, dispatcher, limits, true);
-        server.run();
+        let outcome = server.run();
         drop(server);
-        Rc::into_inner(world).expect("the server is gone").into_inner()
+        World { outcome, ..Rc::into_inner(world).expect("the server is gone").into_inner() }
     }
 
     /// The stop signal comes before the first wait.
@@ -237,10 +248,13 @@ impl Drop for Socket {
 impl System for Kernel {
     type Socket = Socket;
 
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         ready.clear();
         let mut world = self.world.borrow_mut();
         world.waits += 1;
+        if let Some(error) = world.wait_error {
+            return Err(error);
+        }
         let turn_takes = world.turn_takes;
         world.elapsed += turn_takes;
         if world.waits > 1_000_000 {
@@ -254,7 +268,7 @@ impl System for Kernel {
             ready.rotate_left(first);
             ready.truncate(EVENTS_PER_WAIT);
             if !ready.is_empty() || limit == Some(Duration::ZERO) {
-                return false;
+                return Ok(false);
             }
             if world.act() {
                 continue;
@@ -263,18 +277,18 @@ impl System for Kernel {
                 world.elapsed += freeze;
                 let late = std::mem::take(&mut world.after_freezes);
                 world.clients[0].to_send.extend(late);
-                return world.interrupted_by_freeze;
+                return Ok(world.interrupted_by_freeze);
             }
             let Some(limit) = limit else {
                 world.infinite_waits += 1;
                 world.stop = true;
-                return true;
+                return Ok(true);
             };
             world.elapsed += limit;
             // Out of descriptors the loop looks again four times a second, for as long as it takes.
             world.quiet_waits += 1;
             world.stop |= world.quiet_waits > world.quiet_waits_max;
-            return false;
+            return Ok(false);
         }
     }
 
@@ -307,6 +321,10 @@ impl System for Kernel {
         let mut world = self.world.borrow_mut();
         if !world.listening {
             return Err(Errno::AGAIN);
+        }
+        world.accepts += 1;
+        if let Some(error) = world.accept_error {
+            return Err(error);
         }
         if world.accept_failures > 0 {
             world.accept_failures -= 1;

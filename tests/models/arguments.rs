@@ -73,8 +73,10 @@ fn plainly(arguments: &[&[u8]]) -> Outcome {
             b"--" if value.is_none() && words.len() == 0 => break,
             b"--port" => "port",
             b"--listen" => "listen",
+            b"--socket-mode" => "socket-mode",
             b"--limit" => "limit",
             b"--health-path" => "health-path",
+            b"--hooks-from" => "hooks-from",
             b"--log-markers" => "log-markers",
             _ => return refused(),
         };

@@ -265,7 +265,7 @@ impl World {
     }
 
     fn call(&self, method: &str, path: &str, headers: Headers<'_>) -> Call {
-        let health = path == "/health" && (method == "GET" || method == "HEAD");
+        let health = path == "/health" && matches!(method, "GET" | "HEAD" | "OPTIONS");
         let named = |name: &str| name.eq_ignore_ascii_case("x-fc-control-path");
         let said: Vec<&[u8]> =
             headers.iter().filter(|(name, value)| named(name) && !value.is_empty()).map(|(_, value)| value).collect();

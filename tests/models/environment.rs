@@ -77,21 +77,30 @@ fn read_at_last(mut variables: Variables) -> Config {
                 let (name, cause) = error.split_once(": ").expect("an error names its variable");
                 assert!(OURS.contains(&name) && !cause.is_empty(), "{error}");
                 assert!(variables.remove(name).is_some_and(|value| !value.is_empty()), "not set, but: {error}");
-                let newer = variables.get(LISTEN[1]).is_some_and(|value| !value.is_empty());
-                assert!(name != LISTEN[2] || !newer, "the older name counts only where the newer is absent: {error}");
+                let ports = LISTEN[1..].iter().take_while(|known| **known != name);
+                let first = ports.filter(|known| variables.get(**known).is_some_and(|value| !value.is_empty())).count();
+                assert!(
+                    first == 0 || !LISTEN[1..].contains(&name),
+                    "a name counts where those before are absent: {error}"
+                );
             }
         }
     }
 }
 
 /// What says where to listen, the first that is set wins (C-START-1).
-const LISTEN: [&str; 3] = ["FC_HOOKS_LISTEN", "FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"];
+const LISTEN: [&str; 5] = ["FC_HOOKS_LISTEN", "FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT", "_FAAS_RUNTIME_PORT", "PORT"];
 
 const OURS: &[&str] = &[
     "FC_FUNCTION_NAME",
+    "FC_FUNCTION_MEMORY_SIZE",
     "FC_CUSTOM_LISTEN_PORT",
     "FC_SERVER_PORT",
+    "_FAAS_RUNTIME_PORT",
+    "PORT",
     "FC_HOOKS_LISTEN",
+    "FC_HOOKS_SOCKET_MODE",
+    "FC_HOOKS_HOOKS_FROM",
     "FC_HOOKS_LIMITS",
     "FC_HOOKS_HEALTH_PATH",
     "FC_HOOKS_REQUIRE_CONTROL_PATH",
@@ -106,6 +115,7 @@ pub(super) fn check(config: &Config) {
     assert_eq!(config.limits.check(), Ok(()));
     let listen: Listen = config.listen.to_string().parse().expect("it was accepted before");
     assert_eq!(listen, config.listen);
+    assert!(config.socket_mode.is_none_or(|mode| mode <= 0o777));
     if let Some(path) = &config.health_path {
         assert!(path.starts_with('/') && !path.contains(['?', '#']), "{path:?}");
         assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?}");

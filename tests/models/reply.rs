@@ -88,7 +88,8 @@ fn check(reply: Reply, status: u16, headers: &[(String, String)], body: &[u8], c
     let (keep_alive, http10, failed) = (client & 1 == 0, client & 2 != 0, client & 4 != 0);
     let method = if client & 8 == 0 { "GET" } else { "HEAD" };
     let piece = if client & 16 == 0 { usize::MAX } else { 7 };
-    let default_type = reply.content_type.map(|value| ("content-type".to_owned(), value.as_bytes().to_vec()));
+    let described = reply.content_type.filter(|_| !matches!(status, 204 | 205 | 304));
+    let default_type = described.map(|value| ("content-type".to_owned(), value.as_bytes().to_vec()));
     let body = reply.body.bytes().unwrap_or(body).to_vec();
     let early = matches!(reply.body, Body::Stream(_, Some(length)) if length > body.len() as u64);
     let streaming = matches!(reply.body, Body::Stream(..)).then_some(LogMarker::Invoke);

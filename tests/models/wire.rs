@@ -127,7 +127,10 @@ fn status(line: &[u8]) -> u16 {
     assert!(rest.len() >= 4 && rest[3] == b' ', "{:?}", line.escape_ascii().to_string());
     let status = std::str::from_utf8(&rest[..3]).unwrap().parse().expect("a status is a number");
     assert!((200..=599).contains(&status), "status {status}");
-    assert!(rest[4..].iter().all(|&byte| byte == b' ' || byte.is_ascii_alphabetic()), "the reason phrase");
+    assert!(
+        rest[4..].iter().all(|&byte| matches!(byte, b' ' | b'-') || byte.is_ascii_alphabetic()),
+        "the reason phrase"
+    );
     status
 }
 

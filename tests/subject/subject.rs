@@ -3,7 +3,8 @@
 //! `SUBJECT` chooses the table and `SUBJECT_ENGINE` the engine. For hooks and events the directive stands in
 //! `x-fc-function-handler`, the only free text that reaches a hook. For HTTP calls it stands in the path after `/do/`,
 //! and the query is its number. `SUBJECT_HOOKS` is the directive of hooks without that header. `/do/state` shows the
-//! callbacks that have run. This file is not named `main.rs`, because Cargo would take it for a test then.
+//! callbacks that have run. `SUBJECT_SIGPIPE` puts that signal back to its default. This file is not named `main.rs`,
+//! because Cargo would take it for a test then.
 
 mod pattern;
 mod tally;
@@ -11,6 +12,7 @@ mod tally;
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
 use pattern::{Pattern, Then};
 use serde_json::json;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Every callback that has run, in order.
@@ -68,6 +70,13 @@ static WITNESS: App<State> = App::new(&[Route::fallback(|_, _, request| {
 static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).health_path("/healthz");
 
 fn main() -> ExitCode {
+    if std::env::var_os("SUBJECT_SIGPIPE").is_some() {
+        // SAFETY: the default action needs no handler.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL)
+        };
+    }
     let app = match std::env::var("SUBJECT").unwrap_or_default().as_str() {
         "full" => &FULL,
         "fallback" => &FALLBACK,
@@ -177,6 +186,12 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
         "short" => Ok(Reply::stream_sized(Pattern::new(number / 2), number)),
         "broken" => Ok(Reply::stream(Pattern::new(number).then(Then::Fail))),
         "panicking" => Ok(Reply::stream(Pattern::new(number).then(Then::Panic))),
+        "say" => print_piece("working..."),
+        "say-flush" => print_piece("working...").and_then(|reply| Ok(std::io::stdout().flush().map(|()| reply)?)),
+        "say-long" => print_piece(&"w".repeat(5000)),
+        "say-lines" => print_piece("one\ntwo"),
+        "say-whole" => print_piece("whole\n"),
+        "fork" => Ok(fork().to_string().into()),
         "spin" => {
             println!("subject: spinning");
             while !context.cancelled() {
@@ -191,6 +206,30 @@ fn perform(context: &Context<'_>, directive: &str, number: u64) -> Result {
             }
         }
         unknown => Err(Error::msg(format!("cannot do '{unknown}'"))),
+    }
+}
+
+fn print_piece(text: &str) -> Result {
+    print!("{text}");
+    Ok(().into())
+}
+
+/// Makes a child that holds every descriptor until it is killed, or until the server ends. Its id.
+#[allow(unsafe_code)]
+fn fork() -> i32 {
+    // SAFETY: this process has one thread, so its child may go on with anything; it only waits.
+    match unsafe { libc::fork() } {
+        0 => {
+            #[cfg(target_os = "linux")]
+            // SAFETY: takes numbers only.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)
+            };
+            loop {
+                std::thread::park();
+            }
+        }
+        child => child,
     }
 }
 

@@ -75,6 +75,13 @@ impl Setup {
         self
     }
 
+    /// The kernel refuses this system call of the program.
+    #[cfg(target_os = "linux")]
+    pub fn forbid(mut self, call: libc::c_long, error: i32) -> Setup {
+        sys::forbid(&mut self.command, call, error);
+        self
+    }
+
     /// Allows output on standard error, because the test provokes errors. Without this, such output fails the test.
     pub fn expect_stderr(mut self) -> Setup {
         self.stderr_expected = true;
@@ -105,7 +112,7 @@ impl Setup {
         let ready = |text: &str| text.contains('\n');
         let line = process.stdout.wait_for("the ready line", ready).lines().next().expect("a line").to_owned();
         let address = line.strip_prefix("fc-hooks: listening on ").unwrap_or_else(|| panic!("not ready: {line}"));
-        let read_before = if cfg!(target_os = "linux") { process.traffic().0 } else { 0 };
+        let read_before = if cfg!(target_os = "linux") { process.bytes_read() } else { 0 };
         Server { address: address.to_owned(), process, tiny_http, read_before, sent: Arc::default() }
     }
 }
@@ -220,9 +227,9 @@ impl Process {
         proc::is_asleep(self.pid()).unwrap_or(false)
     }
 
-    /// The bytes that the process has read and written so far.
-    fn traffic(&self) -> (u64, u64) {
-        proc::traffic(self.pid()).expect("the process lives, and may be looked at")
+    /// The bytes that the process has read so far.
+    fn bytes_read(&self) -> u64 {
+        proc::traffic(self.pid()).expect("the process lives, and may be looked at").0
     }
 
     /// Waits until the program ends by itself or by a signal that was sent before.
@@ -291,7 +298,7 @@ impl Server {
             return wait_until("the server reads what was sent", || look().expect("the process lives"));
         }
         wait_until("the server reads what was sent", || {
-            let read = self.process.traffic().0 - self.read_before;
+            let read = self.process.bytes_read() - self.read_before;
             read >= self.sent.load(Ordering::Relaxed) && self.process.is_asleep()
         });
     }
@@ -301,7 +308,8 @@ impl Server {
         self.wait_until_read();
         let mut before = None;
         wait_until("the server waits for a reader", || {
-            let now = Some(self.process.traffic()).filter(|_| self.process.is_asleep());
+            let wakes = || proc::status(self.pid(), "voluntary_ctxt_switches").expect("the process lives");
+            let now = Some(wakes()).filter(|_| self.process.is_asleep());
             let stuck = now.is_some() && before == now && !client.has_received_nothing();
             before = now;
             stuck

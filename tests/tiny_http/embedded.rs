@@ -5,6 +5,7 @@ use crate::support::pattern;
 use fc_hooks::tiny_http::{Function, Unanswered};
 use fc_hooks::{App, Config, Error, Reply, Route};
 use std::cell::RefCell;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,30 +109,21 @@ fn requests_of_a_server_of_ones_own() {
     assert_eq!(on_this_thread, [true; 6], "initialize, invoke, call, call, call, pre-stop");
 }
 
-/// A stopped instance answers a call and closes its connection, although the client did not ask for that. A client that
-/// sends more is not served, and delays no other, even in the middle of a request.
+/// C-STOP-5: a call after pre-stop revives the instance, so its connections stay open.
 #[test]
-fn connections_end_after_pre_stop() {
+fn connections_live_on_after_pre_stop() {
     let (server, address, handle) = serve(&Config::default());
     let mut client = connect(address);
     assert_eq!(client.call("GET", "/pre-stop", &[], b"").text(), "bye");
-    client.send([request("POST", "/invoke", &[], b"late"), request("POST", "/invoke", &[], b"too late")].concat());
-    let reply = client.reply();
-    assert_eq!((reply.text().as_str(), reply.header("connection")), ("late", Some("close")));
-    client.expect_close();
-    assert_eq!(connect(address).get("/mine").text(), "mine");
-    let mut client = connect(address);
-    assert_eq!(client.call("POST", "/invoke", &[], b"later").text(), "later");
-    client.send("POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n");
-    for _ in 0..2 {
-        assert_eq!(connect(address).get("/mine").text(), "mine");
+    client.send([request("POST", "/invoke", &[], b"late"), request("POST", "/invoke", &[], b"later")].concat());
+    for event in ["late", "later"] {
+        let reply = client.reply();
+        assert_eq!((reply.text().as_str(), reply.header("connection")), (event, None));
     }
     server.unblock();
     let (outcomes, on_this_thread) = handle.join().expect("the loop ends");
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3, "{outcomes:?}");
-    let others = outcomes.iter().filter_map(|outcome| outcome.err());
-    assert!(others.into_iter().all(|unanswered| unanswered == Unanswered::Closed), "{outcomes:?}");
-    assert_eq!(on_this_thread.len(), 3, "pre-stop, late, later");
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(on_this_thread, [true; 4], "pre-stop, two events, and pre-stop again");
 }
 
 /// Limits are checked before any request is served. A request without a connection can be answered too.
@@ -147,4 +139,48 @@ fn without_a_connection() {
     assert_eq!(function.answer(TestRequest::new().with_path("/call").with_header(host).into()), Ok(()));
     assert_eq!(function.answer(TestRequest::new().into()), Err(Unanswered::Refused(400)));
     assert_eq!(state.borrow().len(), 1);
+}
+
+/// A connection from the same client address to another listener of the process: it is not touched, whatever the
+/// function does to its own.
+#[test]
+fn a_connection_of_another_listener_is_left_alone() {
+    for is_told in [true, false] {
+        let server = Server::http("127.0.0.1:0").expect("a free port");
+        let address = server.server_addr().to_ip().expect("an address");
+        let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let state = State::default();
+        let mut function = Function::new(&APP, state);
+        if is_told {
+            function = function.listening_on(address);
+        }
+        // Both connections come from one address of the client.
+        let mut theirs = from_one_address(None, other.local_addr().expect("an address"));
+        let client = theirs.local_addr().expect("an address");
+        let (mut accepted, _) = other.accept().expect("a connection");
+        let mut ours = from_one_address(Some(client), address);
+        assert_eq!(ours.local_addr().expect("an address"), client);
+        ours.write_all(b"GET /cut HTTP/1.1\r\nhost: a\r\n\r\n").expect("sent");
+        let request = server.recv().expect("a request");
+        assert_eq!(function.answer(request), Err(Unanswered::StreamFailed));
+        if is_told {
+            let mut reply = Vec::new();
+            assert!(ours.read_to_end(&mut reply).is_err(), "its own is reset: {}", reply.escape_ascii());
+        }
+        accepted.write_all(b"still here").expect("the other connection lives");
+        let mut received = [0; 10];
+        theirs.read_exact(&mut received).expect("the other connection lives");
+        assert_eq!(received, *b"still here");
+    }
+}
+
+/// Connects from this address of the client, or from any that other connections may share.
+fn from_one_address(client: Option<SocketAddr>, server: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_reuseaddr(&socket, true).expect("an option");
+    let client = client.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    rustix::net::bind(&socket, &client).expect("a shared address");
+    rustix::net::connect(&socket, &server).expect("a connection");
+    TcpStream::from(socket)
 }

@@ -78,6 +78,9 @@ macro_rules! constants {
 }
 context_headers!(constants);
 
+/// Why a hook is refused where the control path is required.
+pub(crate) const CONTROL_PATH_ABSENT: &str = "x-fc-control-path is absent";
+
 /// How the tracing headers of EagleEye begin.
 pub(crate) const EAGLEEYE_PREFIX: &str = "x-fc-eagleeye-";
 

@@ -2,14 +2,17 @@
 
 use super::headers;
 
-/// The port to listen on, the newer name first (C-START-1).
-pub(crate) const PORTS: &[&str] = &["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT"];
+/// The port to listen on: the platform's newer name first (C-START-1), then those of other platforms (C-DIA-2).
+pub(crate) const PORTS: &[&str] = &["FC_CUSTOM_LISTEN_PORT", "FC_SERVER_PORT", "_FAAS_RUNTIME_PORT", "PORT"];
 
 /// The event, if web server mode is off (C-JOB-2).
 pub(crate) const EVENT: &str = "FC_CUSTOM_CONTAINER_EVENT";
 
 /// The function's name. The platform sets it; a shell usually does not.
 pub(crate) const FUNCTION_NAME: &str = "FC_FUNCTION_NAME";
+
+/// The instance's memory in MB.
+pub(crate) const FUNCTION_MEMORY: &str = "FC_FUNCTION_MEMORY_SIZE";
 
 /// If web server mode is off, no request carries headers. Each variable holds the value of the header beside it.
 pub(crate) const HEADERS: [(&str, &str); 11] = [
@@ -19,7 +22,7 @@ pub(crate) const HEADERS: [(&str, &str); 11] = [
     (headers::SECURITY_TOKEN, "ALIBABA_CLOUD_SECURITY_TOKEN"),
     (headers::FUNCTION_NAME, FUNCTION_NAME),
     (headers::FUNCTION_HANDLER, "FC_FUNCTION_HANDLER"),
-    (headers::FUNCTION_MEMORY, "FC_FUNCTION_MEMORY_SIZE"),
+    (headers::FUNCTION_MEMORY, FUNCTION_MEMORY),
     (headers::REGION, "FC_REGION"),
     (headers::ACCOUNT_ID, "FC_ACCOUNT_ID"),
     (headers::QUALIFIER, "FC_QUALIFIER"),
@@ -29,7 +32,12 @@ pub(crate) const HEADERS: [(&str, &str); 11] = [
 // What follows is ours and not the platform's. Users cannot set names that begin with `FC_` in the platform's console,
 // but an image can.
 
+/// How their names begin. No other program has such variables, so one without a setting is a mistake.
+pub(crate) const OURS: &str = "FC_HOOKS_";
+
 pub(crate) const LISTEN: &str = "FC_HOOKS_LISTEN";
+pub(crate) const SOCKET_MODE: &str = "FC_HOOKS_SOCKET_MODE";
+pub(crate) const HOOKS_FROM: &str = "FC_HOOKS_HOOKS_FROM";
 pub(crate) const LIMITS: &str = "FC_HOOKS_LIMITS";
 pub(crate) const LOG_MARKERS: &str = "FC_HOOKS_LOG_MARKERS";
 pub(crate) const HEALTH_PATH: &str = "FC_HOOKS_HEALTH_PATH";

@@ -13,6 +13,9 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    /// The system call that waits.
+    pub(crate) const WAIT: &str = "epoll_pwait";
+
     pub(crate) fn new() -> Result<Poller, Errno> {
         Ok(Poller { epoll: epoll::create(CreateFlags::CLOEXEC)? })
     }

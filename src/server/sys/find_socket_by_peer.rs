@@ -28,11 +28,15 @@ pub(crate) fn check_descriptors() -> io::Result<()> {
     fs::read_dir(DESCRIPTORS).map(drop)
 }
 
-/// The open connection with the client at this address; `None` if it is closed.
+/// The open connection of the listener with the client at this address; `None` if it is closed.
+///
+/// One client address can have a connection to each listener of the process. Where the listener is not known, two such
+/// connections are an error: a wrong one must not be touched.
 ///
 /// Other threads open and close descriptors meanwhile. So the address is read from a duplicate, which no other thread
 /// can close.
-pub(crate) fn find_socket_by_peer(peer: SocketAddr) -> io::Result<Option<FoundSocket>> {
+pub(crate) fn find_socket_by_peer(peer: SocketAddr, listener: Option<SocketAddr>) -> io::Result<Option<FoundSocket>> {
+    let mut found: Option<FoundSocket> = None;
     for entry in fs::read_dir(DESCRIPTORS)? {
         let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(number) = number.filter(|number| is_connected(*number)) else { continue };
@@ -44,13 +48,25 @@ pub(crate) fn find_socket_by_peer(peer: SocketAddr) -> io::Result<Option<FoundSo
         } else if let Ok(Some(address)) = address
             && address.try_into() == Ok(peer)
             && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
+            && listener.is_none_or(|listener| is_accepted_by(&socket, listener))
         {
             let file = File::from(socket);
             let identity = file.metadata()?.ino();
-            return Ok(Some(FoundSocket { socket: file.into(), identity }));
+            // Several descriptors may be of one connection.
+            if found.as_ref().is_some_and(|found| found.identity != identity) {
+                return Err(io::Error::other("two connections of this process have this client address"));
+            }
+            found = Some(FoundSocket { socket: file.into(), identity });
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// A connection has the address of its listener; one that listens on every address leaves its port.
+fn is_accepted_by(socket: &OwnedFd, listener: SocketAddr) -> bool {
+    let Ok(Ok(local)) = net::getsockname(socket).map(SocketAddr::try_from) else { return false };
+    let same_address = listener.ip().is_unspecified() || local.ip().to_canonical() == listener.ip().to_canonical();
+    same_address && local.port() == listener.port()
 }
 
 fn is_connected(number: libc::c_int) -> bool {

@@ -25,7 +25,8 @@ struct SocketFile {
 }
 
 impl Listener {
-    pub(crate) fn open(address: &Listen) -> io::Result<Listener> {
+    /// `mode`: the permissions of a Unix socket's file.
+    pub(crate) fn open(address: &Listen, mode: Option<u32>) -> io::Result<Listener> {
         let listener = match address {
             Listen::Tcp(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -37,9 +38,15 @@ impl Listener {
             }
             Listen::Unix(path) => {
                 let socket = stream_socket(AddressFamily::UNIX)?;
-                bind_unix(&socket, path)?;
+                let address = SocketAddrUnix::new(path)?;
+                bind_unix(&socket, path, &address)?;
                 let file = SocketFile { path: path.clone(), identity: identity(path) };
-                Listener { socket, file: Some(file) }
+                let listener = Listener { socket, file: Some(file) };
+                if let (Some(mode), Some(path)) = (mode, address.path()) {
+                    // Nobody can connect before the socket listens, so nobody slips in by the first permissions.
+                    super::set_mode(&path, mode)?;
+                }
+                listener
             }
         };
         net::listen(&listener.socket, BACKLOG)?;
@@ -82,12 +89,11 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// A socket file outlives its process. One without a listener is replaced; every other file is left alone.
-fn bind_unix(socket: &OwnedFd, path: &Path) -> io::Result<()> {
-    let address = SocketAddrUnix::new(path)?;
-    match net::bind(socket, &address) {
-        Err(Errno::ADDRINUSE) if is_abandoned(path, &address)? => {
+fn bind_unix(socket: &OwnedFd, path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
+    match net::bind(socket, address) {
+        Err(Errno::ADDRINUSE) if is_abandoned(path, address)? => {
             std::fs::remove_file(path)?;
-            Ok(net::bind(socket, &address)?)
+            Ok(net::bind(socket, address)?)
         }
         outcome => Ok(outcome?),
     }

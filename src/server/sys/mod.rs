@@ -4,10 +4,12 @@
 //! elsewhere. `--cfg fc_hooks_poll` forces `poll` on Linux, for tests only. Every `unsafe` block of the crate is in
 //! this folder.
 
+pub(crate) mod environment;
 #[cfg(all(target_os = "linux", not(fc_hooks_poll)))]
 mod epoll;
 #[cfg(feature = "tiny_http")]
 pub(crate) mod find_socket_by_peer;
+mod forks;
 pub(crate) mod listen;
 pub(crate) mod machine;
 #[cfg(all(feature = "no_backtrace", target_env = "musl"))]
@@ -16,6 +18,7 @@ mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
 pub(crate) mod signals;
+pub(crate) mod stdout;
 pub(crate) mod unix;
 
 use rustix::io::Errno;
@@ -38,6 +41,14 @@ pub(crate) fn set_keepalive(socket: impl AsFd) -> Result<(), Errno> {
 /// acknowledgement otherwise.
 pub(crate) fn set_nodelay(socket: impl AsFd) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(socket, true)
+}
+
+/// `std::fs::set_permissions` would do the same in five times the bytes.
+#[allow(unsafe_code)]
+pub(crate) fn set_mode(path: &std::ffi::CStr, mode: u32) -> std::io::Result<()> {
+    // SAFETY: the path is a C string that lives as long as the call.
+    let outcome = unsafe { libc::chmod(path.as_ptr(), mode as libc::mode_t) };
+    if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Bytes in a socket's send queue that the client's kernel has not acknowledged.

@@ -12,6 +12,9 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    /// The system call that waits.
+    pub(crate) const WAIT: &str = "poll";
+
     pub(crate) fn new() -> Result<Poller, Errno> {
         Ok(Poller { sources: Vec::new(), tokens: Vec::new() })
     }

@@ -3,16 +3,22 @@
 use crate::function::lifecycle::ClockReading;
 use crate::function::request::Peer;
 use crate::server::sys::listen::Listener;
-use crate::server::sys::{Poller, signals};
+use crate::server::sys::{Poller, forks, signals};
 use crate::server::system::{Interest, Ready, Signals, System, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event;
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, sockopt};
+use rustix::net::{self, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
+
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+/// Sockets have an option for it there, which `accept` sets.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 pub(crate) struct Unix {
     poller: Poller,
@@ -25,6 +31,7 @@ pub(crate) struct Unix {
 impl Unix {
     /// Waits for a listener from now on, and handles SIGTERM, SIGINT and SIGCONT.
     pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
+        forks::watch();
         let mut poller = Poller::new()?;
         let wake = signals::install_with_wake()?;
         poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
@@ -36,18 +43,18 @@ impl Unix {
 impl System for Unix {
     type Socket = OwnedFd;
 
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         ready.clear();
         match self.poller.wait(ready, limit) {
             Ok(()) => {
                 if ready.iter().any(|event| event.token == Token::WAKE) {
                     self.wake.drain();
                 }
-                false
+                Ok(false)
             }
-            Err(Errno::INTR) => true,
-            // epoll_wait(2) and poll(2) fail for no other reason unless the poller's own data are wrong.
-            Err(error) => panic!("cannot wait: {error}"),
+            Err(Errno::INTR) => Ok(true),
+            // An old kernel, or a sandbox that forbids the call.
+            Err(error) => Err(error),
         }
     }
 
@@ -78,6 +85,12 @@ impl System for Unix {
     }
 
     fn stop_listening(&mut self) {
+        if forks::may_share_sockets()
+            && let Some(listener) = &self.listener
+        {
+            // Otherwise the kernel would go on completing connections, for nobody.
+            let _ = net::shutdown(listener.socket(), Shutdown::Both);
+        }
         self.listener = None;
     }
 
@@ -99,7 +112,13 @@ impl System for Unix {
     }
 
     fn deregister(&mut self, socket: &OwnedFd) {
-        self.poller.forget_before_close(socket.as_fd());
+        if forks::may_share_sockets() {
+            self.poller.remove(socket.as_fd());
+            // The connection may have been reset before.
+            let _ = net::shutdown(socket, Shutdown::Both);
+        } else {
+            self.poller.forget_before_close(socket.as_fd());
+        }
     }
 
     fn read(&mut self, socket: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
@@ -107,10 +126,14 @@ impl System for Unix {
     }
 
     fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
+        // Not `write`: its SIGPIPE would end a process whose author has put that signal back to its default.
         match (head.is_empty(), body.is_empty()) {
-            (_, true) => rustix::io::write(socket, head),
-            (true, false) => rustix::io::write(socket, body),
-            (false, false) => rustix::io::writev(socket, &[IoSlice::new(head), IoSlice::new(body)]),
+            (_, true) => net::send(socket, head, NO_SIGNAL),
+            (true, false) => net::send(socket, body, NO_SIGNAL),
+            (false, false) => {
+                let pieces = [IoSlice::new(head), IoSlice::new(body)];
+                net::sendmsg(socket, &pieces, &mut SendAncillaryBuffer::default(), NO_SIGNAL)
+            }
         }
     }
 
@@ -121,6 +144,10 @@ impl System for Unix {
 
     fn set_reset_on_close(&mut self, socket: &OwnedFd) {
         let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        if forks::may_share_sockets() {
+            // On Linux this resets at once; our close may not be the last.
+            let _ = net::connect_unspec(socket);
+        }
     }
 
     fn set_nodelay(&mut self, socket: &OwnedFd) {
@@ -138,11 +165,15 @@ impl System for Unix {
 
     fn print(&mut self, line: &[u8]) {
         // No call may fail because its log cannot be written.
-        let _ = write_all(rustix::stdio::stdout(), line);
+        let _ = crate::server::print(line);
     }
 
     fn flush_output(&mut self) {
         let _ = crate::server::flush_output();
+    }
+
+    fn is_mid_line(&self) -> bool {
+        super::stdout::is_mid_line()
     }
 }
 
@@ -174,5 +205,6 @@ fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), E
 fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>), Errno> {
     let (socket, address) = net::acceptfrom(listener)?;
     super::set_cloexec_nonblock(&socket)?;
+    sockopt::set_socket_nosigpipe(&socket, true)?;
     Ok((socket, address))
 }

@@ -191,7 +191,7 @@ impl Sim {
 impl System for Kernel {
     type Socket = Socket;
 
-    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> bool {
+    fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         if !std::mem::replace(&mut self.looked_at, true) {
             resume_unwind(Box::new(BrokenOff(limit)));
         }
@@ -216,7 +216,7 @@ impl System for Kernel {
         let interrupted = sim.wait(ready, limit);
         sim.interrupted = interrupted;
         sim.note(|| format!("wait ends: interrupted {interrupted}, {} events", ready.len()));
-        interrupted
+        Ok(interrupted)
     }
 
     fn now(&mut self) -> ClockReading {

@@ -58,7 +58,8 @@ fn live_through(seed: u64, traced: bool) -> Result<Seen, Broken> {
     let mut server = Loop::new(kernel, dispatcher, limits, true);
     loop {
         match catch_unwind(AssertUnwindSafe(|| server.run())) {
-            Ok(()) => {
+            Ok(outcome) => {
+                assert_eq!(outcome, Ok(()), "no wait of this kernel fails");
                 machines::check_transitions(&mut sim.borrow_mut(), &[], server.accept.state());
                 break check_exit(&mut sim.borrow_mut());
             }

@@ -138,7 +138,7 @@ impl Sim {
         }
         let client = &self.clients[index];
         let Some(ask) = client.next_ask() else { return };
-        let may_close = refused || stopping || !ask.keeps || ask.streams_open();
+        let may_close = refused || stopping || !ask.keeps || ask.is_ended_by_close();
         let must_close = refused || ask.stopped || !ask.keeps || ask.is_ended_by_close();
         if rule.is_none() && ((head.close && !may_close) || (!head.close && must_close)) {
             rule = Some(("connections stay open", format!("close {} but may {may_close}: {head:?}", head.close)));
@@ -196,7 +196,7 @@ impl Sim {
             _ => false,
         };
         let ran = u32::from(matches!(ask.what, What::Call(_) | What::Event(_)));
-        let chunked = streams && !ask.http10;
+        let chunked = streams && !ask.http10 && ask.method != "HEAD";
         let failed = head.status >= 500
             || (head.status == 404 && matches!(ask.what, What::Event(_) | What::Hook(..)))
             || matches!(self.expected(ask), Expected::Text(404 | 500, _));

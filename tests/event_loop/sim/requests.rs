@@ -82,14 +82,9 @@ impl Ask {
         matches!(self.what, What::Hook(..))
     }
 
-    /// A stream of unknown length, for a client that knows no chunks.
-    pub(super) fn streams_open(&self) -> bool {
-        self.http10 && matches!(self.what, What::Call(Does::Stream { sized: false, .. }))
-    }
-
-    /// Only the close says that its reply is whole.
+    /// Only the close says that its reply is whole: a stream of unknown length, for a client that knows no chunks.
     pub(super) fn is_ended_by_close(&self) -> bool {
-        self.streams_open() && self.method != "HEAD"
+        self.http10 && self.method != "HEAD" && matches!(self.what, What::Call(Does::Stream { sized: false, .. }))
     }
 }
 
