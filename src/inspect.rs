@@ -4,12 +4,13 @@
 //! platform sent and the life of the instance so far. So a user can see what the real platform does. Secrets are
 //! withheld.
 
-use crate::function::app::{App, HookOutcome, Route};
+use crate::function::app::{App, HookOutcome};
 use crate::function::callback::Result;
 use crate::function::context::Context;
 use crate::function::lifecycle::{ClockReading, Thaw};
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Request, WITHHELD};
+use crate::function::route::Route;
 use crate::json::Json;
 use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};

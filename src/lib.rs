@@ -102,6 +102,7 @@
 #[cfg(all(any(test, fuzzing), feature = "inspector"))]
 mod arguments;
 mod config;
+mod config_builder;
 mod function;
 mod http1;
 #[cfg(feature = "inspector")]
@@ -123,7 +124,8 @@ pub mod tiny_http;
 mod tuning;
 
 pub use config::{Config, Listen, Setting};
-pub use function::app::{App, HookOutcome, ObserveFn, Route};
+pub use function::app::{App, HookOutcome, ObserveFn};
+pub use function::builder::AppBuilder;
 pub use function::callback::{CallFn, HookFn, Result, ThawFn};
 pub use function::caller_clock::TimeFormat;
 pub use function::context::{Context, Credentials, Secret};
@@ -132,6 +134,7 @@ pub use function::freeze::{Clock, ClockReading, Confidence, Evidence, Gap, Thaw}
 pub use function::lifecycle::{Counts, Lifecycle, Phase};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
+pub use function::route::Route;
 pub use limits::{Limit, LimitError, Limits};
 pub use platform::hooks::Hook;
 pub use run::{run, serve};

@@ -326,17 +326,32 @@ impl<S> Dispatcher<S> {
                         let failed = reply.status >= 500;
                         Answer::done(reply, failed)
                     }
-                    Err(failure) => {
-                        log_failure("the call", &failure, request_id);
-                        Answer::failed(500, &failure)
-                    }
+                    Err(failure) => self.http_failure(failure, request_id),
                 }
             }
             Found::WrongMethod(allow) => wrong_method(allow),
             Found::Nothing => Answer::client_error(404, &failure("NotFound", "no route has this path")),
         }
     }
+
+    /// Anyone may have made the call, so the texts of inner errors stay inside unless the author asks for them.
+    #[cold]
+    #[inline(never)]
+    fn http_failure(&self, mut failure: Failure, request_id: &str) -> Answer {
+        let status = failure.status;
+        if status < 500 {
+            return Answer::client_error(status, &failure);
+        }
+        log_failure("the call", &failure, request_id);
+        if !self.app.errors_shown {
+            failure.message = INTERNAL_ERROR.to_owned();
+        }
+        Answer::failed(status, &failure)
+    }
 }
+
+/// The message of a failed HTTP call.
+const INTERNAL_ERROR: &str = "internal error";
 
 fn context<'a>(
     headers: Headers<'a>,
@@ -363,7 +378,7 @@ fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> An
 }
 
 fn failure(error_type: &str, message: &str) -> Failure {
-    Failure { message: message.to_owned(), error_type: error_type.to_owned() }
+    Failure { message: message.to_owned(), error_type: error_type.to_owned(), status: 500 }
 }
 
 fn wrong_method(allow: String) -> Answer {

@@ -21,6 +21,7 @@ use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::exchange;
 use crate::function::lifecycle::{ClockReading, Machine};
+use crate::logging::init_logging;
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -76,6 +77,7 @@ impl Server {
     ///
     /// Everything happens on the calling thread, callbacks included.
     pub fn run<S>(self, app: &'static App<S>, state: S) {
+        init_logging();
         let Server { system, config, .. } = self;
         let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
         let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);
