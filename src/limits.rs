@@ -248,7 +248,7 @@ impl Limits {
 }
 
 /// Why a limit could not be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LimitError {
     name: String,
     value: String,
@@ -271,6 +271,13 @@ impl fmt::Display for LimitError {
                 write!(f, "limit {}: {} is not between {min} and {max}", self.name, self.value)
             }
         }
+    }
+}
+
+/// The same text: a derived one would add the `Debug` of numbers to every binary.
+impl fmt::Debug for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

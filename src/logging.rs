@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 
 /// Sets up the logger, unless the author has set up another one.
+#[inline(never)]
 pub(crate) fn init_logging() {
     if log::max_level() == log::LevelFilter::Off {
         set_logger();

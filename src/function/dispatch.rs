@@ -17,6 +17,7 @@ use crate::function::request::{Headers, NO_ID, Peer, Request};
 use crate::logging::OneLine;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 use crate::platform::{headers, request_id};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Runs one function: its table, its state, and its life.
@@ -290,7 +291,7 @@ impl<S> Dispatcher<S> {
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context)?;
-            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            reply.read_whole().map_err(stream_failed)?;
             Ok(reply)
         });
         self.lifecycle.apply(if outcome.is_ok() { Event::HookSucceeds(hook) } else { Event::HookFails(hook) });
@@ -310,7 +311,7 @@ impl<S> Dispatcher<S> {
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context, request)?;
             // Only HTTP calls can stream (C-INV-6).
-            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            reply.read_whole().map_err(stream_failed)?;
             Ok(reply)
         });
         conclude(INVOKE_PATH, outcome, request_id)
@@ -377,6 +378,12 @@ fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> An
     }
 }
 
+#[cold]
+#[inline(never)]
+fn stream_failed(error: io::Error) -> Error {
+    Error::typed("StreamFailed", error.to_string())
+}
+
 fn failure(error_type: &str, message: &str) -> Failure {
     Failure { message: message.to_owned(), error_type: error_type.to_owned(), status: 500 }
 }
@@ -388,6 +395,9 @@ fn wrong_method(allow: String) -> Answer {
     answer
 }
 
+/// Kept out of line, because each use of the macro takes more than the call.
+#[cold]
+#[inline(never)]
 fn log_failure(what: &str, failure: &Failure, request_id: &str) {
     log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
 }

@@ -65,7 +65,8 @@ impl Error {
     /// Kept out of line, because `new` is compiled once for each kind of error.
     #[inline(never)]
     fn of_type_name(source: Box<dyn std::error::Error + Send + Sync>, full: &'static str) -> Error {
-        let kind = if hides_its_type(full) { innermost_known(&*source).into() } else { short_type_name(full) };
+        let held = held_type_name(full);
+        let kind = if hides_its_type(held) { innermost_known(&*source).into() } else { short_type_name(held) };
         Error { kind, status: STATUS, source }
     }
 
@@ -125,11 +126,11 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Whether the name of this type says nothing about the failure: text, boxes, and the wrappers of well-known crates.
-fn hides_its_type(full: &str) -> bool {
-    const WRAPPERS: [&str; 6] =
-        ["&str", "alloc::string::String", "alloc::borrow::Cow<", "anyhow::Error", "eyre::Report", "miette::"];
-    full.contains("dyn ") || WRAPPERS.iter().any(|wrapper| full.starts_with(wrapper))
+/// Whether a type of this name says nothing about the failure: text, boxes, and the wrappers of well-known crates.
+fn hides_its_type(held: &str) -> bool {
+    const WRAPPERS: [&str; 8] =
+        ["&", "'", "str", "dyn ", "alloc::string::String", "anyhow::Error", "eyre::Report", "miette::"];
+    WRAPPERS.iter().any(|wrapper| held.starts_with(wrapper))
 }
 
 /// The name of the innermost error in the chain whose type is known here: nothing else tells the type of a boxed error.
@@ -153,17 +154,29 @@ fn innermost_known(error: &(dyn std::error::Error + 'static)) -> &'static str {
     name
 }
 
+/// A box or a shared error of `alloc` is called by what it holds: `alloc::boxed::Box<mine::NoStock>` → `mine::NoStock>`.
+fn held_type_name(full: &'static str) -> &'static str {
+    match full.bytes().position(|byte| byte == b'<') {
+        Some(bracket) if full.starts_with("alloc::") => &full[bracket + 1..],
+        _ => full,
+    }
+}
+
 /// `core::num::error::ParseIntError` → `ParseIntError`, `std::io::error::Error` → `io::Error`, without generic
 /// arguments.
-fn short_type_name(full: &'static str) -> Cow<'static, str> {
-    // A box or a shared error is called by what it holds.
-    const HOLDERS: [&str; 3] = ["alloc::boxed::Box<", "alloc::sync::Arc<", "alloc::rc::Rc<"];
-    let held = HOLDERS.iter().find_map(|holder| full.strip_prefix(holder)).unwrap_or(full);
-    let path = held.split(['<', '>', ',']).next().unwrap_or(held);
-    let mut segments = path.rsplit("::");
-    match (segments.next(), segments.find(|segment| *segment != "error")) {
-        (Some("Error"), Some(module)) => format!("{module}::Error").into(),
-        (last, _) => last.unwrap_or(path).into(),
+fn short_type_name(held: &'static str) -> Cow<'static, str> {
+    let path = &held[..held.bytes().position(|byte| matches!(byte, b'<' | b'>')).unwrap_or(held.len())];
+    let (modules, name) = last_segment(path);
+    let (before, module) = last_segment(modules);
+    let module = if module == "error" { last_segment(before).1 } else { module };
+    if name == "Error" && !module.is_empty() { [module, "::", name].concat().into() } else { name.into() }
+}
+
+/// `a::b::C` → `a::b` and `C`.
+fn last_segment(path: &'static str) -> (&'static str, &'static str) {
+    match path.bytes().rposition(|byte| byte == b':') {
+        Some(colon) => (&path[..colon - 1], &path[colon + 1..]),
+        None => ("", path),
     }
 }
 
@@ -186,7 +199,7 @@ mod tests {
             ("alloc::sync::Arc<mine::stock::Error>", "stock::Error"),
         ];
         for (full, short) in cases {
-            assert_eq!(short_type_name(full), short);
+            assert_eq!(short_type_name(held_type_name(full)), short);
         }
     }
 
