@@ -119,6 +119,7 @@ mod platform;
 mod run;
 mod server;
 mod start_error;
+pub mod testing;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
 mod tuning;
@@ -139,4 +140,5 @@ pub use limits::{Limit, LimitError, Limits};
 pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;
+pub use server::stopper::Stopper;
 pub use start_error::StartError;

@@ -119,6 +119,18 @@ impl<S> Dispatcher<S> {
         self.lifecycle.last_active().instant
     }
 
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub(crate) fn state(&self) -> &S {
+        &self.state
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
     /// Whether a stop signal has come.
     pub(crate) fn is_cancelled(&self) -> bool {
         (self.env.cancelled)()

@@ -13,6 +13,7 @@ mod drain;
 mod event_loop;
 mod eviction;
 mod handlers;
+pub(crate) mod stopper;
 pub(crate) mod sys;
 mod system;
 
@@ -38,9 +39,7 @@ use std::time::{Instant, SystemTime};
 /// # use fc_hooks::{App, Config, Route, Server};
 /// static APP: App<()> = App::new(&[Route::invoke(|_, _, _| Ok("done".into()))]);
 ///
-/// let mut config = Config::default();
-/// config.listen = "127.0.0.1:0".parse()?;
-/// let server = Server::bind(config)?;
+/// let server = Server::bind(Config::new().listen("127.0.0.1:0")?)?;
 /// println!("listening on {}", server.address());
 /// server.run(&APP, ());
 /// # Ok::<(), fc_hooks::StartError>(())
@@ -72,7 +71,18 @@ impl Server {
         &self.address
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in progress, runs pre-stop if the platform did not call
+    /// A handle that stops this server from another thread, or from a callback.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn stopper(&self) -> Result<stopper::Stopper, StartError> {
+        match self.system.stop_requester() {
+            Ok(requester) => Ok(stopper::Stopper(requester)),
+            Err(error) => Err(StartError::io("make a handle that stops the server", &error)),
+        }
+    }
+
+    /// Serves until SIGTERM, SIGINT or [`Stopper::stop`](crate::Stopper::stop), then finishes what is in progress, runs pre-stop if the platform did not call
     /// it, and returns. A second signal ends the process at once, with 128 plus the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
