@@ -3,6 +3,7 @@
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
 use fc_testkit::skip;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
@@ -72,6 +73,36 @@ fn a_failure_without_a_logger_is_said() {
     assert_success("cargo run", &output);
     let expected = "[ERROR fc_hooks::function::dispatch] /pre-stop failed: Error: a\\nb, request -";
     assert_eq!(text(&output.stderr), expected);
+}
+
+/// `make image` takes a binary from anywhere: the engine gets a folder that holds it and nothing else.
+#[test]
+fn an_image_of_a_binary_from_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (binary, engine, seen) = (folder.path().join("mine"), folder.path().join("docker"), folder.path().join("seen"));
+    fs::write(&binary, "a binary").unwrap();
+    // An engine that shows what it would build from, without Buildx.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = buildx ] && exit 1\n[ \"$1\" = build ] || exit 0\n\
+         for last; do :; done\necho \"$*\" >{seen:?}\nls -A \"$last\" >>{seen:?}\ncat \"$last/function\" >>{seen:?}\n"
+    );
+    fs::write(&engine, script).unwrap();
+    fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), env::var("PATH").unwrap());
+    let output = Command::new("make")
+        .args(["image", "IMAGE=mine"])
+        .arg(format!("BIN={}", binary.display()))
+        .env("PATH", path)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert_success("make image", &output);
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(
+        seen.starts_with("build --platform linux/amd64 -f Dockerfile.scratch -t mine --build-arg BIN=function "),
+        "{seen}"
+    );
+    assert!(seen.ends_with("\nfunction\na binary"), "{seen}");
 }
 
 #[test]

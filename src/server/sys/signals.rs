@@ -108,7 +108,7 @@ pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     STOPPED_AT_MS.store(0, Ordering::Relaxed);
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
     install()?;
-    Ok(WakePipe { reader, writer: writer })
+    Ok(WakePipe { reader, writer })
 }
 
 /// Installs the handler for the three signals.
@@ -213,7 +213,7 @@ mod tests {
         for count in [0, 1, 63, 64, 65, 1000] {
             let (reader, writer) = pipe().unwrap();
             rustix::io::write(&writer, &vec![0; count]).unwrap();
-            let pipe = WakePipe { reader, writer: writer };
+            let pipe = WakePipe { reader, writer };
             pipe.drain();
             assert_eq!(rustix::io::read(&pipe.reader, &mut [0; 1]), Err(rustix::io::Errno::AGAIN), "{count}");
         }
