@@ -7,7 +7,7 @@ NIGHTLY ?= nightly
 IMAGE   ?= fc-hooks:latest
 # For `build`, `tiny` and `image`: an example instead of the inspector.
 EXAMPLE ?=
-# For `image`: a binary of one's own, below target/<triple>/release/.
+# For `image`: a binary of one's own, wherever it is.
 BIN     ?=
 # For `make run`: arguments of the binary. For `make test`: arguments of `cargo test`.
 ARGS    ?=
@@ -289,17 +289,35 @@ test-tiny-http: ## the tests on the engine of the feature `tiny_http`; says alou
 	    || failed="$$failed $$file"; \
 	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
 
+# The binary alone is what the engine gets, so it can be anywhere.
 .PHONY: image
 image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
 	@$(call need,docker,needs Docker)
 	@docker info >/dev/null 2>&1 || { echo "make $@: the Docker engine does not answer" >&2; exit 1; }
-	@set -- --platform $(PLATFORM) -f Dockerfile.scratch -t $(IMAGE) --build-arg BIN=$(or $(BIN),$(BUILT)) .; \
+	@mkdir -p target/image && cp $(or $(BIN),$(BUILT)) target/image/function
+	@set -- --platform $(PLATFORM) -f Dockerfile.scratch -t $(IMAGE) --build-arg BIN=function target/image; \
 	if docker buildx version >/dev/null 2>&1; then \
 	  docker buildx build --provenance=false --sbom=false --load "$$@"; \
 	else \
 	  DOCKER_BUILDKIT=0 docker build "$$@"; \
 	fi
 	@docker image inspect --format '{{.Size}} bytes  $(IMAGE)' $(IMAGE)
+
+# For `new`: the folder of a function of one's own. Its last part is the name of the crate.
+NAME ?=
+
+# The crate depends on this checkout.
+.PHONY: new
+new: ## a function of your own from examples/template, in the folder NAME=../my-function
+	@[ -n "$(NAME)" ] || { echo "make $@: say where, by NAME=../my-function" >&2; exit 1; }
+	@[ ! -e "$(NAME)" ] || { echo "make $@: $(NAME) is there already" >&2; exit 1; }
+	@mkdir -p "$$(dirname "$(NAME)")" && cp -R examples/template "$(NAME)" && rm -rf "$(NAME)/target"
+	@cd "$(NAME)" && name=$$(basename "$$PWD") && \
+	for file in Cargo.toml Dockerfile .dockerignore s.yaml; do \
+	  sed -e "s|my-function|$$name|g" -e 's|version = "0.1", default|path = "$(CURDIR)", default|' $$file >$$file.new && \
+	  mv $$file.new $$file || exit 1; \
+	done
+	@echo "$(NAME) is there. In it: cargo test; cargo run; cargo build --release --target $(TRIPLE)"
 
 .PHONY: lint
 lint: ## formatting, clippy and documentation, warnings denied

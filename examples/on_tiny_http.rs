@@ -13,3 +13,17 @@ static APP: App<u64> = App::new(&[
 fn main() -> std::process::ExitCode {
     fc_hooks::tiny_http::run(&APP, 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::APP;
+    use fc_hooks::testing::Instance;
+
+    #[test]
+    fn one_life() {
+        let mut instance = Instance::new(&APP, 0);
+        assert_eq!(instance.initialize().text(), "ready");
+        assert_eq!(instance.invoke("an event").text(), "an event");
+        assert_eq!(instance.pre_stop().text(), "served 1");
+    }
+}

@@ -9,7 +9,7 @@
 //! ```
 
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 static APP: App<Words> = App::new(&[
@@ -76,13 +76,15 @@ fn count(words: &mut Words, context: &Context, event: &Request) -> Result {
         *words.counts.entry((*word).to_owned()).or_default() += count;
         words.unsaved += count;
     }
-    Ok(serde_json::json!({ "words": added.values().sum::<u64>(), "different": added.len() }).into())
+    Reply::json(&BTreeMap::from([("words", added.values().sum::<u64>()), ("different", added.len() as u64)]))
 }
 
 /// An HTTP call: how often a word was counted, by the query.
 fn show(words: &mut Words, _: &Context, request: &Request) -> Result {
-    let Some(word) = request.query() else { return Ok(Reply::from("which word? /count?<word>\n").with_status(400)?) };
-    Ok(format!("{}\n", words.counts.get(word).copied().unwrap_or(0)).into())
+    let Some((word, _)) = request.query_pairs().next() else {
+        return Ok(Reply::text("which word? /count?<word>\n").with_status(400)?);
+    };
+    Ok(format!("{}\n", words.counts.get(&*word).copied().unwrap_or(0)).into())
 }
 
 /// Before a freeze, and before the end. FC 3.0 never calls pre-freeze, so what must not be lost is saved in the call.
@@ -98,4 +100,56 @@ fn save(words: &mut Words, _: &Context) -> Result {
 
 fn main() -> std::process::ExitCode {
     fc_hooks::run(&APP, Words::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fc_hooks::testing::{Freeze, Instance, Request};
+
+    fn loaded() -> Instance<Words> {
+        let mut instance = Instance::new(&APP, Words::default());
+        assert_eq!(instance.initialize().text(), "loaded");
+        instance
+    }
+
+    #[test]
+    fn words_are_counted() {
+        let mut instance = loaded();
+        assert_eq!(instance.invoke("to be or not to be").text(), r#"{"different":4,"words":6}"#);
+        assert_eq!(instance.call(Request::get("/count?be")).text(), "42\n");
+        assert_eq!(instance.call(Request::get("/count")).status(), 400);
+        assert!(instance.pre_stop().text().starts_with("saved 6 words"));
+    }
+
+    #[test]
+    fn an_event_that_is_no_text_changes_nothing() {
+        let mut instance = loaded();
+        let answer = instance.invoke([0xff]);
+        assert!(answer.is_failed() && answer.text().contains("Utf8Error"));
+        assert_eq!(instance.state().unsaved, 0);
+    }
+
+    /// After a freeze the connection is a new one, with the credentials of the request in hand.
+    #[test]
+    fn a_thaw_opens_the_connection_again() {
+        let mut instance = loaded();
+        assert!(!instance.state().upstream.as_ref().unwrap().signed_in);
+        instance.freeze(Duration::from_secs(3600), Freeze::ControlGroup);
+        let count = Request::get("/count?be").header("x-fc-access-key-id", "id").header("x-fc-access-key-secret", "s");
+        let answer = instance.call(count);
+        assert!(instance.state().upstream.as_ref().unwrap().signed_in);
+        assert!(answer.log().contains(&"INFO frozen for at most 3600s (interrupted)".to_owned()), "{:?}", answer.log());
+    }
+
+    #[test]
+    fn there_is_not_always_enough_time() {
+        let mut instance = Instance::new(&APP, Words::default());
+        let call = Request::post("/initialize").header("x-fc-control-path", "/initialize");
+        let answer = instance.call(call.header("x-fc-initialization-timeout", "0"));
+        assert_eq!((answer.status(), answer.text().contains("TooLate")), (404, true));
+        instance.initialize();
+        instance.cancel();
+        assert!(instance.invoke("too late").text().contains("Cancelled"));
+    }
 }

@@ -57,3 +57,30 @@ impl Read for Countdown {
 fn main() -> std::process::ExitCode {
     fc_hooks::run(&APP, ())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::APP;
+    use fc_hooks::testing::{Instance, Request};
+
+    #[test]
+    fn a_countdown_comes_in_chunks() {
+        let mut instance = Instance::new(&APP, ());
+        let answer = instance.call(Request::get("/countdown?3"));
+        assert_eq!((answer.text(), answer.header("transfer-encoding")), ("3\n2\n1\n0\n", Some("chunked")));
+        assert_eq!(instance.call(Request::get("/countdown?many")).status(), 500);
+    }
+
+    #[test]
+    fn the_source_has_a_length() {
+        let answer = Instance::new(&APP, ()).call(Request::get("/source"));
+        assert_eq!(answer.header("content-length"), Some(&*answer.body().len().to_string()));
+        assert!(answer.text().starts_with("//! Replies"));
+    }
+
+    #[test]
+    fn an_event_gets_its_reply_whole() {
+        let answer = Instance::new(&APP, ()).invoke("an event");
+        assert_eq!((answer.text(), answer.header("content-length")), ("an event", Some("8")));
+    }
+}

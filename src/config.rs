@@ -60,6 +60,7 @@ impl Default for Config {
 
 /// One setting that [`Config::set`] knows.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Setting {
     /// Its name, which is also the binary's option: `listen` for `--listen`.
     pub name: &'static str,
@@ -123,7 +124,7 @@ impl Config {
             for variable in setting.variables {
                 let Some(value) = lookup(variable).filter(|value| !value.is_empty()) else { continue };
                 let value = value.to_str().ok_or_else(|| StartError::about(variable, &"not UTF-8"))?;
-                (setting.apply)(&mut config, value).map_err(|error| StartError::about(variable, &error))?;
+                (setting.apply)(&mut config, value).map_err(|error| error.of(variable))?;
                 break;
             }
         }
@@ -285,6 +286,7 @@ const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// # Ok::<(), fc_hooks::StartError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Listen {
     /// An address and a port; port 0 takes a free one.
     Tcp(SocketAddr),

@@ -34,7 +34,8 @@
 //! - **Everything from a peer is bounded**: see [`Limits`].
 //!
 //! # What it is not
-//! - It is no web framework: it has no path parameters, middleware or sessions, and decodes nothing.
+//! - It is no web framework: it has no path parameters, middleware or sessions. It decodes only what a callback asks
+//!   for: pairs of a query, JSON.
 //! - It is no asynchronous runtime: a callback that blocks delays every other call of its instance. By default the
 //!   platform gives an instance one call at a time (C-INV-7), so no other call waits.
 //! - It is no server for the open internet: it has no TLS, HTTP/2, WebSocket, compression or files. It speaks HTTP/1.1
@@ -73,9 +74,9 @@
 //! }
 //!
 //! fn list(shop: &mut Shop, _: &Context, request: &Request) -> Result {
-//!     match request.query() {
-//!         Some(name) if !shop.stock.iter().any(|item| item == name) => Ok(Reply::from("none").with_status(404)?),
-//!         _ => Ok(serde_json::json!(shop.stock).into()),
+//!     match request.query_pairs().find(|(name, _)| name == "item") {
+//!         Some((_, item)) if !shop.stock.iter().any(|known| *known == item) => Ok(Reply::from_status(404)?),
+//!         _ => Reply::json(&shop.stock),
 //!     }
 //! }
 //!
@@ -83,6 +84,25 @@
 //!     fc_hooks::run(&APP, Shop::default())
 //! }
 //! ```
+//!
+//! # What a failure answers
+//! | failure | hook | event | HTTP call |
+//! |---|---|---|---|
+//! | the callback returns an error | 404, its text | 404, its text | [`Error::status`], `internal error` |
+//! | an error with a status of 400 to 499 | 404, its text | 404, its text | that status, its text |
+//! | the callback panics | 404, its text | 404, its text | 500, `internal error` |
+//! | no callback | 404 | 404 | 404, or 405 with `allow` |
+//! | a streamed reply fails | 404 | 404 | the connection is reset |
+//! | head, target or body too large | 431, 414, 413 | 431, 414, 413 | 431, 414, 413 |
+//! | no memory for the request or the reply | 503 for the request | 503 | 503 |
+//! | not HTTP/1.1, or too slow | 400, 408, 501, 505 | the same | the same |
+//!
+//! The body is `{"errorMessage":…,"errorType":…}` (C-INV-5). Callers of HTTP calls read the texts of inner errors only
+//! if the table asks for it ([`App::show_errors`]); the log has them in any case. With a status of 400 to 499 the call
+//! does not count as failed.
+//!
+//! # Tests
+//! [`testing`] runs a function without a socket, on a clock that the test sets. [`Server::stopper`] ends a real server.
 //!
 //! # Output
 //! The server writes one line at start and the log markers of calls (C-LOG-1) to standard output, each in one write. It
@@ -97,7 +117,8 @@
 //! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
 //! # Features
-//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`.
+//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it, errors
+//!   and warnings go there, one line each.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
 //!   `std::backtrace` captures empty ones. Panics are caught as before. On other targets it has no effect.
@@ -106,6 +127,7 @@
 #[cfg(all(any(test, fuzzing), feature = "inspector"))]
 mod arguments;
 mod config;
+mod config_builder;
 mod function;
 mod http1;
 #[cfg(feature = "inspector")]
@@ -123,12 +145,14 @@ mod platform;
 mod run;
 mod server;
 mod start_error;
+pub mod testing;
 #[cfg(feature = "tiny_http")]
 pub mod tiny_http;
 mod tuning;
 
 pub use config::{Config, Listen, Setting};
-pub use function::app::{App, HookOutcome, ObserveFn, Route};
+pub use function::app::{App, HookOutcome, ObserveFn};
+pub use function::builder::AppBuilder;
 pub use function::callback::{CallFn, HookFn, Result, ThawFn};
 pub use function::caller_clock::TimeFormat;
 pub use function::context::{Context, Credentials, Secret};
@@ -137,9 +161,11 @@ pub use function::freeze::{Clock, ClockReading, Confidence, Evidence, Gap, Thaw}
 pub use function::lifecycle::{Counts, Lifecycle, Phase};
 pub use function::reply::{Reply, ReplyError};
 pub use function::request::{Headers, Peer, Request};
+pub use function::route::Route;
 pub use limits::{Limit, LimitError, Limits};
 pub use networks::Networks;
 pub use platform::hooks::Hook;
 pub use run::{run, serve};
 pub use server::Server;
+pub use server::stopper::Stopper;
 pub use start_error::StartError;

@@ -275,7 +275,7 @@ pub(crate) fn whole_number(text: &str) -> Option<u64> {
 }
 
 /// Why a limit could not be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LimitError {
     name: String,
     value: String,
@@ -298,6 +298,13 @@ impl fmt::Display for LimitError {
                 write!(f, "limit {}: {} is not between {min} and {max}", self.name, self.value)
             }
         }
+    }
+}
+
+/// The same text: a derived one would add the `Debug` of numbers to every binary.
+impl fmt::Debug for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,10 +1,20 @@
 //! The logger, and foreign text in log records.
+//!
+//! A failure is never silent: whoever has no logger gets errors and warnings on standard error, with `env_logger` or
+//! without.
 
 use std::fmt::{self, Write};
 
 /// Sets up the logger, unless the author has set up another one.
-#[cfg(feature = "env_logger")]
+#[inline(never)]
 pub(crate) fn init_logging() {
+    if log::max_level() == log::LevelFilter::Off {
+        set_logger();
+    }
+}
+
+#[cfg(feature = "env_logger")]
+fn set_logger() {
     if std::env::var(env_logger::DEFAULT_FILTER_ENV).is_ok() {
         let _ = env_logger::try_init();
     } else if log::set_logger(&LATE_LOGGER).is_ok() {
@@ -13,7 +23,6 @@ pub(crate) fn init_logging() {
 }
 
 /// The level if `RUST_LOG` is not set. Most instances never log a warning.
-#[cfg(feature = "env_logger")]
 const DEFAULT_LEVEL: log::LevelFilter = log::LevelFilter::Warn;
 
 /// The logger if `RUST_LOG` is not set. It is made with the first record, because that takes as many instructions as
@@ -40,7 +49,31 @@ impl log::Log for LateLogger {
 }
 
 #[cfg(not(feature = "env_logger"))]
-pub(crate) fn init_logging() {}
+fn set_logger() {
+    if log::set_logger(&StderrLogger).is_ok() {
+        log::set_max_level(DEFAULT_LEVEL);
+    }
+}
+
+/// The logger without `env_logger`: one line for each record, in one write.
+#[cfg(not(feature = "env_logger"))]
+struct StderrLogger;
+
+#[cfg(not(feature = "env_logger"))]
+impl log::Log for StderrLogger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= DEFAULT_LEVEL
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let (level, target, text) = (record.level(), record.target(), OneLine(record.args()));
+            crate::server::eprint_line(format_args!("[{level} {target}] {text}"));
+        }
+    }
+
+    fn flush(&self) {}
+}
 
 /// Foreign text in a log line, with its control characters escaped. Otherwise a caller whose text becomes part of an
 /// error could write whole lines, even log markers (C-LOG-1).

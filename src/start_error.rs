@@ -6,8 +6,25 @@ use std::fmt;
 use std::io;
 
 /// The reason why the process cannot start or go on, such as `cannot listen on 0.0.0.0:9000: address in use`.
+///
+/// The message has the cause in it. [`source`](std::error::Error::source) is the cause as a value: an [`io::Error`] of
+/// the kernel, or a [`LimitError`].
+///
+/// ```
+/// use fc_hooks::{Config, Server};
+/// use std::error::Error;
+/// use std::io;
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let config = Config::new().listen(&taken.local_addr()?.to_string())?;
+/// let error = Server::bind(config).err().unwrap();
+/// let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();
+/// assert_eq!(cause.kind(), io::ErrorKind::AddrInUse);
+/// # Ok::<(), Box<dyn Error>>(())
+/// ```
 pub struct StartError {
     message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StartError {
@@ -15,26 +32,35 @@ impl StartError {
     #[cold]
     #[inline(never)]
     pub(crate) fn expected(form: &str, value: &str) -> StartError {
-        StartError { message: format!("expected {form}, not '{value}'") }
+        StartError { message: format!("expected {form}, not '{value}'"), source: None }
     }
 
     /// `'<value>': <cause>`.
     #[cold]
     #[inline(never)]
     pub(crate) fn invalid(value: &str, cause: &dyn fmt::Display) -> StartError {
-        StartError { message: format!("'{value}': {cause}") }
+        StartError { message: format!("'{value}': {cause}"), source: None }
     }
 
     /// `<name>: <cause>`.
     #[cold]
     #[inline(never)]
     pub(crate) fn about(name: &str, cause: &dyn fmt::Display) -> StartError {
-        StartError { message: format!("{name}: {cause}") }
+        StartError { message: format!("{name}: {cause}"), source: None }
+    }
+
+    /// The same error, of this variable.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn of(self, variable: &str) -> StartError {
+        StartError { message: format!("{variable}: {}", self.message), ..self }
     }
 
     /// `cannot <action>: <cause>`.
     pub(crate) fn io(action: impl fmt::Display, cause: &io::Error) -> StartError {
-        StartError { message: format!("cannot {action}: {}", Cause(cause)) }
+        // The error is borrowed, because its text goes into the message; the kernel's number makes a second one.
+        let source = cause.raw_os_error().map_or_else(|| cause.kind().into(), io::Error::from_raw_os_error);
+        StartError { message: format!("cannot {action}: {}", Cause(cause)), source: Some(source.into()) }
     }
 }
 
@@ -42,7 +68,7 @@ impl From<LimitError> for StartError {
     #[cold]
     #[inline(never)]
     fn from(error: LimitError) -> StartError {
-        StartError { message: error.to_string() }
+        StartError { message: error.to_string(), source: Some(error.into()) }
     }
 }
 
@@ -58,7 +84,11 @@ impl fmt::Debug for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
 
 /// The cause in words if the standard library has a kind for it, else with its number.
 struct Cause<'a>(&'a io::Error);
@@ -81,6 +111,20 @@ impl fmt::Display for Cause<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_values_too() {
+        use std::error::Error;
+        let limit = crate::Limits::default().set("headers_max", "0").unwrap_err();
+        let error = StartError::from(limit.clone()).of("FC_HOOKS_LIMITS");
+        assert_eq!(error.to_string(), format!("FC_HOOKS_LIMITS: {limit}"));
+        assert_eq!(error.source().and_then(|cause| cause.downcast_ref()), Some(&limit));
+        let unreadable = io::Error::new(io::ErrorKind::InvalidInput, "no address");
+        let error = StartError::io("listen", &unreadable);
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::InvalidInput);
+        assert!(StartError::expected("on or off", "maybe").source().is_none());
+    }
 
     #[test]
     fn start_errors_name_object_and_cause() {

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Name of the case, type of the state, table, and the message of the compile error; empty if the table compiles.
+/// Name of the case, type of the state, table, and the message of the compile error; empty if the table compiles. A
+/// table that begins with a dot is a chain of the builder's methods.
 type Case = (&'static str, &'static str, &'static str, &'static str);
 
 const SAME_CALL: &str = "fc-hooks: two routes have the same method and path";
+const SAME_HOOK: &str = "fc-hooks: the table has the same hook twice: row 2, hook /initialize";
 const HOOKS_PATH: &str = "fc-hooks: the path belongs to a hook; only the hook's own constructor in Route can serve it";
 const NO_PATH: &str = "fc-hooks: the path holds a blank, '?', '#', a control character or a character beyond ASCII";
 const NO_METHOD: &str = "fc-hooks: invalid HTTP method; ";
@@ -34,8 +36,23 @@ const CASES: &[Case] = &[
     ("good_state_is_not_send", "std::rc::Rc<std::cell::Cell<u8>>", "[Route::invoke(call)]", ""),
     ("good_closure", "()", "[Route::initialize(|_, _| Ok(().into()))]", ""),
 
-    ("initialize_twice", "()", "[Route::initialize(hook), Route::initialize(hook)]",
-        "fc-hooks: the table has the same hook twice"),
+    ("good_options", "u8", "[
+        Route::invoke(|served, _, _| Ok(served.to_string().into())), Route::health_path(\"/health\"),
+        Route::require_control_path(), Route::show_errors(), Route::observe_hooks(|_, _, _, _| {}),
+        Route::caller_clock(\"x-start\", fc_hooks::TimeFormat::UnixMillis)
+    ]", ""),
+    ("good_builder", "u8", ".initialize(hook).on(\"BREW-IT\", \"/a\", call).prefix(\"/\", call).fallback(call)", ""),
+
+    ("initialize_twice", "()", "[Route::initialize(hook), Route::initialize(hook)]", SAME_HOOK),
+    ("builder_initialize_twice", "()", ".initialize(hook).initialize(hook)", SAME_HOOK),
+    ("builder_same_call_twice", "()", ".get(\"/a\", call).post(\"/a\", call).get(\"/a\", call)",
+        "fc-hooks: two routes have the same method and path: row 3, GET /a"),
+    ("builder_path", "()", ".fallback(call).prefix(\"orders/\", call)",
+        "fc-hooks: the path does not begin with '/': row 2, prefix orders/"),
+    ("builder_health_on_a_route", "()", ".health_path(\"/a\").get(\"/a\", call)",
+        "fc-hooks: a route of the table has the health check's path: row 2, GET /a"),
+    ("option_twice", "()", "[Route::show_errors(), Route::invoke(call), Route::show_errors()]",
+        "fc-hooks: the table has the same option twice: row 3, show_errors"),
     ("pre_freeze_twice", "()", "[Route::pre_freeze(hook), Route::invoke(call), Route::pre_freeze(hook)]",
         "fc-hooks: the table has the same hook twice"),
     ("pre_stop_twice", "()", "[Route::pre_stop(hook), Route::pre_stop(hook)]",
@@ -84,12 +101,16 @@ const CASES: &[Case] = &[
 
 /// `hook` and `call` are generic, so that a case can have any state.
 fn source((_, state, table, _): &Case) -> String {
+    let app = match table.strip_prefix('.') {
+        Some(chain) => format!("App::<{state}>::builder().{chain}.build()"),
+        None => format!("App::new(&{table})"),
+    };
     format!(
-        "#![allow(dead_code)]\n\
+        "#![allow(dead_code, unused_imports)]\n\
          use fc_hooks::{{App, Context, Request, Result, Route}};\n\
          fn hook<S>(_: &mut S, _: &Context<'_>) -> Result {{ Ok(().into()) }}\n\
          fn call<S>(_: &mut S, _: &Context<'_>, _: &Request<'_>) -> Result {{ Ok(().into()) }}\n\
-         static APP: App<{state}> = App::new(&{table});\n\
+         static APP: App<{state}> = {app};\n\
          fn main() {{ let _ = &APP; }}\n"
     )
 }

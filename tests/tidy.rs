@@ -217,8 +217,10 @@ fn the_package_holds_no_tests() {
     let packaged: Vec<&str> = listed.lines().collect();
     let is_published = |path: &str| !path.contains('/') || FOLDERS.iter().any(|folder| path.starts_with(folder));
     let surplus = packaged.iter().filter(|path| !is_published(path)).map(|path| format!("{path} is packaged"));
+    // Cargo leaves out a folder that is a package of its own.
     let texts = sources().into_iter().chain(documents()).map(|(path, _)| path);
     let missing = texts
+        .filter(|path| !path.starts_with("examples/template/"))
         .filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)) && !packaged.contains(&path.as_str()))
         .map(|path| format!("{path} is not packaged"));
     assert_none(&surplus.chain(missing).collect::<Vec<_>>());

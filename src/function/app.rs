@@ -10,6 +10,8 @@ use crate::function::context::Context;
 use crate::function::path::{self, PathError, same};
 use crate::function::per_hook::PerHook;
 use crate::function::request::Request;
+use crate::function::route::{Kind, Route};
+use crate::function::table;
 use crate::platform::hooks::Hook;
 
 /// A function: its hooks, its routes and its options. Every callback gets the function's state, of type `S`.
@@ -45,6 +47,8 @@ pub struct App<S: 'static> {
     pub(crate) observer: Option<ObserveFn<S>>,
     pub(crate) health_path: Option<&'static str>,
     pub(crate) control_path_required: bool,
+    /// Callers of HTTP calls read the texts of errors.
+    pub(crate) errors_shown: bool,
     /// The header that tells the caller's time, and its form.
     pub(crate) caller_clock: Option<(&'static str, TimeFormat)>,
 }
@@ -64,95 +68,6 @@ pub struct HookOutcome {
     pub failed: bool,
 }
 
-/// One row of the table.
-pub struct Route<S: 'static>(Kind<S>);
-
-enum Kind<S: 'static> {
-    Hook(Hook, HookFn<S>),
-    OnThaw(ThawFn<S>),
-    Invoke(CallFn<S>),
-    /// Method (empty for any) and path.
-    Exact(&'static str, &'static str, CallFn<S>),
-    Prefix(&'static str, CallFn<S>),
-    Fallback(CallFn<S>),
-}
-
-impl<S> Route<S> {
-    /// `POST /initialize`. It runs once, before any traffic (C-INIT-1), and again only after a failure or after a
-    /// pre-stop that was not the end (C-INIT-5).
-    pub const fn initialize(callback: HookFn<S>) -> Route<S> {
-        Route(Kind::Hook(Hook::Initialize, callback))
-    }
-
-    /// `GET /pre-freeze`. It runs once before each freeze. FC 3.0 never calls it (C-FRZ-2).
-    pub const fn pre_freeze(callback: HookFn<S>) -> Route<S> {
-        Route(Kind::Hook(Hook::PreFreeze, callback))
-    }
-
-    /// `GET /pre-stop`. It runs once, before the instance is destroyed (C-STOP-1), or at SIGTERM if the platform did
-    /// not call it. If calls come after it, life goes on, and it runs again at the next end (C-STOP-5).
-    pub const fn pre_stop(callback: HookFn<S>) -> Route<S> {
-        Route(Kind::Hook(Hook::PreStop, callback))
-    }
-
-    /// Runs before the first request after a freeze. The platform has no such call (C-FRZ-5); the server finds out by
-    /// itself.
-    pub const fn on_thaw(callback: ThawFn<S>) -> Route<S> {
-        Route(Kind::OnThaw(callback))
-    }
-
-    /// `POST /invoke`: an event (C-INV-1).
-    pub const fn invoke(callback: CallFn<S>) -> Route<S> {
-        Route(Kind::Invoke(callback))
-    }
-
-    /// An HTTP call with this method and exactly this path, compared as sent.
-    pub const fn on(method: &'static str, path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route(Kind::Exact(method, path, callback))
-    }
-
-    /// As [`Route::on`] with GET. It also answers HEAD, unless the table has a route for that.
-    pub const fn get(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route::on("GET", path, callback)
-    }
-
-    /// As [`Route::on`] with POST.
-    pub const fn post(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route::on("POST", path, callback)
-    }
-
-    /// As [`Route::on`] with PUT.
-    pub const fn put(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route::on("PUT", path, callback)
-    }
-
-    /// As [`Route::on`] with PATCH.
-    pub const fn patch(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route::on("PATCH", path, callback)
-    }
-
-    /// As [`Route::on`] with DELETE.
-    pub const fn delete(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route::on("DELETE", path, callback)
-    }
-
-    /// An HTTP call with any method and exactly this path.
-    pub const fn any(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route(Kind::Exact("", path, callback))
-    }
-
-    /// HTTP calls with any method whose path begins with this text. A text that ends with `/` matches whole segments.
-    /// An exact route comes before it, and a longer prefix before a shorter one.
-    pub const fn prefix(path: &'static str, callback: CallFn<S>) -> Route<S> {
-        Route(Kind::Prefix(path, callback))
-    }
-
-    /// HTTP calls whose path no other route has.
-    pub const fn fallback(callback: CallFn<S>) -> Route<S> {
-        Route(Kind::Fallback(callback))
-    }
-}
-
 /// The result of the search for a route.
 pub(crate) enum Found<S: 'static> {
     Call(CallFn<S>),
@@ -162,19 +77,20 @@ pub(crate) enum Found<S: 'static> {
 }
 
 impl<S> App<S> {
-    /// A function from its table.
+    /// A function from its table, whose rows are routes, hooks and options in any order.
     ///
-    /// If options such as [`App::health_path`] follow, name the type of the state, so that closures know it:
-    /// `App::<Shop>::new(&[…]).health_path("/health")`.
+    /// Closures take the type of the state from the `static`. Options that follow as methods, such as
+    /// [`App::health_path`], hide it from them, so use their rows, such as [`Route::health_path`], or name it:
+    /// `App::<Shop>::new(&[…]).health_path("/health")`. [`App::builder`] makes the same from a chain of methods.
     ///
     /// # Panics
-    /// In a `static` or `const` each of these is a compile error with the same text:
-    /// - a hook, an event callback, a thaw callback or a fallback that occurs twice;
+    /// In a `static` or `const` each of these is a compile error, which names the row:
+    /// - a hook, an event callback, a thaw callback, a fallback or an option that occurs twice;
     /// - the same method and path twice, or the same prefix twice;
     /// - a path that is empty, does not begin with `/`, or could never match because it holds `?`, `#`, a blank, a
     ///   control character or a character beyond ASCII;
     /// - a method that holds anything but letters, digits, `-` and `_`;
-    /// - a route with the path of a hook or of events.
+    /// - a route with the path of a hook, of events, or of the health check.
     pub const fn new(routes: &'static [Route<S>]) -> App<S> {
         let mut app = App {
             routes,
@@ -185,37 +101,23 @@ impl<S> App<S> {
             observer: None,
             health_path: None,
             control_path_required: false,
+            errors_shown: false,
             caller_clock: None,
         };
         let mut index = 0;
         while index < routes.len() {
+            table::check_row(routes, index);
             match &routes[index].0 {
-                Kind::Hook(hook, callback) => {
-                    let place = app.hooks.get_mut(*hook);
-                    assert!(place.is_none(), "fc-hooks: the table has the same hook twice");
-                    *place = Some(*callback);
-                }
-                Kind::OnThaw(callback) => {
-                    assert!(app.on_thaw.is_none(), "fc-hooks: the table has on_thaw twice");
-                    app.on_thaw = Some(*callback);
-                }
-                Kind::Invoke(callback) => {
-                    assert!(app.invoke.is_none(), "fc-hooks: the table has invoke twice");
-                    app.invoke = Some(*callback);
-                }
-                Kind::Fallback(callback) => {
-                    assert!(app.fallback.is_none(), "fc-hooks: the table has two fallbacks");
-                    app.fallback = Some(*callback);
-                }
-                Kind::Exact(method, path, _) => {
-                    check_method(method);
-                    check_path(path);
-                    check_unique(routes, index);
-                }
-                Kind::Prefix(path, _) => {
-                    check_path(path);
-                    check_unique(routes, index);
-                }
+                Kind::Hook(hook, callback) => *app.hooks.get_mut(*hook) = Some(*callback),
+                Kind::OnThaw(callback) => app.on_thaw = Some(*callback),
+                Kind::Invoke(callback) => app.invoke = Some(*callback),
+                Kind::Fallback(callback) => app.fallback = Some(*callback),
+                Kind::ObserveHooks(observer) => app.observer = Some(*observer),
+                Kind::HealthPath(path) => app.health_path = Some(path),
+                Kind::RequireControlPath => app.control_path_required = true,
+                Kind::ShowErrors => app.errors_shown = true,
+                Kind::CallerClock(header, format) => app.caller_clock = Some((header, *format)),
+                Kind::Exact(..) | Kind::Prefix(..) | Kind::Vacant => {}
             }
             index += 1;
         }
@@ -230,7 +132,7 @@ impl<S> App<S> {
     /// the path of a route.
     pub const fn health_path(mut self, path: &'static str) -> App<S> {
         if let Err(error) = self.check_health_path(path) {
-            error.panic();
+            table::fault(error.message(), "health_path", path, self.routes.len() + 1);
         }
         self.health_path = Some(path);
         self
@@ -272,6 +174,13 @@ impl<S> App<S> {
     /// Calls this callback after every hook call, for audits and counters.
     pub const fn observe_hooks(mut self, observer: ObserveFn<S>) -> App<S> {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Tells the callers of HTTP calls the texts of errors and panics, instead of `internal error`. For a function
+    /// whose callers may know its inside.
+    pub const fn show_errors(mut self) -> App<S> {
+        self.errors_shown = true;
         self
     }
 
@@ -326,42 +235,6 @@ impl<S> App<S> {
             methods.push("HEAD");
         }
         methods.join(", ")
-    }
-}
-
-const fn check_path(path: &str) {
-    if let Err(error) = path::check(path) {
-        error.panic();
-    }
-}
-
-const fn check_method(method: &str) {
-    let bytes = method.as_bytes();
-    let mut index = 0;
-    while index < bytes.len() {
-        let byte = bytes[index];
-        assert!(
-            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_',
-            "fc-hooks: invalid HTTP method; it can hold letters, digits, '-' and '_'"
-        );
-        index += 1;
-    }
-}
-
-const fn check_unique<S>(routes: &[Route<S>], index: usize) {
-    let mut earlier = 0;
-    while earlier < index {
-        match (&routes[earlier].0, &routes[index].0) {
-            (Kind::Exact(method_a, path_a, _), Kind::Exact(method_b, path_b, _)) => assert!(
-                !(same(path_a, path_b) && (method_a.is_empty() || method_b.is_empty() || same(method_a, method_b))),
-                "fc-hooks: two routes have the same method and path"
-            ),
-            (Kind::Prefix(path_a, _), Kind::Prefix(path_b, _)) => {
-                assert!(!same(path_a, path_b), "fc-hooks: two routes have the same prefix");
-            }
-            _ => {}
-        }
-        earlier += 1;
     }
 }
 

@@ -6,8 +6,9 @@ use crate::function::lifecycle::Thaw;
 use crate::function::reply::Reply;
 use crate::function::request::Request;
 
-/// The result of a callback: a reply, or an error.
-pub type Result<T = Reply> = std::result::Result<T, Error>;
+/// The result of a callback: a reply, or an error. With both types given it is the standard library's, so
+/// `use fc_hooks::*` breaks no `Result<T, E>`.
+pub type Result<T = Reply, E = Error> = std::result::Result<T, E>;
 
 /// A lifecycle hook: `initialize`, `pre-freeze`, `pre-stop`. The server answers `Ok` with 200 and the value as the
 /// body, and an `Err` or a panic with 404 (C-STAT-1).

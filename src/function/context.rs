@@ -138,6 +138,7 @@ impl fmt::Debug for Context<'_> {
 
 /// Temporary credentials. `Debug` and `Display` do not show them.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Credentials<'a> {
     /// Access key id.
     pub access_key_id: Secret<'a>,

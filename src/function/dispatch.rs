@@ -18,6 +18,7 @@ use crate::logging::OneLine;
 use crate::networks::Networks;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
 use crate::platform::{headers, request_id};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Runs one function: its table, its state, and its life.
@@ -119,6 +120,18 @@ impl<S> Dispatcher<S> {
     /// The end of the last callback.
     pub(crate) fn last_active(&self) -> Instant {
         self.lifecycle.last_active().instant
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub(crate) fn state(&self) -> &S {
+        &self.state
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut S {
+        &mut self.state
     }
 
     /// Whether a stop signal has come.
@@ -307,7 +320,7 @@ impl<S> Dispatcher<S> {
         let state = &mut self.state;
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context)?;
-            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            reply.read_whole().map_err(stream_failed)?;
             Ok(reply)
         });
         self.lifecycle.apply(if outcome.is_ok() { Event::HookSucceeds(hook) } else { Event::HookFails(hook) });
@@ -327,7 +340,7 @@ impl<S> Dispatcher<S> {
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context, request)?;
             // Only HTTP calls can stream (C-INV-6).
-            reply.read_whole().map_err(|error| Error::typed("StreamFailed", error.to_string()))?;
+            reply.read_whole().map_err(stream_failed)?;
             Ok(reply)
         });
         conclude(INVOKE_PATH, outcome, request_id)
@@ -343,17 +356,32 @@ impl<S> Dispatcher<S> {
                         let failed = reply.status >= 500;
                         Answer::done(reply, failed)
                     }
-                    Err(failure) => {
-                        log_failure("the call", &failure, request_id);
-                        Answer::failed(500, &failure)
-                    }
+                    Err(failure) => self.http_failure(failure, request_id),
                 }
             }
             Found::WrongMethod(allow) => wrong_method(allow),
             Found::Nothing => Answer::client_error(404, &failure("NotFound", "no route has this path")),
         }
     }
+
+    /// Anyone may have made the call, so the texts of inner errors stay inside unless the author asks for them.
+    #[cold]
+    #[inline(never)]
+    fn http_failure(&self, mut failure: Failure, request_id: &str) -> Answer {
+        let status = failure.status;
+        if status < 500 {
+            return Answer::client_error(status, &failure);
+        }
+        log_failure("the call", &failure, request_id);
+        if !self.app.errors_shown {
+            failure.message = INTERNAL_ERROR.to_owned();
+        }
+        Answer::failed(status, &failure)
+    }
 }
+
+/// The message of a failed HTTP call.
+const INTERNAL_ERROR: &str = "internal error";
 
 fn context<'a>(
     headers: Headers<'a>,
@@ -379,8 +407,14 @@ fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> An
     }
 }
 
+#[cold]
+#[inline(never)]
+fn stream_failed(error: io::Error) -> Error {
+    Error::typed("StreamFailed", error.to_string())
+}
+
 fn failure(error_type: &str, message: &str) -> Failure {
-    Failure { message: message.to_owned(), error_type: error_type.to_owned() }
+    Failure { message: message.to_owned(), error_type: error_type.to_owned(), status: 500 }
 }
 
 fn wrong_method(allow: String) -> Answer {
@@ -390,6 +424,9 @@ fn wrong_method(allow: String) -> Answer {
     answer
 }
 
+/// Kept out of line, because each use of the macro takes more than the call.
+#[cold]
+#[inline(never)]
 fn log_failure(what: &str, failure: &Failure, request_id: &str) {
     log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
 }

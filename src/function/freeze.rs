@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One reading of both clocks, because some pauses show only where the two disagree.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ClockReading {
     /// The monotonic clock. It runs on under SIGSTOP and under a cgroup freezer, and stands still while the machine is
     /// paused.

@@ -12,6 +12,7 @@ use std::fmt;
 
 /// The phase of life that an instance is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Listening. No call has come, or the initializer failed.
     Created,

@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) error_type: String,
+    /// The status of an HTTP call.
+    pub(crate) status: u16,
 }
 
 impl Failure {
@@ -48,7 +50,11 @@ pub(crate) fn catch_panic<T>(code: impl FnOnce() -> T) -> Result<T, Failure> {
 
 #[inline(never)]
 pub(crate) fn render(error: Error) -> Failure {
-    let rendered = catch_panic(|| Failure { message: error.to_string(), error_type: error.error_type().to_owned() });
+    let rendered = catch_panic(|| Failure {
+        message: error.to_string(),
+        error_type: error.error_type().to_owned(),
+        status: error.status(),
+    });
     drop_catching_panic(Box::new(error));
     rendered.unwrap_or_else(|failure| failure)
 }
@@ -61,7 +67,7 @@ fn describe(payload: Box<dyn Any + Send>) -> Failure {
         _ => "panicked with a value that is not text".to_owned(),
     };
     drop_catching_panic(payload);
-    Failure { message, error_type: "Panic".to_owned() }
+    Failure { message, error_type: "Panic".to_owned(), status: 500 }
 }
 
 /// Drops a value of the author. If its destructor panics, the panic's payload is leaked: the payload's own destructor
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn failures_are_json_whatever_they_say() {
-        let failure = Failure { message: "a \"quote\"\n\u{1}".to_owned(), error_type: "T".to_owned() };
+        let failure = Failure { message: "a \"quote\"\n\u{1}".to_owned(), error_type: "T".to_owned(), status: 500 };
         let json: serde_json::Value = serde_json::from_slice(&failure.to_json()).unwrap();
         assert_eq!(
             (json["errorMessage"].as_str(), json["errorType"].as_str()),

@@ -13,19 +13,17 @@ macro_rules! path_errors {
         }
 
         impl PathError {
-            /// Stops the compilation of a table. Only a literal can name the crate in front of the message.
-            pub(crate) const fn panic(self) -> ! {
+            /// Also for the compiler, which stops at a wrong table.
+            pub(crate) const fn message(self) -> &'static str {
                 match self {
-                    $(PathError::$kind => panic!(concat!("fc-hooks: ", $message)),)*
+                    $(PathError::$kind => $message,)*
                 }
             }
         }
 
         impl fmt::Display for PathError {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $(PathError::$kind => $message,)*
-                })
+                f.write_str(self.message())
             }
         }
     };

@@ -7,6 +7,7 @@ use crate::function::panic::drop_catching_panic;
 use crate::http1::is_token_byte;
 use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
+use serde_core::Serialize;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
@@ -20,9 +21,9 @@ use std::io::{self, Read};
 /// use fc_hooks::Reply;
 ///
 /// let plain: Reply = "hello".into();
-/// let json: Reply = serde_json::json!({ "hello": "world" }).into();
+/// let json = Reply::json(&["hello", "world"])?;
 /// let moved = Reply::new().with_status(303)?.with_header("location", "/elsewhere")?;
-/// # Ok::<(), fc_hooks::ReplyError>(())
+/// # Ok::<(), fc_hooks::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Reply {
@@ -44,6 +45,36 @@ impl Reply {
     /// An empty reply with status 200.
     pub const fn new() -> Reply {
         Reply { status: 200, content_type: None, headers: Vec::new(), body: Body::Static(b""), header_bytes: 0 }
+    }
+
+    /// An empty reply with this status, 200 to 599: `Reply::from_status(404)?`. [`Reply::status`] reads it.
+    ///
+    /// # Errors
+    /// [`ReplyError::Status`]: the status is outside that range.
+    pub fn from_status(status: u16) -> Result<Reply, ReplyError> {
+        Reply::new().with_status(status)
+    }
+
+    /// A reply with this text, as `text/plain; charset=utf-8`.
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Reply {
+        text.into().into()
+    }
+
+    /// A reply with these bytes, as `application/octet-stream`.
+    pub fn bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Reply {
+        match bytes.into() {
+            Cow::Borrowed(bytes) => bytes.into(),
+            Cow::Owned(bytes) => bytes.into(),
+        }
+    }
+
+    /// A reply with this value, as `application/json`. The value is written at once, without a
+    /// [`serde_json::Value`] between.
+    ///
+    /// # Errors
+    /// The value cannot be JSON, for example a map whose keys are no text; its own `Serialize` fails.
+    pub fn json(value: &(impl Serialize + ?Sized)) -> crate::Result {
+        Ok(Reply::from_json(serde_json::to_vec(value)?))
     }
 
     /// A reply whose body the server reads from `reader` while the client receives it, at most 16 KiB at a time.
@@ -90,6 +121,26 @@ impl Reply {
     ) -> Result<Reply, ReplyError> {
         self.push_header(name.into(), value.into())?;
         Ok(self)
+    }
+
+    /// The status of an HTTP call. Hooks and events answer 200 whatever it is.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Name and value of each header that the author has set, `content-type` first if the body has set it.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.content_type.map(|known| ("content-type", known)).into_iter().chain(self.header_lines())
+    }
+
+    /// The value of the first header with that name, whose case does not matter.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body; none if it is a stream.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.bytes()
     }
 
     fn push_header(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) -> Result<(), ReplyError> {
@@ -356,136 +407,4 @@ fn is_owned_by_server(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn conversions_set_the_content_type() {
-        let cases: [(Reply, &[u8], Option<&str>); 8] = [
-            (().into(), b"", None),
-            ("a".into(), b"a", Some(TEXT)),
-            (String::from("b").into(), b"b", Some(TEXT)),
-            (b"c".as_slice().into(), b"c", Some(OCTETS)),
-            (vec![b'd'].into(), b"d", Some(OCTETS)),
-            (b"array".into(), b"array", Some(OCTETS)),
-            (Cow::Borrowed("cow").into(), b"cow", Some(TEXT)),
-            (serde_json::json!({"e": [1, null]}).into(), br#"{"e":[1,null]}"#, Some(JSON)),
-        ];
-        for (reply, body, content_type) in cases {
-            assert_eq!((reply.status, reply.body.bytes(), reply.content_type), (200, Some(body), content_type));
-        }
-    }
-
-    #[test]
-    fn headers_that_are_refused() {
-        use ReplyError::*;
-        let cases = [
-            ("", "x", HeaderName),
-            ("a b", "x", HeaderName),
-            ("a:", "x", HeaderName),
-            ("a\r\nb", "x", HeaderName),
-            ("ä", "x", HeaderName),
-            ("a", "x\r\nset-cookie: y", HeaderValue),
-            ("a", "x\ny", HeaderValue),
-            ("a", "x\ry", HeaderValue),
-            ("a", "x\0y", HeaderValue),
-            ("a", "\x7f", HeaderValue),
-            ("Content-Length", "1", OwnedByServer),
-            ("TRANSFER-ENCODING", "chunked", OwnedByServer),
-            ("Connection", "close", OwnedByServer),
-            ("keep-alive", "1", OwnedByServer),
-            ("Upgrade", "h2c", OwnedByServer),
-            ("trailer", "a", OwnedByServer),
-            ("X-Fc-Status", "200", OwnedByServer),
-            ("x-fc-anything", "", OwnedByServer),
-        ];
-        for (name, value, expected) in cases {
-            assert_eq!(Reply::new().with_header(name, value).err(), Some(expected), "{name:?}: {value:?}");
-        }
-    }
-
-    #[test]
-    fn headers_that_pass() {
-        for (name, value) in [("a", ""), ("X-Fcc", "\t x"), ("x-f", "ü"), ("date", "now"), ("set-cookie", "a=b")] {
-            assert!(Reply::new().with_header(name, value).is_ok(), "{name}: {value}");
-        }
-        let reply = Reply::from("x").with_header("Content-Type", "text/html").unwrap();
-        let reply = reply.with_header("content-type", "text/css").unwrap();
-        assert_eq!(
-            (reply.content_type, reply.header_lines().collect::<Vec<_>>()),
-            (None, vec![("content-type", "text/css")])
-        );
-    }
-
-    #[test]
-    fn headers_are_bounded_together() {
-        let mut reply = Reply::new();
-        let error = loop {
-            match reply.with_header("a", "x".repeat(95)) {
-                Ok(next) => reply = next,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error, ReplyError::HeadersTooLarge);
-        let whole = Reply::new().with_header("a", "x".repeat(REPLY_HEAD_BYTES_MAX));
-        assert_eq!(whole.err(), Some(ReplyError::HeadersTooLarge));
-    }
-
-    #[test]
-    fn statuses() {
-        for (status, fine) in [(0, false), (100, false), (199, false), (200, true), (599, true), (600, false)] {
-            assert_eq!(Reply::new().with_status(status).is_ok(), fine, "{status}");
-        }
-    }
-
-    struct Scripted(Vec<io::Result<usize>>);
-
-    impl Read for Scripted {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            self.0.pop().unwrap_or_else(|| panic!("read once too often"))
-        }
-    }
-
-    #[test]
-    fn a_source_survives_its_reader() {
-        let mut source = Source::new(Scripted(vec![Ok(9999), Ok(1), Err(io::ErrorKind::Interrupted.into())]));
-        assert_eq!(source.read(&mut [0; 8]).unwrap(), 1, "an interrupted read is repeated");
-        assert!(source.read(&mut [0; 8]).is_err(), "a claim beyond the buffer is an error");
-        assert!(source.read(&mut [0; 8]).is_err(), "after an error, only errors");
-        assert!(Source::new(Scripted(vec![])).read(&mut [0; 8]).is_err(), "a panic is an error");
-    }
-
-    /// The reader's error is the author's code as well.
-    #[test]
-    fn a_source_survives_its_readers_errors() {
-        #[derive(Debug)]
-        struct Malicious;
-        impl fmt::Display for Malicious {
-            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-                panic!("no words")
-            }
-        }
-        impl std::error::Error for Malicious {}
-        impl Drop for Malicious {
-            fn drop(&mut self) {
-                panic!("no end")
-            }
-        }
-        let mut source = Source::new(Scripted(vec![Err(io::Error::other(Malicious))]));
-        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "no words");
-        let mut source = Source::new(Scripted(vec![Err(io::Error::other("dry"))]));
-        assert_eq!(source.read(&mut [0; 8]).unwrap_err().to_string(), "dry");
-    }
-
-    #[test]
-    fn reading_whole() {
-        for (length, expected) in [(None, Some(3)), (Some(2), Some(2)), (Some(3), Some(3)), (Some(4), None)] {
-            let mut reply = Reply::stream(io::Cursor::new(b"abc"));
-            if let Body::Stream(_, known) = &mut reply.body {
-                *known = length;
-            }
-            let read = reply.read_whole().ok().map(|()| reply.body.bytes().unwrap().len());
-            assert_eq!(read, expected, "{length:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,11 @@
 //! A request as callbacks see it, borrowed from the connection's buffer.
 
+use crate::function::error::Error;
+use crate::function::query;
 use crate::platform::headers;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
+use serde_core::Deserialize;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -32,6 +36,36 @@ impl<'a> Request<'a> {
     /// The text after the first `?`, as the client sent it.
     pub fn query(&self) -> Option<&'a str> {
         self.query_mark().map(|mark| &self.path_and_query[mark + 1..])
+    }
+
+    /// Name and value of each pair of the query, decoded: `+` is a blank, `%c3%a4` is `ä`. Bytes that are not UTF-8
+    /// become U+FFFD. A name can occur more than once.
+    ///
+    /// ```
+    /// # use fc_hooks::{Reply, Request, Result};
+    /// fn find(request: &Request) -> Result {
+    ///     let Some((_, name)) = request.query_pairs().find(|(name, _)| name == "item") else {
+    ///         return Ok(Reply::text("which item?").with_status(400)?);
+    ///     };
+    ///     Ok(format!("looking for {name}").into())
+    /// }
+    /// ```
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        query::pairs(self.query().unwrap_or_default())
+    }
+
+    /// The value of the first header with that name, as [`Headers::get`].
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)
+    }
+
+    /// The body as a value, from JSON.
+    ///
+    /// # Errors
+    /// The body is no JSON, or JSON of another shape. The mistake is the client's: with `?`, an HTTP call answers 400
+    /// and says in which line and column it is.
+    pub fn json<T: Deserialize<'a>>(&self) -> crate::Result<T> {
+        serde_json::from_slice(self.body).map_err(|error| Error::new(error).of_client())
     }
 
     /// `str::split_once` would cost as much as the rest of finding a route.
@@ -194,6 +228,17 @@ mod tests {
             let request = request(target, &[]);
             assert_eq!((request.path(), request.query()), (path, query));
         }
+    }
+
+    #[test]
+    fn bodies_of_json() {
+        let with = |body| Request { body, ..request("/?a=b+c", &[]) };
+        assert_eq!(with(b"[1, 2]").json::<Vec<u8>>().unwrap(), [1, 2]);
+        assert_eq!(with(br#"["a"]"#).json::<Vec<&str>>().unwrap(), ["a"]);
+        let error = with(b"[1,").json::<Vec<u8>>().unwrap_err();
+        assert_eq!((error.status(), error.error_type()), (400, "serde_json::Error"));
+        assert!(error.to_string().contains("line 1 column 3"), "{error}");
+        assert_eq!(with(b"").query_pairs().next(), Some(("a".into(), "b c".into())));
     }
 
     /// C-LOG-1: an id cannot look like a failure, another id or a line.

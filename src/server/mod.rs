@@ -13,6 +13,7 @@ mod drain;
 mod event_loop;
 mod eviction;
 mod handlers;
+pub(crate) mod stopper;
 pub(crate) mod sys;
 mod system;
 
@@ -21,6 +22,7 @@ use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::exchange;
 use crate::function::lifecycle::{ClockReading, Machine};
+use crate::logging::init_logging;
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -37,9 +39,7 @@ use std::time::{Instant, SystemTime};
 /// # use fc_hooks::{App, Config, Route, Server};
 /// static APP: App<()> = App::new(&[Route::invoke(|_, _, _| Ok("done".into()))]);
 ///
-/// let mut config = Config::default();
-/// config.listen = "127.0.0.1:0".parse()?;
-/// let server = Server::bind(config)?;
+/// let server = Server::bind(Config::new().listen("127.0.0.1:0")?)?;
 /// println!("listening on {}", server.address());
 /// server.run(&APP, ())?;
 /// # Ok::<(), fc_hooks::StartError>(())
@@ -71,7 +71,18 @@ impl Server {
         &self.address
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in progress, runs pre-stop if the platform did not call
+    /// A handle that stops this server from another thread, or from a callback.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn stopper(&self) -> Result<stopper::Stopper, StartError> {
+        match self.system.stop_requester() {
+            Ok(requester) => Ok(stopper::Stopper(requester)),
+            Err(error) => Err(StartError::io("make a handle that stops the server", &error)),
+        }
+    }
+
+    /// Serves until SIGTERM, SIGINT or [`Stopper::stop`](crate::Stopper::stop), then finishes what is in progress, runs pre-stop if the platform did not call
     /// it, and returns. A second signal ends the process at once, with 128 plus the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
@@ -79,6 +90,7 @@ impl Server {
     /// # Errors
     /// The kernel or a sandbox refuses the system call that waits for connections. Pre-stop has run then, too.
     pub fn run<S>(self, app: &'static App<S>, state: S) -> Result<(), StartError> {
+        init_logging();
         let Server { system, config, .. } = self;
         let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
         let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);

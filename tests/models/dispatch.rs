@@ -8,13 +8,14 @@
 //! - No sequence brings the lifecycle where its table has no row.
 
 use super::{Draw, wire};
-use crate::function::app::{App, HookOutcome, Route};
+use crate::function::app::{App, HookOutcome};
 use crate::function::context::{Context, Env};
 use crate::function::dispatch::{Answer, CallLog, Dispatcher, LogMarker};
 use crate::function::lifecycle::{ClockReading, Evidence, Hook, Phase, Thaw};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Peer, Request};
+use crate::function::route::Route;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use crate::{Error, server};
 use std::cell::{Cell, RefCell};

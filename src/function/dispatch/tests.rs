@@ -1,6 +1,6 @@
 use super::*;
-use crate::function::app::Route;
 use crate::function::request::Peer;
+use crate::function::route::Route;
 use crate::{Error, Thaw};
 use std::cell::Cell;
 use std::io::Cursor;
@@ -219,7 +219,11 @@ fn call_answers() {
     assert!(bench.platform("/http-invoke", "POST /a").starts_with("405 200 "), "the client's mistake");
     bench.service.state.fail = true;
     assert_eq!(bench.platform("/invoke", "POST /invoke"), format!("404 404 {FAILED}"));
-    assert_eq!(bench.platform("/http-invoke", "GET /a"), format!("500 404 {FAILED}"));
+    assert_eq!(
+        bench.platform("/http-invoke", "GET /a"),
+        r#"500 404 {"errorMessage":"internal error","errorType":"Told"}"#,
+        "anyone may have called, so the text stays inside"
+    );
     bench.service.state.panic = true;
     assert!(bench.platform("/invoke", "POST /invoke").starts_with("404 404 "));
     assert!(bench.platform("/http-invoke", "GET /a").starts_with("500 404 "));
@@ -227,6 +231,36 @@ fn call_answers() {
     assert!(bare.platform("/http-invoke", "GET /pre-stop").starts_with("404 200 {\"errorMessage\":\"no route"));
     assert!(bare.platform("/invoke", "POST /invoke").starts_with("404 404 "));
     assert_eq!(bare.service.lifecycle.phase(), Phase::Ready);
+}
+
+/// The error says which status the call gets, and the table whether callers read why.
+#[test]
+fn errors_of_http_calls() {
+    fn fail(status: u16) -> crate::Result {
+        Err(Error::typed("Told", "told to fail").with_status(status)?)
+    }
+    static SHOWN: App<Script> = App::new(&[
+        Route::get("/404", |_, _, _| fail(404)),
+        Route::get("/503", |_, _, _| fail(503)),
+        Route::get("/json", |_, _, request| request.json::<u8>().map(|_| ().into())),
+        Route::invoke(|_, _, _| fail(503)),
+        Route::show_errors(),
+    ]);
+    static HIDDEN: App<Script> =
+        App::new(&[Route::get("/404", |_, _, _| fail(404)), Route::get("/503", |_, _, _| fail(503))]);
+    let hidden = FAILED.replace("told to fail", "internal error");
+    let cases = [
+        (&SHOWN, "/http-invoke", "GET /503", format!("503 404 {FAILED}")),
+        (&SHOWN, "/http-invoke", "GET /404", format!("404 200 {FAILED}")),
+        (&SHOWN, "/invoke", "POST /invoke", format!("404 404 {FAILED}")),
+        (&HIDDEN, "/http-invoke", "GET /503", format!("503 404 {hidden}")),
+        (&HIDDEN, "/http-invoke", "GET /404", format!("404 200 {FAILED}")),
+    ];
+    for (app, control_path, line, expected) in cases {
+        assert_eq!(Bench::new(app).platform(control_path, line), expected, "{line}");
+    }
+    let mistake = Bench::new(&SHOWN).platform("/http-invoke", "GET /json");
+    assert!(mistake.starts_with("400 200 {\"errorMessage\":\"expected value at line 1 column 1\""), "{mistake}");
 }
 
 #[test]

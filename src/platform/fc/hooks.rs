@@ -1,7 +1,7 @@
 //! The calls that the platform makes: its hooks, and the event.
 //!
 //! A hook is one row of the table below. What a row cannot say stands where the compiler asks for it: the constructor
-//! of its route in `function/app.rs`, and its phases and transitions in `function/lifecycle.rs`.
+//! of its row in `function/route.rs`, and its phases and transitions in `function/lifecycle.rs`.
 
 use super::headers;
 

@@ -37,6 +37,19 @@ extern "C" fn _Unwind_GetIPInfo(context: *mut c_void, is_before_call: *mut c_int
     }
 }
 
+/// Asked of the frames of a backtrace only, and there are none. Without optimisation across crates the standard library
+/// still names it, and the linker would take the file of the unwinder for it.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_GetCFA(_context: *mut c_void) -> usize {
+    0
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_FindEnclosingFunction(_address: *mut c_void) -> *mut c_void {
+    std::ptr::null_mut()
+}
+
 /// Never called for this kind of object file, here as in the original.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_GetDataRelBase(_context: *mut c_void) -> usize {

@@ -18,6 +18,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// When the first stop signal came, on the monotonic clock; 0 until then. The flag and its time are one value, so no
 /// signal can be seen half written.
 static STOPPED_AT_MS: AtomicU64 = AtomicU64::new(0);
+/// Changes when a server ends.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 static CONTINUED: AtomicBool = AtomicBool::new(false);
 /// The descriptor of the pipe's writing end, or -1.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -48,7 +50,7 @@ pub(crate) fn take_continued() -> bool {
 /// Ends a wait when a signal comes, also if it came just before the wait.
 pub(crate) struct WakePipe {
     reader: OwnedFd,
-    _writer: OwnedFd,
+    writer: OwnedFd,
 }
 
 impl WakePipe {
@@ -63,8 +65,37 @@ impl WakePipe {
     }
 }
 
+/// Asks the server of one wake pipe to stop, from any thread. It has both ends of the pipe, so no write can fail for
+/// want of a reader.
+pub(crate) struct StopRequester {
+    _reader: OwnedFd,
+    writer: OwnedFd,
+    generation: u32,
+}
+
+impl StopRequester {
+    /// Counts as the first stop signal. Does nothing if the server has ended.
+    pub(crate) fn request(&self) {
+        if GENERATION.load(Ordering::Acquire) != self.generation {
+            return;
+        }
+        let _ = STOPPED_AT_MS.compare_exchange(0, monotonic_ms().max(1), Ordering::Relaxed, Ordering::Relaxed);
+        COUNT.fetch_add(1, Ordering::Release);
+        // If the pipe is full, the loop wakes anyway.
+        let _ = rustix::io::write(&self.writer, &[0]);
+    }
+}
+
+impl WakePipe {
+    pub(crate) fn stop_requester(&self) -> io::Result<StopRequester> {
+        let (reader, writer) = (self.reader.try_clone()?, self.writer.try_clone()?);
+        Ok(StopRequester { _reader: reader, writer, generation: GENERATION.load(Ordering::Acquire) })
+    }
+}
+
 impl Drop for WakePipe {
     fn drop(&mut self) {
+        GENERATION.fetch_add(1, Ordering::Release);
         // Before the descriptor is closed, because its number may soon be another file's.
         WAKE.store(-1, Ordering::Relaxed);
     }
@@ -77,7 +108,7 @@ pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     STOPPED_AT_MS.store(0, Ordering::Relaxed);
     WAKE.store(writer.as_raw_fd(), Ordering::Relaxed);
     install()?;
-    Ok(WakePipe { reader, _writer: writer })
+    Ok(WakePipe { reader, writer })
 }
 
 /// Installs the handler for the three signals.
@@ -182,7 +213,7 @@ mod tests {
         for count in [0, 1, 63, 64, 65, 1000] {
             let (reader, writer) = pipe().unwrap();
             rustix::io::write(&writer, &vec![0; count]).unwrap();
-            let pipe = WakePipe { reader, _writer: writer };
+            let pipe = WakePipe { reader, writer };
             pipe.drain();
             assert_eq!(rustix::io::read(&pipe.reader, &mut [0; 1]), Err(rustix::io::Errno::AGAIN), "{count}");
         }

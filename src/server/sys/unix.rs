@@ -40,6 +40,12 @@ impl Unix {
     }
 }
 
+impl Unix {
+    pub(crate) fn stop_requester(&self) -> io::Result<signals::StopRequester> {
+        self.wake.stop_requester()
+    }
+}
+
 impl System for Unix {
     type Socket = OwnedFd;
 

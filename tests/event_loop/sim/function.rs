@@ -31,15 +31,18 @@ const CALL: Route<Function> = Route::prefix("/call/", call);
 const SHORT: Route<Function> = Route::get("/fixed", |_, _, _| Ok(FIXED.into()));
 
 static FULL: App<Function> = App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, THAW, EVENT, CALL, SHORT])
+    .show_errors()
     .health_path("/health")
     .observe_hooks(observe);
 
 static STRICT: App<Function> = App::new(&[INITIALIZE, PRE_FREEZE, PRE_STOP, THAW, EVENT, CALL, SHORT])
+    .show_errors()
     .health_path("/health")
     .observe_hooks(observe)
     .require_control_path();
 
-static BARE: App<Function> = App::new(&[THAW, EVENT, CALL, SHORT]).health_path("/health").observe_hooks(observe);
+static BARE: App<Function> =
+    App::new(&[THAW, EVENT, CALL, SHORT]).show_errors().health_path("/health").observe_hooks(observe);
 
 impl Variant {
     pub(super) fn app(self) -> &'static App<Function> {
