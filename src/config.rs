@@ -158,8 +158,8 @@ impl Config {
 pub(crate) fn misspelt(variable: &[u8]) -> Option<&str> {
     let end = variable.iter().position(|byte| *byte == b'=')?;
     let name = std::str::from_utf8(&variable[..end]).ok()?;
-    let is_read = SETTINGS.iter().flat_map(|setting| setting.variables).any(|known| *known == name);
-    (name.starts_with(variables::OURS) && !is_read).then_some(name)
+    let is_read = |setting: &Setting| setting.variables.contains(&name);
+    (name.starts_with(variables::OURS) && !SETTINGS.iter().any(is_read)).then_some(name)
 }
 
 /// One row for each setting. Not a constant, which the library and the binary would each have a copy of.

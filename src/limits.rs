@@ -238,7 +238,11 @@ impl Limits {
     /// # Errors
     /// As [`Limits::set`]; also an entry without `=`. The limits before the wrong entry are set.
     pub fn set_all(&mut self, list: &str) -> Result<(), LimitError> {
-        for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let mut rest = Some(list);
+        while let Some(entry) = next_entry(&mut rest) {
+            if entry.is_empty() {
+                continue;
+            }
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             self.set(name.trim(), value.trim())?;
         }
@@ -266,6 +270,15 @@ impl Limits {
     pub(crate) fn buffered_bytes_allowed(&self) -> usize {
         self.buffered_bytes_max.max(self.head_bytes_max + self.body_bytes_max)
     }
+}
+
+/// Takes the first entry of a list with commas, without the blanks around it. One copy for all settings.
+#[inline(never)]
+pub(crate) fn next_entry<'a>(rest: &mut Option<&'a str>) -> Option<&'a str> {
+    let list = (*rest)?;
+    let comma = list.bytes().position(|byte| byte == b',');
+    *rest = comma.map(|at| &list[at + 1..]);
+    Some(list[..comma.unwrap_or(list.len())].trim())
 }
 
 /// One copy of the standard library's parser for all settings.

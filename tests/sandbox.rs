@@ -24,8 +24,8 @@ fn a_sandbox_that_forbids_to_accept() {
 }
 
 /// A kernel or a sandbox has no call to wait by: a message that names it, and exit code 1.
-#[test]
 #[cfg(not(fc_hooks_poll))]
+#[test]
 fn a_sandbox_that_forbids_to_wait() {
     for (error, cause) in [(libc::ENOSYS, "Function not implemented"), (libc::EPERM, "permission denied")] {
         let setup = Setup::inspector().env("FC_HOOKS_LISTEN", "127.0.0.1:0").forbid(libc::SYS_epoll_pwait, error);

@@ -92,6 +92,8 @@ impl<S> Dispatcher<S> {
     }
 
     /// Adds evidence of a freeze that the server has found.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn record_evidence(&mut self, evidence: Evidence) {
         self.lifecycle.freezes().record(&evidence);
     }
@@ -171,9 +173,7 @@ impl<S> Dispatcher<S> {
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
-                let stranger = self.is_stranger(request.peer);
-                let cause = if stranger { "the peer may not call hooks" } else { headers::CONTROL_PATH_ABSENT };
-                Answer::failed(404, &failure("HookRefused", cause))
+                self.refuse_hook(request.peer)
             }
             Call::Health => unreachable!("answered above"),
         };
@@ -212,6 +212,13 @@ impl<S> Dispatcher<S> {
         self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
         let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
         log.end(marker, NO_ID, answer.failed);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse_hook(&self, peer: Peer) -> Answer {
+        let cause = if self.is_stranger(peer) { "the peer may not call hooks" } else { headers::CONTROL_PATH_ABSENT };
+        Answer::failed(404, &failure("HookRefused", cause))
     }
 
     /// Whether a peer may not call hooks. One on a Unix socket is of this machine, and the socket's file has its own
@@ -394,6 +401,7 @@ fn context<'a>(
 }
 
 /// The answer of a hook or an event: 200 or 404, whatever the author's code does (C-STAT-1, C-FRZ-4).
+#[inline(never)]
 fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> Answer {
     match outcome {
         Ok(mut reply) => {
@@ -417,6 +425,8 @@ fn failure(error_type: &str, message: &str) -> Failure {
     Failure { message: message.to_owned(), error_type: error_type.to_owned(), status: 500 }
 }
 
+#[cold]
+#[inline(never)]
 fn wrong_method(allow: String) -> Answer {
     let mut answer =
         Answer::client_error(405, &failure("MethodNotAllowed", &format!("this path allows the methods {allow}")));

@@ -277,6 +277,8 @@ impl<S, O: System> Loop<S, O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn pause_accepting(&mut self, error: Errno) {
         if self.accept.pause(self.clock.reading()) {
             log::warn!("cannot accept connections for now: {error}; {} are open", self.connections.open());

@@ -47,6 +47,8 @@ impl<S, O: System> Loop<S, O> {
             .is_some_and(|drain| self.connections.open() == 0 || drain.time_left(self.limits.drain_time_max).is_zero())
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn begin_drain(&mut self, age: Duration) {
         self.drain = Some(Drain::new(age, self.now.instant));
         let paused_until = self.accept.paused_until();
@@ -63,6 +65,7 @@ impl<S, O: System> Loop<S, O> {
     }
 
     /// Accepts the connections that wait, as slots and descriptors allow; closes the listener once none waits.
+    #[inline(never)]
     pub(super) fn accept_backlog(&mut self) {
         while matches!(self.accept.state(), Accept::Draining { paused_until: None }) && !self.connections.is_full() {
             let is_empty = self.accept_run(ACCEPT_RUN_MAX);
@@ -79,6 +82,7 @@ impl<S, O: System> Loop<S, O> {
     }
 
     /// Closes idle connections once the stopping instance has looked at all; shortens the time of those that linger.
+    #[inline(never)]
     pub(super) fn close_idle_for_drain(&mut self, saw_all: bool) {
         let Some(drain) = &mut self.drain else { return };
         drain.polled_once |= saw_all;

@@ -10,6 +10,8 @@ use crate::server::system::{System, Token};
 
 impl<S, O: System> Loop<S, O> {
     /// Closes an unused connection, so that another one can be accepted. False if there is none.
+    #[cold]
+    #[inline(never)]
     pub(super) fn evict_unused(&mut self) -> bool {
         let Some(token) = self.unused_connection() else { return false };
         self.close(token, CloseReason::Evicted);
