@@ -117,7 +117,8 @@
 //! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
 //! # Features
-//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it, errors
+//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it,
+//! errors
 //!   and warnings go there, one line each.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and

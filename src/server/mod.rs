@@ -82,8 +82,9 @@ impl Server {
         }
     }
 
-    /// Serves until SIGTERM, SIGINT or [`Stopper::stop`](crate::Stopper::stop), then finishes what is in progress, runs pre-stop if the platform did not call
-    /// it, and returns. A second signal ends the process at once, with 128 plus the signal's number.
+    /// Serves until SIGTERM, SIGINT or [`Stopper::stop`](crate::Stopper::stop), then finishes what is in progress, runs
+    /// pre-stop if the platform did not call it, and returns. A second signal ends the process at once, with 128 plus
+    /// the signal's number.
     ///
     /// Everything happens on the calling thread, callbacks included.
     ///

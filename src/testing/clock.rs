@@ -6,7 +6,8 @@ use crate::function::freeze::{ClockReading, Evidence, Machine, Place};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How an instance is frozen, and so which signs there are of it (C-FRZ-6). A freeze that only clocks show must last for
+/// How an instance is frozen, and so which signs there are of it (C-FRZ-6). A freeze that only clocks show must last
+/// for
 /// 3 s to be sure to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -134,8 +134,8 @@ impl Guest {
     /// Boots `program`, which listens on `port` in the guest, and returns when it is about to start. The thread that
     /// boots or thaws a guest must live as long as the guest.
     ///
-    /// On a busy machine the kernel of a guest may take the frequency of its counter for another one, and its clock then
-    /// runs several times too fast. Such a guest is booted again.
+    /// On a busy machine the kernel of a guest may take the frequency of its counter for another one, and its clock
+    /// then runs several times too fast. Such a guest is booted again.
     ///
     /// # Errors
     /// If the guest does not get that far. The text has the last lines of its console.
