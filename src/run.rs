@@ -15,9 +15,9 @@ use std::process::ExitCode;
 /// it failed, 143 if SIGTERM came meanwhile.
 ///
 /// Otherwise it serves with [`Config::from_env`] until SIGTERM or SIGINT. The exit code is 0 after an orderly stop, 1
-/// if the server cannot listen or wait, 2 if the configuration is invalid; an error goes to standard error. A second signal
-/// ends the process at once, with 128 plus the number of the signal. A variable whose name begins with `FC_HOOKS_` and
-/// that no setting reads is logged as a warning.
+/// if the server cannot listen or wait, 2 if the configuration is invalid; an error goes to standard error. A second
+/// signal ends the process at once, with 128 plus the number of the signal. A variable whose name begins with
+/// `FC_HOOKS_` and that no setting reads is logged as a warning.
 ///
 /// # Slow work before it
 /// Do it in the initializer instead. Until this function has been called nobody listens, so the platform's start-up

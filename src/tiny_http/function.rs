@@ -74,10 +74,10 @@ impl<S> Function<S> {
         Ok(Function::of(app, state, config))
     }
 
-    /// Says which address the server listens on whose requests are answered. A process with other listeners, or one that
-    /// connects to its own clients, must say so: the function finds a connection by the address of its client, and one
-    /// client address can have a connection to each listener. Without this, where two connections of the process have
-    /// the same client address, the function closes neither, and logs an error.
+    /// Says which address the server listens on whose requests are answered. A process with other listeners, or one
+    /// that connects to its own clients, must say so: the function finds a connection by the address of its client, and
+    /// one client address can have a connection to each listener. Without this, where two connections of the process
+    /// have the same client address, the function closes neither, and logs an error.
     #[must_use]
     pub fn listening_on(mut self, address: SocketAddr) -> Function<S> {
         self.closing.listener = Some(address);
