@@ -31,7 +31,8 @@ macro_rules! limits {
     (
         $(#[$limits_doc:meta])*
         struct Limits {
-            $($(#[$doc:meta])* $field:ident: $kind:tt $name:literal = $default:expr, $min:literal..=$max:expr, $meaning:literal;)*
+            $($(#[$doc:meta])* $field:ident: $kind:tt $name:literal = $default:expr,
+                $min:literal..=$max:expr, $meaning:literal;)*
         }
     ) => {
         $(#[$limits_doc])*

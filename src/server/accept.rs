@@ -286,8 +286,8 @@ impl<S, O: System> Loop<S, O> {
     }
 }
 
-/// Errors of `accept` that concern the connection that was to be accepted, not the server (accept(2)), unless they go
-/// on and on.
+/// Errors of `accept` that concern the connection that was to be accepted, not the server (accept(2)), unless they do
+/// not end.
 fn is_of_the_connection(error: Errno) -> bool {
     const ERRORS: [Errno; 6] =
         [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN, Errno::HOSTUNREACH];

@@ -71,8 +71,8 @@ static HEALTH: App<State> = App::new(&[PRE_FREEZE, Route::on_thaw(thawed), DO]).
 
 fn main() -> ExitCode {
     if std::env::var_os("SUBJECT_SIGPIPE").is_some() {
-        // SAFETY: the default action needs no handler.
         #[allow(unsafe_code)]
+        // SAFETY: the default action needs no handler.
         unsafe {
             libc::signal(libc::SIGPIPE, libc::SIG_DFL)
         };
