@@ -1,6 +1,6 @@
 //! The error of a failed callback.
 
-use crate::function::reply::ReplyError;
+use crate::function::reply_error::ReplyError;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -154,7 +154,8 @@ fn innermost_known(error: &(dyn std::error::Error + 'static)) -> &'static str {
     name
 }
 
-/// A box or a shared error of `alloc` is called by what it holds: `alloc::boxed::Box<mine::NoStock>` → `mine::NoStock>`.
+/// A box or a shared error of `alloc` is called by what it holds: `alloc::boxed::Box<mine::NoStock>` →
+/// `mine::NoStock>`.
 fn held_type_name(full: &'static str) -> &'static str {
     match full.bytes().position(|byte| byte == b'<') {
         Some(bracket) if full.starts_with("alloc::") => &full[bracket + 1..],

@@ -1,6 +1,7 @@
 //! An answer as a test reads it.
 
 use crate::http1::chunked::Decoder;
+use crate::platform::headers;
 use serde_core::Deserialize;
 
 /// What came of one request: the response, and the lines of the log.
@@ -78,7 +79,7 @@ impl Answer {
 
     /// Whether the platform counts the call as failed (C-INV-3).
     pub fn is_failed(&self) -> bool {
-        self.header("x-fc-status") == Some("404")
+        self.header(headers::STATUS) == Some(headers::STATUS_FAILED)
     }
 
     /// Whether the response ends too early, because the author's stream failed. A client sees a reset.

@@ -48,14 +48,12 @@ use crate::function::request::Peer;
 use crate::http1::decoder::{RequestDecoder, Step};
 use crate::http1::head::large_header_storage;
 use crate::limits::Limits;
-use crate::platform::hooks::{Hook, INVOKE_METHOD, INVOKE_PATH};
+use crate::platform::headers;
+use crate::platform::hooks::{HTTP_PATH, Hook, INVOKE_METHOD, INVOKE_PATH};
 use clock::Clock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use transcript::Transcript;
-
-/// The control path of HTTP calls (C-DISP-1).
-const HTTP_PATH: &str = "/http-invoke";
 
 /// One instance of a function.
 ///
@@ -170,7 +168,7 @@ impl<S> Instance<S> {
     fn by_platform(&mut self, request: Request, control_path: &str) -> Answer {
         self.requests += 1;
         let id = self.clock.request_id(self.requests);
-        self.send(request.or_header("x-fc-request-id", &id).or_header("x-fc-control-path", control_path))
+        self.send(request.or_header(headers::REQUEST_ID, &id).or_header(headers::CONTROL_PATH, control_path))
     }
 
     /// Lets time pass in which the instance is awake and has nothing to do.
