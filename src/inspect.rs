@@ -4,8 +4,8 @@
 //! platform sent and the life of the instance so far. So a user can see what the real platform does. Secrets are
 //! withheld.
 
-use crate::function::app::{App, HookOutcome};
-use crate::function::callback::Result;
+use crate::function::app::App;
+use crate::function::callback::{HookOutcome, Result};
 use crate::function::context::Context;
 use crate::function::error::Error;
 use crate::function::lifecycle::{ClockReading, Thaw};

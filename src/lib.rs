@@ -118,8 +118,7 @@
 //!
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it,
-//! errors
-//!   and warnings go there, one line each.
+//!   errors and warnings go there, one line each.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
 //!   `std::backtrace` captures empty ones. Panics are caught as before. On other targets it has no effect.
@@ -152,15 +151,16 @@ pub mod tiny_http;
 mod tuning;
 
 pub use config::{Config, Listen, Setting};
-pub use function::app::{App, HookOutcome, ObserveFn};
+pub use function::app::App;
 pub use function::builder::AppBuilder;
-pub use function::callback::{CallFn, HookFn, Result, ThawFn};
+pub use function::callback::{CallFn, HookFn, HookOutcome, ObserveFn, Result, ThawFn};
 pub use function::caller_clock::TimeFormat;
 pub use function::context::{Context, Credentials, Secret};
 pub use function::error::Error;
 pub use function::freeze::{Clock, ClockReading, Confidence, Evidence, Gap, Thaw};
 pub use function::lifecycle::{Counts, Lifecycle, Phase};
-pub use function::reply::{Reply, ReplyError};
+pub use function::reply::Reply;
+pub use function::reply_error::ReplyError;
 pub use function::request::{Headers, Peer, Request};
 pub use function::route::Route;
 pub use limits::{Limit, LimitError, Limits};

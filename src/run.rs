@@ -2,8 +2,8 @@
 
 use crate::config::{self, Config, Listen};
 use crate::function::app::App;
-use crate::logging::init_logging;
 use crate::platform::{markers, variables};
+use crate::server::logger::init_logging;
 use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;

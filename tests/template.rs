@@ -61,9 +61,7 @@ fn a_failure_without_a_logger_is_said() {
     let crate_folder = folder.path().join("loud-function");
     let main = crate_folder.join("src/main.rs");
     let source = "use fc_hooks::{App, Route};\n\
-         static APP: App<()> = App::new(&[\n\
-             Route::invoke(|_, _, _| Ok(().into())), Route::pre_stop(|_, _| Err(\"a\\nb\")?),\n\
-         ]);\n\
+         static APP: App<()> = App::new(&[Route::pre_stop(|_, _| Err(\"a\\nb\")?)]);\n\
          fn main() {\n\
              let server = fc_hooks::Server::bind(fc_hooks::Config::new().listen(\"127.0.0.1:0\").unwrap()).unwrap();\n\
              let stopper = server.stopper().unwrap();\n\

@@ -4,12 +4,10 @@
 //! or hashed at start. The search for a route walks over the few routes that there are. Must not know requests or
 //! replies.
 
-use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::callback::{CallFn, HookFn, ObserveFn, ThawFn};
 use crate::function::caller_clock::TimeFormat;
-use crate::function::context::Context;
 use crate::function::path::{self, PathError, same};
 use crate::function::per_hook::PerHook;
-use crate::function::request::Request;
 use crate::function::route::{Kind, Route};
 use crate::function::table;
 use crate::platform::hooks::Hook;
@@ -51,21 +49,6 @@ pub struct App<S: 'static> {
     pub(crate) errors_shown: bool,
     /// The header that tells the caller's time, and its form.
     pub(crate) caller_clock: Option<(&'static str, TimeFormat)>,
-}
-
-/// Sees every hook call after it was answered, including those that the author's hook never sees.
-pub type ObserveFn<S> = fn(&mut S, &Context<'_>, &Request<'_>, HookOutcome);
-
-/// The outcome of a hook call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HookOutcome {
-    /// Which hook was called.
-    pub hook: Hook,
-    /// The callback ran. Otherwise the call got a stored answer or was refused.
-    pub ran: bool,
-    /// The answer was 404.
-    pub failed: bool,
 }
 
 /// The result of the search for a route.
@@ -241,7 +224,7 @@ impl<S> App<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reply, Result};
+    use crate::{Context, Reply, Request, Result};
 
     fn exact(_: &mut (), _: &Context<'_>, _: &Request<'_>) -> Result {
         Ok("exact".into())

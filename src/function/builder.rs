@@ -1,7 +1,7 @@
 //! A table from a chain of methods, where hooks and options are no routes.
 
-use crate::function::app::{App, ObserveFn};
-use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::app::App;
+use crate::function::callback::{CallFn, HookFn, ObserveFn, ThawFn};
 use crate::function::caller_clock::TimeFormat;
 use crate::function::route::{Kind, Route};
 use crate::function::table;

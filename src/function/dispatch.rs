@@ -3,9 +3,9 @@
 //! Pure except for the author's callbacks: log lines go to a [`CallLog`], and [`Env`] has the clocks. Must not know how
 //! requests arrive or how replies leave.
 
-use crate::function::app::{App, Found, HookOutcome};
+use crate::function::app::{App, Found};
 use crate::function::call::{Call, classify};
-use crate::function::callback::HookFn;
+use crate::function::callback::{HookFn, HookOutcome};
 use crate::function::caller_clock::CallerTime;
 use crate::function::context::{Context, Env};
 use crate::function::error::Error;

@@ -1,6 +1,6 @@
 //! The error of a failed callback.
 
-use crate::function::reply::ReplyError;
+use crate::function::reply_error::ReplyError;
 use std::borrow::Cow;
 use std::fmt;
 

@@ -18,6 +18,7 @@ pub(crate) mod per_hook;
 pub(crate) mod query;
 pub(crate) mod rejection;
 pub(crate) mod reply;
+pub(crate) mod reply_error;
 pub(crate) mod request;
 pub(crate) mod response_writer;
 pub(crate) mod route;

@@ -4,6 +4,7 @@
 //! not know connections.
 
 use crate::function::panic::drop_catching_panic;
+use crate::function::reply_error::ReplyError;
 use crate::http1::is_token_byte;
 use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, STREAM_CHUNK_BYTES};
@@ -369,36 +370,6 @@ impl Drop for Source {
         self.close();
     }
 }
-
-/// The reason why a reply cannot be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReplyError {
-    /// The status is not between 200 and 599.
-    Status,
-    /// A header name is empty or holds a character that names cannot hold.
-    HeaderName,
-    /// A header value holds a control character.
-    HeaderValue,
-    /// The server writes this header itself.
-    OwnedByServer,
-    /// The headers together are larger than the platform lets through.
-    HeadersTooLarge,
-}
-
-impl fmt::Display for ReplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ReplyError::Status => "the reply's status is not between 200 and 599",
-            ReplyError::HeaderName => "the header's name is not a token",
-            ReplyError::HeaderValue => "the header's value holds a control character",
-            ReplyError::OwnedByServer => "the server writes this header itself",
-            ReplyError::HeadersTooLarge => "the reply's headers are larger than the platform lets through",
-        })
-    }
-}
-
-impl std::error::Error for ReplyError {}
 
 fn is_owned_by_server(name: &str) -> bool {
     const OWNED: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];

@@ -1,9 +1,6 @@
 //! The rows of a table. A row says what it is; `table` says whether it fits beside the others.
 
-#[cfg(doc)]
-use crate::function::app::App;
-use crate::function::app::ObserveFn;
-use crate::function::callback::{CallFn, HookFn, ThawFn};
+use crate::function::callback::{CallFn, HookFn, ObserveFn, ThawFn};
 use crate::function::caller_clock::TimeFormat;
 use crate::platform::hooks::Hook;
 
@@ -119,27 +116,27 @@ impl<S> Route<S> {
         Route(Kind::Fallback(callback))
     }
 
-    /// The option [`App::health_path`] as a row.
+    /// The option [`App::health_path`](crate::App::health_path) as a row.
     pub const fn health_path(path: &'static str) -> Route<S> {
         Route(Kind::HealthPath(path))
     }
 
-    /// The option [`App::require_control_path`] as a row.
+    /// The option [`App::require_control_path`](crate::App::require_control_path) as a row.
     pub const fn require_control_path() -> Route<S> {
         Route(Kind::RequireControlPath)
     }
 
-    /// The option [`App::caller_clock`] as a row.
+    /// The option [`App::caller_clock`](crate::App::caller_clock) as a row.
     pub const fn caller_clock(header: &'static str, format: TimeFormat) -> Route<S> {
         Route(Kind::CallerClock(header, format))
     }
 
-    /// The option [`App::observe_hooks`] as a row.
+    /// The option [`App::observe_hooks`](crate::App::observe_hooks) as a row.
     pub const fn observe_hooks(observer: ObserveFn<S>) -> Route<S> {
         Route(Kind::ObserveHooks(observer))
     }
 
-    /// The option [`App::show_errors`] as a row.
+    /// The option [`App::show_errors`](crate::App::show_errors) as a row.
     pub const fn show_errors() -> Route<S> {
         Route(Kind::ShowErrors)
     }

@@ -13,6 +13,7 @@ mod drain;
 mod event_loop;
 mod eviction;
 mod handlers;
+pub(crate) mod logger;
 pub(crate) mod stopper;
 pub(crate) mod sys;
 mod system;
@@ -22,7 +23,6 @@ use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::exchange;
 use crate::function::lifecycle::{ClockReading, Machine};
-use crate::logging::init_logging;
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -91,7 +91,7 @@ impl Server {
     /// # Errors
     /// The kernel or a sandbox refuses the system call that waits for connections. Pre-stop has run then, too.
     pub fn run<S>(self, app: &'static App<S>, state: S) -> Result<(), StartError> {
-        init_logging();
+        logger::init_logging();
         let Server { system, config, .. } = self;
         let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
         let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);

@@ -79,7 +79,7 @@ impl Answer {
 
     /// Whether the platform counts the call as failed (C-INV-3).
     pub fn is_failed(&self) -> bool {
-        self.header(headers::STATUS) == Some("404")
+        self.header(headers::STATUS) == Some(headers::STATUS_FAILED)
     }
 
     /// Whether the response ends too early, because the author's stream failed. A client sees a reset.

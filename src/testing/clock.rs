@@ -3,12 +3,12 @@
 
 use crate::function::context::Env;
 use crate::function::freeze::{ClockReading, Evidence, Machine, Place};
+use crate::server::PROCESS_ENV;
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How an instance is frozen, and so which signs there are of it (C-FRZ-6). A freeze that only clocks show must last
-/// for
-/// 3 s to be sure to show.
+/// for 3 s to be sure to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Freeze {
@@ -59,7 +59,7 @@ impl Clock {
     /// The time of day is the same in every test.
     pub(super) fn new() -> Clock {
         let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let monotonic = Instant::now();
+        let monotonic = (PROCESS_ENV.now)().instant;
         Clock { monotonic, wall: start, raw: Duration::ZERO, platform: start, place: 0, cancelled: false }
     }
 

@@ -49,14 +49,11 @@ use crate::http1::decoder::{RequestDecoder, Step};
 use crate::http1::head::large_header_storage;
 use crate::limits::Limits;
 use crate::platform::headers;
-use crate::platform::hooks::{Hook, INVOKE_METHOD, INVOKE_PATH};
+use crate::platform::hooks::{HTTP_PATH, Hook, INVOKE_METHOD, INVOKE_PATH};
 use clock::Clock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use transcript::Transcript;
-
-/// The control path of HTTP calls (C-DISP-1).
-const HTTP_PATH: &str = "/http-invoke";
 
 /// One instance of a function.
 ///

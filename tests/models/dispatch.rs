@@ -8,7 +8,8 @@
 //! - No sequence brings the lifecycle where its table has no row.
 
 use super::{Draw, wire};
-use crate::function::app::{App, HookOutcome};
+use crate::function::app::App;
+use crate::function::callback::HookOutcome;
 use crate::function::context::{Context, Env};
 use crate::function::dispatch::{Answer, CallLog, Dispatcher, LogMarker};
 use crate::function::lifecycle::{ClockReading, Evidence, Hook, Phase, Thaw};

@@ -7,7 +7,8 @@
 
 use super::{Draw, wire};
 use crate::function::dispatch::{Answer, LogMarker};
-use crate::function::reply::{Body, Reply, ReplyError};
+use crate::function::reply::{Body, Reply};
+use crate::function::reply_error::ReplyError;
 use crate::tuning::REPLY_HEAD_BYTES_MAX;
 use std::io::Cursor;
 

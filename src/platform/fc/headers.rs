@@ -94,6 +94,9 @@ pub(crate) const SECRET: [&str; 4] = [ACCESS_KEY_ID, ACCESS_KEY_SECRET, SECURITY
 /// The header of a reply that tells the platform whether the call succeeded (C-INV-3).
 pub(crate) const STATUS: &str = "x-fc-status";
 
+/// Its value for a call that failed.
+pub(crate) const STATUS_FAILED: &str = "404";
+
 /// The line of a reply's head that tells the platform whether the call succeeded (C-INV-3), with a CRLF in front of it.
 pub(crate) const fn status_line(failed: bool) -> &'static [u8] {
     if failed { b"\r\nx-fc-status: 404" } else { b"\r\nx-fc-status: 200" }

@@ -68,6 +68,9 @@ impl Hook {
 pub(crate) const INVOKE_METHOD: &str = "POST";
 pub(crate) const INVOKE_PATH: &str = "/invoke";
 
+/// The control path of HTTP calls.
+pub(crate) const HTTP_PATH: &str = "/http-invoke";
+
 /// The word for events and HTTP calls in log markers.
 pub(crate) const INVOKE_MARKER: &str = "Invoke";
 
