@@ -13,7 +13,6 @@ unsafe extern "C" {
 ///
 /// Like `getenv`, it must not run while another thread changes the environment. Programs have no such thread at the
 /// start of a server: changing the environment is `unsafe` in Rust because of readers like this one.
-#[cold]
 #[inline(never)]
 pub(crate) fn for_each_with_prefix(prefix: &str, show: &mut dyn FnMut(&[u8])) {
     // SAFETY: the environment is null, or a list of C strings that ends in null; both stay as they are meanwhile, see

@@ -9,14 +9,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static HAS_FORKED: AtomicBool = AtomicBool::new(false);
 
-/// From now on [`may_share_sockets`] knows of forks. `posix_spawn` and `vfork` are none: what they start has other
-/// descriptors.
+/// From now on [`may_share_sockets`] knows of forks. A child of before counts as one, whatever it is. `posix_spawn` and
+/// `vfork` are none: what they start has other descriptors.
+///
+/// The C library allocates for it, which costs two page faults, so it waits until the first reply has left.
+#[cold]
+#[inline(never)]
 pub(crate) fn watch() {
     static IS_WATCHING: AtomicBool = AtomicBool::new(false);
-    if !IS_WATCHING.swap(true, Ordering::Relaxed) {
-        // SAFETY: the handler only stores to an atomic and stays valid for the life of the process. Without memory for
-        // it the function fails, and forks go unnoticed.
-        unsafe { libc::pthread_atfork(None, Some(note), None) };
+    if IS_WATCHING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: the handler only stores to an atomic and stays valid for the life of the process (without memory for it
+    // the call fails, and forks go unnoticed); all zeroes is a valid siginfo, which waitid writes to. It takes no
+    // child's status away.
+    let has_child = unsafe {
+        libc::pthread_atfork(None, Some(note), None);
+        let mut info = std::mem::zeroed();
+        libc::waitid(libc::P_ALL, 0, &mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) == 0
+    };
+    if has_child {
+        HAS_FORKED.store(true, Ordering::Relaxed);
     }
 }
 

@@ -26,17 +26,26 @@ pub(crate) struct Unix {
     listener_watched: bool,
     wake: signals::WakePipe,
     signals_seen: u32,
+    owes_watching_forks: bool,
+    has_written: bool,
 }
 
 impl Unix {
     /// Waits for a listener from now on, and handles SIGTERM, SIGINT and SIGCONT.
     pub(crate) fn new(listener: Listener) -> io::Result<Unix> {
-        forks::watch();
         let mut poller = Poller::new()?;
         let wake = signals::install_with_wake()?;
         poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
         poller.add(listener.socket().as_fd(), Token::LISTENER, Interest::Read)?;
-        Ok(Unix { poller, listener: Some(listener), listener_watched: true, wake, signals_seen: 0 })
+        Ok(Unix {
+            poller,
+            listener: Some(listener),
+            listener_watched: true,
+            wake,
+            signals_seen: 0,
+            owes_watching_forks: false,
+            has_written: false,
+        })
     }
 }
 
@@ -51,6 +60,9 @@ impl System for Unix {
 
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
         ready.clear();
+        if std::mem::take(&mut self.owes_watching_forks) {
+            forks::watch();
+        }
         match self.poller.wait(ready, limit) {
             Ok(()) => {
                 if ready.iter().any(|event| event.token == Token::WAKE) {
@@ -132,6 +144,7 @@ impl System for Unix {
     }
 
     fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
+        self.owes_watching_forks |= !std::mem::replace(&mut self.has_written, true);
         // Not `write`: its SIGPIPE would end a process whose author has put that signal back to its default.
         match (head.is_empty(), body.is_empty()) {
             (_, true) => net::send(socket, head, NO_SIGNAL),
