@@ -39,8 +39,8 @@ fn job(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let event = String::from_utf8_lossy(&context.plan.event).into_owned();
     let env = vec![(JOB_EVENT.to_owned(), event)];
-    let started = Instant::now();
     let mut instance = Instance::start(&context.plan.setup, &Variant { env, ..Variant::default() })?;
+    let started = Instant::now();
     let deadline = Deadline::after(instance.limits.call);
     match target::wait_exit(&mut *instance.target, deadline) {
         Some(Exit::Code(0)) => Ok(format!("the target exited with code 0 after {}", millis(started.elapsed()))),
