@@ -10,6 +10,7 @@ use fc_testkit::{say, skip};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,6 +66,39 @@ fn stop_without_pre_stop() {
     assert_eq!(container.stop(), 0);
     let log = container.log();
     assert!(log.contains("FC PreStop Start RequestId: ") && log.contains("FC PreStop End RequestId: "), "{log}");
+}
+
+/// A crate of one's own, made in an empty folder: its static binary lives a life in an image.
+#[test]
+fn a_crate_of_ones_own_in_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(image) = Image::of("own", || Some(own_binary(folder.path()))) else { return };
+    let container = Container::run(&image);
+    let mut peer = container.connect();
+    assert_eq!(peer.call("POST /initialize", "/initialize", ""), (200, "ready".to_owned()));
+    assert_eq!(peer.call("POST /invoke", "/invoke", "an event"), (200, "an event".to_owned()));
+    assert_eq!(peer.call("GET /served", "/http-invoke", ""), (200, "1".to_owned()));
+    assert_eq!(peer.call("GET /pre-stop", "/pre-stop", ""), (200, "served 1".to_owned()));
+    assert_eq!(container.stop(), 0);
+}
+
+/// Makes a crate by `make new` and builds it, with the versions of this checkout, because this machine has them.
+fn own_binary(folder: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let crate_folder = folder.join("own-function");
+    let triple = "x86_64-unknown-linux-musl";
+    let run = |what: &str, command: &mut Command| {
+        let output = command.output().expect(what);
+        assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let name = format!("NAME={}", crate_folder.display());
+    run("make new", Command::new("make").args(["new", &name]).current_dir(root));
+    std::fs::copy(root.join("Cargo.lock"), crate_folder.join("Cargo.lock")).unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("template");
+    let build = ["build", "--release", "--offline", "--target", triple, "--target-dir"];
+    let mut cargo = Command::new(env!("CARGO"));
+    run("cargo build", cargo.args(build).arg(&target).current_dir(&crate_folder).env_remove("RUSTFLAGS"));
+    target.join(triple).join("release/own-function")
 }
 
 /// In FC 2.0 the platform announces the freeze.
@@ -129,6 +163,11 @@ static ENGINE: Mutex<()> = Mutex::new(());
 impl Image {
     /// Says so and returns `None` if no engine answers.
     fn build(what: &str) -> Option<Image> {
+        Image::of(what, || None)
+    }
+
+    /// The image of the binary that `binary` builds, by default the inspector.
+    fn of(what: &str, binary: impl FnOnce() -> Option<PathBuf>) -> Option<Image> {
         let engine = Command::new("docker").args(["info", "--format", "{{.ServerVersion}}"]).output();
         if !engine.as_ref().is_ok_and(|output| output.status.success()) {
             let why = match engine {
@@ -141,8 +180,10 @@ impl Image {
         // A test that panicked has removed its image too.
         let guard = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
         let image = Image { name: format!("fc-hooks-test:{what}-{}", std::process::id()), _engine: guard };
+        let binary = binary().map(|path| format!("BIN={}", path.display()));
         let make = Command::new("make")
             .args(["image", &format!("IMAGE={}", image.name)])
+            .args(binary)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("make");
