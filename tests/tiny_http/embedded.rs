@@ -16,14 +16,15 @@ use tiny_http::{Response, Server, TestRequest};
 /// The threads that callbacks ran on. The type is not `Send`.
 type State = Rc<RefCell<Vec<ThreadId>>>;
 
-static APP: App<State> = App::new(&[
+static APP: App<State> = App::<State>::new(&[
     Route::initialize(|threads, _| note(threads, "ready")),
     Route::invoke(|threads, _, event| note(threads, event.body().to_vec())),
     Route::get("/call", |threads, _, request| note(threads, format!("{} from {}", request.path(), request.peer()))),
     Route::get("/evil", |_, _, _| Err(Error::typed("E\r\nset-cookie: a", "\r\nset-cookie: b\n\rset-cookie: c"))),
     Route::get("/cut", |_, _, _| Ok(Reply::stream_sized(&b"short"[..], 6))),
     Route::pre_stop(|threads, _| note(threads, "bye")),
-]);
+])
+.show_errors();
 
 fn note(threads: &State, reply: impl Into<Reply>) -> fc_hooks::Result {
     threads.borrow_mut().push(thread::current().id());
