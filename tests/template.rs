@@ -66,7 +66,7 @@ fn a_failure_without_a_logger_is_said() {
              let server = fc_hooks::Server::bind(fc_hooks::Config::new().listen(\"127.0.0.1:0\").unwrap()).unwrap();\n\
              let stopper = server.stopper().unwrap();\n\
              stopper.stop();\n\
-             server.run(&APP, ());\n\
+             server.run(&APP, ()).unwrap();\n\
          }\n";
     fs::write(main, source).unwrap();
     let output = cargo(&crate_folder, &["run", "--quiet"]);
