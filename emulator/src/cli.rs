@@ -208,9 +208,14 @@ pub struct CheckArgs {
     #[arg(long)]
     job: bool,
 
-    /// Number of checks that run at the same time
+    /// Number of checks that work at the same time; those that wait beside a frozen or idle target do not count
     #[arg(long, default_value = "4", value_name = "N", value_parser = parse_jobs)]
     jobs: usize,
+
+    /// Number of checks in progress at the same time, each with a target of its own; fewer need less memory [default:
+    /// 16; in virtual machines as --jobs]
+    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    instances: Option<usize>,
 
     /// Where the result goes.
     #[command(flatten)]
@@ -337,6 +342,7 @@ impl CheckArgs {
             concurrency: self.target.concurrency,
             job: self.job,
             jobs: self.jobs,
+            instances: self.instances,
             only: self.only.clone(),
             skip: self.skip.clone(),
         })

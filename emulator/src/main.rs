@@ -43,7 +43,7 @@ fn run(args: &RunArgs) -> Result<u8> {
 fn check(args: &CheckArgs) -> Result<u8> {
     let plan = args.plan()?;
     let progress = CheckProgress::new();
-    let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
+    let findings = check::run(&plan, &progress)?;
     drop(progress);
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;

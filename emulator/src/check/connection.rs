@@ -106,7 +106,7 @@ fn keepalive_idle(context: &CheckContext<'_>) -> Verdict {
     let instance = context.initialized()?;
     let mut conn = kept(context, &instance)?;
     let started = Instant::now();
-    if conn.closes(Deadline::after(context.plan.idle)) {
+    if context.rest(|| conn.closes(Deadline::after(context.plan.idle))) {
         return fail(format!("the target closed the connection after {} of idle time", seconds(started.elapsed())));
     }
     next_call(context, &instance, &mut conn)

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{Plan, Stop, blocked, fail, skip};
+use super::schedule::Schedule;
+use super::{Plan, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
 use crate::freezer::Proof;
 use crate::http::{Conn, Response};
@@ -24,12 +25,46 @@ pub struct CheckContext<'a> {
     pub plan: &'a Plan,
     /// All checks share a server that already runs, so it is initialized once.
     shared_initialized: &'a Mutex<bool>,
+    schedule: &'a Schedule<'a>,
+    /// The check at work. A part of it on a second thread has no name.
+    check: Option<&'static str>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// A context for `plan`. `shared_initialized` is the same for all checks of one run.
-    pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>) -> Self {
-        Self { plan, shared_initialized }
+    /// The context of one check. `shared_initialized` is the same for all checks of one run.
+    pub fn new(
+        plan: &'a Plan,
+        shared_initialized: &'a Mutex<bool>,
+        schedule: &'a Schedule<'a>,
+        check: &'static str,
+    ) -> Self {
+        Self { plan, shared_initialized, schedule, check: Some(check) }
+    }
+
+    /// Waits without work, so that another check can work meanwhile. Every wait of a good part of a second belongs
+    /// here: while the target is frozen or idle, or while we look whether it closes a connection.
+    pub fn rest<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.schedule.rest(self.check, wait)
+    }
+
+    /// Tries two things on instances of their own, at the same time where instances may run at the same time. The
+    /// first that does not pass decides.
+    pub fn both(
+        &self,
+        first: impl FnOnce(&Self) -> Verdict,
+        second: impl FnOnce(&Self) -> Verdict + Send,
+    ) -> Result<(String, String), Stop> {
+        if !self.schedule.overlaps() {
+            return Ok((first(self)?, second(self)?));
+        }
+        std::thread::scope(|scope| {
+            let part = Self { check: None, ..*self };
+            let other = scope.spawn(move || part.schedule.beside(|| second(&part)));
+            let one = first(self);
+            let other = self.rest(|| other.join());
+            let panicked = |_| Err(Stop::Untested("the check itself panicked".into()));
+            Ok((one?, other.unwrap_or_else(panicked)?))
+        })
     }
 
     /// Whether all checks share one server that already runs.
@@ -140,7 +175,7 @@ impl<'a> CheckContext<'a> {
             return skip("a server that already runs cannot be frozen");
         }
         let proof = instance.target.freeze()?;
-        std::thread::sleep(span);
+        self.rest(|| std::thread::sleep(span));
         Ok(proof)
     }
 

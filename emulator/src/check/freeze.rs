@@ -70,7 +70,7 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-2",
         severity: Severity::Should,
         needs: &["thaw-call"],
-        request: "a freeze without pre-freeze right after an answer, then a call; then a shorter freeze and a call",
+        request: "a freeze without pre-freeze right after an answer, then a call; on another instance two shorter ones",
         expected: "2xx for each call",
         fix: "do not depend on pre-freeze, which FC 3.0 never calls: leave a safe state after every answer",
         run: thaw_without_pre_freeze,
@@ -182,7 +182,7 @@ fn thaw_call(context: &CheckContext<'_>) -> Verdict {
     announce(&instance);
     let (actual, proof) = frozen_call(context, &mut instance, context.plan.freeze)?;
     // A fault that shows a moment after the thaw counts, too.
-    std::thread::sleep(AFTER_THAW);
+    context.rest(|| std::thread::sleep(AFTER_THAW));
     if let Some(exit) = instance.target.try_exit() {
         return fail(format!("{actual}; then the target {exit}"));
     }
@@ -207,15 +207,22 @@ fn frozen_call(context: &CheckContext<'_>, instance: &mut Instance, span: Durati
     Ok((success("the call after the thaw", thawed, answer)?, proof))
 }
 
+/// One instance is frozen for long, another one several times.
 fn thaw_without_pre_freeze(context: &CheckContext<'_>) -> Verdict {
-    let mut instance = context.initialized()?;
-    context.invoke(&instance)?;
-    frozen_call(context, &mut instance, context.plan.freeze)?;
-    // A fault that shows a moment after the thaw counts, too.
-    std::thread::sleep(AFTER_THAW);
-    let request = context.request(&instance);
-    success("a later call", Instant::now(), instance.send(&request))?;
-    let (actual, _) = frozen_call(context, &mut instance, context.plan.freeze / 8)?;
+    let frozen = |context: &CheckContext<'_>, spans: &[Duration]| {
+        let mut instance = context.initialized()?;
+        context.invoke(&instance)?;
+        let mut actual = String::new();
+        for span in spans {
+            (actual, _) = frozen_call(context, &mut instance, *span)?;
+            // A fault that shows a moment after the thaw counts, too.
+            context.rest(|| std::thread::sleep(AFTER_THAW));
+            success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
+        }
+        Ok(actual)
+    };
+    let span = context.plan.freeze;
+    let (actual, _) = context.both(|one| frozen(one, &[span]), |other| frozen(other, &[span / 8; 2]))?;
     Ok(actual)
 }
 
@@ -232,12 +239,12 @@ fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
         }
     }
     // The target should wait again, so that an idle timer runs.
-    if conn.closes(Deadline::after(AT_REST)) {
+    if context.rest(|| conn.closes(Deadline::after(AT_REST))) {
         return fail("the target closed the connection right after an answer");
     }
     context.freeze(&mut instance, context.plan.freeze)?;
     instance.target.thaw()?;
-    if conn.closes(Deadline::after(AFTER_THAW)) {
+    if context.rest(|| conn.closes(Deadline::after(AFTER_THAW))) {
         return fail("the target closed the idle connection as soon as it was thawed");
     }
     next_call(context, &instance, &mut conn)
@@ -263,12 +270,12 @@ fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize)
     let mut conn = instance.conn().map_err(Stop::Fail)?;
     conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
     // The target should have read the first part, so that its time limit runs.
-    if conn.closes(Deadline::after(AT_REST)) {
+    if context.rest(|| conn.closes(Deadline::after(AT_REST))) {
         return fail("the target closed the connection after half a request");
     }
     context.freeze(&mut instance, context.plan.freeze)?;
     instance.target.thaw()?;
-    if conn.closes(Deadline::after(AFTER_THAW)) {
+    if context.rest(|| conn.closes(Deadline::after(AFTER_THAW))) {
         return fail("the target closed the connection as soon as it was thawed");
     }
     success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline()))
@@ -291,7 +298,7 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
         }
         context.freeze(&mut instance, context.plan.freeze)?;
         instance.target.thaw()?;
-        std::thread::sleep(AFTER_THAW);
+        context.rest(|| std::thread::sleep(AFTER_THAW));
         let answer = conn.read(deadline);
         let _ = sent.join();
         match answer {

@@ -19,6 +19,7 @@ mod job;
 mod limits;
 mod log;
 mod runner;
+mod schedule;
 mod start;
 mod stop;
 
@@ -154,8 +155,11 @@ pub struct Plan {
     pub concurrency: usize,
     /// Whether the target is also checked with web server mode off.
     pub job: bool,
-    /// How many checks run at the same time.
+    /// How many checks work at the same time.
     pub jobs: usize,
+    /// How many checks are in progress at the same time, those that only wait included. `None` is a default that fits
+    /// the target.
+    pub instances: Option<usize>,
     /// The checks to run, by name, rule or family of rules. Empty means all.
     pub only: Vec<String>,
     /// The checks to leave out, by name, rule or family of rules.
@@ -184,6 +188,32 @@ impl Plan {
         let wanted = |check: &&Check| (self.only.is_empty() || named(&self.only, check)) && !named(&self.skip, check);
         Ok(all.into_iter().filter(wanted).collect())
     }
+}
+
+/// Follows the checks while they run. Several threads call it.
+pub trait Progress: Sync {
+    /// So many checks were chosen.
+    fn total(&self, checks: usize);
+    /// A check has begun, or does something else now.
+    fn stage(&self, id: &'static str, stage: Stage);
+    /// A check has ended, and its finding counts.
+    fn ended(&self, finding: &Finding);
+}
+
+/// Shows nothing.
+impl Progress for () {
+    fn total(&self, _: usize) {}
+    fn stage(&self, _: &'static str, _: Stage) {}
+    fn ended(&self, _: &Finding) {}
+}
+
+/// The present state of a check that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It talks to the target.
+    Working,
+    /// It waits beside a frozen or idle target.
+    Resting,
 }
 
 /// How a check ended.
