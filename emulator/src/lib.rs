@@ -14,6 +14,7 @@ pub mod check;
 pub mod cleanup;
 pub mod cli;
 pub mod clock;
+pub mod command_help;
 pub mod error;
 pub mod freezer;
 pub mod http;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
-use fc_emulator::error::Result;
+use fc_emulator::error::{Error, Result};
 use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
 use fc_emulator::{check, cleanup, lifecycle_run};
 
@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
         Command::List(args) => list(args),
+        Command::Completions(args) => print(&args.script()),
+        Command::Man(args) => args.page().and_then(|page| print(&page)),
     });
     cleanup::wait_if_interrupted();
     match done {
@@ -54,4 +56,10 @@ fn list(args: &ListArgs) -> Result<u8> {
     let checks = check::all();
     args.output.write(&checks, || report::list(&checks))?;
     Ok(0)
+}
+
+fn print(bytes: &[u8]) -> Result<u8> {
+    let mut stdout = std::io::stdout().lock();
+    let printed = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    printed.map(|()| 0).map_err(|cause| Error::failed("write to", "standard output", cause))
 }

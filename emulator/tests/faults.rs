@@ -86,7 +86,7 @@ const TABLE: &[(&str, &str)] = &[
 const ELSEWHERE: &[&str] = &["image-platform"];
 
 /// With these options no check is skipped.
-const EVERYTHING: &[&str] = &["--http=GET /", "--health=/health", "--concurrency=8", "--job"];
+const EVERYTHING: &[&str] = &["--http-beside-events=GET /", "--health=/health", "--concurrency=8", "--job"];
 
 /// More than the socket buffers and the limit of `body-limit` let through, and little enough for the memory of many
 /// targets at a time. The server without a fault gets the full 32 MB.

@@ -156,7 +156,7 @@ impl<'a> CheckContext<'a> {
 
     /// Skips the check unless the function takes events.
     pub fn require_events(&self) -> Result<(), Stop> {
-        if self.plan.http_only { skip("the function takes no events (--http-only)") } else { Ok(()) }
+        if self.plan.http_only { skip("the function takes no events (--http)") } else { Ok(()) }
     }
 
     /// Whether the function answers an event with the same bytes.

@@ -16,7 +16,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["initialize"],
         request: "POST /invoke with an event (--event)",
         expected: "2xx",
-        fix: "route POST /invoke to the function; give an event that it accepts (--event FILE), or use --http-only",
+        fix: "route POST /invoke to the function; give an event that it accepts (--event FILE), or use --http 'GET /'",
         run: invoke,
     },
     Check {
@@ -54,7 +54,7 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INV-2",
         severity: Severity::Must,
         needs: &["initialize"],
-        request: "method and path of a client (--http), with x-fc-control-path: /http-invoke",
+        request: "a client's HTTP call (--http or --http-beside-events), with x-fc-control-path: /http-invoke",
         expected: "a status below 500",
         fix: "answer every method and path, an unknown one with 404",
         run: http_call,

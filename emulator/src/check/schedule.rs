@@ -1,9 +1,9 @@
 //! Decides when each check begins.
 //!
-//! Most of the time of all checks passes while a target is frozen or idle, and that costs neither processor time nor
-//! attention. So two numbers bound the checks ([`Bounds`]): few work at the same time, and many are in progress. A check
-//! that waits in [`Schedule::rest`] lets another one work meanwhile, and goes before new ones when it returns. The
-//! targets thus thaw as far apart as they were started, and no more of them work at once than there are checks at work.
+//! Most of the time of all checks passes while a target is frozen or idle, and that costs no processor time. So two
+//! numbers bound the checks ([`Bounds`]): few work at the same time, and many are in progress. A check that waits in
+//! [`Schedule::rest`] lets another one work meanwhile, and goes before new ones when it returns. Targets thus thaw as
+//! far apart as they were started, and a check that looks at the clock shares the processors with few others.
 //!
 //! Slow checks begin first, and no check waits for a slow one that it needs. It runs beside that one, and its finding
 //! counts only if that one passes.
@@ -58,9 +58,16 @@ enum Step {
     Running,
     /// The check has ended, but one that it needs has not. With the name of the check that prevented this one, if one
     /// did.
-    Withheld(Finding, Option<&'static str>),
+    Withheld(Finding, Option<&'static str>, Tried),
     /// The finding, and the check that prevented this one, if one did.
     Ended(Finding, Option<&'static str>),
+}
+
+/// Whether a check was carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Yes,
+    No,
 }
 
 impl<'a> Schedule<'a> {
@@ -88,8 +95,9 @@ impl<'a> Schedule<'a> {
         while let Some((index, hindrance)) = self.begin() {
             let check = self.state().entries[index].check;
             let started = Instant::now();
+            let tried = if hindrance.is_none() { Tried::Yes } else { Tried::No };
             let verdict = match hindrance {
-                Some(by) => Err(Stop::Blocked { by, why: format!("not tried, because the check `{by}` did not pass") }),
+                Some(by) => Err(Stop::Blocked { by, why: because(by, tried) }),
                 // A panic in one check must not make the others wait forever.
                 None => catch_unwind(AssertUnwindSafe(|| (check.run)(&context(check.id))))
                     .unwrap_or_else(|_| Err(Stop::Untested("the check itself panicked".into()))),
@@ -98,7 +106,7 @@ impl<'a> Schedule<'a> {
             self.progress.stage(check.id, Stage::Resting);
             let mut state = self.state();
             state.working -= 1;
-            state.entries[index].step = Step::Withheld(finding, by);
+            state.entries[index].step = Step::Withheld(finding, by, tried);
             state.settle(self.progress);
             drop(state);
             self.changed.notify_all();
@@ -138,7 +146,7 @@ impl<'a> Schedule<'a> {
                 && state.returning == 0
                 && let Some(index) = state.next()
             {
-                let hindrance = state.hindrance(state.entries[index].check);
+                let hindrance = state.hindrance_to_begin(state.entries[index].check);
                 state.working += 1;
                 state.entries[index].step = Step::Running;
                 self.progress.stage(state.entries[index].check.id, Stage::Working);
@@ -238,13 +246,25 @@ impl State {
         !self.entries.iter().any(open)
     }
 
-    /// The first needed check that has ended and did not pass. A check that was skipped or not chosen does not count.
+    /// The first needed check that has ended and did not pass.
     fn hindrance(&self, check: &Check) -> Option<&'static str> {
+        self.first_failed(|id| needs(check, id))
+    }
+
+    /// The same, also among the checks behind slow ones that have not ended.
+    fn hindrance_to_begin(&self, check: &Check) -> Option<&'static str> {
+        let checks: Vec<_> = self.entries.iter().map(|entry| entry.check).collect();
+        let gates = gates(&checks, check);
+        self.hindrance(check).or_else(|| self.first_failed(|id| gates.contains(&id)))
+    }
+
+    /// A check that was skipped or not chosen does not count.
+    fn first_failed(&self, among: impl Fn(&str) -> bool) -> Option<&'static str> {
         let stops = |entry: &&Entry| match &entry.step {
             Step::Ended(finding, _) => !matches!(finding.outcome, Outcome::Passed | Outcome::Skipped),
             Step::Waiting | Step::Running | Step::Withheld(..) => false,
         };
-        self.entries.iter().filter(|entry| needs(check, entry.check.id)).find(stops).map(|entry| entry.check.id)
+        self.entries.iter().filter(|entry| among(entry.check.id)).find(stops).map(|entry| entry.check.id)
     }
 
     /// Ends each withheld check whose needed checks have ended. Needed checks come earlier in the list, so one pass is
@@ -252,14 +272,14 @@ impl State {
     fn settle(&mut self, progress: &dyn Progress) {
         for index in 0..self.entries.len() {
             let check = self.entries[index].check;
-            let Step::Withheld(finding, by) = &self.entries[index].step else { continue };
+            let Step::Withheld(finding, by, tried) = &self.entries[index].step else { continue };
             let open = |entry: &Entry| needs(check, entry.check.id) && !matches!(entry.step, Step::Ended(..));
             if self.entries.iter().any(open) {
                 continue;
             }
             let (finding, by) = match self.hindrance(check) {
                 Some(hindrance) if *by != Some(hindrance) => {
-                    let actual = format!("not counted, because the check `{hindrance}` did not pass");
+                    let actual = because(hindrance, *tried);
                     (Finding { outcome: Outcome::Blocked, actual, ..finding.clone() }, Some(hindrance))
                 }
                 _ => (finding.clone(), *by),
@@ -273,6 +293,11 @@ impl State {
 /// The whole group of freezes counts as slow.
 fn is_slow(check: &Check) -> bool {
     SLOW.contains(&check.id) || freeze::CHECKS.iter().any(|freeze| freeze.id == check.id)
+}
+
+fn because(by: &str, tried: Tried) -> String {
+    let not = if tried == Tried::Yes { "not counted" } else { "not tried" };
+    format!("{not}, because the check `{by}` did not pass")
 }
 
 /// Whether `check` needs the check `id`. Every check needs the start-up check.
@@ -302,4 +327,145 @@ fn finding(check: &'static Check, verdict: Verdict, started: Instant) -> (Findin
     let Check { id, rule, severity, request, expected, fix, .. } = *check;
     let ms = started.elapsed().as_millis() as u64;
     (Finding { id, rule, severity, outcome, request, expected, actual, fix, ms }, by)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Barrier, LazyLock};
+
+    use clap::Parser;
+
+    use super::super::{Plan, Severity};
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    type Run = fn(&CheckContext<'_>) -> Verdict;
+
+    fn check(id: &'static str, needs: &'static [&'static str], run: Run) -> &'static Check {
+        let (rule, severity) = ("C-START-1", Severity::Must);
+        Box::leak(Box::new(Check { id, rule, severity, needs, request: "", expected: "", fix: "", run }))
+    }
+
+    fn plan() -> Plan {
+        match Cli::parse_from(["fc-emulator", "check", "--addr=127.0.0.1:9"]).command {
+            Command::Check(args) => args.plan().unwrap(),
+            _ => unreachable!("the words say check"),
+        }
+    }
+
+    /// The outcome of each check, with its text.
+    fn outcomes(checks: Vec<&'static Check>, in_progress: usize, working: usize) -> Vec<(Outcome, String)> {
+        let plan = plan();
+        let initialized = Mutex::new(false);
+        let schedule = Schedule::new(checks, Bounds { in_progress, working }, &());
+        std::thread::scope(|scope| {
+            for _ in 0..in_progress {
+                scope.spawn(|| schedule.work(|id| CheckContext::new(&plan, &initialized, &schedule, id)));
+            }
+        });
+        schedule.findings().into_iter().map(|finding| (finding.outcome, finding.actual)).collect()
+    }
+
+    fn pass(_: &CheckContext<'_>) -> Verdict {
+        Ok(String::new())
+    }
+
+    /// Three checks wait for each other, although only one may work.
+    #[test]
+    fn checks_that_rest_let_others_work() {
+        static ALL_REST: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(3));
+        let rest: Run = |context| {
+            context.rest(|| ALL_REST.wait());
+            Ok(String::new())
+        };
+        let checks = ["a", "b", "c"].map(|id| check(id, &[], rest)).to_vec();
+        assert!(outcomes(checks, 3, 1).iter().all(|(outcome, _)| *outcome == Outcome::Passed));
+    }
+
+    #[test]
+    fn no_more_checks_work_than_may() {
+        static WORKING: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        fn work(context: &CheckContext<'_>) -> Verdict {
+            for _ in 0..50 {
+                MOST.fetch_max(WORKING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                WORKING.fetch_sub(1, Ordering::SeqCst);
+                context.rest(std::thread::yield_now);
+            }
+            Ok(String::new())
+        }
+        let both: Run = |context| context.both(work, work).map(|(actual, _)| actual);
+        let checks: Vec<_> = (0..20).map(|_| check("a", &[], both)).collect();
+        assert_eq!(outcomes(checks, 10, 2).len(), 20);
+        assert!((1..=2).contains(&MOST.load(Ordering::SeqCst)), "{MOST:?}");
+    }
+
+    /// Both run at the same time. The second one passes, and still it does not count.
+    #[test]
+    fn no_check_waits_for_a_slow_one_that_it_needs() {
+        static BOTH_RUN: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(2));
+        let fail: Run = |context| {
+            context.rest(|| BOTH_RUN.wait());
+            super::super::fail("broken")
+        };
+        let pass_too: Run = |context| {
+            context.rest(|| BOTH_RUN.wait());
+            Ok(String::new())
+        };
+        let checks = vec![check("thaw-call", &[], fail), check("after", &["thaw-call"], pass_too)];
+        let seen = outcomes(checks, 2, 1);
+        assert_eq!(seen[0], (Outcome::Failed, "broken".into()));
+        assert_eq!(seen[1], (Outcome::Blocked, "not counted, because the check `thaw-call` did not pass".into()));
+    }
+
+    #[test]
+    fn a_check_waits_for_quick_ones_also_behind_a_slow_one() {
+        let tried: Run = |_| unreachable!("a needed check has failed");
+        let fail: Run = |_| super::super::fail("broken");
+        let checks = vec![
+            check("ready", &[], pass),
+            check("invoke", &[], fail),
+            check("thaw-call", &["invoke"], tried),
+            check("keepalive-over-freeze", &["thaw-call"], tried),
+        ];
+        assert_eq!(gates(&checks, checks[3]), ["ready", "ready", "invoke"]);
+        let seen = outcomes(checks, 4, 4);
+        assert_eq!(seen[2], (Outcome::Blocked, "not tried, because the check `invoke` did not pass".into()));
+        assert_eq!(seen[3], (Outcome::Blocked, "not tried, because the check `thaw-call` did not pass".into()));
+    }
+
+    #[test]
+    fn what_slow_checks_need_goes_first() {
+        let checks = vec![
+            check("ready", &[], pass),
+            check("quick", &[], pass),
+            check("invoke", &["ready"], pass),
+            check("thaw-call", &["invoke"], pass),
+        ];
+        let schedule = Schedule::new(checks, Bounds { in_progress: 1, working: 1 }, &());
+        let mut order = Vec::new();
+        while let Some((index, _)) = schedule.begin() {
+            let mut state = schedule.state();
+            order.push(state.entries[index].check.id);
+            let (finding, by) = finding(state.entries[index].check, Ok(String::new()), Instant::now());
+            state.entries[index].step = Step::Ended(finding, by);
+            state.working -= 1;
+        }
+        assert_eq!(order, ["ready", "invoke", "thaw-call", "quick"]);
+    }
+
+    #[test]
+    fn a_panic_leaves_the_others_running() {
+        let panics: Run = |context| context.rest(|| panic!("as the test wants it"));
+        let seen = outcomes(vec![check("a", &[], panics), check("b", &[], pass)], 1, 1);
+        assert_eq!((seen[0].0, seen[1].0), (Outcome::Untested, Outcome::Passed));
+    }
+
+    #[test]
+    fn slow_checks_are_checks() {
+        let all = super::super::all();
+        assert!(SLOW.iter().all(|id| all.iter().any(|check| check.id == *id)));
+    }
 }
