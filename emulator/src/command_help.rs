@@ -22,8 +22,15 @@ impl CompletionsArgs {
     pub fn script(&self) -> Vec<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), NAME, &mut script);
-        script
+        if self.shell == Shell::Bash { mended(script) } else { script }
     }
+}
+
+/// clap_complete 4.6 spells a name with a hyphen in two ways in its script for Bash, which then completes nothing after
+/// the command.
+fn mended(script: Vec<u8>) -> Vec<u8> {
+    let script = String::from_utf8_lossy(&script);
+    script.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__")).into_bytes()
 }
 
 /// Arguments of `man`.
