@@ -181,6 +181,9 @@ impl<'a> CheckContext<'a> {
 
     /// Skips the check where no connection outlives a freeze.
     pub fn require_kept_connections(&self) -> Result<(), Stop> {
+        if self.is_shared() {
+            return skip("a server that already runs cannot be frozen");
+        }
         let freeze_with = self.plan.setup.freeze_with;
         if freeze_with.keeps_connections() { Ok(()) } else { skip(format!("no connection outlives {freeze_with}")) }
     }

@@ -18,8 +18,17 @@ use super::{Check, Finding, Outcome, Progress, Stage, Stop, Verdict, freeze};
 /// Every other check needs this one.
 const READY: &str = "ready";
 
-/// Slow checks beside those of freezes: they wait for as long, or move megabytes.
-const SLOW: [&str; 3] = ["keepalive-idle", "pre-stop-after-freeze", "invoke-large"];
+/// Slow checks beside those of freezes: they wait for as long, may wait for an exit that never comes, or move
+/// megabytes.
+const SLOW: [&str; 7] = [
+    "keepalive-idle",
+    "pre-stop-after-freeze",
+    "invoke-large",
+    "sigterm",
+    "sigterm-code",
+    "pid-1",
+    "pre-stop-then-sigterm",
+];
 
 /// How many checks run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
