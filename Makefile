@@ -49,7 +49,8 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  ARCH=aarch64 with build, tiny, image and emulator; EXAMPLE=<name> with build, tiny and image;"
-	@echo "  PANIC=unwind with tiny; BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests and fc-stress"
+	@echo "  PANIC=unwind with tiny; BIN=<path> and IMAGE=<name> with image;"
+	@echo "  ARGS=<arguments> with run, tests and fc-stress"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
