@@ -1,8 +1,9 @@
 //! Helpers that checks share: instances in a known state, or the reason why there is none.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use super::servers::{self, Server};
 use super::{Plan, Stop, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
 use crate::freezer::Proof;
@@ -18,18 +19,43 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How long a check waits for output that should be there already.
 pub const OUTPUT_WAIT: Duration = Duration::from_millis(1500);
 
+/// Between an answer, or a part of a request, and a freeze. The target needs it to read what we sent and to wait for
+/// more, so that its timers run: Puma arms its idle timer up to 0.3 s after the answer.
+pub const REST: Duration = Duration::from_millis(500);
+
+/// What a thaw makes a target do, a timer that fires or an exit, it does within this time.
+pub const AFTER_THAW: Duration = Duration::from_millis(200);
+
 /// Everything that a check works with.
 pub struct CheckContext<'a> {
     /// The target, and how it is checked.
     pub plan: &'a Plan,
     /// All checks share a server that already runs, so it is initialized once.
     shared_initialized: &'a Mutex<bool>,
+    /// The software that serves, once a check has recognised it.
+    server: &'a OnceLock<&'static Server>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// A context for `plan`. `shared_initialized` is the same for all checks of one run.
-    pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>) -> Self {
-        Self { plan, shared_initialized }
+    /// A context for `plan`. `shared_initialized` and `server` are the same for all checks of one run.
+    pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>, server: &'a OnceLock<&'static Server>) -> Self {
+        Self { plan, shared_initialized, server }
+    }
+
+    /// Recognises the server by the headers of an answer, else by the command lines of its processes.
+    pub fn recognise(&self, instance: &Instance, response: &Response) {
+        if self.server.get().is_none() {
+            let by_commands = || instance.target.pid().and_then(servers::by_processes);
+            if let Some(server) = servers::by_headers(response).or_else(by_commands) {
+                // Another check may have been faster. Both saw the same target.
+                let _ = self.server.set(server);
+            }
+        }
+    }
+
+    /// The fix for the server that was recognised, if it has one for this check.
+    pub fn known_fix(&self, check: &super::Check) -> Option<String> {
+        self.server.get().filter(|_| servers::concerns(check.id)).map(|server| server.advice())
     }
 
     /// Whether all checks share one server that already runs.

@@ -1,10 +1,11 @@
 //! Runs checks, several at the same time, and each as soon as the checks that it needs have ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::context::CheckContext;
+use super::servers::{self, Server};
 use super::{Check, Finding, Findings, Outcome, Plan, Stop};
 use crate::clock::seconds;
 use crate::error::Result;
@@ -44,6 +45,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Fin
     let entries = checks.iter().map(|check| Entry { check, state: State::Waiting }).collect();
     let board = Board { entries: Mutex::new(entries), changed: Condvar::new() };
     let initialized = Mutex::new(false);
+    let server = OnceLock::new();
     let shared = matches!(plan.setup.spec, Spec::Addr(_));
     // Two checks cannot use one instance, or one fixed port, at the same time.
     let here = matches!(plan.setup.spec, Spec::Command(_)) && plan.setup.machines.is_none();
@@ -51,11 +53,11 @@ pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Fin
     let workers = if alone { 1 } else { plan.jobs.max(1) };
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| board.work(&CheckContext::new(plan, &initialized), &progress));
+            scope.spawn(|| board.work(&CheckContext::new(plan, &initialized, &server), &progress));
         }
     });
     let findings = board.resolve();
-    let circumstances = circumstances(plan, &findings);
+    let circumstances = circumstances(plan, &findings, server.get().copied());
     Ok(Findings {
         target: plan.setup.spec.to_string(),
         circumstances,
@@ -78,7 +80,10 @@ impl Board {
                 None => catch_unwind(AssertUnwindSafe(|| (check.run)(context)))
                     .unwrap_or_else(|_| Err(Stop::Untested("the check itself panicked".into()))),
             };
-            let (finding, by) = finding(check, verdict, started);
+            let (mut finding, by) = finding(check, verdict, started);
+            if finding.outcome == Outcome::Failed {
+                finding.server_fix = context.known_fix(check);
+            }
             progress(&finding, self.entries().len());
             self.entries()[index].state = State::Ended(finding, by);
             self.changed.notify_all();
@@ -158,16 +163,19 @@ fn finding(check: &'static Check, verdict: super::Verdict, started: Instant) -> 
     };
     let Check { id, rule, severity, request, expected, fix, .. } = *check;
     let ms = started.elapsed().as_millis() as u64;
-    (Finding { id, rule, severity, outcome, request, expected, actual, fix, ms }, by)
+    (Finding { id, rule, severity, outcome, request, expected, actual, fix, server_fix: None, ms }, by)
 }
 
-fn circumstances(plan: &Plan, findings: &[Finding]) -> Vec<String> {
+fn circumstances(plan: &Plan, findings: &[Finding], server: Option<&Server>) -> Vec<String> {
     let mut lines = Vec::new();
     let frozen = findings.iter().find(|f| f.id == "thaw-call" && f.outcome == Outcome::Passed);
     lines.push(match frozen {
         Some(finding) => format!("freezes of {}: {}", seconds(plan.freeze), finding.actual),
         None => format!("freezes of {}", seconds(plan.freeze)),
     });
+    if !matches!(plan.setup.spec, Spec::Addr(_)) {
+        lines.push(servers::hidden_limits(plan.freeze, server));
+    }
     lines.push(format!("connections idle for {}", seconds(plan.idle)));
     if matches!(plan.setup.spec, Spec::Addr(_)) {
         lines.push(
