@@ -55,7 +55,7 @@ impl<'a> CheckContext<'a> {
 
     /// The fix for the server that was recognised, if it has one for this check.
     pub fn known_fix(&self, check: &super::Check) -> Option<String> {
-        self.server.get().filter(|_| servers::concerns(check.id)).map(|server| server.advice())
+        self.server.get()?.advice(check.id)
     }
 
     /// Whether all checks share one server that already runs.

@@ -17,6 +17,8 @@ pub struct Server {
     programs: &'static [&'static str],
     /// Its time limits by default, in seconds.
     limits: &'static [(&'static str, u64)],
+    /// Whether it keeps connections as people start it first.
+    keeps: bool,
     /// The setting that helped.
     fix: &'static str,
 }
@@ -40,6 +42,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "gunicorn")],
         programs: &["gunicorn"],
         limits: &[("idle connection", 2), ("worker", 30)],
+        keeps: false,
         fix: "start it with `-k gthread --threads 8 --keep-alive 900 -t 0`; sync workers keep no connection",
     },
     Server {
@@ -47,6 +50,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "uvicorn")],
         programs: &["uvicorn"],
         limits: &[("idle connection", 5)],
+        keeps: true,
         fix: "start it with `--timeout-keep-alive 900`",
     },
     Server {
@@ -54,6 +58,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "hypercorn")],
         programs: &["hypercorn"],
         limits: &[("idle connection", 5)],
+        keeps: true,
         fix: "start it with `--keep-alive 900`",
     },
     Server {
@@ -61,6 +66,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "waitress")],
         programs: &["waitress-serve"],
         limits: &[("idle connection", 120)],
+        keeps: true,
         fix: "the default `channel_timeout` of 120 s is kept over shorter freezes; set it to 900",
     },
     Server {
@@ -68,6 +74,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "Python/3 aiohttp"), ("server", "aiohttp")],
         programs: &[],
         limits: &[("idle connection", 3630)],
+        keeps: true,
         fix: "leave `keepalive_timeout` at its default of 3,630 s",
     },
     Server {
@@ -75,6 +82,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "TornadoServer")],
         programs: &[],
         limits: &[("idle connection", 3600)],
+        keeps: true,
         fix: "leave `idle_connection_timeout` and `body_timeout` at their defaults",
     },
     Server {
@@ -82,6 +90,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "Werkzeug")],
         programs: &["flask"],
         limits: &[],
+        keeps: false,
         fix: "it keeps no connection: serve by gunicorn with `-k gthread --threads 8 --keep-alive 900 -t 0`",
     },
     Server {
@@ -89,6 +98,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "BaseHTTP"), ("server", "SimpleHTTP")],
         programs: &["http.server"],
         limits: &[],
+        keeps: false,
         fix: "set `protocol_version = \"HTTP/1.1\"`, and leave `timeout = None`, the default",
     },
     Server {
@@ -96,6 +106,7 @@ const SERVERS: &[Server] = &[
         headers: &[],
         programs: &["puma"],
         limits: &[("idle connection", 20), ("first data", 30)],
+        keeps: true,
         fix: "set `persistent_timeout 900` and `first_data_timeout 900` in its configuration",
     },
     Server {
@@ -103,6 +114,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "WEBrick")],
         programs: &["webrick"],
         limits: &[("request", 30)],
+        keeps: true,
         fix: "set `RequestTimeout: 900`",
     },
     Server {
@@ -110,6 +122,7 @@ const SERVERS: &[Server] = &[
         headers: &[("keep-alive", "timeout=72")],
         programs: &[],
         limits: &[("idle connection", 72), ("head", 60)],
+        keeps: true,
         fix: "create it with `keepAliveTimeout: 900000, http: { headersTimeout: 0 }`",
     },
     Server {
@@ -117,6 +130,7 @@ const SERVERS: &[Server] = &[
         headers: &[("x-powered-by", "Express")],
         programs: &["node", "nodejs"],
         limits: &[("idle connection", 5), ("head", 60), ("request", 300)],
+        keeps: true,
         fix: "set `keepAliveTimeout = 900000`, `headersTimeout = 0` and `requestTimeout = 0` of the server that \
               `listen()` returns",
     },
@@ -125,6 +139,7 @@ const SERVERS: &[Server] = &[
         headers: &[("x-powered-by", "PHP")],
         programs: &["php"],
         limits: &[],
+        keeps: false,
         fix: "it keeps no connection: serve by another server, such as Apache with `KeepAliveTimeout 900`",
     },
     Server {
@@ -132,6 +147,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "nginx")],
         programs: &["nginx"],
         limits: &[("head, body and sending", 60), ("idle connection", 75)],
+        keeps: true,
         fix: "set `keepalive_timeout`, `client_header_timeout`, `client_body_timeout`, `send_timeout` and \
               `proxy_read_timeout` to 900",
     },
@@ -140,6 +156,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "Apache")],
         programs: &["apache2", "httpd"],
         limits: &[("idle connection", 5), ("head and body", 20), ("sending", 60)],
+        keeps: true,
         fix: "set `KeepAliveTimeout 900`, `RequestReadTimeout header=0 body=0` and `Timeout 900`",
     },
     Server {
@@ -147,6 +164,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "lighttpd")],
         programs: &["lighttpd"],
         limits: &[("idle connection", 5), ("reading", 60), ("sending", 360)],
+        keeps: true,
         fix: "set `server.max-keep-alive-idle`, `server.max-read-idle` and `server.max-write-idle` to 900",
     },
     Server {
@@ -154,6 +172,7 @@ const SERVERS: &[Server] = &[
         headers: &[("server", "Caddy")],
         programs: &["caddy"],
         limits: &[("idle connection", 300)],
+        keeps: true,
         fix: "set the time-out `idle` to 15m, and no other one",
     },
     Server {
@@ -161,6 +180,7 @@ const SERVERS: &[Server] = &[
         headers: &[],
         programs: &["org.apache.catalina.startup.Bootstrap"],
         limits: &[("idle connection", 60), ("head", 60)],
+        keeps: true,
         fix: "set `connectionTimeout` and `keepAliveTimeout` of the connector to 900000",
     },
     Server {
@@ -168,6 +188,7 @@ const SERVERS: &[Server] = &[
         headers: &[],
         programs: &["java"],
         limits: &[("idle connection", 30)],
+        keeps: true,
         fix: "start it with `-Dsun.net.httpserver.idleInterval=900`; with Tomcat, set `connectionTimeout` and \
               `keepAliveTimeout` to 900000",
     },
@@ -176,6 +197,7 @@ const SERVERS: &[Server] = &[
         headers: &[],
         programs: &[],
         limits: &[],
+        keeps: true,
         fix: "set no `IdleTimeout`, `ReadHeaderTimeout`, `ReadTimeout` and `WriteTimeout` of the http.Server, or 900 s \
               for each",
     },
@@ -185,15 +207,11 @@ const SERVERS: &[Server] = &[
 const GO: &str = "Go's net/http";
 
 impl Server {
-    /// The setting, as a sentence.
-    pub fn advice(&self) -> String {
-        format!("{}: {}", self.name, self.fix)
+    /// The setting, as a sentence, if it can be the reason that this check failed.
+    pub fn advice(&self, check_id: &str) -> Option<String> {
+        let concerned = CHECKS.contains(&check_id) || (check_id == "keepalive" && !self.keeps);
+        concerned.then(|| format!("{}: {}", self.name, self.fix))
     }
-}
-
-/// Whether a time limit of the server can be the reason that this check failed.
-pub fn concerns(check_id: &str) -> bool {
-    CHECKS.contains(&check_id)
 }
 
 /// The server that sends such headers.
@@ -239,7 +257,7 @@ pub fn hidden_limits(freeze: Duration, server: Option<&Server>) -> String {
     let shown = format!("the longest time limit that such freezes show is {}", seconds(freeze));
     let longer = |server: &&'static Server| longer_limits(server, freeze);
     let (hidden, whose) = match server {
-        Some(server) => (longer_limits(server, freeze), format!("limits of {} are longer", server.name)),
+        Some(server) => (longer_limits(server, freeze), format!("default limits of {} are longer", server.name)),
         None => (SERVERS.iter().flat_map(|server| longer(&server)).collect(), "longer ones are known".to_owned()),
     };
     let Some(most) = hidden.iter().map(|(_, _, secs)| *secs).filter(|secs| *secs <= EXAMPLE_MOST).max() else {
@@ -324,7 +342,7 @@ mod tests {
     fn a_report_names_the_limits_that_its_freezes_hide() {
         let puma = SERVERS.iter().find(|server| server.name == "Puma");
         let text = hidden_limits(Duration::from_secs(7), puma);
-        assert!(text.contains("is 7 s; limits of Puma") && text.contains("--freeze-for 33s"), "{text}");
+        assert!(text.contains("is 7 s; default limits of Puma") && text.contains("--freeze-for 33s"), "{text}");
         assert!(text.contains("idle connection 20 s, first data 30 s"), "{text}");
         assert!(!hidden_limits(Duration::from_secs(31), puma).contains("Puma"));
         let unknown = hidden_limits(Duration::from_secs(7), None);
@@ -336,5 +354,8 @@ mod tests {
     fn advice_is_for_checks_that_exist() {
         let ids: Vec<_> = super::super::all().iter().map(|check| check.id).collect();
         assert!(CHECKS.iter().all(|id| ids.contains(id)));
+        let (flask, node) = (by_command(&["flask".into()]).unwrap().1, by_command(&["node".into()]).unwrap().1);
+        assert!(flask.advice("keepalive").is_some() && node.advice("keepalive").is_none());
+        assert!(node.advice("call-while-frozen").is_some() && node.advice("invoke").is_none());
     }
 }
