@@ -42,6 +42,11 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// How many times the scheduler switched a task of a process, or of its descendants, in or out.
+pub(crate) fn switches(pid: u32) -> u64 {
+    descendants(pid).into_iter().flat_map(tasks).map(|task| task.switches).sum()
+}
+
 /// The first child of a process that has one task.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
     tasks_of(pid).next()?.children().ok()?.first().copied()

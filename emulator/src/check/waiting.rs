@@ -18,10 +18,14 @@ use crate::clock::{Deadline, seconds};
 use crate::http::Conn;
 use crate::instance::Instance;
 use crate::platform::Hook;
+use crate::process;
 
 /// An answer of this size does not fit into the socket buffers while we do not read, so that a freeze finds it half
 /// sent.
 const REPLY_BYTES: usize = 8 * 1024 * 1024;
+
+/// A target that did not run for so long waits.
+const QUIET: Duration = Duration::from_millis(40);
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -142,15 +146,29 @@ fn resting(context: &CheckContext<'_>) -> Result<(Instance, Conn), Stop> {
             Err(why) => return blocked("pre-freeze", why),
         }
     }
-    if closes_within(&mut conn, REST) {
+    if closes_at_rest(&instance, &mut conn) {
         return blocked("keepalive-idle", format!("the target closed the connection within {}", seconds(REST)));
     }
     Ok((instance, conn))
 }
 
-/// Waits for `span`, or for the end of the connection.
-fn closes_within(conn: &mut Conn, span: Duration) -> bool {
-    conn.closes(Deadline::after(span))
+/// Leaves the target alone until its timers run and it waits again. Returns whether it closed the connection.
+fn closes_at_rest(instance: &Instance, conn: &mut Conn) -> bool {
+    if conn.closes(Deadline::after(REST)) {
+        return true;
+    }
+    // A busy machine may not have let it wait yet. Frozen before that it would find the next bytes before its timers.
+    let deadline = Deadline::after(REST * 2);
+    while !deadline.passed() {
+        let before = instance.target.pid().map(process::switches);
+        if conn.closes(Deadline::after(QUIET)) {
+            return true;
+        }
+        if before == instance.target.pid().map(process::switches) {
+            break;
+        }
+    }
+    false
 }
 
 fn freeze_in_head(context: &CheckContext<'_>) -> Verdict {
@@ -181,7 +199,7 @@ fn freeze_between(
     let (first, rest) = bytes.split_at(cut_at(request.head.len(), bytes.len()));
     let mut conn = connect(&instance)?;
     conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
-    if closes_within(&mut conn, REST) {
+    if closes_at_rest(&instance, &mut conn) {
         return fail(format!("the target closed the connection within {} of half a request", seconds(REST)));
     }
     context.freeze(&mut instance, context.plan.freeze)?;
