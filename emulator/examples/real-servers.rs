@@ -19,7 +19,7 @@ struct Row {
     tool: &'static str,
     /// A line for the shell, in the folder of the installation.
     command: &'static str,
-    /// Seconds, longer than its limits if that is less than two minutes.
+    /// The seconds of a freeze and of idle time, longer than its limits if those are less than two minutes.
     freeze: u32,
 }
 
@@ -191,8 +191,8 @@ impl Trial {
     }
 
     fn cell(&self, row: &Row, check: &str) -> Result<String, String> {
-        let freeze = format!("--freeze-for={}s", row.freeze);
-        let report = self.check(row, &[freeze, format!("--only={check}")])?;
+        let spans = ["freeze", "idle"].map(|what| format!("--{what}-for={}s", row.freeze));
+        let report = self.check(row, &[&spans[..], &[format!("--only={check}")]].concat())?;
         let finding = findings(&report).next().ok_or("the report is empty")?;
         let actual = finding["actual"].as_str().unwrap_or_default();
         Ok(match finding["outcome"].as_str() {
