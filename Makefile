@@ -258,6 +258,15 @@ vm: ## virtual machines paused, saved, restored and cloned, and what the inspect
 	@target/release/examples/vm-matrix $(if $(ROWS),--rows '$(ROWS)',--reseed target/$(TRIPLE)/release/examples/reseed) \
 	  $(if $(KERNEL),--vm-kernel '$(KERNEL)') $(ARGS) -- $(BUILT)
 
+# ROWS='Express Puma' checks the servers whose names have one of these words.
+.PHONY: real-servers
+real-servers: ## what real servers do with a call that waits during a freeze, as a table: ROWS='Express Puma'
+	@mkdir -p target
+	@emulator/tests/real-servers/install | tee target/real-servers.ready
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example real-servers
+	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
+	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny

@@ -187,7 +187,7 @@ pub struct CheckArgs {
     pub strict: bool,
 
     /// Length of a freeze; it must be longer than every time limit of the target
-    #[arg(long, default_value = "7s", value_name = DURATION, value_parser = duration)]
+    #[arg(long, default_value = "6.5s", value_name = DURATION, value_parser = duration)]
     freeze_for: Duration,
 
     /// How long a connection stays idle before its next call

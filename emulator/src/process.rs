@@ -42,9 +42,29 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// How many times the scheduler switched a task of a process, or of its descendants, in or out.
+pub(crate) fn switches(pid: u32) -> u64 {
+    descendants(pid).into_iter().flat_map(tasks).map(|task| task.switches).sum()
+}
+
 /// The first child of a process that has one task.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
     tasks_of(pid).next()?.children().ok()?.first().copied()
+}
+
+/// The command line of a process, word by word. A process can set it to anything.
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
+    process(pid).and_then(|process| process.cmdline().ok()).unwrap_or_default()
+}
+
+/// Whether the program of a process has the note that the linker of Go writes near the start of its files.
+pub(crate) fn is_built_by_go(pid: u32) -> bool {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let file = std::fs::File::open(format!("/proc/{pid}/exe"));
+    // The name `Go` of a note of type 4 (the build id).
+    let note = b"\x04\0\0\0Go\0\0";
+    file.is_ok_and(|file| file.take(8192).read_to_end(&mut start).is_ok()) && start.windows(8).any(|at| at == note)
 }
 
 /// Every process of a process group.

@@ -20,6 +20,18 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     vec![pid]
 }
 
+pub(crate) fn switches(_pid: u32) -> u64 {
+    0
+}
+
+pub(crate) fn command_line(_pid: u32) -> Vec<String> {
+    Vec::new()
+}
+
+pub(crate) fn is_built_by_go(_pid: u32) -> bool {
+    false
+}
+
 pub(crate) fn first_child(_pid: u32) -> Option<u32> {
     None
 }

@@ -41,6 +41,7 @@ const TABLE: &[(&str, &str)] = &[
     ("http-1-0", "http-1-1"),
     ("connection-close", "keepalive"),
     ("idle-timeout", "keepalive-idle"),
+    ("idle-limit-advertised", "keepalive-idle"),
     ("pipelining-dropped", "pipelining"),
     ("one-connection", "other-connection"),
     ("buffers-output", "output-unbuffered"),
@@ -63,8 +64,11 @@ const TABLE: &[(&str, &str)] = &[
     ("pre-freeze-locks", "call-during-pre-freeze"),
     ("watchdog-on-thaw", "thaw-call"),
     ("needs-pre-freeze", "thaw-without-pre-freeze"),
+    ("idle-timer-first", "call-while-frozen"),
+    ("idle-since-reply", "freeze-at-reply"),
     ("idle-close-after-freeze", "keepalive-over-freeze"),
     ("head-timeout", "freeze-in-head"),
+    ("kept-head-timeout", "freeze-in-kept-head"),
     ("body-timeout", "freeze-in-body"),
     ("write-timeout", "freeze-in-reply"),
     ("pre-stop-misspelt", "pre-stop"),
@@ -127,4 +131,21 @@ fn every_check_has_its_faulty_target() {
     let names: BTreeSet<_> = TABLE.iter().map(|(fault, _)| *fault).collect();
     let known: BTreeSet<_> = include_str!("../../testkit/programs/faulty/names.txt").lines().collect();
     assert_eq!(names, known);
+}
+
+/// An answer that the socket buffers hold cannot be frozen half sent, and the rule is not judged by it.
+#[test]
+fn a_short_answer_leaves_the_freeze_in_a_reply_untested() {
+    let report = check(&["--only=freeze-in-reply", "--large-bytes=1000"], &["--", faulty()]);
+    assert_eq!(report.ids("untested"), BTreeSet::from(["freeze-in-reply"]));
+    assert!(report.actual("freeze-in-reply").contains("complete before the freeze"), "{:?}", report.json);
+    assert_eq!(report.code, Some(2));
+}
+
+/// The verdict of a check that waits says how long it waited.
+#[test]
+fn an_idle_time_shorter_than_the_rule_says_so() {
+    let report = check(&["--only=keepalive-idle"], &["--", faulty()]);
+    let actual = report.actual("keepalive-idle");
+    assert!(actual.contains("after 0.9 s of idle time") && actual.contains("to 900 s would not show"), "{actual}");
 }

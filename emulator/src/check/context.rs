@@ -1,9 +1,10 @@
 //! Helpers that checks share: instances in a known state, or the reason why there is none.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::schedule::Schedule;
+use super::servers::{self, Server};
 use super::{Plan, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
 use crate::freezer::Proof;
@@ -19,6 +20,13 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How long a check waits for output that should be there already.
 pub const OUTPUT_WAIT: Duration = Duration::from_millis(1500);
 
+/// Between an answer, or a part of a request, and a freeze. The target needs it to read what we sent and to wait for
+/// more, so that its timers run: Puma arms its idle timer up to 0.3 s after the answer.
+pub const REST: Duration = Duration::from_millis(500);
+
+/// What a thaw makes a target do, a timer that fires or an exit, it does within this time.
+pub const AFTER_THAW: Duration = Duration::from_millis(200);
+
 /// Everything that a check works with.
 pub struct CheckContext<'a> {
     /// The target, and how it is checked.
@@ -28,17 +36,20 @@ pub struct CheckContext<'a> {
     schedule: &'a Schedule<'a>,
     /// The check at work. A part of it on a second thread has no name.
     check: Option<&'static str>,
+    /// The software that serves, once a check has recognised it.
+    server: &'a OnceLock<&'static Server>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// The context of one check. `shared_initialized` is the same for all checks of one run.
+    /// The context of one check. All but `check` is the same for all checks of one run.
     pub fn new(
         plan: &'a Plan,
         shared_initialized: &'a Mutex<bool>,
+        server: &'a OnceLock<&'static Server>,
         schedule: &'a Schedule<'a>,
         check: &'static str,
     ) -> Self {
-        Self { plan, shared_initialized, schedule, check: Some(check) }
+        Self { plan, shared_initialized, schedule, check: Some(check), server }
     }
 
     /// Waits without work, so that another check can work meanwhile. Every wait of a good part of a second belongs
@@ -65,6 +76,22 @@ impl<'a> CheckContext<'a> {
             let panicked = |_| Err(Stop::Untested("the check itself panicked".into()));
             Ok((one?, other.unwrap_or_else(panicked)?))
         })
+    }
+
+    /// Recognises the server by the headers of an answer, else by the command lines of its processes.
+    pub fn recognise(&self, instance: &Instance, response: &Response) {
+        if self.server.get().is_none() {
+            let by_commands = || instance.target.pid().and_then(servers::by_processes);
+            if let Some(server) = servers::by_headers(response).or_else(by_commands) {
+                // Another check may have been faster. Both saw the same target.
+                let _ = self.server.set(server);
+            }
+        }
+    }
+
+    /// The fix for the server that was recognised, if it has one for this check.
+    pub fn known_fix(&self, check: &super::Check) -> Option<String> {
+        self.server.get()?.advice(check.id)
     }
 
     /// Whether all checks share one server that already runs.

@@ -20,8 +20,10 @@ mod limits;
 mod log;
 mod runner;
 mod schedule;
+mod servers;
 mod start;
 mod stop;
+mod waiting;
 
 use std::time::Duration;
 
@@ -111,7 +113,7 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
 
 /// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
-    let groups: [&'static [Check]; 12] = [
+    let groups: [&'static [Check]; 13] = [
         start::CHECKS,
         initialize::CHECKS,
         invoke::CHECKS,
@@ -120,6 +122,7 @@ pub fn all() -> Vec<&'static Check> {
         log::CHECKS,
         dispatch::CHECKS,
         freeze::CHECKS,
+        waiting::CHECKS,
         stop::CHECKS,
         hooks::CHECKS,
         log::LATE_CHECKS,
@@ -264,6 +267,9 @@ pub struct Finding {
     pub actual: String,
     /// How to fix a fault.
     pub fix: &'static str,
+    /// The setting that fixes it in the server that was recognised, if there is a known one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_fix: Option<String>,
     /// The time of the check in milliseconds.
     pub ms: u64,
 }
@@ -300,8 +306,9 @@ impl Findings {
         if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && f.severity >= least) {
             return 2;
         }
-        let nothing = self.findings.iter().all(|f| matches!(f.outcome, Outcome::Skipped | Outcome::Blocked));
-        if nothing || self.count(Outcome::Untested, None) > 0 { 2 } else { 0 }
+        let untested = |f: &Finding| f.outcome == Outcome::Untested && f.severity >= least;
+        let judged = |f: &Finding| matches!(f.outcome, Outcome::Passed | Outcome::Failed);
+        if !self.findings.iter().any(judged) || self.findings.iter().any(untested) { 2 } else { 0 }
     }
 }
 
@@ -345,6 +352,7 @@ mod tests {
             expected: "",
             actual: String::new(),
             fix: "",
+            server_fix: None,
             ms: 0,
         };
         use Outcome::*;
@@ -354,7 +362,10 @@ mod tests {
             (vec![(Passed, Must), (Failed, Should)], 0, 1),
             (vec![(Passed, Must), (Failed, Note)], 0, 0),
             (vec![(Failed, Must), (Untested, Must)], 1, 1),
-            (vec![(Passed, Must), (Untested, Note)], 2, 2),
+            (vec![(Passed, Must), (Untested, Must)], 2, 2),
+            (vec![(Passed, Must), (Untested, Should)], 0, 2),
+            (vec![(Passed, Must), (Untested, Note)], 0, 0),
+            (vec![(Untested, Note)], 2, 2),
             (vec![(Skipped, Must)], 2, 2),
             (vec![(Passed, Must), (Failed, Should), (Blocked, Must)], 2, 1),
             (vec![(Passed, Must), (Failed, Note), (Blocked, Should)], 0, 2),

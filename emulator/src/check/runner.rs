@@ -1,10 +1,11 @@
 //! Runs the checks of a plan and collects their findings. [`super::schedule`] decides when each begins.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use super::context::CheckContext;
 use super::schedule::{Bounds, Schedule};
+use super::servers::{self, Server};
 use super::{Finding, Findings, Outcome, Plan, Progress};
 use crate::clock::seconds;
 use crate::error::Result;
@@ -25,15 +26,16 @@ pub fn run(plan: &Plan, progress: &impl Progress) -> Result<Findings> {
     }
     let started = Instant::now();
     let initialized = Mutex::new(false);
+    let server = OnceLock::new();
     let bounds = bounds(plan);
     let schedule = Schedule::new(checks, bounds, progress);
     std::thread::scope(|scope| {
         for _ in 0..bounds.in_progress {
-            scope.spawn(|| schedule.work(|check| CheckContext::new(plan, &initialized, &schedule, check)));
+            scope.spawn(|| schedule.work(|check| CheckContext::new(plan, &initialized, &server, &schedule, check)));
         }
     });
     let findings = schedule.findings();
-    let circumstances = circumstances(plan, &findings);
+    let circumstances = circumstances(plan, &findings, server.get().copied());
     Ok(Findings {
         target: plan.setup.spec.to_string(),
         circumstances,
@@ -56,13 +58,16 @@ fn bounds(plan: &Plan) -> Bounds {
     Bounds { in_progress: in_progress.max(1), working: plan.jobs.clamp(1, in_progress.max(1)) }
 }
 
-fn circumstances(plan: &Plan, findings: &[Finding]) -> Vec<String> {
+fn circumstances(plan: &Plan, findings: &[Finding], server: Option<&Server>) -> Vec<String> {
     let mut lines = Vec::new();
     let frozen = findings.iter().find(|f| f.id == "thaw-call" && f.outcome == Outcome::Passed);
     lines.push(match frozen {
         Some(finding) => format!("freezes of {}: {}", seconds(plan.freeze), finding.actual),
         None => format!("freezes of {}", seconds(plan.freeze)),
     });
+    if !matches!(plan.setup.spec, Spec::Addr(_)) {
+        lines.push(servers::hidden_limits(plan.freeze, server));
+    }
     lines.push(format!("connections idle for {}", seconds(plan.idle)));
     if matches!(plan.setup.spec, Spec::Addr(_)) {
         lines.push(

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Check, Finding, Outcome, Progress, Stage, Stop, Verdict, freeze};
+use super::{Check, Finding, Outcome, Progress, Stage, Stop, Verdict, freeze, waiting};
 
 /// Every other check needs this one.
 const READY: &str = "ready";
@@ -105,13 +105,17 @@ impl<'a> Schedule<'a> {
             let check = self.state().entries[index].check;
             let started = Instant::now();
             let tried = if hindrance.is_none() { Tried::Yes } else { Tried::No };
+            let context = context(check.id);
             let verdict = match hindrance {
                 Some(by) => Err(Stop::Blocked { by, why: because(by, tried) }),
                 // A panic in one check must not make the others wait forever.
-                None => catch_unwind(AssertUnwindSafe(|| (check.run)(&context(check.id))))
+                None => catch_unwind(AssertUnwindSafe(|| (check.run)(&context)))
                     .unwrap_or_else(|_| Err(Stop::Untested("the check itself panicked".into()))),
             };
-            let (finding, by) = finding(check, verdict, started);
+            let (mut finding, by) = finding(check, verdict, started);
+            if finding.outcome == Outcome::Failed {
+                finding.server_fix = context.known_fix(check);
+            }
             self.progress.stage(check.id, Stage::Resting);
             let mut state = self.state();
             state.working -= 1;
@@ -299,9 +303,10 @@ impl State {
     }
 }
 
-/// The whole group of freezes counts as slow.
+/// The whole groups of freezes count as slow.
 fn is_slow(check: &Check) -> bool {
-    SLOW.contains(&check.id) || freeze::CHECKS.iter().any(|freeze| freeze.id == check.id)
+    let mut freezes = freeze::CHECKS.iter().chain(waiting::CHECKS);
+    SLOW.contains(&check.id) || freezes.any(|freeze| freeze.id == check.id)
 }
 
 fn because(by: &str, tried: Tried) -> String {
@@ -335,7 +340,7 @@ fn finding(check: &'static Check, verdict: Verdict, started: Instant) -> (Findin
     };
     let Check { id, rule, severity, request, expected, fix, .. } = *check;
     let ms = started.elapsed().as_millis() as u64;
-    (Finding { id, rule, severity, outcome, request, expected, actual, fix, ms }, by)
+    (Finding { id, rule, severity, outcome, request, expected, actual, fix, server_fix: None, ms }, by)
 }
 
 #[cfg(test)]
@@ -366,11 +371,11 @@ mod tests {
     /// The outcome of each check, with its text.
     fn outcomes(checks: Vec<&'static Check>, in_progress: usize, working: usize) -> Vec<(Outcome, String)> {
         let plan = plan();
-        let initialized = Mutex::new(false);
+        let (initialized, server) = (Mutex::new(false), std::sync::OnceLock::new());
         let schedule = Schedule::new(checks, Bounds { in_progress, working }, &());
         std::thread::scope(|scope| {
             for _ in 0..in_progress {
-                scope.spawn(|| schedule.work(|id| CheckContext::new(&plan, &initialized, &schedule, id)));
+                scope.spawn(|| schedule.work(|id| CheckContext::new(&plan, &initialized, &server, &schedule, id)));
             }
         });
         schedule.findings().into_iter().map(|finding| (finding.outcome, finding.actual)).collect()

@@ -34,7 +34,7 @@ impl Report for Findings {
 }
 
 fn case(finding: &Finding) -> Case {
-    let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
+    let Finding { id, rule, severity, outcome, request, expected, actual, fix, server_fix, ms } = finding;
     let outcome = match outcome {
         Outcome::Passed => CaseOutcome::Passed,
         Outcome::Failed => CaseOutcome::Failed { tolerated: *severity < Severity::Must },
@@ -42,13 +42,14 @@ fn case(finding: &Finding) -> Case {
         Outcome::Untested => CaseOutcome::Untested,
     };
     let details = [("request", *request), ("expected", *expected), ("actual", actual), ("fix", *fix)];
+    let server_fix = server_fix.iter().map(|fix| ("server", fix.as_str()));
     Case {
         name: (*id).to_owned(),
         class: (*rule).to_owned(),
         kind: severity.name(),
         outcome,
         message: on_one_line(actual),
-        details: details.into_iter().map(|(name, text)| (name, text.to_owned())).collect(),
+        details: details.into_iter().chain(server_fix).map(|(name, text)| (name, text.to_owned())).collect(),
         ms: *ms as f64,
     }
 }
@@ -67,12 +68,13 @@ pub fn line(finding: &Finding) -> String {
 }
 
 fn explanation(finding: &Finding) -> String {
-    let Finding { id, rule, severity, request, expected, actual, fix, .. } = finding;
+    let Finding { id, rule, severity, request, expected, actual, fix, server_fix, .. } = finding;
     let style = if *severity == Severity::Must { RED } else { YELLOW };
     let actual = on_one_line(actual);
+    let server = server_fix.iter().map(|fix| format!("  server:   {fix}\n")).collect::<String>();
     format!(
         "\n{style}{rule} {id} ({}){style:#}\n  request:  {request}\n  expected: {expected}\n  actual:   {actual}\n  \
-         fix:      {fix}\n",
+         fix:      {fix}\n{server}",
         severity.name()
     )
 }
@@ -126,6 +128,7 @@ mod tests {
           expected: 2xx
           actual:   404  [31m`<no> & "such"`
           fix:      route "GET /pre-stop"
+          server:   `Node`: one setting
 
         C-STOP-1 odd (note)
           request:  GET /pre-stop

@@ -58,7 +58,8 @@ mod tests {
                     <failure message="404  [31m`&lt;no&gt; &amp; &quot;such&quot;`" type="must">request: GET /pre-stop
         expected: 2xx
         actual: 404 `&lt;no&gt; &amp; &quot;such&quot;`
-        fix: route &quot;GET /pre-stop&quot;</failure>
+        fix: route &quot;GET /pre-stop&quot;
+        server: `Node`: one setting</failure>
                 </testcase>
                 <testcase name="odd" classname="C-STOP-1" time="0.012">
                     <failure message="#1 and more" type="note">request: GET /pre-stop

@@ -107,6 +107,7 @@ pub(crate) mod samples {
             expected: "2xx",
             actual: actual.into(),
             fix: "route \"GET /pre-stop\"",
+            server_fix: (id == "bad").then(|| "`Node`: one setting".into()),
             ms: 12,
         };
         Findings {

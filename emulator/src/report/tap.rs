@@ -49,6 +49,7 @@ mod tests {
           expected: "2xx"
           actual: "404 \u001b[31m`<no> & \"such\"`"
           fix: "route \"GET /pre-stop\""
+          server: "`Node`: one setting"
           ...
         not ok 3 - C-STOP-1 odd (note) # todo
           ---

@@ -33,8 +33,8 @@ pub const QUICK: &[&str] = &[
     "--pre-freeze-timeout=4s",
     "--pre-stop-timeout=4s",
     "--term-timeout=3s",
-    "--freeze-for=1.3s",
-    "--idle-for=500ms",
+    "--freeze-for=1.6s",
+    "--idle-for=900ms",
 ];
 
 /// Whether this method, a value of `--freeze-with`, can freeze targets here. If not, says so.
