@@ -195,6 +195,11 @@ fn pid_1(context: &CheckContext<'_>) -> Verdict {
             "only root on Linux can start a process 1 outside a container: run as root, or give an image (--image)",
         );
     }
+    if let (Spec::Command(_), None) = (&context.plan.setup.spec, &context.plan.setup.machines)
+        && crate::vm::in_path("unshare").is_none()
+    {
+        return skip("there is no `unshare` (util-linux), which starts a process 1 outside a container");
+    }
     let mut instance = context.start_as(&Variant { pid_one: true, ..Variant::default() })?;
     context.initialize(&instance)?;
     Ok(terminated(context, &mut instance)?.1)
