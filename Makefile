@@ -66,6 +66,8 @@ emulator: target-$(TRIPLE) ## the emulator as one static file, which runs on any
 	  $(if $(EMULATOR_FEATURES),--features '$(EMULATOR_FEATURES)') --target $(TRIPLE) --target-dir target \
 	  --config "target.$(TRIPLE).rustflags=[$$flags]"
 	@$(call show,$(EMULATOR))
+	@[ -n "$(EMULATOR_FEATURES)" ] || [ "$$(wc -c < $(EMULATOR))" -le 3000000 ] \
+	  || { echo "make $@: the file is larger than 3 MB" >&2; exit 1; }
 
 # The standard library rebuilt for size, without its symbolizer for backtraces, and optimised together with the rest.
 # Panics no longer say in which line. docs/performance.md says what each flag saves. With PANIC=abort nothing unwinds,
