@@ -209,12 +209,10 @@ mod tests {
     fn alike_answers_differ_only_in_ids_times_and_counts() {
         let platform = Platform::new(Settings::default());
         let (one, two) = (platform.hook(Hook::PreStop), platform.hook(Hook::PreStop));
-        let answer = |body: String| Response {
-            minor_version: 1,
-            status: 200,
-            headers: vec![],
-            body: body.into_bytes(),
-            head_bytes: 0,
+        let answer = |body: String| {
+            let mut response = Response::new(1, 200);
+            response.body = body.into_bytes();
+            response
         };
         let (a, b) = (answer(format!("stopped {} at 12:01", one.id)), answer(format!("stopped {} at 3:59", two.id)));
         assert!(alike((&one, &a), (&two, &b)));

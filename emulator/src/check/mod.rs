@@ -11,6 +11,7 @@
 mod connection;
 mod context;
 mod dispatch;
+mod framing;
 mod freeze;
 mod hooks;
 mod initialize;
@@ -30,6 +31,9 @@ use crate::error::Error;
 use crate::instance::Setup;
 use context::CheckContext;
 pub use runner::run;
+
+/// The check of framing. Every check but the start-up check needs it.
+const FRAMING: &str = "response-framing";
 
 /// How much a fault matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -110,8 +114,9 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
 
 /// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
-    let groups: [&'static [Check]; 12] = [
+    let groups: [&'static [Check]; 13] = [
         start::CHECKS,
+        framing::CHECKS,
         initialize::CHECKS,
         invoke::CHECKS,
         limits::CHECKS,

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Check, Finding, Findings, Outcome, Plan, Stop};
+use super::{Check, FRAMING, Finding, Findings, Outcome, Plan, Stop};
 use crate::clock::seconds;
 use crate::error::Result;
 use crate::target::{self, Spec};
@@ -128,9 +128,9 @@ impl Board {
     }
 }
 
-/// Whether `check` needs the check `id`. Every check needs the start-up check.
+/// Whether `check` needs the check `id`. Every check needs the start-up check, and replies that can be read.
 fn needs(check: &Check, id: &str) -> bool {
-    check.needs.contains(&id) || (id == READY && check.id != READY)
+    check.needs.contains(&id) || (check.id != READY && (id == READY || (id == FRAMING && check.id != FRAMING)))
 }
 
 /// Whether all the checks that `check` needs have ended, as far as they were chosen.
