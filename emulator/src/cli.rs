@@ -174,7 +174,7 @@ pub struct CheckArgs {
 
     /// Exit with 1 for a broken "should", too
     #[arg(long)]
-    pub strict: bool,
+    strict: bool,
 
     /// Length of a freeze; it must be longer than every time limit of the target
     #[arg(long, default_value = "7s", value_name = DURATION, value_parser = duration)]
@@ -339,6 +339,7 @@ impl CheckArgs {
             jobs: self.jobs,
             only: self.only.clone(),
             skip: self.skip.clone(),
+            strict: self.strict,
         })
     }
 }

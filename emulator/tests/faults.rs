@@ -139,6 +139,15 @@ fn each_fault_is_found_by_exactly_its_check() {
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), rows.len());
 }
 
+/// A hook that does not work shows nothing about its markers.
+#[test]
+fn no_markers_are_praised_where_no_hook_works() {
+    let options = ["--hooks=pre-stop", "--only=pre-stop,log-hooks"];
+    let report = check(&options, &["--", faulty(), "--fault", "pre-stop-misspelt"]);
+    assert_eq!(report.ids("failed"), BTreeSet::from(["pre-stop"]), "{:?}", report.details("failed"));
+    assert_eq!(report.ids("blocked"), BTreeSet::from(["log-hooks"]), "{:?}", report.details("passed"));
+}
+
 #[test]
 fn every_check_has_its_faulty_target() {
     let caught: BTreeSet<_> = TABLE.iter().map(|(_, check)| *check).chain(ELSEWHERE.iter().copied()).collect();

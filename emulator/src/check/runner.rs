@@ -60,6 +60,7 @@ pub fn run(plan: &Plan, progress: impl Fn(&Finding, usize) + Sync) -> Result<Fin
         target: plan.setup.spec.to_string(),
         circumstances,
         findings,
+        strict: plan.strict,
         ms: started.elapsed().as_millis() as u64,
     })
 }

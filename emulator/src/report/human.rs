@@ -29,15 +29,29 @@ impl Report for Findings {
 
     fn suite(&self) -> Suite {
         let name = format!("fc-emulator check: {}", self.target);
-        Suite { name, ms: self.ms as f64, cases: self.findings.iter().map(case).collect() }
+        let mut cases: Vec<Case> = self.findings.iter().map(|finding| case(self, finding)).collect();
+        if self.nothing_was_tried() {
+            cases.push(Case {
+                name: "verdict".to_owned(),
+                class: "fc-emulator".to_owned(),
+                kind: "",
+                outcome: CaseOutcome::Untested,
+                message: "no check could be tried, so nothing is known about the target".to_owned(),
+                details: vec![],
+                ms: 0.0,
+            });
+        }
+        Suite { name, ms: self.ms as f64, cases }
     }
 }
 
-fn case(finding: &Finding) -> Case {
+fn case(all: &Findings, finding: &Finding) -> Case {
     let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
     let outcome = match outcome {
         Outcome::Passed => CaseOutcome::Passed,
-        Outcome::Failed => CaseOutcome::Failed { tolerated: *severity < Severity::Must },
+        Outcome::Failed => CaseOutcome::Failed { tolerated: !all.counts(*severity) },
+        // What blocks it fails itself, unless that does not count.
+        Outcome::Blocked if all.counts(*severity) && all.exit_code() == 2 => CaseOutcome::Untested,
         Outcome::Skipped | Outcome::Blocked => CaseOutcome::Skipped,
         Outcome::Untested => CaseOutcome::Untested,
     };
