@@ -110,6 +110,7 @@ fn violations_and_misuse_have_their_exit_codes() {
     fails_at("initialize-missing", "POST /initialize");
     fails_at("pre-stop-misspelt", "GET /pre-stop");
     fails_at("sigterm-ignored", "SIGTERM");
+    fails_at("buffers-output", "SIGTERM");
     for misuse in [&["run"][..], &["run", "--addr", "nowhere"], &["run", "--", "./no-such-program"], &["walk"]] {
         fc_emulator(misuse).assert().code(2).stdout("").stderr(predicate::str::is_empty().not());
     }

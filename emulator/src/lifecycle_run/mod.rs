@@ -22,6 +22,9 @@ use crate::target::{self, Exit, Ready, Spec};
 const QUIET: Duration = Duration::from_millis(15);
 const QUIET_WAIT: Duration = Duration::from_millis(300);
 
+/// Before a freeze, the target has this long to print what it has to say about a call.
+const OUTPUT_WAIT: Duration = Duration::from_millis(500);
+
 /// A step keeps this many characters of a body.
 const BODY_CHARS: usize = 200;
 
@@ -103,7 +106,17 @@ pub fn run(plan: &Plan, watcher: &mut dyn Watcher) -> Result<Timeline> {
     let started = Instant::now();
     watcher.begins("start");
     let instance = Instance::start(&plan.setup, &Variant::default())?;
-    let mut runner = Runner { plan, instance, started, steps: Vec::new(), mark: 0, unknown: Vec::new(), watcher };
+    let mut runner = Runner {
+        plan,
+        instance,
+        started,
+        steps: Vec::new(),
+        mark: 0,
+        unknown: Vec::new(),
+        unseen: Vec::new(),
+        was_frozen: false,
+        watcher,
+    };
     runner.run()?;
     let steps = runner.steps;
     let conforms = steps.iter().all(|step| step.ok);
@@ -119,6 +132,9 @@ struct Runner<'a> {
     mark: usize,
     /// The answers to a path that no target has.
     unknown: Vec<(Request, Response)>,
+    /// The ids of calls before the first freeze about which the target has printed no line.
+    unseen: Vec<String>,
+    was_frozen: bool,
     watcher: &'a mut dyn Watcher,
 }
 
@@ -262,6 +278,7 @@ impl Runner<'_> {
         if self.instance.platform.calls(Hook::PreFreeze) {
             self.hook(Hook::PreFreeze);
         }
+        self.wait_for_lines();
         let name = format!("freeze for {}", seconds(self.plan.freeze));
         self.watcher.begins(&name);
         let started = Instant::now();
@@ -272,6 +289,7 @@ impl Runner<'_> {
         let mut request = call::request(self.plan, &self.instance.platform);
         let early = self.plan.setup.freeze_with.keeps_connections().then(|| self.send(&request));
         self.record(started, Step { name, note: proof.to_string(), ok: true, ..Step::default() });
+        self.was_frozen = true;
         let name = format!("thaw: {}", request.line);
         self.watcher.begins(&name);
         let mut thawed = Instant::now();
@@ -349,6 +367,33 @@ impl Runner<'_> {
         ok
     }
 
+    /// A line about a call that comes only after the freeze lay in a buffer when the instance was frozen (C-FRZ-1).
+    fn judge_late_lines(&mut self, step: &mut Step) {
+        let names = |id: &String| step.log.iter().any(|line| line.contains(id));
+        let late = self.unseen.iter().any(names);
+        self.unseen.retain(|id| !names(id));
+        if late && self.was_frozen {
+            step.ok = false;
+            step.note = format!(
+                "{}{}a line about an earlier call came only now, after the freeze: flush standard output after each line",
+                step.note,
+                if step.note.is_empty() { "" } else { "; " }
+            );
+        }
+        if let Some(id) = step.request_id.clone().filter(|_| !self.was_frozen && step.name.ends_with("/invoke"))
+            && !step.log.iter().any(|line| line.contains(&id))
+        {
+            self.unseen.push(id);
+        }
+    }
+
+    /// A target that is slow to print has a moment for it, as in the check `output-unbuffered`.
+    fn wait_for_lines(&self) {
+        if let (Some(output), Some(id)) = (self.instance.target.output(), self.unseen.first()) {
+            output.wait_for(self.mark, Deadline::after(OUTPUT_WAIT), |line| line.text.contains(id));
+        }
+    }
+
     fn noted(&mut self, name: &str, note: &str) {
         self.record(Instant::now(), Step { name: name.into(), note: note.into(), ok: true, ..Step::default() });
     }
@@ -362,6 +407,7 @@ impl Runner<'_> {
         if let Some(output) = self.instance.target.output() {
             step.log = printed_since(output, &mut self.mark);
         }
+        self.judge_late_lines(&mut step);
         self.watcher.ended(&step);
         self.steps.push(step);
     }
