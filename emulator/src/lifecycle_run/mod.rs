@@ -374,11 +374,9 @@ impl Runner<'_> {
         self.unseen.retain(|id| !names(id));
         if late && self.was_frozen {
             step.ok = false;
-            step.note = format!(
-                "{}{}a line about an earlier call came only now, after the freeze: flush standard output after each line",
-                step.note,
-                if step.note.is_empty() { "" } else { "; " }
-            );
+            const LATE: &str = "a line about an earlier call came only now: flush standard output after each line";
+            let notes = [step.note.as_str(), LATE];
+            step.note = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
         }
         if let Some(id) = step.request_id.clone().filter(|_| !self.was_frozen && step.name.ends_with("/invoke"))
             && !step.log.iter().any(|line| line.contains(&id))
