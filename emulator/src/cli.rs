@@ -184,7 +184,7 @@ pub struct CheckArgs {
 
     /// Exit with 1 for a broken "should", too
     #[arg(long)]
-    pub strict: bool,
+    strict: bool,
 
     /// Length of a freeze; it must be longer than every time limit of the target
     #[arg(long, default_value = "6.5s", value_name = DURATION, value_parser = duration)]
@@ -370,6 +370,7 @@ impl CheckArgs {
             instances: self.instances,
             only: self.only.clone(),
             skip: self.skip.clone(),
+            strict: self.strict,
         })
     }
 }

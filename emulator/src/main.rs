@@ -49,7 +49,7 @@ fn check(args: &CheckArgs) -> Result<u8> {
     drop(progress);
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;
-    Ok(findings.exit_code(args.strict))
+    Ok(findings.exit_code())
 }
 
 fn list(args: &ListArgs) -> Result<u8> {

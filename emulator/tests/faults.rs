@@ -18,6 +18,26 @@ const TABLE: &[(&str, &str)] = &[
     ("logs-probes", "probe-silent"),
     ("logs-resets", "probe-silent"),
     ("health-503", "health-url"),
+    ("framing-plus", "response-framing"),
+    ("framing-two-lengths", "response-framing"),
+    ("framing-length-list", "response-framing"),
+    ("framing-length-and-chunked", "response-framing"),
+    ("framing-chunked-1-0", "response-framing"),
+    ("framing-coding", "response-framing"),
+    ("framing-chunk-plus", "response-framing"),
+    ("framing-chunk-blank", "response-framing"),
+    ("framing-chunk-end", "response-framing"),
+    ("framing-trailer", "response-framing"),
+    ("framing-bare-lf", "response-framing"),
+    ("framing-lf-in-value", "response-framing"),
+    ("framing-cr-in-value", "response-framing"),
+    ("framing-control-in-name", "response-framing"),
+    ("framing-blank-in-name", "response-framing"),
+    ("framing-folded", "response-framing"),
+    ("framing-status-line", "response-framing"),
+    ("framing-204-body", "response-framing"),
+    ("framing-304-body", "response-framing"),
+    ("framing-long-body", "response-framing"),
     ("initialize-missing", "initialize"),
     ("initialize-slow", "initialize"),
     ("initialize-once", "initialize-again"),
@@ -121,6 +141,15 @@ fn each_fault_is_found_by_exactly_its_check() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), rows.len());
+}
+
+/// A hook that does not work shows nothing about its markers.
+#[test]
+fn no_markers_are_praised_where_no_hook_works() {
+    let options = ["--hooks=pre-stop", "--only=pre-stop,log-hooks"];
+    let report = check(&options, &["--", faulty(), "--fault", "pre-stop-misspelt"]);
+    assert_eq!(report.ids("failed"), BTreeSet::from(["pre-stop"]), "{:?}", report.details("failed"));
+    assert_eq!(report.ids("blocked"), BTreeSet::from(["log-hooks"]), "{:?}", report.details("passed"));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod connection;
 mod context;
 mod dispatch;
+mod framing;
 mod freeze;
 mod hooks;
 mod initialize;
@@ -28,11 +29,16 @@ mod waiting;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::ser::SerializeStruct;
 
 use crate::error::Error;
 use crate::instance::Setup;
 use context::CheckContext;
+pub(crate) use context::alike;
 pub use runner::run;
+
+/// The check of framing. Every check but the start-up check needs it.
+const FRAMING: &str = "response-framing";
 
 /// How much a fault matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -113,8 +119,9 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
 
 /// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
-    let groups: [&'static [Check]; 13] = [
+    let groups: [&'static [Check]; 14] = [
         start::CHECKS,
+        framing::CHECKS,
         initialize::CHECKS,
         invoke::CHECKS,
         limits::CHECKS,
@@ -167,6 +174,8 @@ pub struct Plan {
     pub only: Vec<String>,
     /// The checks to leave out, by name, rule or family of rules.
     pub skip: Vec<String>,
+    /// Whether a broken "should" counts, too.
+    pub strict: bool,
 }
 
 impl Check {
@@ -275,7 +284,7 @@ pub struct Finding {
 }
 
 /// The results of all checks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Findings {
     /// The target in words.
     pub target: String,
@@ -283,8 +292,24 @@ pub struct Findings {
     pub circumstances: Vec<String>,
     /// One result for each check.
     pub findings: Vec<Finding>,
+    /// Whether a broken "should" counts, too.
+    pub strict: bool,
     /// The time of the whole in milliseconds.
     pub ms: u64,
+}
+
+/// The document has the exit status beside the fields, so that its readers need not compute it.
+impl Serialize for Findings {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("Findings", 6)?;
+        document.serialize_field("target", &self.target)?;
+        document.serialize_field("circumstances", &self.circumstances)?;
+        document.serialize_field("strict", &self.strict)?;
+        document.serialize_field("exit_code", &self.exit_code())?;
+        document.serialize_field("findings", &self.findings)?;
+        document.serialize_field("ms", &self.ms)?;
+        document.end()
+    }
 }
 
 impl Findings {
@@ -294,21 +319,29 @@ impl Findings {
         self.findings.iter().filter(wanted).count()
     }
 
-    /// The exit status: 0 if the target conforms, 1 if it breaks a rule, 2 if it could not be tested. A broken "should"
-    /// counts only when `strict`, and a note never counts.
-    pub fn exit_code(&self, strict: bool) -> u8 {
-        let least = if strict { Severity::Should } else { Severity::Must };
-        let violates = |f: &Finding| f.outcome == Outcome::Failed && f.severity >= least;
+    /// Whether a rule of this severity counts: a broken "should" only when `strict`, and a note never.
+    pub fn counts(&self, severity: Severity) -> bool {
+        severity >= if self.strict { Severity::Should } else { Severity::Must }
+    }
+
+    /// The exit status: 0 if the target conforms, 1 if it breaks a rule that counts, 2 if it could not be tested. Every
+    /// format of the report comes to the same verdict.
+    pub fn exit_code(&self) -> u8 {
+        let violates = |f: &Finding| f.outcome == Outcome::Failed && self.counts(f.severity);
         if self.findings.iter().any(violates) {
             return 1;
         }
         // A rule that counts and could not be tried is not kept.
-        if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && f.severity >= least) {
+        if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && self.counts(f.severity)) {
             return 2;
         }
-        let untested = |f: &Finding| f.outcome == Outcome::Untested && f.severity >= least;
-        let judged = |f: &Finding| matches!(f.outcome, Outcome::Passed | Outcome::Failed);
-        if !self.findings.iter().any(judged) || self.findings.iter().any(untested) { 2 } else { 0 }
+        let untested = |f: &Finding| f.outcome == Outcome::Untested && self.counts(f.severity);
+        if self.nothing_was_tried() || self.findings.iter().any(untested) { 2 } else { 0 }
+    }
+
+    /// Whether no check came to a verdict.
+    pub fn nothing_was_tried(&self) -> bool {
+        !self.findings.iter().any(|f| matches!(f.outcome, Outcome::Passed | Outcome::Failed))
     }
 }
 
@@ -341,6 +374,20 @@ mod tests {
         }
     }
 
+    /// Programs that read JUnit or TAP come to the verdict of the exit status.
+    fn formats_agree(all: &Findings, code: u8) {
+        use crate::report::{Format, render};
+        let junit = render(all, Format::Junit);
+        let is_red = junit.contains("<failure") || junit.contains("<error");
+        assert_eq!(is_red, code != 0, "{junit}");
+        assert_eq!(junit.contains("<failure"), code == 1, "{junit}");
+        let tap = render(all, Format::Tap);
+        let fails = tap.lines().any(|line| line.starts_with("not ok") && !line.ends_with("# todo"));
+        assert_eq!(fails, code != 0, "{tap}");
+        let json: serde_json::Value = serde_json::from_str(&render(all, Format::Json)).unwrap();
+        assert_eq!(json["exit_code"], code);
+    }
+
     #[test]
     fn exit_codes() {
         let finding = |outcome, severity| Finding {
@@ -370,9 +417,13 @@ mod tests {
             (vec![(Passed, Must), (Failed, Should), (Blocked, Must)], 2, 1),
             (vec![(Passed, Must), (Failed, Note), (Blocked, Should)], 0, 2),
         ] {
-            let findings = list.iter().map(|(outcome, severity)| finding(*outcome, *severity)).collect();
-            let all = Findings { target: String::new(), circumstances: vec![], findings, ms: 0 };
-            assert_eq!((all.exit_code(false), all.exit_code(true)), (lenient, strict), "{list:?}");
+            for (is_strict, code) in [(false, lenient), (true, strict)] {
+                let findings = list.iter().map(|(outcome, severity)| finding(*outcome, *severity)).collect();
+                let (target, circumstances) = (String::new(), vec![]);
+                let all = Findings { target, circumstances, findings, strict: is_strict, ms: 0 };
+                assert_eq!(all.exit_code(), code, "{list:?}, strict: {is_strict}");
+                formats_agree(&all, code);
+            }
         }
     }
 }

@@ -40,6 +40,7 @@ pub fn run(plan: &Plan, progress: &impl Progress) -> Result<Findings> {
         target: plan.setup.spec.to_string(),
         circumstances,
         findings,
+        strict: plan.strict,
         ms: started.elapsed().as_millis() as u64,
     })
 }

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Check, Finding, Outcome, Progress, Stage, Stop, Verdict, freeze, waiting};
+use super::{Check, FRAMING, Finding, Outcome, Progress, Stage, Stop, Verdict, freeze, waiting};
 
 /// Every other check needs this one.
 const READY: &str = "ready";
@@ -87,7 +87,7 @@ impl<'a> Schedule<'a> {
             checks.iter().filter(|check| is_slow(check)).flat_map(|slow| gates(&checks, slow)).collect();
         let entry = |check: &&'static Check| Entry {
             check,
-            urgent: is_slow(check) || check.id == READY || urgent.contains(&check.id),
+            urgent: is_slow(check) || check.id == READY || check.id == FRAMING || urgent.contains(&check.id),
             step: Step::Waiting,
         };
         let entries = checks.iter().map(entry).collect();
@@ -314,9 +314,9 @@ fn because(by: &str, tried: Tried) -> String {
     format!("{not}, because the check `{by}` did not pass")
 }
 
-/// Whether `check` needs the check `id`. Every check needs the start-up check.
+/// Whether `check` needs the check `id`. Every check needs the start-up check, and replies that can be read.
 fn needs(check: &Check, id: &str) -> bool {
-    check.needs.contains(&id) || (id == READY && check.id != READY)
+    check.needs.contains(&id) || (check.id != READY && (id == READY || (id == FRAMING && check.id != FRAMING)))
 }
 
 /// The checks that must end before `check` begins: those that it needs. In place of a slow one stand those that the

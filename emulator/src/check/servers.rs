@@ -286,8 +286,9 @@ mod tests {
     use super::*;
 
     fn response(headers: &[(&str, &str)]) -> Response {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Response { minor_version: 1, status: 200, headers, body: vec![], head_bytes: 0 }
+        let mut response = Response::new(1, 200);
+        response.headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        response
     }
 
     #[test]

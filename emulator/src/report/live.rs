@@ -41,7 +41,16 @@ impl Watcher for LifecycleWatcher {
     }
 
     fn ended(&mut self, step: &Step) {
-        let line = timeline(step);
+        self.show(timeline(step));
+    }
+
+    fn warned(&mut self, step: &Step) {
+        self.show(format!("{:>12} {}", "!", step.warning));
+    }
+}
+
+impl LifecycleWatcher {
+    fn show(&self, line: String) {
         match (&self.spinner, self.quiet) {
             (_, true) => {}
             (Some(spinner), false) => spinner.println(line),

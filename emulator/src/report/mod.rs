@@ -121,6 +121,7 @@ pub(crate) mod samples {
                 finding("behind", Severity::Should, Outcome::Blocked, "`bad` did not pass"),
                 finding("unknown", Severity::Should, Outcome::Untested, "no freezer"),
             ],
+            strict: false,
             ms: 90,
         }
     }

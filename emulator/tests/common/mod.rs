@@ -43,6 +43,15 @@ pub fn can_freeze_with(name: &str) -> bool {
     group.inspect_err(|why| fc_testkit::skip(format!("freezes with {name}: {why}"))).is_ok()
 }
 
+/// Whether there is Python for a target. If not, says so.
+pub fn has_python() -> bool {
+    let there = std::process::Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
+    if !there {
+        fc_testkit::skip("there is no python3 here");
+    }
+    there
+}
+
 /// The report of one `fc-emulator check`.
 pub struct Report {
     pub code: Option<i32>,

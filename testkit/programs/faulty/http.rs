@@ -228,7 +228,44 @@ fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(&reply.body);
+    if let Some(broken) = broken_framing(app) {
+        bytes = broken.to_vec();
+    }
     write(stream, &bytes, app.has("write-timeout").then_some(LONG_WAIT))
+}
+
+/// A reply whose framing RFC 9112 forbids.
+fn broken_framing(app: &App) -> Option<&'static [u8]> {
+    const REPLIES: &[(&str, &[u8])] = &[
+        ("framing-plus", b"HTTP/1.1 200 -\r\nContent-Length: +2\r\n\r\nok"),
+        ("framing-two-lengths", b"HTTP/1.1 200 -\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-length-list", b"HTTP/1.1 200 -\r\nContent-Length: 2, 2\r\n\r\nok"),
+        (
+            "framing-length-and-chunked",
+            b"HTTP/1.1 200 -\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        ("framing-chunked-1-0", b"HTTP/1.0 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("framing-coding", b"HTTP/1.1 200 -\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-plus", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n+2\r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-blank", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-end", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok0\r\n\r\n"),
+        (
+            "framing-trailer",
+            b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Length: 2\r\n\r\n",
+        ),
+        ("framing-bare-lf", b"HTTP/1.1 200 -\nContent-Length: 2\n\nok"),
+        ("framing-lf-in-value", b"HTTP/1.1 200 -\r\nX: a\nb\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-cr-in-value", b"HTTP/1.1 200 -\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-control-in-name", b"HTTP/1.1 200 -\r\nX\x01: a\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-blank-in-name", b"HTTP/1.1 200 -\r\nX : a\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-folded", b"HTTP/1.1 200 -\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-status-line", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-204-body", b"HTTP/1.1 204 -\r\n\r\nok"),
+        ("framing-304-body", b"HTTP/1.1 304 -\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-long-body", b"HTTP/1.1 200 -\r\nContent-Length: 2\r\n\r\nok, and more"),
+    ];
+    let reply = REPLIES.iter().find(|(fault, _)| app.has(fault));
+    reply.map(|(_, bytes)| *bytes)
 }
 
 /// Writes all bytes. Returns false if the client reads nothing for `limit`.
