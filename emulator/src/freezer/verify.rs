@@ -39,7 +39,12 @@ pub fn stood_still(method: &'static str, pids: impl Fn() -> Vec<u32>) -> Result<
 
 /// Whether every task of these processes is stopped by a signal, or has ended.
 pub fn all_stopped(pids: &[u32]) -> bool {
-    pids.iter().flat_map(|pid| tasks(*pid)).all(|task| matches!(task.state, 'T' | 'Z'))
+    pids.iter().all(|pid| is_stopped(*pid))
+}
+
+/// Whether every task of this process is stopped by a signal, or has ended.
+pub fn is_stopped(pid: u32) -> bool {
+    tasks(pid).iter().all(|task| matches!(task.state, 'T' | 'Z' | 'X'))
 }
 
 /// The processor time and the context switches of each task.

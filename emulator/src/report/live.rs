@@ -3,13 +3,19 @@
 //! All of it goes to standard error, so that standard output holds the result alone.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::human;
 use super::timeline::digits;
+use super::{human, on_one_line};
 use crate::check::{Finding, Outcome};
+use crate::http::cut;
 use crate::lifecycle_run::{Step, Watcher};
+use crate::output::Output;
+
+/// A longer line of the target is cut.
+const LINE_CHARS_MAX: usize = 160;
 
 /// Shows the timeline of a lifecycle while it grows.
 pub struct LifecycleWatcher {
@@ -38,12 +44,48 @@ impl Watcher for LifecycleWatcher {
 
     fn ended(&mut self, step: &Step) {
         let line = timeline(step);
-        match (&self.spinner, self.quiet) {
-            (_, true) => {}
-            (Some(spinner), false) => spinner.println(line),
-            // The result goes to standard output, so a line that cannot be shown is no failure.
-            (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
+        show(self.spinner.as_ref(), self.quiet, &line);
+    }
+
+    fn noticed(&mut self, said: &str) {
+        show(self.spinner.as_ref(), self.quiet, &format!("{:>10}  ! {said}", ""));
+    }
+
+    fn prints(&mut self, output: &Output) {
+        let (output, spinner, quiet) = (output.clone(), self.spinner.clone(), self.quiet);
+        if quiet {
+            return;
         }
+        // The thread ends with the streams of the target, or with this program.
+        std::thread::spawn(move || stream(&output, |line| show(spinner.as_ref(), quiet, line)));
+    }
+}
+
+/// More lines than this at a time are counted, not shown.
+const LINES_AT_A_TIME_MAX: usize = 20;
+
+/// The time between two looks at the output of a target that prints much.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Shows what a target prints, as it prints it. A flood is counted, so that the steps stay visible.
+fn stream(output: &Output, mut show: impl FnMut(&str)) {
+    let mut mark = 0;
+    while output.wait_beyond(mark) {
+        let excerpt = output.excerpt(mark, LINES_AT_A_TIME_MAX, 0);
+        mark = excerpt.end;
+        for line in excerpt.lines {
+            show(&format!("{:>10}  | {}", "", on_one_line(&cut(&line, LINE_CHARS_MAX))));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn show(spinner: Option<&ProgressBar>, quiet: bool, line: &str) {
+    match (spinner, quiet) {
+        (_, true) => {}
+        (Some(spinner), false) => spinner.println(line),
+        // The result goes to standard output, so a line that cannot be shown is no failure.
+        (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
     }
 }
 
