@@ -61,7 +61,9 @@ pub struct TargetArgs {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Set one more environment variable for the target; can be repeated
+    /// Set one more environment variable for the target; can be repeated. A command gets the variables of the platform,
+    /// HOME, and a PATH of the folder of its program and the usual folders, but none of yours: --env PATH="$PATH" passes
+    /// yours on
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
 
@@ -256,6 +258,7 @@ impl TargetArgs {
             },
         };
         setup.require_freezer()?;
+        setup.require_port()?;
         setup.machines = self.machines(&setup.spec)?;
         Ok(setup)
     }

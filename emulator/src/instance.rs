@@ -83,6 +83,19 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Makes sure that nothing listens on the port that the target will take: it would be judged in its place.
+    ///
+    /// # Errors
+    /// If something does; the text names it.
+    pub fn require_port(&self) -> Result<()> {
+        match (self.port, &self.spec) {
+            (Some(port), Spec::Command(_)) if self.freeze_with.machine().is_none() => target::require_free(port),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How a start differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Variant {
@@ -115,10 +128,10 @@ impl Instance {
     /// If it could not even be started.
     pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
         let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
-            (Some(port), spec) => {
+            (Some(port), _) => {
                 // A port that we chose ourselves is free.
-                if variant.port.is_none() && matches!(spec, Spec::Command(_)) && setup.machines.is_none() {
-                    target::require_free(port)?;
+                if variant.port.is_none() {
+                    setup.require_port()?;
                 }
                 (port, None)
             }

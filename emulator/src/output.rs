@@ -13,12 +13,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::Deadline;
+use crate::http::cut;
 
 /// A longer line is cut into pieces. The limit is far above the 32 KB of the platform and far below our memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The output of all targets together takes no more memory than this.
-pub const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The output of all targets together takes no more memory than this: half of 64 MiB, because checks work on copies.
+pub const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Each target may keep this much, however much the others print: two of the longest lines of the platform and more.
 const OWN_BYTES: usize = 256 * 1024;
@@ -162,13 +163,13 @@ impl Output {
         self.since(0)
     }
 
-    /// The `first` and the `last` lines after `mark`, and in their place how many are between them. With no `last`
-    /// lines, only a flood is cut.
-    pub fn excerpt(&self, mark: usize, first: usize, last: usize) -> Excerpt {
+    /// The `first` and the `last` lines after `mark`, each cut after `chars` characters, and between them how many were
+    /// left out.
+    pub fn excerpt(&self, mark: usize, (first, last): (usize, usize), chars: usize) -> Excerpt {
         let record = self.record();
         let lines = record.after(mark);
         let left_out = lines.len().saturating_sub(first + last);
-        let shown = |line: &Line| line.text.clone();
+        let shown = |line: &Line| cut(&line.text, chars);
         let mut excerpt: Vec<String> = record.gap_after(mark).into_iter().collect();
         excerpt.extend(record.after(mark).take(if left_out == 0 { lines.len() } else { first }).map(shown));
         if left_out > 0 {
@@ -318,7 +319,7 @@ mod tests {
         assert_eq!(output.mark(), count);
         let last = output.since(count - 1);
         assert!(last.len() == 1 && last[0].text.starts_with(&format!("{} ", count - 1)));
-        let excerpt = output.excerpt(0, 2, 1);
+        let excerpt = output.excerpt(0, (2, 1), 2000);
         assert_eq!((excerpt.lines.len(), excerpt.end), (5, count));
         assert!(excerpt.lines[0].contains(&format!("dropped {dropped} lines here")), "{}", excerpt.lines[0]);
         assert!(excerpt.lines[1].starts_with(&format!("{dropped} ")) && excerpt.lines[3].ends_with("more lines]"));
@@ -335,8 +336,8 @@ mod tests {
         let output = Output::new();
         output.follow(Stream::Out, &b"1\n2\n3\n4\n"[..]);
         assert!(output.wait_end(Deadline::after(SOON)));
-        assert_eq!(output.excerpt(1, 2, 1).lines, ["2", "3", "4"]);
-        assert_eq!(output.excerpt(0, 1, 1).lines, ["1", "[2 more lines]", "4"]);
+        assert_eq!(output.excerpt(1, (2, 1), 9).lines, ["2", "3", "4"]);
+        assert_eq!(output.excerpt(0, (1, 1), 9).lines, ["1", "[2 more lines]", "4"]);
         assert!(output.wait_beyond(3) && !output.wait_beyond(4));
     }
 }

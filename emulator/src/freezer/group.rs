@@ -190,29 +190,17 @@ impl FreezeGroup {
         if let Some(cgroup) = &self.shared.cgroup {
             cgroup.request()?;
         }
+        // A process that was about to start another one may have done so. What it started then, the wait stops.
+        self.stop_outside(root);
         self.stop_outside(root);
         Ok(())
     }
 
-    /// Stops what no control group freezes. A process that is being stopped can still start another one, so we look
-    /// again until there is nothing new.
+    /// Stops what no control group freezes.
     fn stop_outside(&self, root: u32) {
-        loop {
-            let mut running = self.outside(root);
-            running.retain(|pid| !is_stopped(*pid));
-            if running.is_empty() {
-                return;
-            }
-            let before = running.len();
-            signal(running, Signal::STOP);
-            std::thread::yield_now();
-            let mut left = self.outside(root);
-            left.retain(|pid| !is_stopped(*pid));
-            if left.len() >= before {
-                // A stop takes a moment where a task is inside the kernel. The wait for the freeze looks again.
-                return;
-            }
-        }
+        let mut running = self.outside(root);
+        running.retain(|pid| !is_stopped(*pid));
+        signal(running, Signal::STOP);
     }
 
     fn freeze_and_wait(&self, root: u32) -> Result<()> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::clock::{Deadline, seconds};
 use crate::error::{Error, Result};
-use crate::http::{Conn, Response, cut};
+use crate::http::{Conn, Response};
 use crate::instance::{Instance, Setup, Variant};
 use crate::output::Output;
 use crate::platform::{Hook, Request};
@@ -354,9 +354,9 @@ impl Runner<'_> {
 
 fn printed_since(output: &Output, mark: &mut usize) -> Vec<String> {
     output.settle(QUIET, Deadline::after(QUIET_WAIT));
-    let excerpt = output.excerpt(*mark, LINES_MAX / 2, LINES_MAX / 2);
+    let excerpt = output.excerpt(*mark, (LINES_MAX / 2, LINES_MAX / 2), BODY_CHARS);
     *mark = excerpt.end;
-    excerpt.lines.iter().map(|line| cut(line, BODY_CHARS)).collect()
+    excerpt.lines
 }
 
 fn ms(span: Duration) -> f64 {

@@ -10,7 +10,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::timeline::digits;
 use super::{human, on_one_line};
 use crate::check::{Finding, Outcome};
-use crate::http::cut;
 use crate::lifecycle_run::{Step, Watcher};
 use crate::output::Output;
 
@@ -71,10 +70,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 fn stream(output: &Output, mut show: impl FnMut(&str)) {
     let mut mark = 0;
     while output.wait_beyond(mark) {
-        let excerpt = output.excerpt(mark, LINES_AT_A_TIME_MAX, 0);
+        let excerpt = output.excerpt(mark, (LINES_AT_A_TIME_MAX, 0), LINE_CHARS_MAX);
         mark = excerpt.end;
         for line in excerpt.lines {
-            show(&format!("{:>10}  | {}", "", on_one_line(&cut(&line, LINE_CHARS_MAX))));
+            show(&format!("{:>10}  | {}", "", on_one_line(&line)));
         }
         std::thread::sleep(LOOK_EVERY);
     }

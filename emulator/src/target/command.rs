@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// What follows the folder of the program: the `PATH` of a container whose image sets none.
-pub const PATH_USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH_USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program that is ready to be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,8 +46,10 @@ impl Program {
 
 /// The environment of a target: `PATH`, `HOME`, and the given variables, the last of each name.
 fn environment(program: &Path, given: &[(String, String)]) -> Vec<(String, String)> {
-    let folder = program.parent().unwrap_or(Path::new("/")).display();
-    let mut env = vec![("PATH".to_owned(), format!("{folder}:{PATH_USUAL}"))];
+    let folder = program.parent().unwrap_or(Path::new("/")).display().to_string();
+    let others = PATH_USUAL.split(':').filter(|usual| *usual != folder);
+    let path = [folder.as_str()].into_iter().chain(others).collect::<Vec<_>>().join(":");
+    let mut env = vec![("PATH".to_owned(), path)];
     env.extend(home().map(|home| ("HOME".to_owned(), home)));
     for (name, value) in given {
         env.retain(|(known, _)| known != name);
@@ -116,6 +118,8 @@ mod tests {
         let names: Vec<_> = env.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["PATH", "HOME", "FC_A"]);
         assert_eq!(env[2].1, "2");
+        let env = environment(Path::new("/usr/bin/x"), &[]);
+        assert_eq!(env[0].1, "/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin");
         let env = environment(Path::new("/bin/x"), &pairs(&[("PATH", "/mine"), ("HOME", "/here")]));
         assert_eq!(env, pairs(&[("PATH", "/mine"), ("HOME", "/here")]));
     }

@@ -23,6 +23,9 @@ const NOTICED_AFTER: Duration = Duration::from_secs(1);
 /// an administrator.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 
+/// The ports that servers take if nobody tells them one: that of the platform, then those of web frameworks.
+const FIXED_PORTS: [u16; 5] = [PORT_DEFAULT, 8080, 8000, 5000, 3000];
+
 /// How the start-up check ended. Each text is a sentence without its subject, the target, or a whole one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -189,7 +192,7 @@ impl Watch {
             return Some(format!("the target {only}"));
         }
         let said = elsewhere(addrs, port)?;
-        let certain = |addr: &SocketAddr| [Some(PORT_DEFAULT), self.other_port].contains(&Some(addr.port()));
+        let certain = |addr: &SocketAddr| FIXED_PORTS.contains(&addr.port()) || self.other_port == Some(addr.port());
         if addrs.iter().any(certain) || stayed >= GIVEN_UP_AFTER {
             return Some(said);
         }
