@@ -61,9 +61,8 @@ pub struct TargetArgs {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Set one more environment variable for the target; can be repeated. A command gets the variables of the platform,
-    /// HOME, and a PATH of the folder of its program and the usual folders, but none of yours: --env PATH="$PATH" passes
-    /// yours on
+    /// Set one more environment variable for the target; can be repeated. A command gets those of the platform, HOME, and
+    /// a PATH with the folder of its program and the usual ones, but none of yours (--env PATH="$PATH" gives it yours)
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
 
