@@ -3,8 +3,8 @@
 //! Threads read the streams. This module does not interpret a line; the checks find log markers and secrets. A line is
 //! kept whole up to [`LINE_BYTES_MAX`]. A last line without a newline is kept when the stream ends.
 //!
-//! All targets of one emulator together keep at most [`KEPT_BYTES_MAX`], whatever they print. Beyond that, a target that
-//! prints loses its own oldest lines, and a line in their place says how many.
+//! All targets of one emulator together keep at most [`KEPT_BYTES_MAX`], whatever they print. Beyond that, a target
+//! that prints loses its own oldest lines, and a line in their place says how many.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};

@@ -31,6 +31,13 @@ pub(crate) fn tasks(pid: u32) -> Vec<Task> {
     tasks_of(pid).filter_map(|task| read(task).ok()).collect()
 }
 
+/// Whether a process was sent SIGSTOP and has not stopped yet.
+pub(crate) fn has_stop_pending(pid: u32) -> bool {
+    const SIGSTOP: u64 = 1 << 18;
+    let status = process(pid).and_then(|process| process.status().ok());
+    status.is_some_and(|status| (status.shdpnd | status.sigpnd) & SIGSTOP != 0)
+}
+
 /// A process and all its descendants that still run, itself first.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];

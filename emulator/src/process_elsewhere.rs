@@ -16,6 +16,10 @@ pub(crate) fn tasks(_pid: u32) -> Vec<Task> {
     Vec::new()
 }
 
+pub(crate) fn has_stop_pending(_pid: u32) -> bool {
+    false
+}
+
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     vec![pid]
 }

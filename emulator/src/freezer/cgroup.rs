@@ -141,6 +141,15 @@ impl Cgroup {
         self.set(if self.version == Version::V1 { "FROZEN" } else { "1" })
     }
 
+    /// Requests a freeze that does not come into force. The cgroup v1 freezer can miss a process that is being started
+    /// and then stays in its state FREEZING; it looks at every process anew only after a thaw.
+    pub fn request_again(&self) -> Result<()> {
+        match self.version {
+            Version::V1 => self.thaw().and_then(|()| self.request()),
+            Version::V2 => Ok(()),
+        }
+    }
+
     /// Whether the kernel says that the freeze is in force.
     pub fn is_frozen(&self) -> bool {
         let (file, sign) = match self.version {
@@ -160,6 +169,16 @@ impl Cgroup {
         let list = fs::read_to_string(self.entry()).unwrap_or_default();
         // The kernel writes 0 for a process that this namespace cannot see.
         list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// Whether it holds this process. One that has ended needs no freeze, so it counts as held.
+    pub fn holds(&self, pid: u32) -> bool {
+        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let in_it = |line: &[u8]| line.rsplit(|byte| *byte == b'/').next() == Some(name);
+        match fs::read(format!("/proc/{pid}/cgroup")) {
+            Ok(groups) => groups.is_empty() || groups.split(|byte| *byte == b'\n').any(in_it),
+            Err(_) => true,
+        }
     }
 
     /// Removes it. Its processes have ended or are about to end.

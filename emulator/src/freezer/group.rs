@@ -8,6 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,6 +18,9 @@ use crate::cleanup::{self, Guard, Undo};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::process;
+
+/// A control group that does not freeze within this time is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The freezer of one target. Dropping it removes its control group.
 ///
@@ -158,7 +162,14 @@ impl FreezeGroup {
     /// Every process in the group.
     pub fn pids(&self, root: u32) -> Vec<u32> {
         let mut pids = self.shared.cgroup.as_ref().map_or(Vec::new(), Cgroup::pids);
-        pids.extend(self.outside(root));
+        // The list of a cgroup v1 can be a second old, so it may lack a new process.
+        let others = match self.members {
+            Members::Root => self.outside(root),
+            Members::BelowRoot => process::below(root),
+        };
+        pids.extend(others);
+        pids.sort_unstable();
+        pids.dedup();
         pids
     }
 
@@ -177,10 +188,8 @@ impl FreezeGroup {
             (None, Members::BelowRoot) => process::below(root),
             (Some(_), Members::Root) => Vec::new(),
             (Some(cgroup), Members::BelowRoot) => {
-                // The descendants are listed first: whatever they start meanwhile is in the control group with them.
                 let mut below = process::below(root);
-                let inside = cgroup.pids();
-                below.retain(|pid| !inside.contains(pid));
+                below.retain(|pid| !cgroup.holds(*pid));
                 below
             }
         }
@@ -205,11 +214,17 @@ impl FreezeGroup {
 
     fn freeze_and_wait(&self, root: u32) -> Result<()> {
         self.request(root)?;
+        let mut asked = Instant::now();
         let look = || {
             if self.is_frozen(root) {
                 return Some(());
             }
             self.stop_outside(root);
+            if asked.elapsed() > ASK_AGAIN_AFTER {
+                asked = Instant::now();
+                // If this fails, the freeze does not come into force, and that is the error.
+                let _ = self.shared.cgroup.as_ref().map(Cgroup::request_again);
+            }
             None
         };
         Deadline::after(FREEZE_WAIT).until(look).ok_or_else(|| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Proof;
 use crate::error::{Error, Result};
-use crate::process::tasks;
+use crate::process::{has_stop_pending, tasks};
 
 /// The time between two looks.
 const WATCH: Duration = Duration::from_millis(30);
@@ -43,8 +43,15 @@ pub fn all_stopped(pids: &[u32]) -> bool {
 }
 
 /// Whether every task of this process is stopped by a signal, or has ended.
+///
+/// A task in an uninterruptible wait cannot stop, but it runs nothing of its program before it does. So it counts as
+/// stopped once SIGSTOP was sent. There may be no end to that wait: the parent of a vfork waits until its child calls
+/// exec, and the child is stopped, too.
 pub fn is_stopped(pid: u32) -> bool {
-    tasks(pid).iter().all(|task| matches!(task.state, 'T' | 'Z' | 'X'))
+    let tasks = tasks(pid);
+    let all_in = |states: &[char]| tasks.iter().all(|task| states.contains(&task.state));
+    let one_has_stopped = || tasks.iter().any(|task| task.state == 'T');
+    all_in(&['T', 'Z', 'X']) || (all_in(&['T', 'Z', 'X', 'D']) && (one_has_stopped() || has_stop_pending(pid)))
 }
 
 /// The processor time and the context switches of each task.

@@ -61,10 +61,10 @@ impl Watcher for LifecycleWatcher {
 }
 
 /// More lines than this at a time are counted, not shown.
-const LINES_AT_A_TIME_MAX: usize = 20;
+const LINES_AT_A_TIME_MAX: usize = 10;
 
 /// The time between two looks at the output of a target that prints much.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Shows what a target prints, as it prints it. A flood is counted, so that the steps stay visible.
 fn stream(output: &Output, mut show: impl FnMut(&str)) {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -12,6 +13,7 @@ use super::listening;
 use super::supervisor::Supervisor;
 use super::{Exit, Launch, Target};
 use crate::cleanup::{self, Guard, Undo};
+use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, Proof};
 use crate::output::{Output, Stream};
@@ -23,7 +25,6 @@ pub struct Process {
     output: Output,
     port: u16,
     pid_one: bool,
-    container_client: Option<String>,
     _guard: Guard,
 }
 
@@ -33,7 +34,12 @@ struct Shared {
     /// The names of the processes that outlived the target's first one.
     left_behind: Mutex<Vec<String>>,
     group: FreezeGroup,
+    /// The name of the program if it is the client of a container engine.
+    container_client: Option<String>,
 }
+
+/// A client gets this time to end its container, which is not below the supervisor.
+const CLIENT_WAIT: Duration = Duration::from_secs(3);
 
 impl Process {
     /// Starts the program.
@@ -42,14 +48,14 @@ impl Process {
         let group = FreezeGroup::below(launch.freeze_with)?;
         let ((shared, streams), guard) = cleanup::make(|| {
             let (supervisor, streams) = Supervisor::start(&program, &group)?;
-            let shared = Arc::new(Shared { supervisor, left_behind: Mutex::default(), group });
+            let container_client = container_client(words);
+            let shared = Arc::new(Shared { supervisor, left_behind: Mutex::default(), group, container_client });
             Ok(((shared.clone(), streams), Removal(shared)))
         })?;
         let output = Output::new();
         output.follow(Stream::Out, File::from(streams.out));
         output.follow(Stream::Err, File::from(streams.err));
-        let container_client = container_client(words);
-        Ok(Self { shared, output, port: launch.port, pid_one: launch.pid_one, container_client, _guard: guard })
+        Ok(Self { shared, output, port: launch.port, pid_one: launch.pid_one, _guard: guard })
     }
 
     fn root(&self) -> u32 {
@@ -81,6 +87,11 @@ struct Removal(Arc<Shared>);
 
 impl Undo for Removal {
     fn undo(&self) {
+        if self.0.container_client.is_some() && self.0.try_exit().is_none() {
+            let leader = Pid::from_raw(self.0.supervisor.leader().cast_signed());
+            self.0.supervisor.while_it_is_there(|| leader.map(|leader| kill_process(leader, Signal::TERM)));
+            Deadline::after(CLIENT_WAIT).until(|| self.0.try_exit());
+        }
         self.0.end();
     }
 }
@@ -116,7 +127,7 @@ impl Target for Process {
     }
 
     fn container_client(&self) -> Option<&str> {
-        self.container_client.as_deref()
+        self.shared.container_client.as_deref()
     }
 
     fn freezer(&self) -> Option<&'static str> {
