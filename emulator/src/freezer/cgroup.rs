@@ -107,6 +107,7 @@ impl Version {
 }
 
 /// How a group is thawed by somebody who may not allocate: what to write into which file, and the folder to remove.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a supervisor needs it"))]
 pub(crate) struct Switch {
     /// The file.
     pub file: PathBuf,

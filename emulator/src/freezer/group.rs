@@ -106,6 +106,7 @@ impl FreezeGroup {
     }
 
     /// How to thaw the group by a write, if the method has a file for it.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a supervisor needs it"))]
     pub(crate) fn switch(&self) -> Option<Switch> {
         self.shared.cgroup.as_ref().map(Cgroup::switch)
     }
