@@ -66,7 +66,9 @@ pub struct TargetArgs {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Set one more environment variable for the target; can be repeated
+    /// Set one more environment variable for the target; can be repeated. A command gets those of the platform, HOME,
+    /// and a PATH with the folder of its program and the usual ones, but none of yours; --env PATH="$PATH" gives it
+    /// yours
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
 
@@ -276,6 +278,7 @@ impl TargetArgs {
             },
         };
         setup.require_freezer()?;
+        setup.require_port()?;
         setup.machines = self.machines(&setup.spec)?;
         Ok(setup)
     }

@@ -7,7 +7,8 @@ use clap::Parser;
 use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
-use fc_emulator::{check, cleanup, lifecycle_run};
+use fc_emulator::target::Spec;
+use fc_emulator::{check, cleanup, leftovers, lifecycle_run};
 
 /// The exit status of a target that could not be tested. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_TEST: u8 = 2;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let mut watcher = LifecycleWatcher::new(args.output.format != Format::Human);
     let timeline = lifecycle_run::run(&plan, &mut watcher)?;
     drop(watcher);
@@ -44,12 +46,21 @@ fn run(args: &RunArgs) -> Result<u8> {
 
 fn check(args: &CheckArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let progress = CheckProgress::new();
     let findings = check::run(&plan, &progress)?;
     drop(progress);
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;
     Ok(findings.exit_code())
+}
+
+/// Ends what killed runs left, and says so.
+fn end_leftovers(spec: &Spec) {
+    for said in leftovers::end(spec) {
+        // If standard error is closed, nobody misses it.
+        let _ = writeln!(std::io::stderr(), "fc-emulator: {said}");
+    }
 }
 
 fn list(args: &ListArgs) -> Result<u8> {

@@ -110,7 +110,8 @@ impl<'a> CheckContext<'a> {
         match instance.wait_ready() {
             Ready::Yes => Ok(instance),
             Ready::Exited(exit) => blocked("ready", format!("the target {exit} before it listened")),
-            Ready::Late => blocked("ready", "the target did not listen in time"),
+            Ready::No(why) => blocked("ready", why),
+            Ready::Stranger(why) => Err(Stop::Untested(why)),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::http::{Conn, cut};
 use crate::instance::{Instance, Variant};
 use crate::output::Line;
 use crate::platform::PORT_NAMES;
-use crate::target::{self, Port, Ready, Spec};
+use crate::target::{Port, Ready, Spec};
 
 /// The number of probes of each kind.
 const PROBES: usize = 20;
@@ -87,14 +87,8 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("open after {}", millis(started.elapsed()))),
         Ready::Exited(exit) => fail(format!("the target {exit} before it listened{}", last_output(&instance))),
-        Ready::Late => {
-            let port = instance.target.addr().port();
-            let actual = match target::listens_on_loopback_only(&mut *instance.target) {
-                true => format!("the target listens on 127.0.0.1:{port} only"),
-                false => format!("nothing listens on port {port}"),
-            };
-            fail(format!("{actual} after {}{}", millis(started.elapsed()), last_output(&instance)))
-        }
+        Ready::No(why) => fail(format!("{why}{}", last_output(&instance))),
+        Ready::Stranger(why) => Err(Stop::Untested(why)),
     }
 }
 
@@ -118,10 +112,11 @@ fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("port {ours} is open")),
         Ready::Exited(exit) => fail(format!("the target {exit}{}", last_output(&instance))),
-        Ready::Late if Conn::open(([127, 0, 0, 1], other).into(), instance.call_deadline()).is_ok() => {
+        Ready::No(_) if Conn::open(([127, 0, 0, 1], other).into(), instance.call_deadline()).is_ok() => {
             fail("the port in FC_SERVER_PORT is open in its place")
         }
-        Ready::Late => fail("neither port is open"),
+        Ready::No(why) => fail(why),
+        Ready::Stranger(why) => Err(Stop::Untested(why)),
     }
 }
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::check::alike;
 use crate::clock::{Deadline, seconds};
-use crate::error::Result;
-use crate::http::{Conn, Response, cut};
+use crate::error::{Error, Result};
+use crate::http::{Conn, Response};
 use crate::instance::{Instance, Setup, Variant};
 use crate::output::Output;
 use crate::platform::{Hook, Request};
@@ -24,6 +24,12 @@ const QUIET_WAIT: Duration = Duration::from_millis(300);
 
 /// Before a freeze, the target has this long to print what it has to say about a call.
 const OUTPUT_WAIT: Duration = Duration::from_millis(500);
+
+/// A step keeps this many lines of the target: the first and the last ones.
+const LINES_MAX: usize = 2000;
+
+/// A target that closed its connections because it ends has ended after this time.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 /// A step keeps this many characters of a body.
 const BODY_CHARS: usize = 200;
@@ -96,6 +102,10 @@ pub trait Watcher {
     fn ended(&mut self, step: &Step);
     /// The last step has a warning.
     fn warned(&mut self, step: &Step);
+    /// Something about the step at work that should be known before its end.
+    fn noticed(&mut self, said: &str);
+    /// The target runs, and this is its output.
+    fn prints(&mut self, output: &Output);
 }
 
 /// Runs one lifecycle.
@@ -106,6 +116,9 @@ pub fn run(plan: &Plan, watcher: &mut dyn Watcher) -> Result<Timeline> {
     let started = Instant::now();
     watcher.begins("start");
     let instance = Instance::start(&plan.setup, &Variant::default())?;
+    if let Some(output) = instance.target.output() {
+        watcher.prints(output);
+    }
     let mut runner = Runner {
         plan,
         instance,
@@ -140,10 +153,13 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn run(&mut self) -> Result<()> {
-        if !self.ready() {
+        if !self.ready()? {
             return Ok(());
         }
         let initialized = !self.instance.platform.calls(Hook::Initialize) || self.hook(Hook::Initialize);
+        if !initialized && self.has_died() {
+            return Ok(());
+        }
         if initialized {
             if !self.instance.platform.calls(Hook::Initialize) && self.instance.platform.calls(Hook::PreStop) {
                 self.ask_for_unknown_path();
@@ -153,13 +169,18 @@ impl Runner<'_> {
                 if self.has_died() {
                     return Ok(());
                 }
-                self.freeze()?;
+                if !self.freeze()? {
+                    return Ok(());
+                }
             }
             if self.has_died() {
                 return Ok(());
             }
             if self.instance.platform.calls(Hook::PreStop) {
                 self.hook(Hook::PreStop);
+                if self.has_died() {
+                    return Ok(());
+                }
             }
         }
         self.stop()
@@ -167,28 +188,40 @@ impl Runner<'_> {
 
     /// Whether the target has ended by itself. No step before SIGTERM asks it to.
     fn has_died(&mut self) -> bool {
+        // A call that got no answer may be the first sign of the end.
+        let suspect = self.steps.last().is_some_and(|step| !step.ok && step.status.is_none());
+        if suspect {
+            self.ends_soon();
+        }
         let Some(exit) = self.instance.target.try_exit() else { return false };
-        let note = format!("the target {exit} by itself");
+        let note = format!("the target {exit} by itself{}", target::daemon(&self.instance.target.left_behind()));
         self.record(Instant::now(), Step { name: "end".into(), note, ok: false, ..Step::default() });
         true
     }
 
+    /// Whether the target ends within a moment.
+    fn ends_soon(&mut self) -> bool {
+        target::wait_exit(&mut *self.instance.target, Deadline::after(EXIT_WAIT)).is_some()
+    }
+
     /// The start-up check.
-    fn ready(&mut self) -> bool {
+    fn ready(&mut self) -> Result<bool> {
         self.watcher.begins("start-up check (TCP)");
-        let ready = self.instance.wait_ready();
-        let addr = self.instance.target.addr();
+        let Self { instance, watcher, .. } = self;
+        let ready = instance.wait_ready_noting(&mut |said| watcher.noticed(said));
+        let ok = ready == Ready::Yes;
         let note = match ready {
-            Ready::Yes => format!("the target listens on port {}", addr.port()),
-            Ready::Exited(exit) => format!("the target {exit} before it listened"),
-            Ready::Late => format!("nothing listens on {addr} after {}", seconds(self.instance.limits.ready)),
+            Ready::Yes => format!("the target listens on port {}", self.instance.target.addr().port()),
+            Ready::Exited(how) => format!("the target {how} before it listened"),
+            Ready::No(why) => why,
+            Ready::Stranger(why) => return Err(Error::new(why)),
         };
         let started = self.started;
-        let unreachable = self.unreachable().filter(|_| ready == Ready::Yes);
-        let ok = ready == Ready::Yes && unreachable.is_none();
+        let unreachable = self.unreachable().filter(|_| ok);
+        let ok = ok && unreachable.is_none();
         let note = unreachable.unwrap_or(note);
         self.record(started, Step { name: "start-up check (TCP)".into(), note, ok, ..Step::default() });
-        ok
+        Ok(ok)
     }
 
     /// Why the platform cannot reach a target that we reach at 127.0.0.1 (C-START-1).
@@ -269,20 +302,27 @@ impl Runner<'_> {
         self.record(started, Step { name, ..step });
     }
 
-    /// Calls pre-freeze if the platform does, freezes, and thaws by a call.
-    fn freeze(&mut self) -> Result<()> {
+    /// Calls pre-freeze if the platform does, freezes, and thaws by a call. Returns whether the target lives.
+    fn freeze(&mut self) -> Result<bool> {
         if matches!(self.plan.setup.spec, Spec::Addr(_)) {
             self.noted("freeze", "skipped: a server that already runs cannot be frozen");
-            return Ok(());
+            return Ok(true);
         }
         if self.instance.platform.calls(Hook::PreFreeze) {
             self.hook(Hook::PreFreeze);
+        }
+        if self.has_died() {
+            return Ok(false);
         }
         self.wait_for_lines();
         let name = format!("freeze for {}", seconds(self.plan.freeze));
         self.watcher.begins(&name);
         let started = Instant::now();
-        let proof = self.instance.target.freeze()?;
+        let proof = match self.instance.target.freeze() {
+            Ok(proof) => proof,
+            // There is nothing to freeze if the target has just ended, and that is a fault of the target.
+            Err(cause) => return if self.ends_soon() { Ok(!self.has_died()) } else { Err(cause) },
+        };
         std::thread::sleep(self.plan.freeze);
         // The next call arrives during the freeze, and the platform thaws the instance because of it. Where nothing
         // accepts calls during the freeze, it is sent right after the thaw.
@@ -301,10 +341,13 @@ impl Runner<'_> {
         });
         let answer = sent.and_then(|mut conn| conn.read(self.instance.call_deadline()));
         self.answered(thawed, name, &request, answer);
+        if self.has_died() {
+            return Ok(false);
+        }
         if let Some(clocks) = self.instance.target.own_clocks()? {
             self.noted("clocks", &clocks);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends a request on a new connection, and reads nothing.
@@ -326,8 +369,13 @@ impl Runner<'_> {
         let exit = match self.instance.target.try_exit() {
             Some(exit) => Some(exit),
             None => {
-                self.instance.target.terminate()?;
-                target::wait_exit(&mut *self.instance.target, deadline)
+                let sent = self.instance.target.terminate();
+                let exit = target::wait_exit(&mut *self.instance.target, deadline);
+                // If it ended in the same moment by itself, the signal had no addressee.
+                if exit.is_none() {
+                    sent?;
+                }
+                exit
             }
         };
         let took = ms(started.elapsed());
@@ -413,9 +461,9 @@ impl Runner<'_> {
 
 fn printed_since(output: &Output, mark: &mut usize) -> Vec<String> {
     output.settle(QUIET, Deadline::after(QUIET_WAIT));
-    let lines = output.since(*mark);
-    *mark += lines.len();
-    lines.into_iter().map(|line| cut(&line.text, BODY_CHARS)).collect()
+    let excerpt = output.excerpt(*mark, (LINES_MAX / 2, LINES_MAX / 2), BODY_CHARS);
+    *mark = excerpt.end;
+    excerpt.lines
 }
 
 fn ms(span: Duration) -> f64 {

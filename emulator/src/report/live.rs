@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::human;
 use super::timeline::digits;
+use super::{human, on_one_line};
 use crate::check::{Finding, Outcome, Progress, Stage};
 use crate::clock::seconds;
 use crate::lifecycle_run::{Step, Watcher};
+use crate::output::Output;
+
+/// A longer line of the target is cut.
+const LINE_CHARS_MAX: usize = 160;
 
 /// Shows the timeline of a lifecycle while it grows.
 pub struct LifecycleWatcher {
@@ -41,22 +45,53 @@ impl Watcher for LifecycleWatcher {
     }
 
     fn ended(&mut self, step: &Step) {
-        self.show(timeline(step));
+        let line = timeline(step);
+        show(self.spinner.as_ref(), self.quiet, &line);
     }
 
     fn warned(&mut self, step: &Step) {
-        self.show(format!("{:>12} {}", "!", step.warning));
+        show(self.spinner.as_ref(), self.quiet, &format!("{:>12} {}", "!", step.warning));
+    }
+
+    fn noticed(&mut self, said: &str) {
+        show(self.spinner.as_ref(), self.quiet, &format!("{:>10}  ! {said}", ""));
+    }
+
+    fn prints(&mut self, output: &Output) {
+        let (output, spinner, quiet) = (output.clone(), self.spinner.clone(), self.quiet);
+        if quiet {
+            return;
+        }
+        // The thread ends with the streams of the target, or with this program.
+        std::thread::spawn(move || stream(&output, |line| show(spinner.as_ref(), quiet, line)));
     }
 }
 
-impl LifecycleWatcher {
-    fn show(&self, line: String) {
-        match (&self.spinner, self.quiet) {
-            (_, true) => {}
-            (Some(spinner), false) => spinner.println(line),
-            // The result goes to standard output, so a line that cannot be shown is no failure.
-            (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
+/// More lines than this at a time are counted, not shown.
+const LINES_AT_A_TIME_MAX: usize = 10;
+
+/// The time between two looks at the output of a target that prints much.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Shows what a target prints, as it prints it. A flood is counted, so that the steps stay visible.
+fn stream(output: &Output, mut show: impl FnMut(&str)) {
+    let mut mark = 0;
+    while output.wait_beyond(mark) {
+        let excerpt = output.excerpt(mark, (LINES_AT_A_TIME_MAX, 0), LINE_CHARS_MAX);
+        mark = excerpt.end;
+        for line in excerpt.lines {
+            show(&format!("{:>10}  | {}", "", on_one_line(&line)));
         }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn show(spinner: Option<&ProgressBar>, quiet: bool, line: &str) {
+    match (spinner, quiet) {
+        (_, true) => {}
+        (Some(spinner), false) => spinner.println(line),
+        // The result goes to standard output, so a line that cannot be shown is no failure.
+        (None, false) => drop(writeln!(std::io::stderr(), "{line}")),
     }
 }
 
