@@ -175,7 +175,7 @@ mod tests {
         FAIL     note   C-STOP-1  odd                       #1 and more
         skip     should C-STOP-1  none                      not configured
         blocked  should C-STOP-1  behind                    `bad` did not pass
-        untested should C-STOP-1  unknown                   no freezer
+        untested must   C-STOP-1  unknown                   no freezer
 
         C-STOP-1 bad (must)
           request:  GET /pre-stop

@@ -119,7 +119,7 @@ pub(crate) mod samples {
                 finding("odd", Severity::Note, Outcome::Failed, "#1\nand more"),
                 finding("none", Severity::Should, Outcome::Skipped, "not configured"),
                 finding("behind", Severity::Should, Outcome::Blocked, "`bad` did not pass"),
-                finding("unknown", Severity::Should, Outcome::Untested, "no freezer"),
+                finding("unknown", Severity::Must, Outcome::Untested, "no freezer"),
             ],
             strict: false,
             ms: 90,

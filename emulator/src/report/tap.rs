@@ -60,7 +60,7 @@ mod tests {
           ...
         ok 4 - C-STOP-1 none (should) # SKIP not configured
         ok 5 - C-STOP-1 behind (should) # SKIP `bad` did not pass
-        not ok 6 - C-STOP-1 unknown (should)
+        not ok 6 - C-STOP-1 unknown (must)
           ---
           request: "GET /pre-stop"
           expected: "2xx"
