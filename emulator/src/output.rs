@@ -179,6 +179,12 @@ impl Output {
         Excerpt { lines: excerpt, end: record.end() }
     }
 
+    /// How many lines came on this stream. Dropped ones count for both, because nobody knows where they came.
+    pub fn count(&self, stream: Stream) -> usize {
+        let record = self.record();
+        record.dropped + record.lines.iter().filter(|line| line.stream == stream).count()
+    }
+
     /// The last lines that are not blank, at most `count`, each cut after `chars` characters.
     pub fn last_lines(&self, count: usize, chars: usize) -> Vec<String> {
         let record = self.record();

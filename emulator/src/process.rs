@@ -64,6 +64,12 @@ pub(crate) fn command_line(pid: u32) -> Vec<String> {
     process(pid).and_then(|process| process.cmdline().ok()).unwrap_or_default()
 }
 
+/// Whether a process was started with this variable, and with a value.
+pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
+    let variables = process(pid).and_then(|process| process.environ().ok()).unwrap_or_default();
+    variables.get(std::ffi::OsStr::new(name)).is_some_and(|value| !value.is_empty())
+}
+
 /// Whether the program of a process has the note that the linker of Go writes near the start of its files.
 pub(crate) fn is_built_by_go(pid: u32) -> bool {
     use std::io::Read;

@@ -28,6 +28,10 @@ pub(crate) fn switches(_pid: u32) -> u64 {
     0
 }
 
+pub(crate) fn has_variable(_pid: u32, _name: &str) -> bool {
+    false
+}
+
 pub(crate) fn command_line(_pid: u32) -> Vec<String> {
     Vec::new()
 }

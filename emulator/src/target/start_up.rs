@@ -191,9 +191,12 @@ impl Watch {
         if let Some(only) = loopback_only(target) {
             return Some(format!("the target {only}"));
         }
-        let said = elsewhere(addrs, port)?;
         let certain = |addr: &SocketAddr| FIXED_PORTS.contains(&addr.port()) || self.other_port == Some(addr.port());
-        if addrs.iter().any(certain) || stayed >= GIVEN_UP_AFTER {
+        // An administrator's port is mostly on loopback, so that alone ends no wait early.
+        let outside = elsewhere(addrs, port);
+        let is_sure = outside.is_some() && addrs.iter().any(certain);
+        let said = outside.or_else(|| on_loopback_elsewhere(addrs, port, certain))?;
+        if is_sure || stayed >= GIVEN_UP_AFTER {
             return Some(said);
         }
         if !std::mem::replace(&mut self.noticed, true) {
@@ -214,6 +217,17 @@ fn elsewhere(addrs: &[SocketAddr], port: u16) -> Option<String> {
     ))
 }
 
+/// The same for a server that listens on loopback alone. Its port tells it from a debugger.
+fn on_loopback_elsewhere(addrs: &[SocketAddr], port: u16, is_server: impl Fn(&SocketAddr) -> bool) -> Option<String> {
+    let first = addrs.iter().filter(|addr| addr.port() != port).find(|addr| is_server(addr))?;
+    Some(format!(
+        "the target listens on {first} only, not on port {port}, which {} says: let it listen on 0.0.0.0, and read \
+         the variable or use `--port {}`",
+        PORT_NAMES[0],
+        first.port()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +241,14 @@ mod tests {
         }
         assert_eq!(elsewhere(&addrs(&["127.0.0.1:9229"]), 21081), None);
         assert_eq!(elsewhere(&addrs(&["0.0.0.0:21081"]), 21081), None);
+    }
+
+    #[test]
+    fn a_fixed_port_on_loopback_is_told_from_a_debugger() {
+        let addrs: Vec<SocketAddr> = vec!["127.0.0.1:9229".parse().unwrap(), "127.0.0.1:5000".parse().unwrap()];
+        let said = on_loopback_elsewhere(&addrs, 21081, |addr| FIXED_PORTS.contains(&addr.port())).unwrap();
+        assert!(said.contains("127.0.0.1:5000") && said.contains("0.0.0.0") && said.contains("--port 5000"), "{said}");
+        assert_eq!(on_loopback_elsewhere(&addrs[..1], 21081, |addr| FIXED_PORTS.contains(&addr.port())), None);
     }
 
     #[test]
