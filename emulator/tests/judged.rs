@@ -112,6 +112,17 @@ fn a_port_that_is_taken_is_refused_with_its_holder() {
     }
 }
 
+/// With a fixed port one instance follows the other, also within a check that starts several.
+#[test]
+fn checks_of_several_instances_work_with_a_fixed_port() {
+    let port = format!("--port={}", Port::free().unwrap().number());
+    for fault in [&[][..], &["--fault", "needs-credentials"], &["--fault", "needs-control-path"]] {
+        let report = common::check(&[&port, "--only=ready,C-DISP,C-ENV,C-FRZ-4"], &[&["--", faulty()], fault].concat());
+        assert_eq!(report.details("untested"), Vec::<String>::new(), "{fault:?}");
+        assert_eq!(report.ids("failed").len(), fault.len() / 2, "{fault:?}: {:?}", report.details("failed"));
+    }
+}
+
 /// The listener comes after the start, so the port was free.
 fn refused_beside_a_stranger(words: &[&str], envs: &[(&str, String)]) -> String {
     let port = Port::free().unwrap();

@@ -65,15 +65,15 @@ pub const CHECKS: &[Check] = &[
 
 /// A check that needs calls. It comes later in the list.
 pub const LATE_CHECKS: &[Check] = &[Check {
-        id: "call-without-initialize",
-        rule: "C-CMD-5",
-        severity: Severity::Note,
-        needs: &["invoke", "call-before-initialize"],
-        request: "a call to a fresh instance, without any POST /initialize",
-        expected: "2xx, as for a function whose Initializer is a command, and under local tools, which never call it",
-        fix: "initialize at the first call if POST /initialize has not come; else do not configure it as a command",
-        run: call_without_initialize,
-    }];
+    id: "call-without-initialize",
+    rule: "C-CMD-5",
+    severity: Severity::Note,
+    needs: &["invoke", "call-before-initialize"],
+    request: "a call to a fresh instance, without any POST /initialize",
+    expected: "2xx, as for a function whose Initializer is a command, and under local tools, which never call it",
+    fix: "initialize at the first call if POST /initialize has not come; else do not configure it as a command",
+    run: call_without_initialize,
+}];
 
 fn initialize(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::Initialize)?;

@@ -163,16 +163,18 @@ fn retried_call(context: &CheckContext<'_>) -> Verdict {
     let run = |request: &Request| {
         let mark = instance.target.output().map_or(0, |output| output.mark());
         let answer = instance.send(request).map_err(|why| Stop::Fail(format!("with the event that fails: {why}")))?;
-        Ok::<_, Stop>((answer, ran(&instance, mark, &request.id)))
+        Ok::<_, Stop>((answer, mark))
     };
-    let (failed, ran_at_first) = run(&request)?;
+    let (failed, mark) = run(&request)?;
     if failed.is_success() {
         return Err(Stop::Untested(format!("the event of --fail-event was answered {}", failed.status)));
     }
-    match run(&request.retried())? {
-        (_, false) if ran_at_first => fail("the log has no marker of a second run after a failure"),
-        (again, _) => Ok(format!("{} both times; after a failure with {}: {}", first.status, failed.status, again.status)),
+    let ran_at_first = ran(&instance, mark, &request.id);
+    let (again, mark) = run(&request.retried())?;
+    if ran_at_first && !ran(&instance, mark, &request.id) {
+        return fail("the log has no marker of a second run after a failure");
     }
+    Ok(format!("{} both times; after a failure with {}: {}", first.status, failed.status, again.status))
 }
 
 /// Whether the log has the marker of a run with this id.

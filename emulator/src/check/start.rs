@@ -76,7 +76,9 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.launch(&Variant::default())?;
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("open after {}", millis(started.elapsed()))),
-        Ready::Exited(exit) => fail(format!("the target {exit} before it listened{}", target::last_words(&*instance.target))),
+        Ready::Exited(exit) => {
+            fail(format!("the target {exit} before it listened{}", target::last_words(&*instance.target)))
+        }
         Ready::No(why) => fail(format!("{why}{}", target::last_words(&*instance.target))),
         Ready::Stranger(why) => Err(Stop::Untested(why)),
     }
