@@ -268,7 +268,7 @@ fn end(target: &mut dyn Target, why: &str) -> Option<String> {
     match (told, why.contains(&words)) {
         (true, true) => None,
         (true, false) => Some(words),
-        (false, _) => Some(format!("; the target {exit} by itself{words}")),
+        (false, _) => Some(format!("; the target {exit} by itself{}{words}", target::daemon(&target.left_behind()))),
     }
 }
 
