@@ -246,7 +246,8 @@ impl Trial {
 /// How long the freezes of this report were: "6.5 s".
 fn usual_freeze(report: &Value) -> Option<String> {
     let lines = report["circumstances"].as_array()?.iter().filter_map(Value::as_str);
-    lines.filter_map(|line| line.strip_prefix("freezes of ")).map(str::to_owned).next()
+    let spans = lines.filter_map(|line| line.strip_prefix("freezes of ")?.split(':').next());
+    spans.map(str::to_owned).next()
 }
 
 fn findings(report: &Value) -> impl Iterator<Item = &Value> {

@@ -92,6 +92,10 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
     }
 }
 
+fn lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
+}
+
 /// The last line that the target printed, as the end of a message.
 fn last_output(instance: &Instance) -> String {
     let Some(output) = instance.target.output() else { return String::new() };
@@ -170,9 +174,9 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
     let texts = |lines: &[Line]| lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
     let again = again(&texts(&first), &texts(&second));
     match (again.first(), first.len() + second.len()) {
-        (Some(line), _) => fail(format!("it printed {} lines, the first: `{}`", again.len(), cut(line, 120))),
+        (Some(line), _) => fail(format!("it printed {}, the first: `{}`", lines(again.len()), cut(line, 120))),
         (None, 0) => Ok("the target printed nothing".into()),
-        (None, count) => Ok(format!("the target printed {count} lines, but none of them with each volley of probes")),
+        (None, count) => Ok(format!("the target printed {}, but none with each volley of probes", lines(count))),
     }
 }
 
