@@ -188,6 +188,17 @@ fn a_short_answer_leaves_the_freeze_in_a_reply_untested() {
     assert_eq!(report.code, Some(2));
 }
 
+/// A freeze that never finds the target waiting cannot show what its timers do, so it does not pass by it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_target_that_never_waits_does_not_pass_by_a_freeze() {
+    let command = format!("while :; do :; done & exec {}", faulty());
+    let report = check(&["--only=call-while-frozen"], &["--", "sh", "-c", &command]);
+    assert_eq!(report.ids("untested"), BTreeSet::from(["call-while-frozen"]), "{:?}", report.json);
+    assert!(report.actual("call-while-frozen").contains("at work"), "{:?}", report.json);
+    assert_eq!(report.code, Some(2));
+}
+
 /// The verdict of a check that waits says how long it waited.
 #[test]
 fn an_idle_time_shorter_than_the_rule_says_so() {

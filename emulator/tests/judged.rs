@@ -255,6 +255,14 @@ fn another_port_is_noticed_while_the_wait_goes_on() {
     assert!(emulator.0.try_wait().unwrap().is_none());
 }
 
+/// Nobody watches a blank screen for two minutes.
+#[test]
+fn a_long_wait_says_what_it_waits_for() {
+    let mut emulator = Emulator::start(&["run", "--ready-timeout=1h", "--", "sleep", "1000"], &[]);
+    emulator.says("yet; it may take 3600 s (--ready-timeout)");
+    assert!(emulator.0.try_wait().unwrap().is_none());
+}
+
 #[test]
 fn a_target_that_dies_keeps_its_timeline() {
     for path in ["/initialize", "/invoke", "/pre-freeze", "/pre-stop"] {

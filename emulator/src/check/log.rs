@@ -146,10 +146,11 @@ fn markers(output: &Output, mark: usize, word: &str, id: &str) -> Verdict {
         (true, false) => format!("no `{end}`"),
     };
     let lower = format!("fc {} ", word.to_lowercase());
-    let near = output.since(mark).into_iter().find(|line| {
-        let text = line.text.to_lowercase();
-        text.contains(&lower) && text.trim_end() != start.to_lowercase().trim_end() || line.text.contains(id)
-    });
+    // The marker that is right does not explain why the other one is missing.
+    let right = |line: &&Line| seen_start && line.text.trim_end() == start || seen_end && is_end(line);
+    let near = |line: &&Line| line.text.to_lowercase().contains(&lower) || line.text.contains(id);
+    let lines = output.since(mark);
+    let near = lines.iter().filter(|line| !right(line)).find(near);
     fail(match near {
         Some(near) => format!("{missing}; the most similar line is `{}`", cut(&near.text, 120)),
         None => missing,

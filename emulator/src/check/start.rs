@@ -84,6 +84,10 @@ fn ready(context: &CheckContext<'_>) -> Verdict {
     }
 }
 
+fn lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
+}
+
 fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
     if !matches!(context.plan.setup.spec, Spec::Command(_)) || context.plan.setup.port.is_some() {
         return skip("the port is fixed here, so the target does not choose it");
@@ -153,9 +157,9 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
     let texts = |lines: &[Line]| lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
     let again = again(&texts(&first), &texts(&second));
     match (again.first(), first.len() + second.len()) {
-        (Some(line), _) => fail(format!("it printed {} lines, the first: `{}`", again.len(), cut(line, 120))),
+        (Some(line), _) => fail(format!("it printed {}, the first: `{}`", lines(again.len()), cut(line, 120))),
         (None, 0) => Ok("the target printed nothing".into()),
-        (None, count) => Ok(format!("the target printed {count} lines, but none of them with each volley of probes")),
+        (None, count) => Ok(format!("the target printed {}, but none with each volley of probes", lines(count))),
     }
 }
 

@@ -24,8 +24,14 @@ use crate::process;
 /// sent.
 const REPLY_BYTES: usize = 8 * 1024 * 1024;
 
-/// A target that did not run for so long waits.
-const QUIET: Duration = Duration::from_millis(40);
+/// Between two looks whether the target waits.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A busy machine may need so long to let the target wait again.
+const WAITS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A freeze that finds the target at work is tried again, so many times in all.
+const FREEZES_MAX: usize = 10;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -101,8 +107,8 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn call_while_frozen(context: &CheckContext<'_>) -> Verdict {
-    let (mut instance, mut conn) = frozen_at_rest(context)?;
-    waiting_call(context, &mut instance, &mut conn)
+    let (mut instance, mut conn, found) = frozen_at_rest(context)?;
+    found.judge(waiting_call(context, &mut instance, &mut conn))
 }
 
 fn freeze_at_reply(context: &CheckContext<'_>) -> Verdict {
@@ -111,6 +117,42 @@ fn freeze_at_reply(context: &CheckContext<'_>) -> Verdict {
     let mut conn = kept(context, &instance)?;
     context.freeze(&mut instance, context.plan.freeze)?;
     waiting_call(context, &mut instance, &mut conn)
+}
+
+/// Whether a freeze found the target as an idle server is: every task waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Waiting,
+    /// At each of the freezes that were tried, a task worked or was ready to.
+    AtWork,
+}
+
+impl Found {
+    /// Takes no freeze for a proof that the server reads first, unless the freeze found it where its timers can come
+    /// first. A server that is frozen just before it waits, which a busy machine makes likely, finds the call at once.
+    fn judge(self, verdict: Verdict) -> Verdict {
+        match (self, verdict) {
+            (Self::AtWork, Ok(actual)) => Err(Stop::Untested(format!(
+                "{actual}, but at each of {FREEZES_MAX} freezes a task of the target was at work, so none found it idle"
+            ))),
+            (_, verdict) => verdict,
+        }
+    }
+}
+
+/// Freezes the instance while it waits.
+fn freeze_while_it_waits(instance: &mut Instance) -> Result<Found, Stop> {
+    for left in (0..FREEZES_MAX).rev() {
+        instance.target.freeze()?;
+        if process::all_wait(&instance.target.pids()) != Some(false) {
+            return Ok(Found::Waiting);
+        }
+        if left > 0 {
+            instance.target.thaw()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+    Ok(Found::AtWork)
 }
 
 /// Sends a call to the frozen instance on the connection, thaws, and reads the answer.
@@ -124,16 +166,16 @@ fn waiting_call(context: &CheckContext<'_>, instance: &mut Instance, conn: &mut 
 }
 
 fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
-    let (mut instance, mut conn) = frozen_at_rest(context)?;
+    let (mut instance, mut conn, found) = frozen_at_rest(context)?;
     instance.target.thaw()?;
-    if context.rest(|| conn.closes(Deadline::after(AFTER_THAW))) {
+    if context.rest(|| closes_before_it_waits(&instance, &mut conn, AFTER_THAW)) {
         return fail("the target closed the idle connection as soon as it was thawed");
     }
-    next_call(context, &instance, &mut conn)
+    found.judge(next_call(context, &instance, &mut conn))
 }
 
 /// A frozen instance, and a kept connection on which nothing had happened for a while: its idle timer ran.
-fn frozen_at_rest(context: &CheckContext<'_>) -> Result<(Instance, Conn), Stop> {
+fn frozen_at_rest(context: &CheckContext<'_>) -> Result<(Instance, Conn, Found), Stop> {
     context.require_kept_connections()?;
     let mut instance = context.initialized()?;
     let mut conn = kept(context, &instance)?;
@@ -146,42 +188,39 @@ fn frozen_at_rest(context: &CheckContext<'_>) -> Result<(Instance, Conn), Stop> 
         }
     }
     match freeze_at_rest(context, &mut instance, &mut conn)? {
-        true => Ok((instance, conn)),
-        false => blocked("keepalive-idle", "the target closed the idle connection before the freeze"),
+        Some(found) => Ok((instance, conn, found)),
+        None => blocked("keepalive-idle", "the target closed the idle connection before the freeze"),
     }
 }
 
-/// Leaves the target alone for a while, and freezes it. Returns false if it closed the connection before the freeze.
-fn freeze_at_rest(context: &CheckContext<'_>, instance: &mut Instance, conn: &mut Conn) -> Result<bool, Stop> {
+/// Leaves the target alone for a while, and freezes it. Returns `None` if it closed the connection before the freeze.
+fn freeze_at_rest(context: &CheckContext<'_>, instance: &mut Instance, conn: &mut Conn) -> Result<Option<Found>, Stop> {
     // One rest for all of it: to wait for our turn before the freeze would take of the target's time limits.
     context.rest(|| {
-        if closes_at_rest(instance, conn) {
-            return Ok(false);
+        if closes_before_it_waits(instance, conn, REST) {
+            return Ok(None);
         }
-        instance.target.freeze()?;
+        let found = freeze_while_it_waits(instance)?;
         std::thread::sleep(context.plan.freeze);
         // A connection that is closed now was closed before the freeze.
-        Ok(!conn.closes(Deadline::after(Duration::ZERO)))
+        Ok((!conn.closes(Deadline::after(Duration::ZERO))).then_some(found))
     })
 }
 
-/// Leaves the target alone until its timers run and it waits again. Returns whether it closed the connection.
-fn closes_at_rest(instance: &Instance, conn: &mut Conn) -> bool {
-    if conn.closes(Deadline::after(REST)) {
+/// Leaves the target alone for at least `least`, until every task of it waits again: its timers run, and those that
+/// were due have fired. Returns whether it closed the connection.
+fn closes_before_it_waits(instance: &Instance, conn: &mut Conn, least: Duration) -> bool {
+    if conn.closes(Deadline::after(least)) {
         return true;
     }
-    // A busy machine may not have let it wait yet. Frozen before that it would find the next bytes before its timers.
-    let deadline = Deadline::after(REST * 2);
-    while !deadline.passed() {
-        let before = instance.target.pid().map(process::switches);
-        if conn.closes(Deadline::after(QUIET)) {
+    let deadline = Deadline::after(WAITS_WITHIN);
+    while process::all_wait(&instance.target.pids()) == Some(false) && !deadline.passed() {
+        if conn.closes(Deadline::after(LOOK_EVERY)) {
             return true;
         }
-        if before == instance.target.pid().map(process::switches) {
-            break;
-        }
     }
-    false
+    // It may have closed the connection just before it waited.
+    conn.closes(Deadline::after(LOOK_EVERY))
 }
 
 fn freeze_in_head(context: &CheckContext<'_>) -> Verdict {
@@ -212,14 +251,14 @@ fn freeze_between(
     let (first, rest) = bytes.split_at(cut_at(request.head.len(), bytes.len()));
     let mut conn = connect(&instance)?;
     conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
-    if !freeze_at_rest(context, &mut instance, &mut conn)? {
+    let Some(found) = freeze_at_rest(context, &mut instance, &mut conn)? else {
         return fail(format!("the target closed the connection within {} of half a request", seconds(REST)));
-    }
+    };
     instance.target.thaw()?;
-    if context.rest(|| conn.closes(Deadline::after(AFTER_THAW))) {
+    if context.rest(|| closes_before_it_waits(&instance, &mut conn, AFTER_THAW)) {
         return fail("the target closed the connection as soon as it was thawed");
     }
-    success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline()))
+    found.judge(success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline())))
 }
 
 fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
