@@ -138,6 +138,12 @@ bench: bench-targets ## cold start, load, thaw and density, with the peers; targ
 bench-quick: bench-targets ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
 
+.PHONY: bench-proxy
+bench-proxy: build ## proxies before one program, the adapter among them; target/proxy.html, target/proxy.json
+	@bench/proxies/build
+	@cargo build --quiet --release -p fc-bench
+	@target/release/fc-bench proxy --export-json target/proxy.json --export-html target/proxy.html $(ARGS)
+
 # RECORD=1 writes down what the oracles say, and where we differ.
 RECORD ?=
 

@@ -343,8 +343,10 @@ pub struct Proxies {
     pub idle_secs: f64,
     /// The length of each body that passes.
     pub body_bytes: u64,
-    /// The number of streams at once.
-    pub streams: u32,
+    /// The number of streams at once, and the length of each.
+    pub streams: (u32, u64),
+    /// The same of streams that are longer than what the kernel can hold.
+    pub long_streams: (u32, u64),
     /// How much each client of a stream reads before it stops reading.
     pub stalled_at_bytes: u64,
     /// Every proxy, and the program alone.
@@ -372,6 +374,8 @@ pub struct ProxyRow {
     pub reply_body_peak_kb: Option<u64>,
     /// Resident memory while all streams stand still.
     pub stalled_kb: Option<u64>,
+    /// Resident memory while all long streams stand still.
+    pub long_stalled_kb: Option<u64>,
     /// A call before there is a stream: median and longest time.
     pub unharmed_us: Option<(f64, f64)>,
     /// A call beside the streams that stand still: median and longest time.

@@ -31,8 +31,15 @@ const LENGTH: Duration = Duration::from_millis(500);
 
 /// What the target of memory is stated for.
 const BODY_BYTES: u64 = 32 << 20;
-const STREAMS: u32 = 1_000;
-const STREAMS_QUICK: u32 = 100;
+
+/// Many streams, each half read. The kernel's buffers can hold the other half: a thousand times more would be more than
+/// the kernel gives to all connections together, and it would slow down every one of them.
+const STREAMS: (u32, u64) = (1_000, 2 << 20);
+const STREAMS_QUICK: (u32, u64) = (100, 2 << 20);
+
+/// Fewer streams, each longer than what the kernel can hold of it: only the proxy can still stop the program.
+const LONG_STREAMS: (u32, u64) = (200, 32 << 20);
+const LONG_STREAMS_QUICK: (u32, u64) = (50, 32 << 20);
 const STALLED_AT: u64 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_secs(1);
@@ -115,6 +122,7 @@ pub fn run(
         idle_secs: if quick { IDLE_QUICK } else { IDLE }.as_secs_f64(),
         body_bytes: BODY_BYTES,
         streams: if quick { STREAMS_QUICK } else { STREAMS },
+        long_streams: if quick { LONG_STREAMS_QUICK } else { LONG_STREAMS },
         stalled_at_bytes: STALLED_AT,
         rows,
     });
@@ -203,6 +211,11 @@ impl Setting {
                 row.healthy_us = Some(stalled.beside);
             }
             Err(cause) => note("streams that stand still", cause),
+        }
+        let long = if self.quick { LONG_STREAMS_QUICK } else { LONG_STREAMS };
+        match start(&self.streamer).and_then(|stage| once::stalled(&stage, &self.event, long, STALLED_AT)) {
+            Ok(stalled) => row.long_stalled_kb = Some(stalled.resident_kb),
+            Err(cause) => note("long streams that stand still", cause),
         }
         row.failures.extend(failures);
     }

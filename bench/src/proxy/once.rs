@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
 
+use super::program::KERNEL_BUFFER;
 use super::stage::Stage;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
@@ -22,9 +24,6 @@ const CALLS: u32 = 200;
 
 /// Calls before and beside streams.
 const HEALTHY_CALLS: usize = 50;
-
-/// The length of a stream: longer than what proxy and kernel could hold.
-const STREAM_BYTES: u64 = 64 << 20;
 
 /// How often the resident memory must have been the same, with this pause, before streams count as standing still.
 const STILL: (u32, Duration) = (5, Duration::from_millis(100));
@@ -135,7 +134,10 @@ pub fn resident_kb(stage: &Stage) -> Result<u64> {
 /// A connection on which a stream was asked for.
 fn ask_for(stage: &Stage, bytes: u64) -> Result<TcpStream> {
     let failed = |cause| Error::failed("ask for", "a stream", cause);
-    let mut stream = TcpStream::connect(stage.address()).map_err(failed)?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).map_err(failed)?;
+    socket.set_recv_buffer_size(KERNEL_BUFFER).map_err(failed)?;
+    socket.connect(&stage.address().into()).map_err(failed)?;
+    let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(CALL_WAIT)).map_err(failed)?;
     let request = format!("GET /stream/{bytes} HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
@@ -165,17 +167,17 @@ pub struct Stalled {
     pub beside: (f64, f64),
 }
 
-/// Opens this many streams, reads `each` bytes of each, and then reads no more. Calls go on beside them.
+/// Opens this many streams of this length, reads `each` bytes of each, and then reads no more. Calls go on beside them.
 ///
 /// # Errors
 /// If a stream or a call fails.
-pub fn stalled(stage: &Stage, event: &Request, streams: u32, each: u64) -> Result<Stalled> {
+pub fn stalled(stage: &Stage, event: &Request, (streams, length): (u32, u64), each: u64) -> Result<Stalled> {
     let mut healthy = open(stage)?;
     let bytes = event.bytes();
     let before = times(&mut healthy, &bytes)?;
     let mut open = Vec::new();
     for _ in 0..streams {
-        let mut stream = ask_for(stage, STREAM_BYTES)?;
+        let mut stream = ask_for(stage, length)?;
         read(&mut stream, each)?;
         open.push(stream);
     }
@@ -210,8 +212,8 @@ mod tests {
 
     #[test]
     fn counts_of_strace_are_read() {
-        let text = "syscall              calls\n---------------- ---------\nepoll_wait             402\nrecvfrom               400\n\
-                    ---------------- ---------\ntotal                  802\n";
+        let text = "syscall              calls\n---------------- ---------\nepoll_wait             402\n\
+                    recvfrom               400\n---------------- ---------\ntotal                  802\n";
         assert_eq!(counts(text), [("epoll_wait".to_owned(), 402), ("recvfrom".to_owned(), 400)]);
         assert!(counts("").is_empty());
     }

@@ -138,12 +138,15 @@ fn find_program(root: &Path, program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
+/// The words that start a proxy, and its variables.
+pub type Started = (Vec<String>, Vec<(String, String)>);
+
 impl Proxy {
     /// The words and the variables that start it before `program`; writes the files that it reads.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn command(&self, program: &[String], place: Place<'_>) -> Result<(Vec<String>, Vec<(String, String)>)> {
+    pub fn command(&self, program: &[String], place: Place<'_>) -> Result<Started> {
         let mut words = self.described.command.clone();
         let mut env = Vec::new();
         match self.described.name.as_str() {
@@ -190,7 +193,7 @@ fn nginx(Place { listen, program, folder }: Place<'_>) -> String {
          error_log /dev/null crit;\n\
          events {{ worker_connections 8192; }}\n\
          http {{\n\
-           access_log off; keepalive_requests 100000000; client_max_body_size 0;\n\
+           access_log off; keepalive_timeout 600s; keepalive_requests 100000000; client_max_body_size 0;\n\
            client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
            fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
            upstream program {{ server 127.0.0.1:{program}; keepalive 64; keepalive_requests 100000000; }}\n\

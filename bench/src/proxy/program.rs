@@ -5,11 +5,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
+use socket2::SockRef;
+
 use crate::harness::BODY;
 use fc_emulator::error::{Error, Result};
 
 /// Small, because there are a thousand of them.
 const STACK: usize = 128 * 1024;
+
+/// The kernel's buffers of the program and of the client of a stream. The kernel would let them grow to megabytes each,
+/// and a thousand streams would then show its limits and not those of the proxy.
+pub const KERNEL_BUFFER: usize = 64 * 1024;
 
 /// How many bytes are written at a time.
 const PIECE: usize = 16 * 1024;
@@ -35,6 +41,7 @@ pub fn serve() -> Result<()> {
 
 fn connection(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    SockRef::from(stream).set_send_buffer_size(KERNEL_BUFFER)?;
     let mut input = BufReader::with_capacity(PIECE, stream);
     let mut output = stream;
     loop {

@@ -77,6 +77,7 @@ fn costs(results: &Results, proxy: &Proxies) -> Table {
             kb(it.request_body_peak_kb),
             kb(it.reply_body_peak_kb),
             kb(it.stalled_kb),
+            kb(it.long_stalled_kb),
             us(it.unharmed_us, |pair| pair.0),
             us(it.healthy_us, |pair| pair.0),
             us(it.healthy_us, |pair| pair.1),
@@ -89,11 +90,15 @@ fn costs(results: &Results, proxy: &Proxies) -> Table {
         title: "Proxies: costs".to_owned(),
         says: format!(
             "System calls for one call; context switches in {} idle seconds; resident memory in kB: after a call, at \
-             most while {} MB pass to the program and from it, and beside {} streams whose clients stopped reading \
-             after {} MB. A call before there are streams (median), and beside them (median, longest), in µs.",
+             most while {} MB pass to the program and from it, and beside {} streams of {} MB, and {} of {} MB, whose \
+             clients stopped reading after {} MB. A call before there are streams (median), and beside the many \
+             (median, longest), in µs.",
             number(proxy.idle_secs, 0),
             proxy.body_bytes >> 20,
-            proxy.streams,
+            proxy.streams.0,
+            proxy.streams.1 >> 20,
+            proxy.long_streams.0,
+            proxy.long_streams.1 >> 20,
             proxy.stalled_at_bytes >> 20
         ),
         columns: vec![
@@ -103,7 +108,8 @@ fn costs(results: &Results, proxy: &Proxies) -> Table {
             "RSS\nkB",
             "to\nkB",
             "from\nkB",
-            "stalled\nkB",
+            "many\nkB",
+            "long\nkB",
             "before\nµs",
             "beside\nµs",
             "longest\nµs",
