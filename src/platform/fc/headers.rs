@@ -101,3 +101,9 @@ pub(crate) const STATUS_FAILED: &str = "404";
 pub(crate) const fn status_line(failed: bool) -> &'static [u8] {
     if failed { b"\r\nx-fc-status: 404" } else { b"\r\nx-fc-status: 200" }
 }
+
+/// Whether a header belongs to the platform.
+#[cfg(feature = "adapter")]
+pub(crate) fn is_of_platform(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
