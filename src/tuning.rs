@@ -85,6 +85,10 @@ pub(crate) const CLOCK_JUMP_MIN: Duration = Duration::from_secs(1);
 /// unless a connection closes before.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
+/// The bytes of a command's output that become the body of the hook's answer. 64 KiB: a message is shorter.
+#[cfg(feature = "adapter")]
+pub(crate) const COMMAND_OUTPUT_BYTES_MAX: usize = 64 * KIB;
+
 /// Log lines show at most this many bytes of a request id; the platform's ids have 36 characters.
 pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
 

@@ -17,6 +17,8 @@ pub(crate) mod machine;
 mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
+#[cfg(feature = "adapter")]
+pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod stdout;
 pub(crate) mod unix;

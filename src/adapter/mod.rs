@@ -1,0 +1,17 @@
+//! Hooks for any program: `fc-hooks -- ./server`.
+//!
+//! The adapter starts a program, listens in its place, and passes every event and HTTP call on to it. A hook is a
+//! request to the program or a command. Only the binary uses this module: what a program of one's own does between two
+//! calls belongs into callbacks. `docs/adapter.md` describes the behaviour.
+//!
+//! This folder does no I/O.
+
+pub(crate) mod command;
+mod config;
+pub(crate) mod environment;
+pub(crate) mod program;
+pub(crate) mod settings;
+mod words;
+
+pub use config::AdapterSetting;
+pub use settings::Settings;
