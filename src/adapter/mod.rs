@@ -9,7 +9,11 @@
 pub(crate) mod command;
 mod config;
 pub(crate) mod environment;
+pub(crate) mod head;
+pub(crate) mod own_paths;
 pub(crate) mod program;
+pub(crate) mod relay;
+pub(crate) mod reply_head;
 pub(crate) mod settings;
 mod words;
 
