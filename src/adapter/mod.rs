@@ -6,15 +6,18 @@
 //!
 //! This folder does no I/O.
 
+pub(crate) mod client;
 pub(crate) mod command;
 mod config;
 pub(crate) mod environment;
+pub(crate) mod gate;
 pub(crate) mod head;
 pub(crate) mod own_paths;
 pub(crate) mod program;
 pub(crate) mod relay;
 pub(crate) mod reply_head;
 pub(crate) mod settings;
+pub(crate) mod upstream;
 mod words;
 
 pub use config::AdapterSetting;
