@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, Listen};
 use crate::function::app::App;
-use crate::platform::{markers, variables};
+use crate::platform::variables;
 use crate::server::logger::init_logging;
 use crate::start_error::StartError;
 use crate::{Server, job, server};
@@ -87,21 +87,11 @@ pub(crate) fn serve_on<E>(
         Ok(started) => started,
         Err(error) => return fail(&error, FAILED),
     };
-    announce(&address);
+    server::announce(&address);
     match serve(engine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, FAILED),
     }
-}
-
-/// Says on standard output that the server waits for calls.
-fn announce(address: &Listen) {
-    let mut lines = format!("fc-hooks: listening on {address}\n");
-    if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
-        lines.push_str(markers::RUNTIME_INITED);
-    }
-    // The server works the same if nobody can read this.
-    let _ = server::print(lines.as_bytes());
 }
 
 const FAILED: u8 = 1;

@@ -85,6 +85,20 @@ pub(crate) const CLOCK_JUMP_MIN: Duration = Duration::from_secs(1);
 /// unless a connection closes before.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
+/// The bytes that the adapter reads at a time from either side, and the most that it holds of a body in each direction
+/// of a call. 64 KiB: a head fits, and the system calls for a large body are few.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_BYTES: usize = 64 * KIB;
+
+/// The same once many calls hold bytes that their receivers do not take.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_BYTES_CROWDED: usize = 16 * KIB;
+
+/// A connection to the program that was idle for longer gets no request that cannot be repeated. 1 s: no server in
+/// wide use closes an idle connection sooner.
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_IDLE_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// The bytes of a command's output that become the body of the hook's answer. 64 KiB: a message is shorter.
 #[cfg(feature = "adapter")]
 pub(crate) const COMMAND_OUTPUT_BYTES_MAX: usize = 64 * KIB;

@@ -106,9 +106,12 @@ fn is_hop_by_hop(header: &httparse::Header<'_>) -> bool {
 /// What the adapter changes in a request beside the connection's own lines.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RequestChanges<'a> {
+    pub(crate) method: Option<&'a str>,
     /// The target that the program sees instead.
     pub(crate) target: Option<&'a str>,
     pub(crate) withhold_secrets: bool,
+    /// The request has no body, whatever the one that it is made from has.
+    pub(crate) is_hook: bool,
 }
 
 /// Appends the request's head as the program gets it. Returns whether the request asks for another protocol.
@@ -117,11 +120,13 @@ pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, ch
     let options = lines.options();
     let upgrade = if options.upgrade && !head.meta.http10 { lines.get("upgrade").filter(|to| may_upgrade(to)) } else { None };
     let target = changes.target.unwrap_or(head.path_and_query);
+    let method = changes.method.unwrap_or(head.method);
     let is_same_line = !head.meta.http10
+        && changes.method.is_none()
         && target.as_ptr().addr() == bytes.as_ptr().addr() + head.method.len() + 1
         && head.method.as_ptr().addr() == bytes.as_ptr().addr();
     if !is_same_line {
-        for part in [head.method, " ", target, " HTTP/1.1\r\n"] {
+        for part in [method, " ", target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }
@@ -129,15 +134,26 @@ pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, ch
         is_hop_by_hop(header)
             || (header.name.len() == 6 && is(header, "expect"))
             || (changes.withhold_secrets && headers::SECRET.iter().any(|secret| is(header, secret)))
+            || (changes.is_hook && (is(header, "content-length") || is(header, "transfer-encoding")))
             || options.name(header)
     };
     lines.copy(out, is_same_line.then_some(0), |header| !is_left_out(header));
     if head.meta.http10 && lines.get("host").is_none() {
         out.extend_from_slice(b"host: localhost\r\n");
     }
+    if changes.is_hook {
+        write_no_body(out, method);
+    }
     write_upgrade(out, upgrade);
     out.extend_from_slice(b"\r\n");
     upgrade.is_some()
+}
+
+/// RFC 9110 §8.6: a request whose method usually has a body says that it has none.
+pub(crate) fn write_no_body(out: &mut Vec<u8>, method: &str) {
+    if !matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE") {
+        out.extend_from_slice(b"content-length: 0\r\n");
+    }
 }
 
 fn write_upgrade(out: &mut Vec<u8>, upgrade: Option<&[u8]>) {
