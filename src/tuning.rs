@@ -94,6 +94,19 @@ pub(crate) const RELAY_BYTES: usize = 64 * KIB;
 #[cfg(feature = "adapter")]
 pub(crate) const RELAY_BYTES_CROWDED: usize = 16 * KIB;
 
+/// A connection to the program that was used so recently is taken for open without a look at it: the wait that has
+/// just ended would have reported its end.
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_TRUSTED_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// Connections to the program without a request. 256: an instance has at most 200 calls at a time (C-INV-7).
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_MAX: usize = 256;
+
+/// The longest pause between two looks whether a starting program serves.
+#[cfg(feature = "adapter")]
+pub(crate) const READY_RETRY_MAX: Duration = Duration::from_millis(50);
+
 /// A connection to the program that was idle for longer gets no request that cannot be repeated. 1 s: no server in
 /// wide use closes an idle connection sooner.
 #[cfg(feature = "adapter")]

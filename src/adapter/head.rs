@@ -5,6 +5,7 @@
 //! sure that every line ends in CRLF and that there is one framing; the one of replies, in `reply_head`, does the same.
 //! Pure.
 
+use crate::function::freeze::Thaw;
 use crate::http1::head::Head;
 use crate::platform::headers;
 
@@ -112,6 +113,10 @@ pub(crate) struct RequestChanges<'a> {
     pub(crate) withhold_secrets: bool,
     /// The request has no body, whatever the one that it is made from has.
     pub(crate) is_hook: bool,
+    /// The program gets the platform's headers and no others.
+    pub(crate) of_platform_only: bool,
+    /// The freeze that the request tells of.
+    pub(crate) thaw: Option<&'a Thaw>,
 }
 
 /// Appends the request's head as the program gets it. Returns whether the request asks for another protocol.
@@ -134,19 +139,48 @@ pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, ch
         is_hop_by_hop(header)
             || (header.name.len() == 6 && is(header, "expect"))
             || (changes.withhold_secrets && headers::SECRET.iter().any(|secret| is(header, secret)))
+            || (changes.of_platform_only && (!headers::is_of_platform(header.name) || is(header, headers::CONTROL_PATH)))
             || (changes.is_hook && (is(header, "content-length") || is(header, "transfer-encoding")))
             || options.name(header)
     };
     lines.copy(out, is_same_line.then_some(0), |header| !is_left_out(header));
-    if head.meta.http10 && lines.get("host").is_none() {
-        out.extend_from_slice(b"host: localhost\r\n");
+    if changes.of_platform_only || (head.meta.http10 && lines.get("host").is_none()) {
+        out.extend_from_slice(HOST);
     }
     if changes.is_hook {
         write_no_body(out, method);
     }
+    write_thaw(out, changes.thaw);
     write_upgrade(out, upgrade);
     out.extend_from_slice(b"\r\n");
     upgrade.is_some()
+}
+
+/// Appends the head of a request that no call has brought about.
+#[cold]
+pub(crate) fn write_bare_request(out: &mut Vec<u8>, method: &str, target: &str, thaw: Option<&Thaw>) {
+    for part in [method, " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(HOST);
+    write_no_body(out, method);
+    write_thaw(out, thaw);
+    out.extend_from_slice(b"\r\n");
+}
+
+const HOST: &[u8] = b"host: localhost\r\n";
+
+fn write_thaw(out: &mut Vec<u8>, thaw: Option<&Thaw>) {
+    let Some(thaw) = thaw else { return };
+    let gap = thaw.gap.as_millis().to_string();
+    let evidence = thaw.evidence.to_string();
+    let lines =
+        [(headers::GAP, &*gap), (headers::EVIDENCE, &*evidence), (headers::CONFIDENCE, thaw.confidence.name())];
+    for (name, value) in lines {
+        for part in [name, ": ", value, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
 }
 
 /// RFC 9110 §8.6: a request whose method usually has a body says that it has none.
@@ -195,10 +229,9 @@ pub(crate) struct ReplyChanges {
     pub(crate) drop_length: bool,
 }
 
-/// Appends the reply's head as the client gets it. `status_line` ends in CRLF.
-pub(crate) fn write_reply(out: &mut Vec<u8>, status_line: &[u8], lines: &Lines<'_>, changes: &ReplyChanges) {
+/// Appends the reply's head as the client gets it, behind its status line.
+pub(crate) fn write_reply(out: &mut Vec<u8>, lines: &Lines<'_>, changes: &ReplyChanges) {
     let options = lines.options();
-    out.extend_from_slice(status_line);
     if let Some(failed) = changes.failed {
         // It begins with the line end that was just written.
         out.truncate(out.len() - 2);

@@ -22,5 +22,6 @@ pub(crate) mod settings;
 pub(crate) mod upstream;
 mod words;
 
+pub use crate::server::adapter::run;
 pub use config::AdapterSetting;
 pub use settings::Settings;

@@ -73,8 +73,8 @@ mod tests {
         let head = parse(reply.as_bytes(), &mut storage, &Limits::default()).unwrap().unwrap();
         let plan = plan(&head, client, &Statuses(vec![(500, 599)]));
         let lines = Lines { head: &reply.as_bytes()[..head.bytes], headers: head.headers };
-        let mut out = Vec::new();
-        write_reply(&mut out, b"HTTP/1.1 200 OK\r\n", &lines, &plan.changes);
+        let mut out = b"HTTP/1.1 200 OK\r\n".to_vec();
+        write_reply(&mut out, &lines, &plan.changes);
         let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
         (text.strip_prefix("HTTP/1.1 200 OK|").unwrap().to_owned(), plan.keep, plan.program_keeps)
     }

@@ -107,3 +107,14 @@ pub(crate) const fn status_line(failed: bool) -> &'static [u8] {
 pub(crate) fn is_of_platform(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
+
+// What the adapter tells its program about a freeze. The names are ours; clients cannot set them (C-DISP-3).
+
+/// The milliseconds between the last activity and the call that ended the freeze.
+#[cfg(feature = "adapter")]
+pub(crate) const GAP: &str = "x-fc-hooks-gap-ms";
+/// The signs of the freeze, with `+` between them.
+#[cfg(feature = "adapter")]
+pub(crate) const EVIDENCE: &str = "x-fc-hooks-evidence";
+#[cfg(feature = "adapter")]
+pub(crate) const CONFIDENCE: &str = "x-fc-hooks-confidence";

@@ -5,7 +5,8 @@ use super::peers::CallInHand;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
 use crate::adapter::client::{CloseReason, Event, State};
-use crate::adapter::gate::{Arrival, Task, Verdict};
+use crate::adapter::gate::{Arrival, HookAnswer, Task, Verdict};
+use crate::adapter::head::{RequestChanges, write_request};
 use crate::adapter::relay::{ROOM_BEFORE, Reader, Relay, Writer};
 use crate::adapter::reply;
 use crate::function::call::{Call, classify};
@@ -28,7 +29,7 @@ pub(super) enum Own<'a> {
     Rejection(ProtocolError),
     /// A failure: status, type, cause.
     Failure(u16, &'static str, &'a str),
-    Hook(&'a crate::adapter::gate::HookAnswer),
+    Hook(&'a HookAnswer),
 }
 
 impl<O: AdapterSystem> Proxy<O> {
@@ -69,7 +70,7 @@ impl<O: AdapterSystem> Proxy<O> {
                 if state == Wait::ForGate {
                     self.waiting.push(token);
                 }
-                self.start_task(token);
+                self.start_task();
                 Ok(())
             }
             Found::Own { body, answer } => {
@@ -146,7 +147,7 @@ impl<O: AdapterSystem> Proxy<O> {
         client.call.keep = head.meta.keep_alive && self.drain.is_none();
         client.call.http10 = head.meta.http10;
         client.call.is_head = head.method == "HEAD";
-        let body = Found::body_of(head, place.end, self.config.limits.body_bytes_max);
+        let body = Body::of(head, place.end, self.config.limits.body_bytes_max);
         let mut call = classify(&request, self.config.health_path.as_deref(), self.config.control_path_required);
         if let Call::Hook(hook) = call
             && self.is_stranger(peer)
@@ -179,6 +180,9 @@ impl<O: AdapterSystem> Proxy<O> {
                 Found::Waits { start: place.start, state: Wait::ForGate }
             }
             Verdict::Run(task @ Task::Hook(_)) => {
+                if let Some(client) = self.clients.get(token) {
+                    client.call.hook_body = Some(body.reader);
+                }
                 self.prepare_task(task, Some(token), Some((head, bytes)), id);
                 Found::Waits { start: place.end, state: Wait::ForOwnHook }
             }
@@ -198,24 +202,22 @@ impl<O: AdapterSystem> Proxy<O> {
         place: Range<usize>,
         call: &Call,
     ) -> Found {
-        let target = match call {
-            Call::Event => self.settings.event_path.as_deref(),
-            _ => None,
-        };
-        let changes = crate::adapter::head::RequestChanges {
-            method: None,
-            target,
-            withhold_secrets: self.settings.withhold_secrets,
-            is_hook: false,
-        };
+        let is_event = matches!(call, Call::Event);
+        self.write_request_head(token, head, bytes, is_event);
+        // RFC 9110 §9.2.2: safe methods, and those two that can be repeated.
+        let is_idempotent = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        Found::Forward { body, raw: (is_idempotent && !is_event, place.start) }
+    }
+
+    pub(super) fn write_request_head(&mut self, token: Token, head: &Head<'_>, bytes: &[u8], is_event: bool) {
+        let target = if is_event { self.settings.event_path.as_deref() } else { None };
+        let withhold_secrets = self.settings.withhold_secrets;
+        let changes = RequestChanges { target, withhold_secrets, ..RequestChanges::default() };
         self.head.clear();
-        let upgrades = crate::adapter::head::write_request(&mut self.head, bytes, head, changes);
+        let upgrades = write_request(&mut self.head, bytes, head, changes);
         if let Some(client) = self.clients.get(token) {
             client.call.upgrades = upgrades;
         }
-        // RFC 9110 §9.2.2: safe methods, and those two that can be repeated.
-        let is_idempotent = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
-        Found::Forward { body, raw: (is_idempotent, place.start) }
     }
 
     pub(super) fn is_stranger(&self, peer: Peer) -> bool {
@@ -317,7 +319,10 @@ impl<O: AdapterSystem> Proxy<O> {
     /// All of a reply is written or waits to be.
     pub(super) fn finish_reply(&mut self, token: Token) -> Outcome {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
-        client.repeatable_bytes = 0;
+        if client.repeatable_bytes > 0 {
+            client.input.drain(..client.repeatable_bytes);
+            client.repeatable_bytes = 0;
+        }
         client.wants_upload = false;
         if client.output.is_empty() {
             client.deadline = None;
@@ -376,8 +381,8 @@ pub(super) struct Body {
     pub(super) expects_continue: bool,
 }
 
-impl Found {
-    fn body_of(head: &Head<'_>, start: usize, bytes_max: usize) -> Body {
+impl Body {
+    pub(super) fn of(head: &Head<'_>, start: usize, bytes_max: usize) -> Body {
         let (reader, is_chunked) = match head.meta.framing {
             Framing::Sized(bytes) => (Reader::Sized(bytes as u64), false),
             Framing::Chunked => (Relay::chunked(bytes_max), true),

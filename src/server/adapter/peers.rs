@@ -1,6 +1,6 @@
 //! The data of both ends of an exchange: what the loop holds of a client, and of a connection to the program.
 
-use crate::adapter::relay::Relay;
+use crate::adapter::relay::{Reader, Relay};
 use crate::adapter::{client, upstream};
 use crate::function::request::Peer;
 use crate::http1::head::HeadEndFinder;
@@ -73,6 +73,10 @@ pub(super) struct CallInHand {
     pub(super) http10: bool,
     pub(super) is_head: bool,
     pub(super) upgrades: bool,
+    /// The program's reply says so.
+    pub(super) failed: bool,
+    /// The framing of a hook call's body, which nobody gets.
+    pub(super) hook_body: Option<Reader>,
     /// The gate has counted it.
     pub(super) is_counted: bool,
     /// Its log has begun.

@@ -437,7 +437,9 @@ impl<O: AdapterSystem> Proxy<O> {
         let parsed = head::parse(&scratch[ROOM_BEFORE..end], &mut storage, &self.config.limits);
         let found = parsed.map(|(head, bytes)| {
             let place = ROOM_BEFORE..ROOM_BEFORE + bytes;
-            self.write_request_head(token, &head, &scratch[place.clone()], place.end, None)
+            // An event is never repeated.
+            self.write_request_head(token, &head, &scratch[place.clone()], false);
+            Body::of(&head, place.end, self.config.limits.body_bytes_max)
         });
         self.scratch = scratch;
         match found {
@@ -452,11 +454,7 @@ impl<O: AdapterSystem> Proxy<O> {
     pub(super) fn bad_gateway(&mut self, token: Token, cause: &str) -> Outcome {
         log::warn!("{cause}");
         let Some(client) = self.clients.get(token) else { return Ok(()) };
-        if client.repeatable_bytes > 0 {
-            let request = ..client.repeatable_bytes;
-            client.input.drain(request);
-            client.repeatable_bytes = 0;
-        }
+        client.program = None;
         self.answer(token, &Own::Failure(502, "BadGateway", cause))
     }
 

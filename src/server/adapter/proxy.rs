@@ -64,6 +64,9 @@ pub(crate) struct Proxy<O: AdapterSystem> {
     pub(super) timed: usize,
     /// No deadline of a client is earlier.
     pub(super) earliest_deadline: Duration,
+    /// Why the loop must end.
+    pub(super) failure: Option<StartError>,
+    pub(super) has_served: bool,
     pub(super) owes_settling_in: bool,
 }
 
@@ -88,7 +91,7 @@ impl<O: AdapterSystem> Proxy<O> {
             gate.lifecycle().freezes().suspect_idle_gaps(config.limits.idle_thaw_time_min);
         }
         Proxy {
-            program: Program::started(pid, clock.reading(), settings.ready_time_max, settings.kill_time_max),
+            program: Program::new(pid, clock.reading(), settings.ready_time_max, settings.kill_time_max),
             marker_log: MarkerLog::new(config.call_markers),
             clients: Slab::new(Kind::CLIENT),
             upstreams: Slab::new(Kind::PROGRAM),
@@ -104,6 +107,8 @@ impl<O: AdapterSystem> Proxy<O> {
             pool: Pool::default(),
             timed: 0,
             earliest_deadline: Duration::MAX,
+            failure: None,
+            has_served: false,
             owes_settling_in: false,
             system,
             config,
@@ -143,9 +148,17 @@ impl<O: AdapterSystem> Proxy<O> {
             self.look_again();
             let saw_all = !interrupted && limit == Some(Duration::ZERO);
             self.advance_stage(saw_all)?;
+            if let Some(error) = self.failure.take() {
+                return Err(error);
+            }
         }
         self.system.flush_output();
         Ok(self.program.exit_code())
+    }
+
+    /// The line that says how the program has ended, if it needs one.
+    pub(crate) fn last_words(&self, name: &str) -> Option<String> {
+        self.program.last_words(name)
     }
 
     /// `None`: no deadline is pending, so the wait has no limit.

@@ -15,6 +15,8 @@ pub(crate) trait AdapterSystem: System {
     fn connect(&mut self) -> Result<Self::Socket, Errno>;
     /// How making a connection has failed, if it has.
     fn take_error(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
+    /// Whether the connection is made.
+    fn is_connected(&mut self, socket: &Self::Socket) -> bool;
     /// Reads into `buffer`; 0 means that nothing more comes.
     fn read_into(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
     /// Whether neither bytes nor an end wait to be read. Changes nothing.

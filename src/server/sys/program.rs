@@ -83,6 +83,10 @@ impl AdapterSystem for Sides {
         sockopt::socket_error(socket)?
     }
 
+    fn is_connected(&mut self, socket: &OwnedFd) -> bool {
+        net::getpeername(socket).is_ok()
+    }
+
     fn read_into(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
         rustix::io::read(socket, buffer)
     }
