@@ -6,12 +6,16 @@
 //!
 //! This folder does no I/O.
 
+pub(crate) mod client;
 pub(crate) mod command;
-mod config;
+pub(crate) mod config;
 pub(crate) mod environment;
 pub(crate) mod program;
 pub(crate) mod settings;
 mod words;
 
-pub use config::AdapterSetting;
+pub use crate::run::exec;
+pub use crate::server::client::call;
+pub use client::ClientCall;
+pub use config::{AdapterSetting, TIME_FORM};
 pub use settings::Settings;

@@ -7,6 +7,8 @@
 mod accept;
 mod awake_clock;
 mod buffers;
+#[cfg(feature = "adapter")]
+pub(crate) mod client;
 mod connection;
 mod connection_table;
 mod drain;
