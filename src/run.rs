@@ -76,9 +76,12 @@ pub(crate) fn serve_on<E>(
 ) -> ExitCode {
     init_logging();
     server::sys::environment::for_each_with_prefix(variables::OURS, &mut |variable| {
-        if let Some(name) = config::misspelt(variable) {
-            log::warn!("no setting has the variable {name}");
+        let Some(name) = config::misspelt(variable) else { return };
+        #[cfg(feature = "adapter")]
+        if crate::adapter::config::is_setting(name) {
+            return log::warn!("{name} means nothing here: it is for a program behind --");
         }
+        log::warn!("no setting has the variable {name}");
     });
     if let Err(error) = fits {
         return fail(&error, MISUSED);
@@ -92,6 +95,14 @@ pub(crate) fn serve_on<E>(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, FAILED),
     }
+}
+
+/// Becomes the program, which handles the event of the environment (C-JOB-2). Returns only if that fails.
+#[cfg(feature = "adapter")]
+pub fn exec(program: &[std::ffi::CString]) -> ExitCode {
+    let error = server::sys::process::exec(program);
+    let (error, code) = server::sys::process::cannot_execute(&program[0], error);
+    fail(&error, code)
 }
 
 const FAILED: u8 = 1;

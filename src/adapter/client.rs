@@ -1,234 +1,305 @@
-//! The client's side of an exchange, as a state machine.
-//!
-//! Every change of state passes one door, [`Machine::enter`], and is a row of [`TRANSITIONS`].
-//!
-//! ```text
-//! (accepted) ──────────────────────────────────────▶ New
-//!
-//! New Idle Receiving ── Partial ───────────────────▶ Receiving
-//! Idle Receiving ────── BlankLine ─────────────────▶ Idle
-//! New Idle Receiving ── Held ──────────────────────▶ Waiting
-//! New Idle Receiving ── Forwarded ─────────────────▶ Forwarding
-//! New Idle Receiving ── Answered ──────────────────▶ Sending
-//! New Idle Receiving ── AnsweredLast ──────────────▶ SendingLast
-//! Waiting Forwarding ── Answered ──────────────────▶ Sending
-//! Waiting Forwarding ── AnsweredLast ──────────────▶ SendingLast
-//! Waiting Forwarding ── Forwarded ─────────────────▶ Forwarding
-//!
-//! Forwarding ────────── ReplyBegun ────────────────▶ Relaying
-//! Forwarding ────────── Switched ──────────────────▶ Tunnelling
-//! Relaying ──────────── Answered ──────────────────▶ Sending
-//! Relaying ──────────── AnsweredLast ──────────────▶ SendingLast
-//! Sending ───────────── Sent ──────────────────────▶ Idle
-//! SendingLast ───────── Sent ──────────────────────▶ Lingering
-//! Tunnelling ────────── Ended ─────────────────────▶ SendingLast
-//! New Idle ──────────── Stopped ───────────────────▶ Lingering
-//! ```
-//!
-//! Every state also leads to `Closed`.
+//! One call to a server of this machine: its request, and its response piece by piece. Pure.
 
-// Release builds check no transition: the simulation has seen each row.
-#![cfg_attr(not(any(test, debug_assertions)), allow(dead_code))]
-
+use crate::config::Listen;
+use crate::http1::chunked;
+use crate::platform::headers::CONTROL_PATH;
+use crate::platform::hooks::Hook;
+use crate::tuning::{HEADERS_CAPACITY, READ_BYTES};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-/// Where a client's connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Accepted; the client has not sent a whole head yet.
-    New,
-    /// Nothing is in progress, since the last reply was sent.
-    Idle,
-    /// A part of a head has arrived.
-    Receiving,
-    /// A whole head has arrived, and a hook must end before the call begins.
-    Waiting,
-    /// The request is with the program, and nothing of the reply was passed on.
-    Forwarding,
-    /// The program's reply is being passed on.
-    Relaying,
-    /// The rest of a reply is being sent, and the connection stays open behind it.
-    Sending,
-    /// The rest of the last reply is being sent.
-    SendingLast,
-    /// Both sides have changed to another protocol.
-    Tunnelling,
-    /// Everything is sent; what the client still sends is read and dropped.
-    Lingering,
-    Closed,
+/// A call: to a hook of an instance, or to any path of a server.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientCall {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The call is one to this hook.
+    pub(crate) hook: Option<Hook>,
+    pub(crate) address: Listen,
+    pub(crate) time_max: Duration,
 }
 
-/// What moves a client's connection from one state to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A part of a head is there.
-    Partial,
-    /// What looked like the beginning of a request was an empty line.
-    BlankLine,
-    /// The call must wait for a hook, or it is one.
-    Held,
-    /// The request was passed on, for the first time or once more.
-    Forwarded,
-    /// The program's reply has begun.
-    ReplyBegun,
-    /// The reply is whole, and the connection stays open behind it.
-    Answered,
-    /// The reply is whole, and the connection closes behind it.
-    AnsweredLast,
-    /// All bytes in hand were written.
-    Sent,
-    /// The program has agreed to change the protocol.
-    Switched,
-    /// The program has closed its end of the tunnel.
-    Ended,
-    /// The instance stops while the connection is idle.
-    Stopped,
-    Close(CloseReason),
+impl ClientCall {
+    /// A call of `words` (the name of a hook, or a method and a path) to the server that listens on `address`. None if
+    /// the words are neither.
+    pub fn new(words: &str, address: &Listen) -> Option<ClientCall> {
+        let hook = Hook::ALL.iter().copied().find(|hook| hook.name() == words);
+        let (method, path) = match hook {
+            Some(hook) => (hook.method().to_owned(), hook.path().to_owned()),
+            None => super::config::request(words)?,
+        };
+        let address = within_reach(address);
+        Some(ClientCall { method, path, hook, address, time_max: Duration::from_secs(60) })
+    }
+
+    /// Limits the time of the whole call; `3s`, `500ms`. False if the text has another form.
+    pub fn set_timeout(&mut self, text: &str) -> bool {
+        let time = super::config::time(text);
+        self.time_max = time.unwrap_or(self.time_max);
+        time.is_some()
+    }
+
+    /// The bytes of the request. The connection serves no other one.
+    pub(crate) fn request(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut push = |parts: &[&str]| parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        push(&[&self.method, " ", &self.path, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"]);
+        if let Some(hook) = self.hook {
+            push(&[CONTROL_PATH, ": ", hook.path(), "\r\n"]);
+        }
+        // RFC 9110 §8.6: methods that define a meaning for a body send its length.
+        push(&[if self.method == "GET" || self.method == "HEAD" { "\r\n" } else { "content-length: 0\r\n\r\n" }]);
+        bytes
+    }
 }
 
-/// Why a client's connection was closed; logged once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// Both sides were done with it.
-    Done,
-    /// The client left between two requests, as probes do (C-START-3).
-    ClientLeft,
-    /// The client left in the middle of a request, or before its reply was whole.
-    ClientLeftEarly,
-    /// Reading or writing failed.
-    Broken,
-    /// The client did not take its reply in time.
-    Stalled,
-    /// The program's reply broke off.
-    ReplyCut,
-    /// Another connection needed its slot.
-    Evicted,
-    /// The instance stops.
-    Stopping,
-    /// The kernel could not add it to those that the loop waits for.
-    NotRegistered,
-}
-
-impl fmt::Display for CloseReason {
+impl fmt::Display for ClientCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CloseReason::Done => "both sides were done",
-            CloseReason::ClientLeft => "the client left",
-            CloseReason::ClientLeftEarly => "the client left in the middle of a call",
-            CloseReason::Broken => "the connection broke",
-            CloseReason::Stalled => "the client took no byte of its reply in time",
-            CloseReason::ReplyCut => "the program's reply broke off",
-            CloseReason::Evicted => "evicted",
-            CloseReason::Stopping => "the instance is stopping",
-            CloseReason::NotRegistered => "it cannot be waited for",
-        })
+        write!(f, "{} {}", self.method, self.path)
     }
 }
 
-/// A transition: from a state, by an event, to a state.
-pub(crate) type Row = (State, Event, State);
+/// A server that listens on every address is reached on loopback.
+fn within_reach(address: &Listen) -> Listen {
+    let Listen::Tcp(address) = address else { return address.clone() };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Listen::Tcp(SocketAddr::new(ip, address.port()))
+}
 
-/// Every transition there is, but for those to `Closed`, which every other state has.
-pub(crate) const TRANSITIONS: [Row; 32] = {
-    use Event::*;
-    use State::*;
-    [
-        (New, Partial, Receiving),
-        (Idle, Partial, Receiving),
-        (Receiving, Partial, Receiving),
-        (Idle, BlankLine, Idle),
-        (Receiving, BlankLine, Idle),
-        (New, Held, Waiting),
-        (Idle, Held, Waiting),
-        (Receiving, Held, Waiting),
-        (New, Forwarded, Forwarding),
-        (Idle, Forwarded, Forwarding),
-        (Receiving, Forwarded, Forwarding),
-        (New, Answered, Sending),
-        (Idle, Answered, Sending),
-        (Receiving, Answered, Sending),
-        (New, AnsweredLast, SendingLast),
-        (Idle, AnsweredLast, SendingLast),
-        (Receiving, AnsweredLast, SendingLast),
-        (Waiting, Forwarded, Forwarding),
-        (Waiting, Answered, Sending),
-        (Waiting, AnsweredLast, SendingLast),
-        (Forwarding, Forwarded, Forwarding), // once more, on a new connection
-        (Forwarding, Answered, Sending), // 502: the program gave none
-        (Forwarding, AnsweredLast, SendingLast),
-        (Forwarding, ReplyBegun, Relaying),
-        (Forwarding, Switched, Tunnelling),
-        (Relaying, Answered, Sending),
-        (Relaying, AnsweredLast, SendingLast),
-        (Tunnelling, Ended, SendingLast),
-        (Sending, Sent, Idle),
-        (SendingLast, Sent, Lingering),
-        (New, Stopped, Lingering),
-        (Idle, Stopped, Lingering),
-    ]
-};
+/// A response on its way: its body comes out piece by piece.
+pub(crate) struct Response {
+    is_head_request: bool,
+    /// Bytes of the head so far.
+    head: Vec<u8>,
+    /// Once the head is whole.
+    status: Option<u16>,
+    body: Body,
+}
 
-/// The state of a client's connection.
-#[derive(Debug)]
-pub(crate) struct Machine(State);
+/// The rest of the body.
+enum Body {
+    Length(u64),
+    Chunked(chunked::Decoder),
+    UntilClose,
+    Done,
+}
 
-impl Machine {
-    pub(crate) fn new() -> Machine {
-        Machine(State::New)
+impl Response {
+    pub(crate) fn new(call: &ClientCall) -> Response {
+        Response { is_head_request: call.method == "HEAD", head: Vec::new(), status: None, body: Body::Done }
     }
 
-    pub(crate) fn state(&self) -> State {
-        self.0
+    /// The status, once the head has come.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.status
     }
 
-    /// The one door.
-    #[inline]
-    pub(crate) fn enter(&mut self, event: Event, next: State) {
-        #[cfg(any(test, debug_assertions))]
-        check((self.0, event, next));
-        let _ = event;
-        self.0 = next;
+    /// Takes bytes of the connection; leaves those of the body in `bytes`. True if the response is whole.
+    pub(crate) fn take(&mut self, bytes: &mut Vec<u8>) -> Result<bool, &'static str> {
+        if self.status.is_none() {
+            self.head.append(bytes);
+            self.take_head(bytes)?;
+            if self.status.is_none() {
+                return Ok(false);
+            }
+        }
+        match &mut self.body {
+            Body::Length(left) => {
+                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= bytes.len() as u64;
+                Ok(*left == 0)
+            }
+            Body::Chunked(decoder) => {
+                let progress = decoder.decode(bytes, 0, 0, usize::MAX).map_err(|_| "a malformed chunk")?;
+                bytes.truncate(progress.written);
+                Ok(progress.done)
+            }
+            Body::UntilClose => Ok(false),
+            Body::Done => {
+                bytes.clear();
+                Ok(true)
+            }
+        }
     }
 
-    /// Nothing is in progress, so a close loses nothing.
-    pub(crate) fn is_between_calls(&self) -> bool {
-        matches!(self.0, State::New | State::Idle)
+    /// Whether the response is whole if the server closes the connection now.
+    pub(crate) fn may_end(&self) -> bool {
+        self.status.is_some() && matches!(self.body, Body::UntilClose | Body::Done)
     }
 
-    /// A call is in progress that a stop waits for.
-    pub(crate) fn is_in_call(&self) -> bool {
-        !matches!(self.0, State::New | State::Idle | State::Lingering | State::Closed)
-    }
-
-    /// The next bytes of the client are the head of a request.
-    pub(crate) fn awaits_head(&self) -> bool {
-        matches!(self.0, State::New | State::Idle | State::Receiving)
+    /// Reads the head if it is whole; what follows it goes to `rest`.
+    fn take_head(&mut self, rest: &mut Vec<u8>) -> Result<(), &'static str> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; HEADERS_CAPACITY];
+            let mut response = httparse::Response::new(&mut headers);
+            let end = match response.parse(&self.head).map_err(|_| "no HTTP response")? {
+                httparse::Status::Complete(end) => end,
+                httparse::Status::Partial if self.head.len() > READ_BYTES => return Err("a head of over 16 KiB"),
+                httparse::Status::Partial => return Ok(()),
+            };
+            let status = response.code.unwrap_or_default();
+            // RFC 9110 §15.2: others may come before the final response.
+            if (100..200).contains(&status) {
+                self.head.drain(..end);
+                continue;
+            }
+            self.body = match status {
+                _ if self.is_head_request => Body::Done,
+                204 | 304 => Body::Done,
+                _ => body_of(response.headers)?,
+            };
+            self.status = Some(status);
+            rest.extend_from_slice(&self.head[end..]);
+            return Ok(());
+        }
     }
 }
 
-/// A transition without a row is a fault of the adapter.
-#[cfg(any(test, debug_assertions))]
-fn check(row: Row) {
-    #[cfg(test)]
-    TAKEN.with_borrow_mut(|taken| taken.push(row));
-    let (from, event, to) = row;
-    let is_closing = from != State::Closed && to == State::Closed && matches!(event, Event::Close(_));
-    assert!(is_closing || TRANSITIONS.contains(&row), "no such transition of a client: {row:?}");
-}
-
-#[cfg(test)]
-thread_local! {
-    /// The rows that were taken, for the simulation.
-    pub(crate) static TAKEN: std::cell::RefCell<Vec<Row>> = const { std::cell::RefCell::new(Vec::new()) };
+/// RFC 9112 §6.3: a transfer coding counts over a length.
+fn body_of(headers: &[httparse::Header<'_>]) -> Result<Body, &'static str> {
+    let mut body = Body::UntilClose;
+    for header in headers {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            let is_chunked = header.value.eq_ignore_ascii_case(b"chunked");
+            return if is_chunked { Ok(Body::Chunked(chunked::Decoder::new())) } else { Err("an unknown coding") };
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let length = std::str::from_utf8(header.value).ok().and_then(crate::limits::whole_number);
+            body = Body::Length(length.ok_or("a malformed length")?);
+        }
+    }
+    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn call(words: &str) -> ClientCall {
+        ClientCall::new(words, &"127.0.0.1:9000".parse().unwrap()).unwrap()
+    }
+
     #[test]
-    #[should_panic(expected = "no such transition of a client: (New, Sent, Idle)")]
-    fn what_is_not_listed_is_a_fault() {
-        Machine::new().enter(Event::Sent, State::Idle);
+    fn requests() {
+        let common = " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let length = "content-length: 0\r\n";
+        let cases = [
+            ("initialize", "POST /initialize", format!("x-fc-control-path: /initialize\r\n{length}")),
+            ("pre-freeze", "GET /pre-freeze", "x-fc-control-path: /pre-freeze\r\n".to_owned()),
+            ("pre-stop", "GET /pre-stop", "x-fc-control-path: /pre-stop\r\n".to_owned()),
+            ("GET /healthz?a=b", "GET /healthz?a=b", String::new()),
+            ("DELETE /a", "DELETE /a", length.to_owned()),
+        ];
+        for (words, line, headers) in cases {
+            let expected = format!("{line}{common}{headers}\r\n");
+            assert_eq!(String::from_utf8(call(words).request()).unwrap(), expected);
+            assert_eq!(call(words).to_string(), line);
+        }
+        for words in ["", "restart", "on-thaw", "GET", "get /", "GET path", "/initialize"] {
+            assert_eq!(ClientCall::new(words, &Listen::default()), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn every_address_is_reached_on_loopback() {
+        let cases = [
+            ("9000", "127.0.0.1:9000"),
+            ("[::]:9000", "[::1]:9000"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("unix:/a", "unix:/a"),
+        ];
+        for (address, expected) in cases {
+            let call = ClientCall::new("pre-stop", &address.parse().unwrap()).unwrap();
+            assert_eq!(call.address.to_string(), expected);
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum End {
+        /// The response is whole, with nothing read behind it.
+        Whole,
+        /// It is whole if the connection closes.
+        AtClose,
+        Cut,
+    }
+
+    /// However it is cut, the same comes out.
+    #[test]
+    fn responses() {
+        let cases: [(&str, &str, &str, Result<(u16, End), &str>); 16] = [
+            ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "hello", Ok((200, End::Whole))),
+            ("GET /", "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n", "", Ok((404, End::Whole))),
+            ("GET /", "HTTP/1.0 200 OK\r\n\r\nhello", "hello", Ok((200, End::AtClose))),
+            ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello", "hello", Ok((200, End::Cut))),
+            (
+                "GET /",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nt: r\r\n\r\n",
+                "hello",
+                Ok((200, End::Whole)),
+            ),
+            (
+                "GET /",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\ncontent-length: 1\r\n\r\n2\r\nhe\r\n",
+                "he",
+                Ok((200, End::Cut)),
+            ),
+            ("HEAD /", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "", Ok((200, End::Whole))),
+            ("GET /", "HTTP/1.1 204 No Content\r\n\r\n", "", Ok((204, End::Whole))),
+            ("GET /", "HTTP/1.1 304 \r\ncontent-length: 5\r\n\r\n", "", Ok((304, End::Whole))),
+            (
+                "GET /",
+                "HTTP/1.1 103 \r\na: b\r\n\r\nHTTP/1.1 100 \r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
+                "x",
+                Ok((200, End::Whole)),
+            ),
+            ("GET /", "HTTP/1.1 200 OK\r\nconte", "", Ok((0, End::Cut))),
+            ("GET /", "SSH-2.0-OpenSSH\r\n", "", Err("no HTTP response")),
+            ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "", Err("a malformed length")),
+            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "", Err("an unknown coding")),
+            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx", "", Err("a malformed chunk")),
+            ("GET /", &format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(20_000)), "", Err("a head of over 16 KiB")),
+        ];
+        for (words, bytes, body, expected) in cases {
+            for size in [1, 2, 7, 1000, bytes.len()] {
+                let mut response = Response::new(&call(words));
+                let (mut seen, mut is_whole, mut failed) = (Vec::new(), false, None);
+                for piece in bytes.as_bytes().chunks(size) {
+                    let mut piece = piece.to_vec();
+                    match response.take(&mut piece) {
+                        Ok(whole) => is_whole = whole,
+                        Err(error) => failed = Some(error),
+                    }
+                    if failed.is_some() {
+                        break;
+                    }
+                    seen.append(&mut piece);
+                }
+                let end = match (is_whole, response.may_end()) {
+                    (true, _) => End::Whole,
+                    (false, true) => End::AtClose,
+                    (false, false) => End::Cut,
+                };
+                let outcome = failed.map_or(Ok((response.status().unwrap_or(0), end)), Err);
+                assert_eq!(
+                    (outcome, String::from_utf8(seen).unwrap().as_str()),
+                    (expected_of(&expected), body),
+                    "{bytes}"
+                );
+            }
+        }
+    }
+
+    fn expected_of<'a>(expected: &Result<(u16, End), &'a str>) -> Result<(u16, End), &'a str> {
+        match expected {
+            Ok((status, End::Whole)) => Ok((*status, End::Whole)),
+            Ok((status, End::AtClose)) => Ok((*status, End::AtClose)),
+            Ok((status, End::Cut)) => Ok((*status, End::Cut)),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -257,7 +257,7 @@ fn set_ready(settings: &mut Settings, value: &str) -> Result<(), StartError> {
 }
 
 /// `METHOD /PATH`. Methods of lower case exist (RFC 9110 §9.1), but here they are mistakes.
-fn request(text: &str) -> Option<(String, String)> {
+pub(super) fn request(text: &str) -> Option<(String, String)> {
     let (method, target) = text.split_once(' ')?;
     let is_method = |byte: u8| is_token_byte(byte) && !byte.is_ascii_lowercase();
     let is_sound = !method.is_empty() && method.bytes().all(is_method) && method != "CONNECT";
@@ -306,7 +306,8 @@ fn set_time(field: &mut Duration, value: &str) -> Result<(), StartError> {
     Ok(())
 }
 
-pub(crate) const TIME_FORM: &str = "a time such as 500ms, 3s or 2m, at most 24 hours";
+/// The form of a time, for messages.
+pub const TIME_FORM: &str = "a time such as 500ms, 3s or 2m, at most 24 hours";
 
 /// `500ms`, `3s`, `2m`.
 pub(crate) fn time(text: &str) -> Option<Duration> {

@@ -8,7 +8,8 @@
 
 pub(crate) mod client;
 pub(crate) mod command;
-mod config;
+pub(crate) mod config;
+pub(crate) mod downstream;
 pub(crate) mod environment;
 pub(crate) mod gate;
 pub(crate) mod head;
@@ -22,6 +23,9 @@ pub(crate) mod settings;
 pub(crate) mod upstream;
 mod words;
 
+pub use crate::run::exec;
 pub use crate::server::adapter::run;
-pub use config::AdapterSetting;
+pub use crate::server::client::call;
+pub use client::ClientCall;
+pub use config::{AdapterSetting, TIME_FORM};
 pub use settings::Settings;

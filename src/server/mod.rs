@@ -9,6 +9,8 @@ mod accept;
 pub(crate) mod adapter;
 mod awake_clock;
 mod buffers;
+#[cfg(feature = "adapter")]
+pub(crate) mod client;
 mod connection;
 mod connection_table;
 mod drain;

@@ -3,7 +3,7 @@
 use super::peers::Client;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, State};
+use crate::adapter::downstream::{CloseReason, State};
 use crate::function::request::Peer;
 use crate::server::accept::{Accept, Event, is_of_the_connection};
 use crate::server::system::{Interest, Token};

@@ -4,7 +4,7 @@ use super::client_side::Outcome;
 use super::peers::CallInHand;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, Event, State};
+use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::gate::{Arrival, HookAnswer, Task, Verdict};
 use crate::adapter::head::{RequestChanges, write_request};
 use crate::adapter::relay::{ROOM_BEFORE, Reader, Relay, Writer};

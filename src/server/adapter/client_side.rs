@@ -6,7 +6,7 @@
 use super::peers::Client;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, Event, State};
+use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::relay::ROOM_BEFORE;
 use crate::adapter::upstream;
 use crate::http1::error::ProtocolError;

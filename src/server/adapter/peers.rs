@@ -1,7 +1,7 @@
 //! The data of both ends of an exchange: what the loop holds of a client, and of a connection to the program.
 
 use crate::adapter::relay::{Reader, Relay};
-use crate::adapter::{client, upstream};
+use crate::adapter::{downstream, upstream};
 use crate::function::request::Peer;
 use crate::http1::head::HeadEndFinder;
 use crate::server::system::{Interest, Token};
@@ -40,7 +40,7 @@ impl Output {
 pub(super) struct Client<K> {
     pub(super) socket: K,
     pub(super) peer: Peer,
-    pub(super) machine: client::Machine,
+    pub(super) machine: downstream::Machine,
     /// Bytes that are not used yet: a part of a head, a request that waits, or what follows the request in hand. In
     /// front of them may be the request in hand, see `repeatable_bytes`.
     pub(super) input: Vec<u8>,
@@ -89,7 +89,7 @@ impl<K> Client<K> {
         Client {
             socket,
             peer,
-            machine: client::Machine::new(),
+            machine: downstream::Machine::new(),
             input: Vec::new(),
             repeatable_bytes: 0,
             finder: HeadEndFinder::default(),
@@ -108,7 +108,7 @@ impl<K> Client<K> {
         }
     }
 
-    pub(super) fn state(&self) -> client::State {
+    pub(super) fn state(&self) -> downstream::State {
         self.machine.state()
     }
 }

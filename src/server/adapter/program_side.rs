@@ -5,7 +5,7 @@ use super::client_side::{Outcome, is_covered};
 use super::peers::{Owner, Upstream};
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, Event, State};
+use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::relay::{ROOM_BEFORE, Relay, Writer};
 use crate::adapter::upstream;
 use crate::http1::head::{self, large_header_storage};

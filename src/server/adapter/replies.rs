@@ -4,7 +4,7 @@ use super::client_side::Outcome;
 use super::peers::Owner;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, Event, State};
+use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::head::{After, Lines, ReplyChanges, write_reply};
 use crate::adapter::plan::{ClientFacts, plan};
 use crate::adapter::relay::{Relay, Writer};

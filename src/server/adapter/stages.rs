@@ -8,7 +8,7 @@ use super::client_side::Outcome;
 use super::peers::Owner;
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
-use crate::adapter::client::{CloseReason, Event, State};
+use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::gate::{Arrival, Task};
 use crate::adapter::head::write_bare_request;
 use crate::adapter::program;

@@ -296,7 +296,7 @@ mod tests {
     /// Other tests of this process start children too, so this one takes no other child's status.
     #[test]
     fn a_child_leads_its_group_and_writes_to_a_pipe_that_blocks_only_itself() {
-        let script = c"echo $A $(cat) $$; kill -0 -$$ && echo group; trap '' TERM; sleep 1000";
+        let script = c"echo $A $(cat) $$; trap '' TERM; kill -0 -$$ && echo group; sleep 1000";
         let words = [c"/bin/sh", c"-c", script].map(CString::from);
         let child = spawn(&words, &[c"A=b".into(), c"PATH=/usr/bin:/bin".into()], Streams::Piped).unwrap();
         let output = child.output.as_ref().unwrap();
