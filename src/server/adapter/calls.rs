@@ -228,6 +228,7 @@ impl<O: AdapterSystem> Proxy<O> {
     fn begin_call(&mut self, token: Token, id: &str) {
         let Some(client) = self.clients.get(token) else { return };
         client.call.is_counted = true;
+        client.call.failed = false;
         if self.config.call_markers {
             client.call.is_logged = true;
             client.call.request_id.clear();
@@ -237,17 +238,23 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The call of a client is over.
-    pub(super) fn end_call(&mut self, token: Token, failed: bool) {
+    pub(super) fn end_call(&mut self, token: Token) {
+        self.log_end(token);
         let Some(client) = self.clients.get(token) else { return };
-        let CallInHand { is_counted, is_logged, request_id, .. } = &mut client.call;
-        if std::mem::take(is_counted) {
+        if std::mem::take(&mut client.call.is_counted) {
             // The time at which the loop looked last: a call ends in the turn of its last byte.
             self.gate.call_ended(self.now);
             self.owes_settling_in |= !std::mem::replace(&mut self.has_served, true);
         }
+    }
+
+    /// Writes the end of the call's log, if it has begun.
+    pub(super) fn log_end(&mut self, token: Token) {
+        let Some(client) = self.clients.get(token) else { return };
+        let CallInHand { is_logged, request_id, failed, .. } = &mut client.call;
         if std::mem::take(is_logged) {
             let id = std::str::from_utf8(request_id).unwrap_or_default();
-            MarkerWriter::new(&mut self.system, &mut self.marker_log).end(LogMarker::Invoke, id, failed);
+            MarkerWriter::new(&mut self.system, &mut self.marker_log).end(LogMarker::Invoke, id, *failed);
         }
     }
 
@@ -311,7 +318,10 @@ impl<O: AdapterSystem> Proxy<O> {
             }
             Own::Hook(answer) => reply::write_hook_answer(&mut self.head, answer, connection, with_body),
         }
-        self.end_call(token, failed);
+        if let Some(client) = self.clients.get(token) {
+            client.call.failed = failed;
+        }
+        self.end_call(token);
         self.write_client(token, 0..0)?;
         self.finish_reply(token)
     }

@@ -245,7 +245,12 @@ impl<O: AdapterSystem> Proxy<O> {
 
     pub(super) fn close(&mut self, token: Token, reason: CloseReason) {
         self.drop_upstream(token, upstream::CloseReason::ClientLeft);
-        self.end_call(token, reason == CloseReason::ReplyCut);
+        if reason == CloseReason::ReplyCut
+            && let Some(client) = self.clients.get(token)
+        {
+            client.call.failed = true;
+        }
+        self.end_call(token);
         self.leave_task(token);
         let Some(mut client) = self.clients.remove(token) else { return };
         let is_usual = matches!(reason, CloseReason::Done | CloseReason::ClientLeft);

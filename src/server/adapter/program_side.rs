@@ -332,8 +332,13 @@ impl<O: AdapterSystem> Proxy<O> {
             self.head.extend_from_slice(&self.scratch[piece]);
             piece = 0..0;
         }
+        if !is_done {
+            return self.write_client(client, piece);
+        }
+        // The log of a call ends before its client can have the reply whole: a freeze may follow at once.
+        self.log_end(client);
         self.write_client(client, piece)?;
-        if is_done { self.finish_exchange(token, client) } else { Ok(()) }
+        self.finish_exchange(token, client)
     }
 
     /// Request and reply are done with.
@@ -341,12 +346,11 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(client_token) else { return Ok(()) };
         client.program = None;
         let is_uploaded = client.upload.is_done();
-        let failed = client.call.failed;
         if !is_uploaded {
             client.call.keep = false;
         }
         self.keep_upstream(token, is_uploaded);
-        self.end_call(client_token, failed);
+        self.end_call(client_token);
         self.finish_reply(client_token)
     }
 
@@ -384,6 +388,7 @@ impl<O: AdapterSystem> Proxy<O> {
                     (upstream::State::Replying, Ok(tail)) => {
                         self.head.clear();
                         self.head.extend_from_slice(tail);
+                        self.log_end(client);
                         let written = self.write_client(client, 0..0);
                         if let Some(upstream) = self.upstreams.get(token) {
                             upstream.keeps = false;
@@ -410,7 +415,7 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(client_token) else { return Ok(()) };
         client.machine.enter(Event::Ended, State::SendingLast);
         let is_sent = client.output.is_empty();
-        self.end_call(client_token, false);
+        self.end_call(client_token);
         if is_sent { self.sent(client_token) } else { Ok(()) }
     }
 
