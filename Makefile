@@ -324,7 +324,7 @@ lint: ## formatting, clippy and documentation, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features -- -D warnings
-	cargo clippy -p fc-hooks --lib --bins --no-default-features --features inspector -- -D warnings
+	cargo clippy -p fc-hooks --lib --bins --no-default-features --features adapter,inspector -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features --features env_logger -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 

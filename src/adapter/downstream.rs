@@ -154,7 +154,7 @@ pub(crate) const TRANSITIONS: [Row; 32] = {
         (Waiting, Answered, Sending),
         (Waiting, AnsweredLast, SendingLast),
         (Forwarding, Forwarded, Forwarding), // once more, on a new connection
-        (Forwarding, Answered, Sending), // 502: the program gave none
+        (Forwarding, Answered, Sending),     // 502: the program gave none
         (Forwarding, AnsweredLast, SendingLast),
         (Forwarding, ReplyBegun, Relaying),
         (Forwarding, Switched, Tunnelling),

@@ -48,7 +48,9 @@ impl<'a> Lines<'a> {
         for header in self.headers.iter().filter(|header| is(header, "connection")) {
             options.upgrade |= tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
             let is_usual = |token: &[u8]| {
-                ["close", "keep-alive", "upgrade", "te", ""].iter().any(|usual| token.eq_ignore_ascii_case(usual.as_bytes()))
+                ["close", "keep-alive", "upgrade", "te", ""]
+                    .iter()
+                    .any(|usual| token.eq_ignore_ascii_case(usual.as_bytes()))
             };
             if !tokens(header.value).all(is_usual) && count < OPTION_LINES_MAX {
                 options.lines[count] = header.value;
@@ -123,7 +125,8 @@ pub(crate) struct RequestChanges<'a> {
 pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, changes: RequestChanges<'_>) -> bool {
     let lines = Lines { head: bytes, headers: head.headers };
     let options = lines.options();
-    let upgrade = if options.upgrade && !head.meta.http10 { lines.get("upgrade").filter(|to| may_upgrade(to)) } else { None };
+    let upgrade =
+        if options.upgrade && !head.meta.http10 { lines.get("upgrade").filter(|to| may_upgrade(to)) } else { None };
     let target = changes.target.unwrap_or(head.path_and_query);
     let method = changes.method.unwrap_or(head.method);
     let is_same_line = !head.meta.http10
@@ -139,7 +142,8 @@ pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, ch
         is_hop_by_hop(header)
             || (header.name.len() == 6 && is(header, "expect"))
             || (changes.withhold_secrets && headers::SECRET.iter().any(|secret| is(header, secret)))
-            || (changes.of_platform_only && (!headers::is_of_platform(header.name) || is(header, headers::CONTROL_PATH)))
+            || (changes.of_platform_only
+                && (!headers::is_of_platform(header.name) || is(header, headers::CONTROL_PATH)))
             || (changes.is_hook && (is(header, "content-length") || is(header, "transfer-encoding")))
             || options.name(header)
     };
@@ -174,8 +178,7 @@ fn write_thaw(out: &mut Vec<u8>, thaw: Option<&Thaw>) {
     let Some(thaw) = thaw else { return };
     let gap = thaw.gap.as_millis().to_string();
     let evidence = thaw.evidence.to_string();
-    let lines =
-        [(headers::GAP, &*gap), (headers::EVIDENCE, &*evidence), (headers::CONFIDENCE, thaw.confidence.name())];
+    let lines = [(headers::GAP, &*gap), (headers::EVIDENCE, &*evidence), (headers::CONFIDENCE, thaw.confidence.name())];
     for (name, value) in lines {
         for part in [name, ": ", value, "\r\n"] {
             out.extend_from_slice(part.as_bytes());

@@ -148,7 +148,9 @@ mod tests {
         for target in spelled {
             assert!(own.contain(target), "{target}");
         }
-        for target in ["/", "*", "/hooks", "/hooks/warm-up/more", "/hooks/warm-upp", "/x?/flush", "/a%zz", "/flush.", ""] {
+        for target in
+            ["/", "*", "/hooks", "/hooks/warm-up/more", "/hooks/warm-upp", "/x?/flush", "/a%zz", "/flush.", ""]
+        {
             assert!(!own.contain(target), "{target}");
         }
         assert!(!OwnPaths::new(std::iter::empty()).contain("/flush"));

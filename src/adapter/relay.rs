@@ -208,7 +208,13 @@ mod tests {
             (chunked, "0\r\n\r\n", "", "", false),
             (chunked, "1\r\nx\r\n0\r\n\r\n", "x", "", false),
             (chunked, "1;a=b\r\nx\r\n2\r\nyz\r\n0\r\nA: b\r\n\r\nGET /", "xyz", "GET /", false),
-            (chunked, "1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n0\r\n\r\n", "abcdefghijklmnopqrstuvwxyz", "0\r\n\r\n", false),
+            (
+                chunked,
+                "1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n0\r\n\r\n",
+                "abcdefghijklmnopqrstuvwxyz",
+                "0\r\n\r\n",
+                false,
+            ),
             (Reader::UntilClose, "to the end\r\n\r\n", "to the end\r\n\r\n", "", true),
             (Reader::UntilClose, "", "", "", true),
         ];
@@ -236,7 +242,8 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_too_early_is_cut() {
-        let cases = [(Reader::Sized(5), "hell"), (Relay::chunked(9), "1\r\nx\r\n"), (Relay::chunked(9), "1\r\nx\r\n0\r\n")];
+        let cases =
+            [(Reader::Sized(5), "hell"), (Relay::chunked(9), "1\r\nx\r\n"), (Relay::chunked(9), "1\r\nx\r\n0\r\n")];
         for (reader, input) in cases {
             let (_, _, done) = pass(Relay::new(reader, Writer::Plain), input.as_bytes(), &[], true).unwrap();
             assert!(!done, "{input:?}");

@@ -155,9 +155,8 @@ fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
 /// `1*DIGIT`, of at most 64 bits: no body is longer.
 fn whole_number(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| {
-        value.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-    })?
+    is_number
+        .then(|| value.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))))?
 }
 
 /// `timeout=5` of a `Keep-Alive` header.
@@ -186,7 +185,12 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n\r\n", 200, Reader::UntilClose, false),
             ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nab", 200, Reader::Sized(2), true),
             ("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", 204, Reader::UntilClose, false),
-            ("HTTP/1.1 200 OK\r\nconnection: keep-alive, Close\r\ncontent-length: 0\r\n\r\n", 200, Reader::Sized(0), false),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: keep-alive, Close\r\ncontent-length: 0\r\n\r\n",
+                200,
+                Reader::Sized(0),
+                false,
+            ),
             ("HTTP/1.1 500 \r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", 500, chunked, true),
         ];
         for (bytes, status, body, keeps) in cases {
@@ -234,7 +238,8 @@ mod tests {
 
     #[test]
     fn what_the_program_says_of_itself() {
-        let own = |line: &str| with(&format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n"), |head| head.own_status).unwrap().unwrap();
+        let own =
+            |line: &str| with(&format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n"), |head| head.own_status).unwrap().unwrap();
         assert_eq!([own("x-fc-status: 404"), own("X-Fc-Status: 200"), own("a: b")], [Some(true), Some(false), None]);
         let idle = |value| {
             let reply = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {value}\r\n\r\n");

@@ -359,9 +359,18 @@ enum Found {
     Nothing(usize),
     Rejected(ProtocolError),
     /// The head for the program is written. `raw`: whether the request can be repeated, and where it begins.
-    Forward { body: Body, raw: (bool, usize) },
-    Waits { start: usize, state: Wait },
-    Own { body: Body, answer: Answer },
+    Forward {
+        body: Body,
+        raw: (bool, usize),
+    },
+    Waits {
+        start: usize,
+        state: Wait,
+    },
+    Own {
+        body: Body,
+        answer: Answer,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -276,10 +276,7 @@ impl<O: AdapterSystem> Proxy<O> {
 
 /// Whether what is wanted is reported, and nothing but readability beside it.
 pub(super) fn is_covered(wanted: Option<Interest>, noted: Option<Interest>) -> bool {
-    matches!(
-        (wanted, noted),
-        (None, None | Some(Interest::Read)) | (Some(Interest::Write), Some(Interest::Both))
-    )
+    matches!((wanted, noted), (None, None | Some(Interest::Read)) | (Some(Interest::Write), Some(Interest::Both)))
 }
 
 impl<K> Client<K> {

@@ -160,7 +160,8 @@ impl<O: AdapterSystem> Proxy<O> {
                 let started = self.system.spawn(words, environment);
                 match started {
                     Ok((pid, output)) => {
-                        let outcome = output.as_ref().map(|output| self.system.register(output, COMMAND, Interest::Read));
+                        let outcome =
+                            output.as_ref().map(|output| self.system.register(output, COMMAND, Interest::Read));
                         *process = Some((pid, output));
                         if let Some(Err(error)) = outcome {
                             log::warn!("cannot wait for the output of a command: {error}");

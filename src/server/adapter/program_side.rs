@@ -489,4 +489,3 @@ impl<O: AdapterSystem> Proxy<O> {
         seconds.map_or(KEPT_IDLE_TIME_MAX, |seconds| KEPT_IDLE_TIME_MAX.min(Duration::from_secs(seconds.into()) / 2))
     }
 }
-

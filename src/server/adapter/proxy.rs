@@ -72,7 +72,13 @@ pub(crate) struct Proxy<O: AdapterSystem> {
 
 impl<O: AdapterSystem> Proxy<O> {
     /// The program was started as this process.
-    pub(crate) fn new(mut system: O, config: Config, settings: Settings, pid: i32, environment: Vec<CString>) -> Proxy<O> {
+    pub(crate) fn new(
+        mut system: O,
+        config: Config,
+        settings: Settings,
+        pid: i32,
+        environment: Vec<CString>,
+    ) -> Proxy<O> {
         let now = system.now();
         let clock = AwakeClock::new(now.instant);
         let mut has_action = PerHook::none();
@@ -223,7 +229,8 @@ impl<O: AdapterSystem> Proxy<O> {
         if now >= self.earliest_deadline {
             let is_due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
             let overdue = self.clients.pick(|client| is_due(client.deadline));
-            let later = self.clients.iter().filter_map(|(_, client)| client.deadline).filter(|deadline| *deadline > now);
+            let later =
+                self.clients.iter().filter_map(|(_, client)| client.deadline).filter(|deadline| *deadline > now);
             self.earliest_deadline = later.min().unwrap_or(Duration::MAX);
             for token in overdue {
                 let outcome = self.on_deadline(token);

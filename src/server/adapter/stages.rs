@@ -25,7 +25,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The program does not serve yet. The next look whether it does comes at that time, unless one is under way.
-    Starting { next_look: Duration, pause: Duration, asking: Option<Token>, status: Option<u16> },
+    Starting {
+        next_look: Duration,
+        pause: Duration,
+        asking: Option<Token>,
+        status: Option<u16>,
+    },
     Serving,
     /// What is in progress is finished.
     Draining,
@@ -95,7 +100,8 @@ impl<O: AdapterSystem> Proxy<O> {
         let Ok(token) = self.send_on(Owner::Ready, None, 0..0) else { return Ok(()) };
         if self.settings.ready == Ready::Connect {
             let Some(upstream) = self.upstreams.get(token) else { return Ok(()) };
-            let is_made = self.system.take_error(&upstream.socket).is_ok() && self.system.is_connected(&upstream.socket);
+            let is_made =
+                self.system.take_error(&upstream.socket).is_ok() && self.system.is_connected(&upstream.socket);
             self.close_upstream(token, upstream::CloseReason::Done);
             return if is_made { self.begin_serving() } else { Ok(()) };
         }

@@ -82,7 +82,12 @@ pub(crate) fn set_cloexec_nonblock(socket: impl AsFd) -> Result<(), Errno> {
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn stream_socket(family: rustix::net::AddressFamily) -> Result<std::os::fd::OwnedFd, Errno> {
     use rustix::net::SocketFlags;
-    rustix::net::socket_with(family, rustix::net::SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+    rustix::net::socket_with(
+        family,
+        rustix::net::SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
 }
 
 #[cfg(target_vendor = "apple")]
