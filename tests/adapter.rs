@@ -369,7 +369,11 @@ fn bodies_of_many_megabytes() {
         let mut conn = None;
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| {
-                let framing = if chunked { "transfer-encoding: chunked".into() } else { format!("content-length: {}", large.len()) };
+                let framing = if chunked {
+                    "transfer-encoding: chunked".into()
+                } else {
+                    format!("content-length: {}", large.len())
+                };
                 client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n"));
                 if chunked {
                     for piece in large.chunks(70_001) {
@@ -429,7 +433,8 @@ fn outside_callers_reach_no_hook() {
     let setup = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off");
     let server = setup.env("FC_HOOKS_PRE_STOP", "GET /flush/all").start();
     let mut client = server.connect();
-    let spelled = ["/warm-up", "/WARM-UP/", "//warm-up", "/%77arm-up", "/x/../warm-up?a", "/flush%2fall", "/flush%252Fall"];
+    let spelled =
+        ["/warm-up", "/WARM-UP/", "//warm-up", "/%77arm-up", "/x/../warm-up?a", "/flush%2fall", "/flush%252Fall"];
     for target in spelled {
         for method in ["GET", "POST"] {
             let reply = client.call(method, target, &[OUTSIDE], b"");
@@ -506,7 +511,12 @@ fn calls_wait_for_a_hook() {
 #[test]
 fn a_thaw() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_ON_THAW", "POST /reconnect").env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr().start();
+    let server = program
+        .setup()
+        .env("FC_HOOKS_ON_THAW", "POST /reconnect")
+        .env("FC_HOOKS_LOG_MARKERS", "off")
+        .expect_stderr()
+        .start();
     let mut client = server.connect();
     client.send(request("GET", "/", &[], b""));
     let (mut before, _) = program.get();
