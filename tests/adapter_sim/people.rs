@@ -361,7 +361,8 @@ impl World {
         let has_part = !client.input.is_empty();
         assert!(is_over || (may_break && is_reset) || !self.is_benign, "a call was lost: {ask:?}");
         assert!(!has_part || is_reset || is_over, "a reply that is not whole ended in order: {ask:?}");
-        client.answered += 1;
+        // A reset takes along what was not read; what was sent may have run, and is not sent again.
+        client.answered = client.sending;
     }
 
     /// Takes one reply. True if there was one.
