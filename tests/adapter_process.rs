@@ -290,6 +290,22 @@ fn a_command_has_a_time_limit() {
     assert_eq!(server.connect().get("/").status, 200);
 }
 
+/// Its output does not keep the adapter from looking at the clock, nor does one that a grandchild still writes.
+#[test]
+fn a_command_that_writes_without_end() {
+    let server = before_inspector().env("FC_HOOKS_INITIALIZE", "exec: yes").env("FC_HOOKS_HOOK_TIMEOUT", "300ms");
+    let server = server.expect_stderr().start();
+    let (status, body) = initialize(&server, &[]);
+    assert_eq!((status, body.len()), (404, 65_536));
+    drop(server);
+    let server = before_inspector().env("FC_HOOKS_INITIALIZE", "exec: sh -c 'yes & exit 0'").start();
+    let (status, body) = initialize(&server, &[]);
+    assert!(status == 200 && body.len() <= 65_536, "{status} {}", body.len());
+    assert_eq!(server.connect().get("/").status, 200);
+    // The command's group is not the program's, so only the end of the pipe ends it.
+    server.finish();
+}
+
 /// `on_thaw` is told the evidence; SIGCONT is one that is certain.
 #[test]
 fn a_command_is_told_of_the_thaw() {
