@@ -1,7 +1,7 @@
 //! The adapter: a program, the loop that passes calls on to it, and the process around both.
 //!
-//! [`proxy`] holds the loop over the trait in [`system`]. What a call means, how a head changes on its way and how a body
-//! is framed is decided in `crate::adapter`, without I/O.
+//! [`proxy`] holds the loop over the trait in [`system`]. What a call means, how a head changes on its way and how a
+//! body is framed is decided in `crate::adapter`, without I/O.
 
 mod accepting;
 mod calls;
