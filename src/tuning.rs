@@ -90,9 +90,18 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 #[cfg(feature = "adapter")]
 pub(crate) const RELAY_BYTES: usize = 64 * KIB;
 
-/// The same once many calls hold bytes that their receivers do not take.
+/// The same once all calls together hold more than [`RELAY_HELD_BYTES_MANY`] that their receivers do not take. With
+/// 1,024 connections these are 32 MiB at most.
 #[cfg(feature = "adapter")]
 pub(crate) const RELAY_BYTES_CROWDED: usize = 16 * KIB;
+
+/// 1 MiB: some slow receivers cost no other call its large pieces.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_HELD_BYTES_MANY: usize = KIB * KIB;
+
+/// The bytes behind a head of the largest size that one read can take with it.
+#[cfg(feature = "adapter")]
+pub(crate) const SCRATCH_BYTES_BEHIND_HEAD: usize = 4 * KIB;
 
 /// A connection to the program that was used so recently is taken for open without a look at it: the wait that has
 /// just ended would have reported its end.

@@ -260,10 +260,10 @@ fn commands_of_hooks() {
 
 #[test]
 fn secrets_are_given_to_commands_on_request() {
-    let command = "exec: sh -c 'C=ALIBABA_CLOUD; for name in ${C}_ACCESS_KEY_ID ${C}_ACCESS_KEY_SECRET ${C}_SECURITY_TOKEN; \
-         do eval echo \\$$name; done'";
+    let echo = ["ID", "SECRET"].map(|name| format!("echo $ALIBABA_CLOUD_ACCESS_KEY_{name}"));
+    let command = format!("exec: sh -c '{}; echo $ALIBABA_CLOUD_SECURITY_TOKEN'", echo.join("; "));
     for (setting, expected) in [("off", "\n\n\n"), ("on", "from-header\nnew\nold\n")] {
-        let setup = before_inspector().env("FC_HOOKS_INITIALIZE", command).env("FC_HOOKS_COMMAND_SECRETS", setting);
+        let setup = before_inspector().env("FC_HOOKS_INITIALIZE", &command).env("FC_HOOKS_COMMAND_SECRETS", setting);
         let setup = setup.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "old").env("ALIBABA_CLOUD_SECURITY_TOKEN", "old");
         let server = setup.start();
         let headers = [("x-fc-access-key-id", "from-header"), ("x-fc-access-key-secret", "new")];

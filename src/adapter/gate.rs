@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
     /// The stored answer of the hook.
     Replay(Hook),
     /// The hook has no action.
-    NotImplemented(Hook),
+    NotSet,
     /// The hook has no place in this phase.
     Refused(Hook),
 }
@@ -89,10 +89,6 @@ impl Gate {
         self.is_shut = false;
     }
 
-    pub(crate) fn running(&self) -> Option<&Task> {
-        self.running.as_ref()
-    }
-
     pub(crate) fn record_evidence(&mut self, evidence: &Evidence) {
         self.lifecycle.freezes().record(evidence);
     }
@@ -119,7 +115,7 @@ impl Gate {
                 // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
                 self.record_evidence(&Evidence { pre_freeze: true, ..Evidence::default() });
             }
-            return Verdict::NotImplemented(*hook);
+            return Verdict::NotSet;
         }
         if self.calls > 0 {
             // A call has been in progress until now, so there was no gap.
@@ -299,7 +295,7 @@ mod tests {
         freeze(&mut gate);
         assert_eq!(gate.admit(&Call::Event, arrival(5)), Verdict::Pass);
         assert!(gate.take_thawed() && !gate.suspects_freeze());
-        assert_eq!(gate.admit(&PRE_STOP, arrival(5)), Verdict::NotImplemented(Hook::PreStop));
+        assert_eq!(gate.admit(&PRE_STOP, arrival(5)), Verdict::NotSet);
         assert_eq!(gate.stop(arrival(5)), None);
     }
 

@@ -29,8 +29,8 @@ impl Token {
     }
 }
 
-/// What a connection waits for. A connection of the server waits for one of the two: while a response is on its way the server reads nothing, so a
-/// client that does not take its responses cannot make it hold more of them.
+/// What a connection waits for. A connection of the server waits for one of the two: while a response is on its way the
+/// server reads nothing, so a client that does not take its responses cannot make it hold more of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,

@@ -7,7 +7,7 @@ use super::system::AdapterSystem;
 use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::gate::{Arrival, HookAnswer, Task, Verdict};
 use crate::adapter::head::{RequestChanges, write_request};
-use crate::adapter::relay::{ROOM_BEFORE, Reader, Relay, Writer};
+use crate::adapter::relay::{ROOM_BEFORE, ROOM_BEHIND, Reader, Relay, Writer};
 use crate::adapter::reply;
 use crate::function::call::{Call, classify};
 use crate::function::caller_clock::CallerTime;
@@ -21,7 +21,7 @@ use crate::http1::response_head;
 use crate::platform::hooks::Hook;
 use crate::platform::request_id;
 use crate::server::system::Token;
-use crate::tuning::RELAY_BYTES;
+use crate::tuning::RELAY_BYTES_CROWDED;
 use std::ops::Range;
 
 /// What the adapter answers itself.
@@ -42,7 +42,9 @@ impl<O: AdapterSystem> Proxy<O> {
         let before = self.take_input(token);
         let mut end = before;
         if reads {
-            match self.read_client(token, before, RELAY_BYTES)? {
+            let most = self.relay_bytes().max(before + RELAY_BYTES_CROWDED);
+            let most = most.min(self.scratch.len() - ROOM_BEFORE - ROOM_BEHIND);
+            match self.read_client(token, before, most)? {
                 Some(0) if before == 0 => return Err(CloseReason::ClientLeft),
                 Some(0) => return Err(CloseReason::ClientLeftEarly),
                 Some(bytes) => end += bytes,
@@ -187,7 +189,7 @@ impl<O: AdapterSystem> Proxy<O> {
                 Found::Waits { start: place.end, state: Wait::ForOwnHook }
             }
             Verdict::Replay(hook) => own(Answer::Stored(hook)),
-            Verdict::NotImplemented(hook) => own(Answer::NotImplemented(hook)),
+            Verdict::NotSet => own(Answer::NotSet),
             Verdict::Refused(hook) => own(Answer::Refused(hook)),
         }
     }
@@ -281,15 +283,13 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     fn answer_found(&mut self, token: Token, answer: Answer) -> Outcome {
-        let not_implemented = |hook: Hook| format!("{} is not configured", hook.path());
         match answer {
             Answer::Stored(hook) => {
                 let stored = self.gate.stored(hook).cloned().unwrap_or_default();
                 self.answer(token, &Own::Hook(&stored))
             }
-            Answer::NotImplemented(hook) => {
-                self.answer(token, &Own::Failure(404, "HookNotImplemented", &not_implemented(hook)))
-            }
+            // Nothing is to be done, and that has succeeded: the platform asks because its own settings say so.
+            Answer::NotSet => self.answer(token, &Own::Hook(&HookAnswer { succeeded: true, body: Vec::new() })),
             Answer::Refused(hook) => {
                 let message = format!("{} refused: the instance is {}", hook.path(), self.gate.lifecycle().phase());
                 self.answer(token, &Own::Failure(404, "HookRefused", &message))
@@ -384,7 +384,7 @@ enum Wait {
 #[derive(Clone, Copy)]
 enum Answer {
     Stored(Hook),
-    NotImplemented(Hook),
+    NotSet,
     Refused(Hook),
     Stranger,
     OwnPath,

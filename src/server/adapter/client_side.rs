@@ -54,7 +54,7 @@ impl<O: AdapterSystem> Proxy<O> {
     /// Reads from the client into the scratch buffer, behind `from` bytes. None if nothing is there.
     pub(super) fn read_client(&mut self, token: Token, from: usize, max: usize) -> Result<Option<usize>, CloseReason> {
         let Some(client) = self.clients.get(token) else { return Ok(None) };
-        let room = &mut self.scratch[ROOM_BEFORE + from..ROOM_BEFORE + max.clamp(from, RELAY_BYTES)];
+        let room = &mut self.scratch[ROOM_BEFORE + from..ROOM_BEFORE + max.max(from + 1)];
         match self.system.read_into(&client.socket, room) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Errno::AGAIN) => Ok(None),
@@ -215,6 +215,9 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(token) else { return };
         self.pool.take_back(&mut client.input);
         self.pool.take_back(&mut client.output.bytes);
+        let held_bytes = client.input.len() + client.output.bytes.len();
+        self.held_bytes = self.held_bytes + held_bytes - client.held_bytes;
+        client.held_bytes = held_bytes;
         let is_timed = client.deadline.is_some();
         self.timed = self.timed + usize::from(is_timed) - usize::from(client.is_timed);
         client.is_timed = is_timed;
@@ -266,6 +269,7 @@ impl<O: AdapterSystem> Proxy<O> {
         self.pool.take_back(&mut client.input);
         self.pool.take_back(&mut client.output.bytes);
         self.timed -= usize::from(client.is_timed);
+        self.held_bytes -= client.held_bytes;
         self.waiting.retain(|waiting| *waiting != token);
         if client.noted.is_some() {
             self.system.deregister(&client.socket);

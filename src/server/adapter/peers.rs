@@ -64,6 +64,8 @@ pub(super) struct Client<K> {
     pub(super) linger_bytes_left: usize,
     pub(super) noted: Option<Interest>,
     pub(super) is_timed: bool,
+    /// The bytes that the loop counts for it.
+    pub(super) held_bytes: usize,
 }
 
 /// The call that a client waits for.
@@ -105,6 +107,7 @@ impl<K> Client<K> {
             linger_bytes_left: 0,
             noted: Some(Interest::Read),
             is_timed: false,
+            held_bytes: 0,
         }
     }
 
@@ -146,6 +149,8 @@ pub(super) struct Upstream<K> {
     pub(super) idle_since: Instant,
     pub(super) idle_max: Duration,
     pub(super) noted: Option<Interest>,
+    /// The bytes that the loop counts for it.
+    pub(super) held_bytes: usize,
 }
 
 impl<K> Upstream<K> {
@@ -164,6 +169,7 @@ impl<K> Upstream<K> {
             idle_since: now,
             idle_max: Duration::ZERO,
             noted: None,
+            held_bytes: 0,
         }
     }
 }

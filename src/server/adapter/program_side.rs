@@ -6,11 +6,11 @@ use super::peers::{Owner, Upstream};
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
 use crate::adapter::downstream::{CloseReason, Event, State};
-use crate::adapter::relay::{ROOM_BEFORE, Relay, Writer};
+use crate::adapter::relay::{ROOM_BEFORE, ROOM_BEHIND, Relay, Writer};
 use crate::adapter::upstream;
 use crate::http1::head::{self, large_header_storage};
 use crate::server::system::{Interest, Ready, Token};
-use crate::tuning::{COALESCE_BYTES_MAX, KEPT_IDLE_TIME_MAX, KEPT_MAX, KEPT_TRUSTED_TIME_MAX, RELAY_BYTES};
+use crate::tuning::{COALESCE_BYTES_MAX, KEPT_IDLE_TIME_MAX, KEPT_MAX, KEPT_TRUSTED_TIME_MAX, RELAY_BYTES_CROWDED};
 use rustix::io::Errno;
 use std::ops::Range;
 use std::time::Duration;
@@ -158,7 +158,7 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// The next piece of a request's body.
     pub(super) fn relay_upload(&mut self, token: Token) -> Outcome {
-        let Some(bytes) = self.read_client(token, 0, RELAY_BYTES)? else { return Ok(()) };
+        let Some(bytes) = self.read_client(token, 0, self.relay_bytes())? else { return Ok(()) };
         if bytes == 0 {
             return Err(CloseReason::ClientLeftEarly);
         }
@@ -194,7 +194,7 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     pub(super) fn relay_tunnel_up(&mut self, token: Token) -> Outcome {
-        let Some(bytes) = self.read_client(token, 0, RELAY_BYTES)? else { return Ok(()) };
+        let Some(bytes) = self.read_client(token, 0, self.relay_bytes())? else { return Ok(()) };
         if bytes > 0 {
             self.pass_up(token, ROOM_BEFORE..ROOM_BEFORE + bytes);
             return Ok(());
@@ -259,6 +259,9 @@ impl<O: AdapterSystem> Proxy<O> {
     pub(super) fn note_upstream_interest(&mut self, token: Token, is_exact: bool) {
         let wanted = self.upstream_interest(token);
         let Some(upstream) = self.upstreams.get(token) else { return };
+        let held_bytes = upstream.input.len() + upstream.output.bytes.len();
+        self.held_bytes = self.held_bytes + held_bytes - upstream.held_bytes;
+        upstream.held_bytes = held_bytes;
         if wanted == upstream.noted || (!is_exact && is_covered(wanted, upstream.noted)) {
             return;
         }
@@ -276,10 +279,12 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     fn on_upstream_readable(&mut self, token: Token) {
+        let usual = self.relay_bytes();
         let Some(upstream) = self.upstreams.get(token) else { return };
         let before = upstream.input.len();
         self.scratch[ROOM_BEFORE..ROOM_BEFORE + before].copy_from_slice(&upstream.input);
-        let room = &mut self.scratch[ROOM_BEFORE + before..ROOM_BEFORE + RELAY_BYTES];
+        let most = usual.max(before + RELAY_BYTES_CROWDED).min(self.scratch.len() - ROOM_BEFORE - ROOM_BEHIND);
+        let room = &mut self.scratch[ROOM_BEFORE + before..ROOM_BEFORE + most];
         let bytes = match self.system.read_into(&upstream.socket, room) {
             Ok(bytes) if bytes > 0 => bytes,
             Err(Errno::AGAIN) => return,
@@ -473,6 +478,7 @@ impl<O: AdapterSystem> Proxy<O> {
 
     pub(super) fn close_upstream(&mut self, token: Token, reason: upstream::CloseReason) {
         let Some(mut upstream) = self.upstreams.remove(token) else { return };
+        self.held_bytes -= upstream.held_bytes;
         log::trace!("closed a connection to the program: {reason:?}");
         upstream.machine.enter(upstream::Event::Closed(reason), upstream::State::Closed);
         upstream.input.clear();

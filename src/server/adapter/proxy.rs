@@ -25,7 +25,9 @@ use crate::server::awake_clock::AwakeClock;
 use crate::server::drain::Drain;
 use crate::server::system::{Ready, Signals, Token};
 use crate::start_error::StartError;
-use crate::tuning::{OVERSLEPT_MIN, RELAY_BYTES, TURN_TIME_MAX};
+use crate::tuning::{
+    OVERSLEPT_MIN, RELAY_BYTES, RELAY_BYTES_CROWDED, RELAY_HELD_BYTES_MANY, SCRATCH_BYTES_BEHIND_HEAD, TURN_TIME_MAX,
+};
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,8 @@ pub(crate) struct Proxy<O: AdapterSystem> {
     pub(super) scratch: Vec<u8>,
     pub(super) head: Vec<u8>,
     pub(super) pool: Pool,
+    /// Bytes that wait for their receivers, or for a hook.
+    pub(super) held_bytes: usize,
     /// Clients with a deadline.
     pub(super) timed: usize,
     /// No deadline of a client is earlier.
@@ -96,6 +100,8 @@ impl<O: AdapterSystem> Proxy<O> {
         if config.idle_means_frozen {
             gate.lifecycle().freezes().suspect_idle_gaps(config.limits.idle_thaw_time_min);
         }
+        // A whole head fits, and some of what follows it.
+        let scratch_bytes = RELAY_BYTES.max(config.limits.head_bytes_max + SCRATCH_BYTES_BEHIND_HEAD);
         Proxy {
             program: Program::new(pid, clock.reading(), settings.ready_time_max, settings.kill_time_max),
             marker_log: MarkerLog::new(config.call_markers),
@@ -108,9 +114,10 @@ impl<O: AdapterSystem> Proxy<O> {
             task: None,
             waiting: Vec::new(),
             again: Vec::new(),
-            scratch: vec![0; ROOM_BEFORE + RELAY_BYTES + ROOM_BEHIND],
+            scratch: vec![0; ROOM_BEFORE + scratch_bytes + ROOM_BEHIND],
             head: Vec::new(),
             pool: Pool::default(),
+            held_bytes: 0,
             timed: 0,
             earliest_deadline: Duration::MAX,
             failure: None,
@@ -165,6 +172,11 @@ impl<O: AdapterSystem> Proxy<O> {
     /// The line that says how the program has ended, if it needs one.
     pub(crate) fn last_words(&self, name: &str) -> Option<String> {
         self.program.last_words(name)
+    }
+
+    /// The bytes of a body to read at a time.
+    pub(super) fn relay_bytes(&self) -> usize {
+        if self.held_bytes > RELAY_HELD_BYTES_MANY { RELAY_BYTES_CROWDED } else { RELAY_BYTES }
     }
 
     /// `None`: no deadline is pending, so the wait has no limit.

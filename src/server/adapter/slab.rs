@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(clients.remove(client), Some('a'));
         let next = clients.insert('c');
         assert!(clients.get(client).is_none() && clients.remove(client).is_none());
-        assert_eq!((clients.get(next), clients.len()), (Some(&mut 'c'), 1));
+        assert_eq!((clients.get(next).copied(), clients.len()), (Some('c'), 1));
         for special in [Token::LISTENER, Token::WAKE] {
             assert!(clients.get(special).is_none() && programs.get(special).is_none());
         }

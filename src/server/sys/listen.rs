@@ -2,7 +2,7 @@
 
 use crate::config::Listen;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

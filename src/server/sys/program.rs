@@ -11,7 +11,7 @@ use crate::server::sys::unix::Unix;
 use crate::server::system::{Interest, Ready, Signals, System, Token};
 use crate::start_error::StartError;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, RecvFlags, SocketAddrUnix, sockopt};
 use std::ffi::CString;
 use std::io;
 use std::net::SocketAddr;

@@ -50,7 +50,7 @@ impl Unix {
 }
 
 impl Unix {
-    /// Of the adapter: it listens once its program serves, and children that it starts by `posix_spawn` share no socket.
+    /// Of the adapter: it listens once its program serves. Children that it starts by `posix_spawn` share no socket.
     #[cfg(feature = "adapter")]
     pub(crate) fn without_listener() -> io::Result<Unix> {
         let mut poller = Poller::new()?;
