@@ -260,3 +260,16 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 }
+
+#[cfg(test)]
+impl<O: AdapterSystem> Proxy<O> {
+    /// What must hold when the loop has ended.
+    pub(crate) fn check_end(&self) {
+        assert_eq!((self.clients.len(), self.timed, self.waiting.len()), (0, 0, 0));
+        assert!(self.task.is_none() && self.upstreams.len() == self.kept.len());
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../tests/adapter_sim/mod.rs"]
+mod tests;
