@@ -115,12 +115,12 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser, given: &mut Given) -> Result
         }
         is_first = false;
     };
+    if program.first().is_some_and(|name| name.is_empty()) {
+        return Err("no program stands behind --".to_owned());
+    }
     let bad = given.bad_config.take().or_else(|| given.bad_settings.take().filter(|_| !program.is_empty()));
     match (bad, option_of_adapter) {
         (Some(error), _) => Err(error.to_string()),
-        (None, _) if program.first().is_some_and(|name| name.is_empty()) => {
-            Err("no program stands behind --".to_owned())
-        }
         (None, _) if !program.is_empty() => Ok(Command::Adapt(program)),
         (None, Some(name)) => Err(joined(&["--", name, " needs a program: write -- PROGRAM behind the options"])),
         (None, None) => Ok(Command::Inspect),
