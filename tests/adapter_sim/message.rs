@@ -47,6 +47,8 @@ pub(super) struct Ask {
     /// The program answers before it has read the body.
     pub(super) early: bool,
     pub(super) program_closes: bool,
+    /// It says so, as HTTP/1.1 asks for.
+    pub(super) announces_close: bool,
     pub(super) fault: Fault,
     /// What the program has seen of it.
     pub(super) seen_by_program: usize,
@@ -143,7 +145,7 @@ impl Ask {
             }
             Framing::None => {}
         }
-        if closes && rng.one_in(2) {
+        if closes && (self.announces_close || rng.one_in(2)) {
             head += "Connection: close\r\n";
         }
         if self.method == "HEAD" {
@@ -157,7 +159,10 @@ impl Ask {
                 out.truncate(kept);
                 closes = true;
             }
-            Fault::Surplus => out.extend(b"HTTP/1.1 200 Smuggled\r\nContent-Length: 0\r\n\r\n"),
+            // Where the close ends the body, everything belongs to it.
+            Fault::Surplus if self.answer_framing != Framing::UntilClose => {
+                out.extend(b"HTTP/1.1 200 Smuggled\r\nContent-Length: 0\r\n\r\n")
+            }
             Fault::TwoLengths | Fault::BadChunk => closes = true,
             _ => {}
         }

@@ -103,6 +103,8 @@ pub(super) struct World {
     progress_before: usize,
     idle_waits: usize,
     pub(super) thaw_hooks: usize,
+    /// One world alone tells what is read and written.
+    is_told: bool,
 }
 
 /// Waits in a row that report something and change nothing.
@@ -140,6 +142,7 @@ impl World {
             progress_before: 0,
             idle_waits: 0,
             thaw_hooks: 0,
+            is_told: std::env::var_os("FC_HOOKS_SEED").is_some(),
             rng,
         };
         world.serves_at = world.now + Duration::from_millis(world.rng.below(400) as u64);
@@ -171,6 +174,9 @@ impl World {
             }
             self.report(ready);
             if !ready.is_empty() || limit == Some(Duration::ZERO) {
+                if self.is_told {
+                    println!("{:>12.3?} waited for {limit:?}: {ready:?}", self.now);
+                }
                 return Ok(self.is_interrupted());
             }
             if self.somebody_acts() {
@@ -314,6 +320,10 @@ impl World {
         }
         let bytes = room.min(head.len() + body.len());
         link.from_adapter.extend(head.iter().chain(body).take(bytes));
+        if self.is_told {
+            let text: Vec<u8> = head.iter().chain(body).take(bytes.min(60)).copied().collect();
+            println!("{:>12.3?} {:?} write {bytes}: {}", self.now, link.peer, text.escape_ascii());
+        }
         self.progress += bytes;
         Ok(bytes)
     }
@@ -331,6 +341,14 @@ impl World {
                 *place = byte;
             }
             self.progress += bytes;
+            if self.is_told {
+                println!(
+                    "{:>12.3?} {:?} read {bytes}: {}",
+                    self.now,
+                    link.peer,
+                    buffer[..bytes.min(60)].escape_ascii()
+                );
+            }
             return Ok(bytes);
         }
         self.progress += usize::from(link.reset_by_peer || link.ended_by_peer);

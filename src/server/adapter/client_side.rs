@@ -26,7 +26,9 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(token) else { return };
         let Some(noted) = client.noted else { return };
         let wanted = client.interest();
-        let is_broken = (event.writable && noted == Interest::Read) || (event.readable && noted == Interest::Write);
+        // A broken connection is reported as ready for what nobody has asked for.
+        let is_unasked = (event.writable && noted == Interest::Read) || (event.readable && noted == Interest::Write);
+        let is_broken = is_unasked && client.noted_in_turn != self.turn;
         let outcome = if event.writable && !client.output.is_empty() {
             self.flush(token)
         } else if event.readable && matches!(wanted, Some(Interest::Read | Interest::Both)) {
@@ -243,7 +245,7 @@ impl<O: AdapterSystem> Proxy<O> {
                 }
             }
         }
-        client.noted = wanted;
+        (client.noted, client.noted_in_turn) = (wanted, self.turn);
     }
 
     pub(super) fn close(&mut self, token: Token, reason: CloseReason) {

@@ -63,6 +63,8 @@ pub(super) struct Client<K> {
     pub(super) unacked_bytes: Option<usize>,
     pub(super) linger_bytes_left: usize,
     pub(super) noted: Option<Interest>,
+    /// The turn in which that changed last: what the wait before it has reported may be out of date.
+    pub(super) noted_in_turn: u64,
     pub(super) is_timed: bool,
     /// The bytes that the loop counts for it.
     pub(super) held_bytes: usize,
@@ -106,6 +108,7 @@ impl<K> Client<K> {
             unacked_bytes: None,
             linger_bytes_left: 0,
             noted: Some(Interest::Read),
+            noted_in_turn: 0,
             is_timed: false,
             held_bytes: 0,
         }
@@ -148,6 +151,8 @@ pub(super) struct Upstream<K> {
     /// When its last request ended, by the monotonic clock: its timers run on while a control group is frozen.
     pub(super) idle_since: Instant,
     pub(super) idle_max: Duration,
+    /// The turn in which that was: the next wait would report that the program has closed it.
+    pub(super) idle_in_turn: u64,
     pub(super) noted: Option<Interest>,
     /// The bytes that the loop counts for it.
     pub(super) held_bytes: usize,
@@ -168,6 +173,7 @@ impl<K> Upstream<K> {
             has_replied: false,
             idle_since: now,
             idle_max: Duration::ZERO,
+            idle_in_turn: 0,
             noted: None,
             held_bytes: 0,
         }

@@ -100,7 +100,8 @@ impl<O: AdapterSystem> Proxy<O> {
         while let Some(token) = self.kept.pop() {
             let Some(upstream) = self.upstreams.get(token) else { continue };
             let age = self.now.instant.saturating_duration_since(upstream.idle_since);
-            let is_sure = age <= KEPT_TRUSTED_TIME_MAX || self.system.is_quiet(&upstream.socket);
+            let is_watched = age <= KEPT_TRUSTED_TIME_MAX && upstream.idle_in_turn != self.turn;
+            let is_sure = is_watched || self.system.is_quiet(&upstream.socket);
             if is_sure && (is_repeatable || age <= upstream.idle_max) {
                 return Some(token);
             }
@@ -367,7 +368,7 @@ impl<O: AdapterSystem> Proxy<O> {
             return self.close_upstream(token, upstream::CloseReason::Done);
         }
         upstream.machine.enter(upstream::Event::Finished, upstream::State::Kept);
-        (upstream.owner, upstream.idle_since) = (Owner::Nobody, self.now.instant);
+        (upstream.owner, upstream.idle_since, upstream.idle_in_turn) = (Owner::Nobody, self.now.instant, self.turn);
         self.kept.push(token);
         self.note_upstream_interest(token, false);
     }

@@ -59,6 +59,8 @@ pub(crate) struct Proxy<O: AdapterSystem> {
     pub(super) again: Vec<Token>,
     pub(super) clock: AwakeClock,
     pub(super) now: ClockReading,
+    /// Counts the waits.
+    pub(super) turn: u64,
     pub(super) scratch: Vec<u8>,
     pub(super) head: Vec<u8>,
     pub(super) pool: Pool,
@@ -131,6 +133,7 @@ impl<O: AdapterSystem> Proxy<O> {
             gate,
             clock,
             now,
+            turn: 0,
         }
     }
 
@@ -181,12 +184,13 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// `None`: no deadline is pending, so the wait has no limit.
     fn wait_limit(&self) -> Option<Duration> {
-        if !self.again.is_empty() || self.drain.is_some_and(|drain| !drain.polled_once) {
+        let drains = self.stage == Stage::Draining;
+        if !self.again.is_empty() || (drains && self.drain.is_some_and(|drain| !drain.polled_once)) {
             return Some(Duration::ZERO);
         }
         let now = self.clock.reading();
         let drain = self.drain.map(|drain| now + drain.time_left(self.config.limits.drain_time_max));
-        let drain = drain.filter(|_| self.stage == Stage::Draining);
+        let drain = drain.filter(|_| drains);
         let clients = (self.timed > 0).then_some(now + TURN_TIME_MAX);
         let task = self.task.as_ref().and_then(RunningTask::deadline);
         let deadlines = [drain, clients, task, self.accept.deadline(), self.program.deadline(), self.stage.deadline()];
@@ -206,6 +210,7 @@ impl<O: AdapterSystem> Proxy<O> {
             self.system.wait(ready, limit).map_err(|error| StartError::io("wait for connections", &error.into()))?;
         self.now = self.system.now();
         self.clock.turn(self.now.instant);
+        self.turn += 1;
         let Signals { stop_age, continued, any } = self.system.signals();
         let overslept = limit
             .and_then(|limit| self.now.instant.saturating_duration_since(before).checked_sub(limit))
