@@ -163,33 +163,8 @@ fn program(arguments: &mut lexopt::Parser) -> Option<Vec<CString>> {
     Some(program)
 }
 
-/// What the arguments ask for where the environment holds an event. No server starts, so options mean nothing.
-pub(crate) fn for_event(arguments: &mut dyn Iterator<Item = OsString>) -> EventMode {
-    let mut is_first = true;
-    while let Some(word) = arguments.next() {
-        if is_first && word == "call" {
-            return EventMode::Call;
-        }
-        if word == "--" {
-            return EventMode::Program(c_strings(arguments));
-        }
-        is_first = false;
-    }
-    EventMode::Inspector
-}
-
-/// What is to be done where the environment holds an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum EventMode {
-    /// A call to a server has nothing to do with events.
-    Call,
-    /// The program handles the event. There is a word, unless it was forgotten.
-    Program(Vec<CString>),
-    Inspector,
-}
-
 /// The kernel hands arguments over as C strings.
-fn c_strings(words: &mut dyn Iterator<Item = OsString>) -> Vec<CString> {
+pub(crate) fn c_strings(words: &mut dyn Iterator<Item = OsString>) -> Vec<CString> {
     words.filter_map(|word| CString::new(word.into_vec()).ok()).collect()
 }
 

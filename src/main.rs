@@ -3,15 +3,16 @@
 
 mod arguments;
 
-use arguments::{Command, EventMode, Given};
+use arguments::{Command, Given, c_strings};
 use fc_hooks::adapter::{self, Settings};
 use fc_hooks::{Config, Limit, Limits, StartError, inspect};
+use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::env::var_os(Config::EVENT_VARIABLE).is_some_and(|event| !event.is_empty()) {
-        match arguments::for_event(&mut std::env::args_os().skip(1)) {
+        match for_event(&mut std::env::args_os().skip(1)) {
             EventMode::Program(words) if !words.is_empty() => return adapter::exec(&words),
             EventMode::Inspector => return fc_hooks::run(&inspect::APP, Default::default()),
             EventMode::Program(_) | EventMode::Call => {}
@@ -32,4 +33,28 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What the arguments ask for where the environment holds an event. No server starts, so options mean nothing.
+fn for_event(arguments: &mut dyn Iterator<Item = OsString>) -> EventMode {
+    let mut is_first = true;
+    while let Some(word) = arguments.next() {
+        if is_first && word == "call" {
+            return EventMode::Call;
+        }
+        if word == "--" {
+            return EventMode::Program(c_strings(arguments));
+        }
+        is_first = false;
+    }
+    EventMode::Inspector
+}
+
+/// What is to be done where the environment holds an event.
+enum EventMode {
+    /// A call to a server has nothing to do with events.
+    Call,
+    /// The program handles the event. There is a word, unless it was forgotten.
+    Program(Vec<CString>),
+    Inspector,
 }

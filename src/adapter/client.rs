@@ -178,6 +178,9 @@ mod tests {
         }
     }
 
+    /// The status, and where the response ends.
+    type Read = Result<(u16, End), BrokenReply>;
+
     #[derive(Debug, PartialEq)]
     enum End {
         /// The response is whole, with nothing read behind it.
@@ -190,7 +193,7 @@ mod tests {
     /// However it is cut, the same comes out.
     #[test]
     fn responses() {
-        let cases: [(&str, &str, &str, Result<(u16, End), BrokenReply>); 16] = [
+        let cases: [(&str, &str, &str, Read); 16] = [
             ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "hello", Ok((200, End::Whole))),
             ("GET /", "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n", "", Ok((404, End::Whole))),
             ("GET /", "HTTP/1.0 200 OK\r\n\r\nhello", "hello", Ok((200, End::AtClose))),
@@ -248,7 +251,7 @@ mod tests {
         }
     }
 
-    fn expected_of(expected: &Result<(u16, End), BrokenReply>) -> Result<(u16, End), BrokenReply> {
+    fn expected_of(expected: &Read) -> Read {
         match expected {
             Ok((status, End::Whole)) => Ok((*status, End::Whole)),
             Ok((status, End::AtClose)) => Ok((*status, End::AtClose)),

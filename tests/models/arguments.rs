@@ -115,7 +115,8 @@ fn plainly(arguments: &[&[u8]]) -> Outcome {
         if name == "limit" && value == "help" {
             return Outcome::Prints("limits");
         }
-        if !(if of_server { config.set(name, value) } else { settings.set(name, value) }).is_ok() {
+        let set = if of_server { config.set(name, value) } else { settings.set(name, value) };
+        if set.is_err() {
             return refused();
         }
     }
