@@ -104,6 +104,18 @@ fn misuse_exits_2() {
     }
 }
 
+/// Each variable that nobody reads is warned of: one that is misspelt, and one of the adapter without a program.
+#[test]
+fn variables_that_nobody_reads() {
+    let ended = before_script("exit 0").env("FC_HOOKS_LISTEN", "127.0.0.1:0").env("FC_HOOKS_ONTHAW", "GET /a");
+    let ended = ended.expect_stderr().run().ended();
+    let warning = "no setting has the variable FC_HOOKS_ONTHAW\n";
+    assert_eq!((ended.stderr.matches("WARN").count(), ended.stderr.contains(warning)), (1, true), "{}", ended.stderr);
+    let server = Setup::program(BINARY).env("FC_HOOKS_ON_THAW", "no action").expect_stderr().start();
+    let warned = server.process.stderr.wait_for("the warning", |text| text.contains('\n'));
+    assert!(warned.contains("FC_HOOKS_ON_THAW means nothing here: it is for a program behind --"), "{warned}");
+}
+
 /// The program's own port, its arguments, and nothing of the adapter's own: no variable, no descriptor.
 #[test]
 fn what_the_program_is_given() {
