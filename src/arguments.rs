@@ -47,143 +47,170 @@ n; else that of the program
 
 const VERSION: &str = concat!("fc-hooks ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What the arguments ask for.
+/// What the arguments ask for. The settings that belong to it are in [`Settings`] and [`Config`].
 pub(crate) enum Command {
     /// Serve the inspector.
-    Inspect(Box<Config>),
+    Inspect,
     /// Serve hooks for a program, which is given with its arguments.
-    Adapt(Box<Config>, Box<Settings>, Vec<CString>),
+    Adapt(Vec<CString>),
     /// Call a server of this machine.
     Call(ClientCall),
     /// Text to print, and nothing else.
     Print(String),
 }
 
-/// What the environment says. An error counts only where the setting does.
-pub(crate) struct Environment {
-    pub(crate) config: Result<Config, StartError>,
-    pub(crate) settings: Result<Settings, StartError>,
+/// What the environment says, and then the options. What is wrong in the environment counts only where the setting
+/// does.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) bad_config: Option<StartError>,
+    pub(crate) bad_settings: Option<StartError>,
+}
+
+impl Given {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn from_environment(
+        config: Result<Config, StartError>,
+        settings: Result<Settings, StartError>,
+    ) -> Given {
+        let (mut given, config, settings) = (Given::default(), config, settings);
+        match config {
+            Ok(config) => given.config = config,
+            Err(error) => given.bad_config = Some(error),
+        }
+        match settings {
+            Ok(settings) => given.settings = settings,
+            Err(error) => given.bad_settings = Some(error),
+        }
+        given
+    }
 }
 
 /// The error is a sentence for people. The arguments come first: `--help` works in a bad environment too.
-pub(crate) fn parse(mut arguments: lexopt::Parser, environment: Environment) -> Result<Command, String> {
-    let (mut config, bad_config) = or_default(environment.config);
-    let (mut settings, bad_settings) = or_default(environment.settings);
+#[cold]
+#[inline(never)]
+pub(crate) fn parse(arguments: &mut lexopt::Parser, given: &mut Given) -> Result<Command, String> {
     let mut option_of_adapter = None;
     let mut is_first = true;
     let program = loop {
-        if let Some(program) = program(&mut arguments) {
-            break Some(program?);
+        if let Some(program) = program(arguments) {
+            break program;
         }
-        let Some(argument) = arguments.next().map_err(text)? else { break None };
-        match argument {
-            Short('h') | Long("help") => return Ok(Command::Print(help())),
-            Short('V') | Long("version") => return Ok(Command::Print(VERSION.to_owned())),
-            Value(word) if is_first && word == "call" => return call(arguments, bad_config.map_or(Ok(config), Err)),
-            Value(word) => return Err(unexpected_word(&word)),
-            Long(name) => {
-                let adapter = Settings::ROWS.iter().find(|row| row.name == name);
-                let server = Config::SETTINGS.iter().find(|setting| setting.name == name);
-                let (name, takes_value) = match (adapter, server) {
-                    (Some(row), _) => (row.name, !row.value.is_empty()),
-                    (None, Some(setting)) => (setting.name, !setting.value.is_empty()),
-                    (None, None) => return Err(unexpected(argument)),
-                };
-                let value = if takes_value { value(&mut arguments)? } else { "on".to_owned() };
-                if name == "limit" && value == "help" {
-                    return Ok(Command::Print(limits_help()));
+        match arguments.next().map_err(text)? {
+            None => break Vec::new(),
+            Some(Short('h') | Long("help")) => return Ok(Command::Print(help())),
+            Some(Short('V') | Long("version")) => return Ok(Command::Print(VERSION.to_owned())),
+            Some(Value(word)) if is_first && word == "call" => return call(arguments, given),
+            Some(Value(word)) => return Err(unexpected_word(&word)),
+            Some(Long(name)) => {
+                let name = name.to_owned();
+                if let Some(text) = option(arguments, given, &name, &mut option_of_adapter)? {
+                    return Ok(Command::Print(text));
                 }
-                let set = if adapter.is_some() { settings.set(name, &value) } else { config.set(name, &value) };
-                set.map_err(|error| format!("--{name}: {error}"))?;
-                option_of_adapter = adapter.map(|row| row.name).or(option_of_adapter);
             }
-            argument => return Err(unexpected(argument)),
+            Some(argument) => return Err(unexpected(argument)),
         }
         is_first = false;
     };
-    match (program, bad_config, bad_settings, option_of_adapter) {
-        (_, Some(error), ..) | (Some(_), None, Some(error), _) => Err(error.to_string()),
-        (Some(program), None, None, _) => Ok(Command::Adapt(Box::new(config), Box::new(settings), program)),
-        (None, .., Some(name)) => Err(format!("--{name} needs a program: write -- PROGRAM behind the options")),
-        (None, None, _, None) => Ok(Command::Inspect(Box::new(config))),
+    if program.first().is_some_and(|name| name.is_empty()) {
+        return Err("no program stands behind --".to_owned());
+    }
+    let bad = given.bad_config.take().or_else(|| given.bad_settings.take().filter(|_| !program.is_empty()));
+    match (bad, option_of_adapter) {
+        (Some(error), _) => Err(error.to_string()),
+        (None, _) if !program.is_empty() => Ok(Command::Adapt(program)),
+        (None, Some(name)) => Err(joined(&["--", name, " needs a program: write -- PROGRAM behind the options"])),
+        (None, None) => Ok(Command::Inspect),
     }
 }
 
-/// The program behind `--` and its arguments, if they come next.
-fn program(arguments: &mut lexopt::Parser) -> Option<Result<Vec<CString>, String>> {
+/// Takes one option with its value. Returns a text that it asks for.
+fn option(
+    arguments: &mut lexopt::Parser,
+    given: &mut Given,
+    name: &str,
+    option_of_adapter: &mut Option<&'static str>,
+) -> Result<Option<String>, String> {
+    let adapter = Settings::ROWS.iter().find(|row| row.name == name);
+    let server = Config::SETTINGS.iter().find(|setting| setting.name == name);
+    let form = match (adapter, server) {
+        (Some(row), _) => row.value,
+        (None, Some(setting)) => setting.value,
+        (None, None) => return Err(unexpected(Long(name))),
+    };
+    let value = if form.is_empty() { "on".to_owned() } else { value(arguments)? };
+    if name == "limit" && value == "help" {
+        return Ok(Some(limits_help()));
+    }
+    let set = if adapter.is_some() { given.settings.set(name, &value) } else { given.config.set(name, &value) };
+    if let Some(row) = adapter {
+        *option_of_adapter = Some(row.name);
+    }
+    set.map(|()| None).map_err(|error| joined(&["--", name, ": ", &error.to_string()]))
+}
+
+/// The program behind `--` and its arguments, if they come next; one empty word if there is none.
+fn program(arguments: &mut lexopt::Parser) -> Option<Vec<CString>> {
     let mut words = arguments.try_raw_args()?;
     words.next_if(|word| word == "--")?;
-    let words = c_strings(words);
-    Some(if words.is_empty() { Err("no program stands behind --".to_owned()) } else { Ok(words) })
-}
-
-/// What the arguments ask for where the environment holds an event. No server starts, so options mean nothing.
-pub(crate) fn for_event(mut arguments: impl Iterator<Item = OsString>) -> EventMode {
-    let mut is_first = true;
-    while let Some(word) = arguments.next() {
-        if is_first && word == "call" {
-            return EventMode::Call;
-        }
-        if word == "--" {
-            return EventMode::Program(c_strings(arguments));
-        }
-        is_first = false;
+    let mut program = c_strings(&mut words);
+    if program.is_empty() {
+        program.push(CString::default());
     }
-    EventMode::Inspector
-}
-
-/// What is to be done where the environment holds an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum EventMode {
-    /// A call to a server has nothing to do with events.
-    Call,
-    /// The program handles the event. There is a word, unless it was forgotten.
-    Program(Vec<CString>),
-    Inspector,
+    Some(program)
 }
 
 /// The kernel hands arguments over as C strings.
-fn c_strings(words: impl Iterator<Item = OsString>) -> Vec<CString> {
+pub(crate) fn c_strings(words: &mut dyn Iterator<Item = OsString>) -> Vec<CString> {
     words.filter_map(|word| CString::new(word.into_vec()).ok()).collect()
 }
 
 /// `call initialize`, `call GET /path`, with their options.
-fn call(mut arguments: lexopt::Parser, config: Result<Config, StartError>) -> Result<Command, String> {
-    let (mut words, mut timeout, mut place) = (String::new(), None, None);
+fn call(arguments: &mut lexopt::Parser, given: &mut Given) -> Result<Command, String> {
+    let (mut words, mut timeout) = (String::new(), None);
     while let Some(argument) = arguments.next().map_err(text)? {
-        match argument {
+        let (setting, before) = match argument {
             Short('h') | Long("help") => return Ok(Command::Print(help())),
-            Long("timeout") => timeout = Some(value(&mut arguments)?),
-            Long("port") => place = Some(("port", value(&mut arguments)?)),
-            Long("unix") => place = Some(("listen", ["unix:", &value(&mut arguments)?].concat())),
+            Long("timeout") => {
+                timeout = Some(value(arguments)?);
+                continue;
+            }
+            Long("port") => ("port", ""),
+            Long("unix") => ("listen", "unix:"),
             Value(word) => {
                 let space = if words.is_empty() { "" } else { " " };
                 push(&mut words, &[space, &word.to_string_lossy()]);
+                continue;
             }
             argument => return Err(unexpected(argument)),
-        }
+        };
+        let place = joined(&[before, &value(arguments)?]);
+        given.config.set(setting, &place).map_err(|error| joined(&["call: ", &error.to_string()]))?;
+        // An instance elsewhere does not follow this environment.
+        given.bad_config = None;
     }
-    let config = match place {
-        Some((setting, value)) => {
-            let mut config = Config::default();
-            config.set(setting, &value).map_err(|error| format!("call: {error}"))?;
-            config
-        }
-        None => config.map_err(|error| error.to_string())?,
+    if let Some(error) = given.bad_config.take() {
+        return Err(error.to_string());
+    }
+    let Some(mut call) = ClientCall::new(&words, &given.config.listen) else {
+        return Err(joined(&["call: expected initialize, pre-freeze, pre-stop or METHOD /PATH, not '", &words, "'"]));
     };
-    let expected = || format!("call: expected initialize, pre-freeze, pre-stop or METHOD /PATH, not '{words}'");
-    let mut call = ClientCall::new(&words, &config.listen).ok_or_else(expected)?;
     match timeout {
-        Some(time) if !call.set_timeout(&time) => Err(format!("--timeout: expected {TIME_FORM}, not '{time}'")),
+        Some(time) if !call.set_timeout(&time) => {
+            Err(joined(&["--timeout: expected ", TIME_FORM, ", not '", &time, "'"]))
+        }
         _ => Ok(Command::Call(call)),
     }
 }
 
-fn or_default<T: Default>(environment: Result<T, StartError>) -> (T, Option<StartError>) {
-    match environment {
-        Ok(value) => (value, None),
-        Err(error) => (T::default(), Some(error)),
-    }
+#[inline(never)]
+fn joined(parts: &[&str]) -> String {
+    let mut text = String::new();
+    push(&mut text, parts);
+    text
 }
 
 #[inline(never)]
@@ -192,13 +219,13 @@ fn value(arguments: &mut lexopt::Parser) -> Result<String, String> {
 }
 
 fn unexpected_word(word: &OsString) -> String {
-    let word = word.to_string_lossy();
-    format!("unexpected argument '{word}' (a program stands behind --; --help lists the options)")
+    let end = "' (a program stands behind --; --help lists the options)";
+    joined(&["unexpected argument '", &word.to_string_lossy(), end])
 }
 
 #[inline(never)]
 fn unexpected(argument: lexopt::Arg<'_>) -> String {
-    format!("{} (--help lists the options)", argument.unexpected())
+    joined(&[&argument.unexpected().to_string(), " (--help lists the options)"])
 }
 
 /// As text at once: a boxed error would add the `Debug` of every kind of error to the binary.

@@ -3,34 +3,58 @@
 
 mod arguments;
 
-use arguments::{Command, Environment, EventMode};
+use arguments::{Command, Given, c_strings};
 use fc_hooks::adapter::{self, Settings};
 use fc_hooks::{Config, Limit, Limits, StartError, inspect};
+use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = lexopt::Parser::from_env();
     if std::env::var_os(Config::EVENT_VARIABLE).is_some_and(|event| !event.is_empty()) {
-        match arguments::for_event(std::env::args_os().skip(1)) {
+        match for_event(&mut std::env::args_os().skip(1)) {
             EventMode::Program(words) if !words.is_empty() => return adapter::exec(&words),
             EventMode::Inspector => return fc_hooks::run(&inspect::APP, Default::default()),
             EventMode::Program(_) | EventMode::Call => {}
         }
     }
-    let environment = Environment { config: Config::from_env(), settings: Settings::from_env() };
-    match arguments::parse(arguments, environment) {
+    let mut given = Given::from_environment(Config::from_env(), Settings::from_env());
+    match arguments::parse(&mut lexopt::Parser::from_env(), &mut given) {
         Ok(Command::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Ok(Command::Adapt(config, settings, program)) => adapter::run(*config, *settings, program),
+        Ok(Command::Adapt(program)) => adapter::run(given.config, given.settings, program),
         Ok(Command::Call(call)) => adapter::call(&call),
-        Ok(Command::Inspect(config)) => fc_hooks::serve(&inspect::APP, Default::default(), *config),
+        Ok(Command::Inspect) => fc_hooks::serve(&inspect::APP, Default::default(), given.config),
         Err(error) => {
             // If nobody can read the message, the exit code still tells.
             let _ = writeln!(std::io::stderr(), "fc-hooks: {error}");
             ExitCode::from(2)
         }
     }
+}
+
+/// What the arguments ask for where the environment holds an event. No server starts, so options mean nothing.
+fn for_event(arguments: &mut dyn Iterator<Item = OsString>) -> EventMode {
+    let mut is_first = true;
+    while let Some(word) = arguments.next() {
+        if is_first && word == "call" {
+            return EventMode::Call;
+        }
+        if word == "--" {
+            return EventMode::Program(c_strings(arguments));
+        }
+        is_first = false;
+    }
+    EventMode::Inspector
+}
+
+/// What is to be done where the environment holds an event.
+enum EventMode {
+    /// A call to a server has nothing to do with events.
+    Call,
+    /// The program handles the event. There is a word, unless it was forgotten.
+    Program(Vec<CString>),
+    Inspector,
 }

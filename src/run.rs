@@ -1,9 +1,9 @@
 //! Runs a function and returns an exit code. The environment decides between a server and a single event.
 
-use crate::config::{self, Config, Listen};
+use crate::config::{Config, Listen};
 use crate::function::app::App;
 use crate::platform::variables;
-use crate::server::logger::init_logging;
+use crate::server::logger::{init_logging, warn_of_unread_variables};
 use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;
@@ -75,14 +75,7 @@ pub(crate) fn serve_on<E>(
     serve: impl FnOnce(E) -> Result<(), StartError>,
 ) -> ExitCode {
     init_logging();
-    server::sys::environment::for_each_with_prefix(variables::OURS, &mut |variable| {
-        let Some(name) = config::misspelt(variable) else { return };
-        #[cfg(feature = "adapter")]
-        if crate::adapter::config::is_setting(name) {
-            return log::warn!("{name} means nothing here: it is for a program behind --");
-        }
-        log::warn!("no setting has the variable {name}");
-    });
+    warn_of_unread_variables(false);
     if let Err(error) = fits {
         return fail(&error, MISUSED);
     }

@@ -125,6 +125,11 @@ pub(crate) const KEPT_IDLE_TIME_MAX: Duration = Duration::from_secs(1);
 #[cfg(feature = "adapter")]
 pub(crate) const COMMAND_OUTPUT_BYTES_MAX: usize = 64 * KIB;
 
+/// The reads of a command's output in a row before other work gets its turn. A pipe holds 64 KiB, so two reads empty
+/// one whose command has ended.
+#[cfg(feature = "adapter")]
+pub(crate) const COMMAND_READ_RUN_MAX: usize = 4;
+
 /// Log lines show at most this many bytes of a request id; the platform's ids have 36 characters.
 pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
 

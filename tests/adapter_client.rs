@@ -94,7 +94,7 @@ fn statuses_and_bodies() {
             "hal",
             "POST /initialize: the server closed the connection before the response was whole",
         ),
-        ("GET /", "SSH-2.0\r\n".into(), 1, "", "GET /: no HTTP response"),
+        ("GET /", "SSH-2.0\r\n".into(), 1, "", "GET /: the answer is broken: its head is not HTTP/1.1"),
     ];
     for (words, response, code, body, error) in cases {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

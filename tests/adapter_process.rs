@@ -104,6 +104,18 @@ fn misuse_exits_2() {
     }
 }
 
+/// Each variable that nobody reads is warned of: one that is misspelt, and one of the adapter without a program.
+#[test]
+fn variables_that_nobody_reads() {
+    let ended = before_script("exit 0").env("FC_HOOKS_LISTEN", "127.0.0.1:0").env("FC_HOOKS_ONTHAW", "GET /a");
+    let ended = ended.expect_stderr().run().ended();
+    let warning = "no setting has the variable FC_HOOKS_ONTHAW\n";
+    assert_eq!((ended.stderr.matches("WARN").count(), ended.stderr.contains(warning)), (1, true), "{}", ended.stderr);
+    let server = Setup::program(BINARY).env("FC_HOOKS_ON_THAW", "no action").expect_stderr().start();
+    let warned = server.process.stderr.wait_for("the warning", |text| text.contains('\n'));
+    assert!(warned.contains("FC_HOOKS_ON_THAW means nothing here: it is for a program behind --"), "{warned}");
+}
+
 /// The program's own port, its arguments, and nothing of the adapter's own: no variable, no descriptor.
 #[test]
 fn what_the_program_is_given() {
@@ -201,7 +213,8 @@ fn as_pid_1() {
     if !fc_testkit::is_root() || !Path::new("/usr/bin/unshare").exists() {
         return fc_testkit::skip("PID 1 needs root and unshare");
     }
-    let script = "exec 2>&1; sh -c '(exit 3) & sleep 0.01 & exit 0'; trap 'exit 6' TERM; echo ready; while :; do sleep 0.01; done";
+    let script = "exec 2>&1; sh -c '(exit 3) & sleep 0.01 & exit 0'; trap 'exit 6' TERM; echo ready
+        while :; do sleep 0.01; done";
     let words = ["--pid", "--fork", "--kill-child", BINARY, "--", "sh", "-c", script];
     let setup = Setup::program("/usr/bin/unshare").env("PATH", "/usr/bin:/bin").env("FC_HOOKS_READY", "early");
     let setup = words.iter().fold(setup.env("FC_HOOKS_LISTEN", "127.0.0.1:0"), |setup, word| setup.arg(word));
@@ -259,9 +272,10 @@ fn commands_of_hooks() {
 
 #[test]
 fn secrets_are_given_to_commands_on_request() {
-    let command = "exec: sh -c 'echo $ALIBABA_CLOUD_ACCESS_KEY_ID $ALIBABA_CLOUD_ACCESS_KEY_SECRET $ALIBABA_CLOUD_SECURITY_TOKEN'";
-    for (setting, expected) in [("off", "\n"), ("on", "from-header new old\n")] {
-        let setup = before_inspector().env("FC_HOOKS_INITIALIZE", command).env("FC_HOOKS_COMMAND_SECRETS", setting);
+    let echo = ["ID", "SECRET"].map(|name| format!("echo $ALIBABA_CLOUD_ACCESS_KEY_{name}"));
+    let command = format!("exec: sh -c '{}; echo $ALIBABA_CLOUD_SECURITY_TOKEN'", echo.join("; "));
+    for (setting, expected) in [("off", "\n\n\n"), ("on", "from-header\nnew\nold\n")] {
+        let setup = before_inspector().env("FC_HOOKS_INITIALIZE", &command).env("FC_HOOKS_COMMAND_SECRETS", setting);
         let setup = setup.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "old").env("ALIBABA_CLOUD_SECURITY_TOKEN", "old");
         let server = setup.start();
         let headers = [("x-fc-access-key-id", "from-header"), ("x-fc-access-key-secret", "new")];
@@ -288,6 +302,22 @@ fn a_command_has_a_time_limit() {
     assert_eq!(pids.len(), 2);
     wait_until("its group has ended", || pids.iter().all(|pid| proc::state(*pid).is_err()));
     assert_eq!(server.connect().get("/").status, 200);
+}
+
+/// Its output does not keep the adapter from looking at the clock, nor does one that a grandchild still writes.
+#[test]
+fn a_command_that_writes_without_end() {
+    let server = before_inspector().env("FC_HOOKS_INITIALIZE", "exec: yes").env("FC_HOOKS_HOOK_TIMEOUT", "300ms");
+    let server = server.expect_stderr().start();
+    let (status, body) = initialize(&server, &[]);
+    assert_eq!((status, body.len()), (404, 65_536));
+    drop(server);
+    let server = before_inspector().env("FC_HOOKS_INITIALIZE", "exec: sh -c 'yes & exit 0'").start();
+    let (status, body) = initialize(&server, &[]);
+    assert!(status == 200 && body.len() <= 65_536, "{status} {}", body.len());
+    assert_eq!(server.connect().get("/").status, 200);
+    // The command's group is not the program's, so only the end of the pipe ends it.
+    server.finish();
 }
 
 /// `on_thaw` is told the evidence; SIGCONT is one that is certain.

@@ -1,10 +1,13 @@
 //! One call to a server of this machine: its request, and its response piece by piece. Pure.
 
+use crate::adapter::head::write_no_body;
+use crate::adapter::relay::{Relay, Writer};
+use crate::adapter::reply_head::{self, BrokenReply};
 use crate::config::Listen;
-use crate::http1::chunked;
+use crate::http1::head::large_header_storage;
+use crate::limits::Limits;
 use crate::platform::headers::CONTROL_PATH;
 use crate::platform::hooks::Hook;
-use crate::tuning::{HEADERS_CAPACITY, READ_BYTES};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -48,8 +51,8 @@ impl ClientCall {
         if let Some(hook) = self.hook {
             push(&[CONTROL_PATH, ": ", hook.path(), "\r\n"]);
         }
-        // RFC 9110 §8.6: methods that define a meaning for a body send its length.
-        push(&[if self.method == "GET" || self.method == "HEAD" { "\r\n" } else { "content-length: 0\r\n\r\n" }]);
+        write_no_body(&mut bytes, &self.method);
+        bytes.extend_from_slice(b"\r\n");
         bytes
     }
 }
@@ -78,20 +81,12 @@ pub(crate) struct Response {
     head: Vec<u8>,
     /// Once the head is whole.
     status: Option<u16>,
-    body: Body,
-}
-
-/// The rest of the body.
-enum Body {
-    Length(u64),
-    Chunked(chunked::Decoder),
-    UntilClose,
-    Done,
+    body: Relay,
 }
 
 impl Response {
     pub(crate) fn new(call: &ClientCall) -> Response {
-        Response { is_head_request: call.method == "HEAD", head: Vec::new(), status: None, body: Body::Done }
+        Response { is_head_request: call.method == "HEAD", head: Vec::new(), status: None, body: Relay::NONE }
     }
 
     /// The status, once the head has come.
@@ -100,80 +95,44 @@ impl Response {
     }
 
     /// Takes bytes of the connection; leaves those of the body in `bytes`. True if the response is whole.
-    pub(crate) fn take(&mut self, bytes: &mut Vec<u8>) -> Result<bool, &'static str> {
+    pub(crate) fn take(&mut self, bytes: &mut Vec<u8>, limits: &Limits) -> Result<bool, BrokenReply> {
         if self.status.is_none() {
             self.head.append(bytes);
-            self.take_head(bytes)?;
+            self.take_head(bytes, limits)?;
             if self.status.is_none() {
                 return Ok(false);
             }
         }
-        match &mut self.body {
-            Body::Length(left) => {
-                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= bytes.len() as u64;
-                Ok(*left == 0)
-            }
-            Body::Chunked(decoder) => {
-                let progress = decoder.decode(bytes, 0, 0, usize::MAX).map_err(|_| "a malformed chunk")?;
-                bytes.truncate(progress.written);
-                Ok(progress.done)
-            }
-            Body::UntilClose => Ok(false),
-            Body::Done => {
-                bytes.clear();
-                Ok(true)
-            }
-        }
+        let whole = 0..bytes.len();
+        let piece = self.body.pass(bytes, whole, &mut Vec::new()).map_err(|_| BrokenReply::Chunk)?;
+        bytes.truncate(piece.end);
+        Ok(self.body.is_done())
     }
 
     /// Whether the response is whole if the server closes the connection now.
-    pub(crate) fn may_end(&self) -> bool {
-        self.status.is_some() && matches!(self.body, Body::UntilClose | Body::Done)
+    pub(crate) fn ends_with_connection(&mut self) -> bool {
+        self.status.is_some() && (self.body.is_done() || self.body.end_of_input().is_ok())
     }
 
     /// Reads the head if it is whole; what follows it goes to `rest`.
-    fn take_head(&mut self, rest: &mut Vec<u8>) -> Result<(), &'static str> {
+    fn take_head(&mut self, rest: &mut Vec<u8>, limits: &Limits) -> Result<(), BrokenReply> {
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; HEADERS_CAPACITY];
-            let mut response = httparse::Response::new(&mut headers);
-            let end = match response.parse(&self.head).map_err(|_| "no HTTP response")? {
-                httparse::Status::Complete(end) => end,
-                httparse::Status::Partial if self.head.len() > READ_BYTES => return Err("a head of over 16 KiB"),
-                httparse::Status::Partial => return Ok(()),
-            };
-            let status = response.code.unwrap_or_default();
+            let mut headers = large_header_storage();
+            let Some(head) = reply_head::parse(&self.head, &mut headers, limits)? else { return Ok(()) };
             // RFC 9110 §15.2: others may come before the final response.
-            if (100..200).contains(&status) {
+            if head.status < 200 {
+                let end = head.bytes;
                 self.head.drain(..end);
                 continue;
             }
-            self.body = match status {
-                _ if self.is_head_request => Body::Done,
-                204 | 304 => Body::Done,
-                _ => body_of(response.headers)?,
-            };
-            self.status = Some(status);
-            rest.extend_from_slice(&self.head[end..]);
+            if !head.is_bodiless(self.is_head_request) {
+                self.body = Relay::new(head.body, Writer::Plain);
+            }
+            self.status = Some(head.status);
+            rest.extend_from_slice(&self.head[head.bytes..]);
             return Ok(());
         }
     }
-}
-
-/// RFC 9112 §6.3: a transfer coding counts over a length.
-fn body_of(headers: &[httparse::Header<'_>]) -> Result<Body, &'static str> {
-    let mut body = Body::UntilClose;
-    for header in headers {
-        if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            let is_chunked = header.value.eq_ignore_ascii_case(b"chunked");
-            return if is_chunked { Ok(Body::Chunked(chunked::Decoder::new())) } else { Err("an unknown coding") };
-        }
-        if header.name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(header.value).ok().and_then(crate::limits::whole_number);
-            body = Body::Length(length.ok_or("a malformed length")?);
-        }
-    }
-    Ok(body)
 }
 
 #[cfg(test)]
@@ -193,7 +152,7 @@ mod tests {
             ("pre-freeze", "GET /pre-freeze", "x-fc-control-path: /pre-freeze\r\n".to_owned()),
             ("pre-stop", "GET /pre-stop", "x-fc-control-path: /pre-stop\r\n".to_owned()),
             ("GET /healthz?a=b", "GET /healthz?a=b", String::new()),
-            ("DELETE /a", "DELETE /a", length.to_owned()),
+            ("PUT /a", "PUT /a", length.to_owned()),
         ];
         for (words, line, headers) in cases {
             let expected = format!("{line}{common}{headers}\r\n");
@@ -219,6 +178,9 @@ mod tests {
         }
     }
 
+    /// The status, and where the response ends.
+    type Read = Result<(u16, End), BrokenReply>;
+
     #[derive(Debug, PartialEq)]
     enum End {
         /// The response is whole, with nothing read behind it.
@@ -231,7 +193,7 @@ mod tests {
     /// However it is cut, the same comes out.
     #[test]
     fn responses() {
-        let cases: [(&str, &str, &str, Result<(u16, End), &str>); 16] = [
+        let cases: [(&str, &str, &str, Read); 16] = [
             ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "hello", Ok((200, End::Whole))),
             ("GET /", "HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n", "", Ok((404, End::Whole))),
             ("GET /", "HTTP/1.0 200 OK\r\n\r\nhello", "hello", Ok((200, End::AtClose))),
@@ -242,12 +204,7 @@ mod tests {
                 "hello",
                 Ok((200, End::Whole)),
             ),
-            (
-                "GET /",
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\ncontent-length: 1\r\n\r\n2\r\nhe\r\n",
-                "he",
-                Ok((200, End::Cut)),
-            ),
+            ("GET /", "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n", "he", Ok((200, End::Cut))),
             ("HEAD /", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "", Ok((200, End::Whole))),
             ("GET /", "HTTP/1.1 204 No Content\r\n\r\n", "", Ok((204, End::Whole))),
             ("GET /", "HTTP/1.1 304 \r\ncontent-length: 5\r\n\r\n", "", Ok((304, End::Whole))),
@@ -258,11 +215,11 @@ mod tests {
                 Ok((200, End::Whole)),
             ),
             ("GET /", "HTTP/1.1 200 OK\r\nconte", "", Ok((0, End::Cut))),
-            ("GET /", "SSH-2.0-OpenSSH\r\n", "", Err("no HTTP response")),
-            ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "", Err("a malformed length")),
-            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "", Err("an unknown coding")),
-            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx", "", Err("a malformed chunk")),
-            ("GET /", &format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(20_000)), "", Err("a head of over 16 KiB")),
+            ("GET /", "SSH-2.0-OpenSSH\r\n", "", Err(BrokenReply::NotHttp)),
+            ("GET /", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "", Err(BrokenReply::Length)),
+            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "", Err(BrokenReply::Coding)),
+            ("GET /", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx", "", Err(BrokenReply::Chunk)),
+            ("GET /", &format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(40_000)), "", Err(BrokenReply::TooLarge)),
         ];
         for (words, bytes, body, expected) in cases {
             for size in [1, 2, 7, 1000, bytes.len()] {
@@ -270,7 +227,7 @@ mod tests {
                 let (mut seen, mut is_whole, mut failed) = (Vec::new(), false, None);
                 for piece in bytes.as_bytes().chunks(size) {
                     let mut piece = piece.to_vec();
-                    match response.take(&mut piece) {
+                    match response.take(&mut piece, &Limits::default()) {
                         Ok(whole) => is_whole = whole,
                         Err(error) => failed = Some(error),
                     }
@@ -279,7 +236,7 @@ mod tests {
                     }
                     seen.append(&mut piece);
                 }
-                let end = match (is_whole, response.may_end()) {
+                let end = match (is_whole, response.ends_with_connection()) {
                     (true, _) => End::Whole,
                     (false, true) => End::AtClose,
                     (false, false) => End::Cut,
@@ -294,12 +251,12 @@ mod tests {
         }
     }
 
-    fn expected_of<'a>(expected: &Result<(u16, End), &'a str>) -> Result<(u16, End), &'a str> {
+    fn expected_of(expected: &Read) -> Read {
         match expected {
             Ok((status, End::Whole)) => Ok((*status, End::Whole)),
             Ok((status, End::AtClose)) => Ok((*status, End::AtClose)),
             Ok((status, End::Cut)) => Ok((*status, End::Cut)),
-            Err(error) => Err(error),
+            Err(error) => Err(*error),
         }
     }
 }

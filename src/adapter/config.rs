@@ -6,7 +6,7 @@ use crate::config::{Config, Listen, switch};
 use crate::http1::is_token_byte;
 use crate::limits::{next_entry, whole_number};
 use crate::platform::hooks::Hook;
-use crate::platform::variables;
+use crate::platform::variables::adapter as variables;
 use crate::start_error::StartError;
 use std::ffi::{CString, OsString};
 use std::fmt;

@@ -52,7 +52,7 @@ pub(crate) fn of_command(of_program: &[CString], call: &CommandCall<'_>) -> Vec<
         secret.is_some_and(is_withheld) || name == variables::REQUEST_ID.as_bytes()
     };
     let mut environment: Vec<CString> = of_program.iter().filter(|variable| !is_replaced(variable)).cloned().collect();
-    push(&mut environment, variables::TOLD_HOOK, call.hook.as_bytes());
+    push(&mut environment, variables::adapter::TOLD_HOOK, call.hook.as_bytes());
     push(&mut environment, variables::REQUEST_ID, call.request_id.as_bytes());
     for (name, value) in variables::CREDENTIALS.iter().zip(given) {
         if let Some(value) = value {
@@ -60,9 +60,9 @@ pub(crate) fn of_command(of_program: &[CString], call: &CommandCall<'_>) -> Vec<
         }
     }
     if let Some(thaw) = call.thaw {
-        push(&mut environment, variables::TOLD_GAP, thaw.gap.as_millis().to_string().as_bytes());
-        push(&mut environment, variables::TOLD_EVIDENCE, thaw.evidence.to_string().as_bytes());
-        push(&mut environment, variables::TOLD_CONFIDENCE, thaw.confidence.name().as_bytes());
+        push(&mut environment, variables::adapter::TOLD_GAP, thaw.gap.as_millis().to_string().as_bytes());
+        push(&mut environment, variables::adapter::TOLD_EVIDENCE, thaw.evidence.to_string().as_bytes());
+        push(&mut environment, variables::adapter::TOLD_CONFIDENCE, thaw.confidence.name().as_bytes());
     }
     environment
 }

@@ -10,57 +10,63 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WordsError {
     Empty,
-    QuoteOpen(char),
+    QuoteOpen(u8),
     BackslashLast,
-    NeedsShell(char),
+    NeedsShell(u8),
 }
 
 impl fmt::Display for WordsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WordsError::Empty => f.write_str("no command stands behind exec:"),
-            WordsError::QuoteOpen(quote) => write!(f, "the quote {quote} is not closed"),
+            WordsError::QuoteOpen(quote) => write!(f, "the quote {} is not closed", char::from(*quote)),
             WordsError::BackslashLast => f.write_str("nothing follows the last \\"),
             WordsError::NeedsShell(special) => {
-                write!(f, "only a shell understands {special}: quote it, or write exec: sh -c '…'")
+                write!(f, "only a shell understands {}: quote it, or write exec: sh -c '…'", char::from(*special))
             }
         }
     }
 }
 
-/// The words of a command line; there is at least one.
-pub(super) fn split(line: &str) -> Result<Vec<String>, WordsError> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut rest = line.chars();
-    while let Some(next) = rest.next() {
-        match next {
-            ' ' | '\t' | '\n' => words.extend(word.take()),
-            '\'' | '"' => quoted(next, &mut rest, word.get_or_insert_default())?,
-            '\\' => word.get_or_insert_default().push(rest.next().ok_or(WordsError::BackslashLast)?),
-            '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' => return Err(WordsError::NeedsShell(next)),
-            _ => word.get_or_insert_default().push(next),
-        }
-    }
-    words.extend(word);
-    if words.first().is_none_or(String::is_empty) { Err(WordsError::Empty) } else { Ok(words) }
-}
-
-/// Takes what stands in quotes, the closing quote included.
-fn quoted(quote: char, rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), WordsError> {
-    while let Some(next) = rest.next() {
-        match next {
-            _ if next == quote => return Ok(()),
-            '$' | '`' if quote == '"' => return Err(WordsError::NeedsShell(next)),
-            '\\' if quote == '"' => match rest.next() {
-                Some(special @ ('"' | '\\' | '$' | '`')) => word.push(special),
-                Some(other) => word.extend(['\\', other]),
-                None => break,
+/// The words of a command line; there is at least one. Whatever is special is ASCII, so bytes are enough.
+pub(super) fn split(line: &str) -> Result<Vec<Vec<u8>>, WordsError> {
+    let (mut words, mut word, mut is_in_word) = (Vec::new(), Vec::new(), false);
+    let mut quote = 0;
+    let mut bytes = line.bytes();
+    while let Some(byte) = bytes.next() {
+        let is_quoted = quote != 0;
+        match byte {
+            b'\'' | b'"' if quote == 0 => quote = byte,
+            _ if byte == quote => quote = 0,
+            _ if quote == b'\'' => word.push(byte),
+            b'\\' => match bytes.next() {
+                Some(special @ (b'"' | b'\\' | b'$' | b'`')) => word.push(special),
+                Some(other) if is_quoted => word.extend_from_slice(&[byte, other]),
+                Some(other) => word.push(other),
+                None if is_quoted => break,
+                None => return Err(WordsError::BackslashLast),
             },
-            _ => word.push(next),
+            b'$' | b'`' => return Err(WordsError::NeedsShell(byte)),
+            _ if is_quoted => word.push(byte),
+            b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' => return Err(WordsError::NeedsShell(byte)),
+            b' ' | b'\t' | b'\n' => {
+                if is_in_word {
+                    words.push(std::mem::take(&mut word));
+                }
+                is_in_word = false;
+                continue;
+            }
+            _ => word.push(byte),
         }
+        is_in_word = true;
     }
-    Err(WordsError::QuoteOpen(quote))
+    if quote != 0 {
+        return Err(WordsError::QuoteOpen(quote));
+    }
+    if is_in_word {
+        words.push(word);
+    }
+    if words.first().is_none_or(Vec::is_empty) { Err(WordsError::Empty) } else { Ok(words) }
 }
 
 #[cfg(test)]
@@ -86,19 +92,19 @@ mod tests {
             ("", Err(WordsError::Empty)),
             (" \t", Err(WordsError::Empty)),
             ("''", Err(WordsError::Empty)),
-            ("a 'b", Err(WordsError::QuoteOpen('\''))),
-            ("a \"b", Err(WordsError::QuoteOpen('"'))),
-            ("a \"b\\", Err(WordsError::QuoteOpen('"'))),
+            ("a 'b", Err(WordsError::QuoteOpen(b'\''))),
+            ("a \"b", Err(WordsError::QuoteOpen(b'"'))),
+            ("a \"b\\", Err(WordsError::QuoteOpen(b'"'))),
             ("a \\", Err(WordsError::BackslashLast)),
-            ("a && b", Err(WordsError::NeedsShell('&'))),
-            ("a | b", Err(WordsError::NeedsShell('|'))),
-            ("a > b", Err(WordsError::NeedsShell('>'))),
-            ("a $HOME", Err(WordsError::NeedsShell('$'))),
-            ("a \"$HOME\"", Err(WordsError::NeedsShell('$'))),
-            ("a \"`b`\"", Err(WordsError::NeedsShell('`'))),
+            ("a && b", Err(WordsError::NeedsShell(b'&'))),
+            ("a | b", Err(WordsError::NeedsShell(b'|'))),
+            ("a > b", Err(WordsError::NeedsShell(b'>'))),
+            ("a $HOME", Err(WordsError::NeedsShell(b'$'))),
+            ("a \"$HOME\"", Err(WordsError::NeedsShell(b'$'))),
+            ("a \"`b`\"", Err(WordsError::NeedsShell(b'`'))),
         ];
         for (line, expected) in cases {
-            let expected = expected.map(|words| words.iter().map(|word| word.to_string()).collect::<Vec<_>>());
+            let expected = expected.map(|words| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>());
             assert_eq!(split(line), expected, "{line}");
         }
     }

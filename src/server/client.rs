@@ -2,6 +2,7 @@
 
 use crate::adapter::client::{ClientCall, Response};
 use crate::config::Listen;
+use crate::limits::Limits;
 use crate::server::sys::unix::write_all;
 use crate::tuning::READ_BYTES;
 use rustix::io::Errno;
@@ -34,12 +35,15 @@ fn exchange(call: &ClientCall) -> Result<u16, String> {
         limit(&socket, Timeout::Send, end).map_err(failed)?;
         sent += net::send(&socket, &request[sent..], SendFlags::NOSIGNAL).map_err(failed)?;
     }
-    let mut response = Response::new(call);
+    let (mut response, limits) = (Response::new(call), Limits::default());
     let mut bytes = Vec::with_capacity(READ_BYTES);
     loop {
         limit(&socket, Timeout::Recv, end).map_err(failed)?;
         let count = rustix::io::read(&socket, rustix::buffer::spare_capacity(&mut bytes)).map_err(failed)?;
-        let is_whole = if count == 0 { response.may_end() } else { response.take(&mut bytes)? };
+        let is_whole = match count {
+            0 => response.ends_with_connection(),
+            _ => response.take(&mut bytes, &limits).map_err(|broken| format!("the answer is broken: {broken}"))?,
+        };
         write_all(rustix::stdio::stdout(), &bytes).map_err(|error| format!("cannot print the body: {error}"))?;
         bytes.clear();
         match response.status() {

@@ -8,7 +8,7 @@
 
 use super::environment;
 use crate::adapter::Settings;
-use crate::arguments::{Command, Environment, parse};
+use crate::arguments::{Command, Given, parse};
 use crate::{Config, StartError};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -53,16 +53,15 @@ enum Outcome {
 
 fn outcome(arguments: &[&[u8]], config: Result<Config, StartError>, settings: Result<Settings, StartError>) -> Outcome {
     let words = arguments.iter().map(|word| OsString::from_vec(word.to_vec()));
-    let parser = lexopt::Parser::from_iter(std::iter::once(OsString::from("fc-hooks")).chain(words));
-    match parse(parser, Environment { config, settings }) {
-        Ok(Command::Inspect(config)) => {
-            environment::check(&config);
-            Outcome::Runs(environment::shown(&config))
-        }
-        Ok(Command::Adapt(config, _, program)) => {
-            environment::check(&config);
-            let program = program.into_iter().map(|word| word.into_bytes()).collect();
-            Outcome::Adapts(environment::shown(&config), program)
+    let mut parser = lexopt::Parser::from_iter(std::iter::once(OsString::from("fc-hooks")).chain(words));
+    let mut given = Given::from_environment(config, settings);
+    let command = parse(&mut parser, &mut given);
+    environment::check(&given.config);
+    let shown = environment::shown(&given.config);
+    match command {
+        Ok(Command::Inspect) => Outcome::Runs(shown),
+        Ok(Command::Adapt(program)) => {
+            Outcome::Adapts(shown, program.into_iter().map(|word| word.into_bytes()).collect())
         }
         Ok(Command::Call(call)) => Outcome::Calls(call.to_string()),
         Ok(Command::Print(text)) => {
@@ -94,7 +93,11 @@ fn plainly(arguments: &[&[u8]]) -> Outcome {
             b"--" if value.is_none() => {
                 let program: Vec<Vec<u8>> = words.map(|word| word.to_vec()).collect();
                 let shown = environment::shown(&config);
-                return if program.is_empty() { refused() } else { Outcome::Adapts(shown, program) };
+                return if program.first().is_none_or(Vec::is_empty) {
+                    refused()
+                } else {
+                    Outcome::Adapts(shown, program)
+                };
             }
             _ => {}
         }
@@ -112,7 +115,8 @@ fn plainly(arguments: &[&[u8]]) -> Outcome {
         if name == "limit" && value == "help" {
             return Outcome::Prints("limits");
         }
-        if !(if of_server { config.set(name, value) } else { settings.set(name, value) }).is_ok() {
+        let set = if of_server { config.set(name, value) } else { settings.set(name, value) };
+        if set.is_err() {
             return refused();
         }
     }

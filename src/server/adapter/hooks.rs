@@ -20,7 +20,7 @@ use crate::http1::head::Head;
 use crate::logging::OneLine;
 use crate::platform::headers;
 use crate::server::system::{Interest, Token};
-use crate::tuning::COMMAND_OUTPUT_BYTES_MAX;
+use crate::tuning::{COMMAND_OUTPUT_BYTES_MAX, COMMAND_READ_RUN_MAX};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::time::Duration;
@@ -305,15 +305,18 @@ impl<O: AdapterSystem> Proxy<O> {
             return;
         };
         let Some(socket) = output else { return };
-        loop {
+        // Bounded: a command that writes without end must not keep the loop from looking at its time limit.
+        for _ in 0..COMMAND_READ_RUN_MAX {
             match self.system.read_into(socket, &mut self.scratch) {
                 Ok(bytes) if bytes > 0 => run.output(&self.scratch[..bytes]),
                 Err(Errno::AGAIN) => return,
-                Ok(_) | Err(_) => break,
+                Ok(_) | Err(_) => {
+                    self.system.deregister(socket);
+                    *output = None;
+                    return;
+                }
             }
         }
-        self.system.deregister(socket);
-        *output = None;
     }
 
     /// Takes the statuses of children that have ended.

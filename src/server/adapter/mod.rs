@@ -20,7 +20,7 @@ use crate::adapter::program::Signal;
 use crate::adapter::settings::Settings;
 use crate::config::{Config, Listen};
 use crate::server::eprint_line;
-use crate::server::logger::init_logging;
+use crate::server::logger::{init_logging, warn_of_unread_variables};
 use crate::server::sys::process::{self, Streams};
 use crate::server::sys::program::Sides;
 use crate::start_error::StartError;
@@ -32,6 +32,7 @@ use std::process::ExitCode;
 /// setting, 126 or 127 for a program that cannot be executed.
 pub fn run(config: Config, settings: Settings, words: Vec<CString>) -> ExitCode {
     init_logging();
+    warn_of_unread_variables(true);
     match start(config, settings, &words) {
         Ok(code) => ExitCode::from(code),
         Err((error, code)) => {

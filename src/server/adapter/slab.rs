@@ -55,11 +55,13 @@ impl<T> Slab<T> {
     }
 
     /// The value of this name, if it is still there.
+    #[inline(never)]
     pub(super) fn get(&mut self, token: Token) -> Option<&mut T> {
         let index = self.index(token)?;
         self.slots[index].value.as_mut()
     }
 
+    #[inline(never)]
     pub(super) fn remove(&mut self, token: Token) -> Option<T> {
         let index = self.index(token)?;
         let slot = &mut self.slots[index];
