@@ -194,7 +194,12 @@ impl<O: AdapterSystem> Proxy<O> {
                 Found::Waits { start: place.end, state: Wait::ForOwnHook }
             }
             Verdict::Replay(hook) => own(Answer::Stored(hook)),
-            Verdict::NotSet => own(Answer::NotSet),
+            Verdict::NotSet(hook) => {
+                let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
+                markers.start(LogMarker::Hook(hook), id);
+                markers.end(LogMarker::Hook(hook), id, false);
+                own(Answer::NotSet)
+            }
             Verdict::Refused(hook) => own(Answer::Refused(hook)),
         }
     }
