@@ -10,6 +10,7 @@
 mod kernel;
 mod message;
 mod people;
+mod servant;
 mod world;
 
 use crate::adapter::settings::{Action, Ready, Settings, Statuses};

@@ -1,6 +1,7 @@
 //! One world: its connections, its clock, what happens while the adapter waits.
 
-use super::people::{Client, Servant};
+use super::people::Client;
+use super::servant::Servant;
 use crate::adapter::program::{Exit, Signal};
 use crate::function::lifecycle::ClockReading;
 use crate::server::system::{Interest, Ready, Token};
