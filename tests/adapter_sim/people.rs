@@ -7,7 +7,6 @@ use fc_testkit::Rng;
 use std::time::Duration;
 
 /// A client with a list of requests.
-#[derive(Clone)]
 pub(super) struct Client {
     pub(super) asks: Vec<Ask>,
     /// The call whose tunnel is open.
@@ -25,6 +24,8 @@ pub(super) struct Client {
     half_closes: bool,
     has_ended: bool,
     reads_at: Duration,
+    /// It only connects, as a probe does, and stays.
+    probes: bool,
     /// It leaves in the middle.
     leaves: bool,
     /// It stops reading for good.
@@ -38,7 +39,7 @@ fn one_of<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
 }
 
 fn size(rng: &mut Rng) -> usize {
-    let most = one_of(rng, &[0, 1, 40, 500, 5_000, 70_000, 200_000]);
+    let most = one_of(rng, &[0, 1, 40, 40, 500, 500, 5_000, 5_000, 30_000, 120_000]);
     rng.below(most + 1)
 }
 
@@ -123,8 +124,13 @@ impl Client {
             asks.push(ask);
             *id += 2;
         }
+        let probes = rng.one_in(8);
+        if probes {
+            asks.clear();
+        }
         Client {
             asks,
+            probes,
             tunnel: None,
             link: None,
             connects_at: world.now + Duration::from_millis(rng.below(3_000) as u64),
@@ -209,7 +215,7 @@ impl World {
 
     pub(super) fn next_timer(&self) -> Option<Duration> {
         let clients = self.clients.iter().filter_map(|client| {
-            let is_done = client.answered >= client.asks.len() && client.link.is_none();
+            let is_done = client.answered >= client.asks.len() && !client.probes;
             let connects = client.link.is_none() && self.listening && !is_done;
             let reads = client.link.is_some() && client.reads_at > self.now && !client.stalls;
             if connects { Some(client.connects_at) } else { reads.then_some(client.reads_at) }
@@ -228,21 +234,21 @@ impl World {
     }
 
     fn client_acts(&mut self, index: usize) -> bool {
-        let mut client = self.clients[index].clone();
+        let mut client = self.clients.remove(index);
         let acted = match client.link {
             None => self.client_connects(&mut client),
             Some(link) => self.client_reads(&mut client, link) || self.client_sends(&mut client, link),
         };
-        if acted {
-            self.clients[index] = client;
-        }
+        self.clients.insert(index, client);
         acted
     }
 
     fn client_connects(&mut self, client: &mut Client) -> bool {
-        if !self.listening || client.connects_at > self.now || client.answered >= client.asks.len() {
+        let is_done = client.answered >= client.asks.len() && !client.probes;
+        if !self.listening || client.connects_at > self.now || is_done {
             return false;
         }
+        client.probes = false;
         // What was lost with the last connection is not asked again.
         client.sending = client.answered;
         let mut link = Link::new(Peer::Client);

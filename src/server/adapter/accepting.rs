@@ -77,6 +77,8 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// The next client to close for another, and from when on: one that sent no whole head within a second, or one that
     /// has been idle for 15 minutes (C-CONN-1).
+    #[cold]
+    #[inline(never)]
     fn evictable(&self, now: Duration) -> Option<(Token, Duration)> {
         let candidates = self.clients.iter().filter_map(|(token, client)| {
             let is_used = client.state() != State::New;
@@ -88,6 +90,8 @@ impl<O: AdapterSystem> Proxy<O> {
         candidates.min_by_key(order).map(|(token, _, from)| (token, from))
     }
 
+    #[cold]
+    #[inline(never)]
     fn evict_unused(&mut self) -> bool {
         let now = self.clock.reading();
         let Some((token, from)) = self.evictable(now) else { return false };
@@ -100,12 +104,15 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     #[cold]
+    #[inline(never)]
     fn pause_accepting(&mut self, error: Errno) {
         if self.accept.pause(self.clock.reading()) {
             log::warn!("cannot accept connections for now: {error}; {} are open", self.clients.len());
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn stop_accepting(&mut self) {
         if !matches!(self.accept.state(), Accept::Draining { .. } | Accept::Closed) {
             let paused_until = self.accept.paused_until();
@@ -115,6 +122,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Accepts the connections that wait, then closes the listener: the kernel would reset them with it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn accept_backlog(&mut self) {
         while matches!(self.accept.state(), Accept::Draining { paused_until: None })
             && self.clients.len() < self.config.limits.connections_max

@@ -271,6 +271,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Takes note of a body that no program gets: the client may be about to send more of it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn take_body(&mut self, token: Token, body: Body, end: usize) {
         let Some(client) = self.clients.get(token) else { return };
         client.upload = Relay::new(body.reader, Writer::Nothing);
@@ -283,6 +285,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Answers a request that broke HTTP or a limit.
+    #[cold]
+    #[inline(never)]
     pub(super) fn reject(&mut self, token: Token, error: ProtocolError) -> Outcome {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
         log::debug!("rejected {}: {error}", client.peer);
@@ -292,6 +296,8 @@ impl<O: AdapterSystem> Proxy<O> {
         self.answer(token, &Own::Rejection(error))
     }
 
+    #[cold]
+    #[inline(never)]
     fn answer_found(&mut self, token: Token, answer: Answer) -> Outcome {
         match answer {
             Answer::Stored(hook) => {
@@ -313,6 +319,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Sends an answer of the adapter's own.
+    #[cold]
+    #[inline(never)]
     pub(super) fn answer(&mut self, token: Token, own: &Own<'_>) -> Outcome {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
         let keep = client.call.keep && client.upload.is_done() && self.drain.is_none();
@@ -356,6 +364,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Tells a client that waits for it to send the body.
+    #[cold]
+    #[inline(never)]
     pub(super) fn send_continue(&mut self, token: Token) -> Outcome {
         self.head.clear();
         self.head.extend_from_slice(response_head::CONTINUE);

@@ -150,6 +150,8 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// Ends our side, and reads on for a while: a close with unread input would reset the connection, and the client's
     /// kernel would drop the reply.
+    #[cold]
+    #[inline(never)]
     pub(super) fn linger(&mut self, token: Token, event: Event) -> Outcome {
         let max = if self.drain.is_some() { DRAIN_LINGER_TIME_MAX } else { Duration::MAX };
         let until = self.clock.reading() + self.config.limits.linger_time_max.min(max);
@@ -164,6 +166,8 @@ impl<O: AdapterSystem> Proxy<O> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn drop_input(&mut self, token: Token) -> Outcome {
         match self.read_client(token, 0, RELAY_BYTES)? {
             None => Ok(()),
@@ -176,6 +180,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn on_deadline(&mut self, token: Token) -> Outcome {
         let now = self.clock.reading();
         let Some(client) = self.clients.get(token) else { return Ok(()) };

@@ -65,6 +65,8 @@ impl<K> RunningTask<K> {
 
 impl<O: AdapterSystem> Proxy<O> {
     /// Takes note of a task that [`Proxy::start_task`] starts. `call`: the head of the request that brought it about.
+    #[cold]
+    #[inline(never)]
     pub(super) fn prepare_task(
         &mut self,
         task: Task,
@@ -106,6 +108,8 @@ impl<O: AdapterSystem> Proxy<O> {
         self.task = Some(RunningTask { task, client, request_id: request_id.to_owned(), time_max, deadline, how });
     }
 
+    #[cold]
+    #[inline(never)]
     fn task_head(&self, task: &Task, method: &str, path: &str, call: Option<(&Head<'_>, &[u8])>) -> Vec<u8> {
         let mut out = Vec::new();
         let (of_platform_only, thaw) = match task {
@@ -129,6 +133,8 @@ impl<O: AdapterSystem> Proxy<O> {
         out
     }
 
+    #[cold]
+    #[inline(never)]
     fn task_environment(&self, task: &Task, request_id: &str, given: Headers<'_>) -> Vec<CString> {
         let credentials = [headers::ACCESS_KEY_ID, headers::ACCESS_KEY_SECRET, headers::SECURITY_TOKEN];
         let secrets = if self.settings.command_secrets {
@@ -144,6 +150,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Starts the task that was prepared, if it does not run already.
+    #[cold]
+    #[inline(never)]
     pub(super) fn start_task(&mut self) {
         let Some(task) = &mut self.task else { return };
         match &mut task.how {
@@ -188,6 +196,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The head of a reply has come for a task, or for the question whether the program serves.
+    #[cold]
+    #[inline(never)]
     pub(super) fn note_task_status(&mut self, owner: Owner, seen: u16) {
         match (owner, &mut self.task) {
             (Owner::Ready, _) => self.stage.note_status(seen),
@@ -197,6 +207,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// A piece of a reply's body that a task has asked for.
+    #[cold]
+    #[inline(never)]
     pub(super) fn read_task_reply(&mut self, token: Token, start: usize, end: usize) {
         let Some(upstream) = self.upstreams.get(token) else { return };
         let owner = upstream.owner;
@@ -217,6 +229,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// A connection of a task has done its work, or has broken.
+    #[cold]
+    #[inline(never)]
     pub(super) fn task_connection_ended(&mut self, token: Token, is_whole: bool) {
         let Some(owner) = self.upstreams.get(token).map(|upstream| upstream.owner) else { return };
         self.close_upstream(token, upstream::CloseReason::Done);
@@ -236,6 +250,8 @@ impl<O: AdapterSystem> Proxy<O> {
         self.end_task(outcome);
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn end_task(&mut self, outcome: Result<Vec<u8>, String>) {
         let answer = match outcome {
             Ok(body) => HookAnswer { succeeded: true, body },
@@ -249,6 +265,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The task has ended: its call gets the answer, and the calls that wait are looked at again.
+    #[cold]
+    #[inline(never)]
     fn end_task_with(&mut self, answer: HookAnswer) {
         let Some(task) = self.task.take() else { return };
         match task.how {
@@ -300,6 +318,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The command of a hook has written something.
+    #[cold]
+    #[inline(never)]
     pub(super) fn read_command(&mut self) {
         let Some(RunningTask { how: How::Command { process: Some((_, output)), run, .. }, .. }) = &mut self.task else {
             return;
@@ -320,6 +340,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Takes the statuses of children that have ended.
+    #[cold]
+    #[inline(never)]
     pub(super) fn reap(&mut self) {
         while let Some((pid, exit)) = self.system.reap() {
             if pid == self.program.pid() {
@@ -330,6 +352,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn command_exited(&mut self, pid: i32, exit: Exit) {
         let is_ours = matches!(
             &self.task,

@@ -191,6 +191,7 @@ const SPARE_MAX: usize = 16;
 
 impl Pool {
     /// Gives `buffer` memory, if it has none.
+    #[inline(never)]
     pub(super) fn fill(&mut self, buffer: &mut Vec<u8>) {
         if buffer.capacity() == 0
             && let Some(spare) = self.0.pop()
@@ -200,6 +201,7 @@ impl Pool {
     }
 
     /// Takes the memory of an empty buffer.
+    #[inline(never)]
     pub(super) fn take_back(&mut self, buffer: &mut Vec<u8>) {
         if buffer.is_empty() && buffer.capacity() > 0 {
             let buffer = std::mem::take(buffer);

@@ -115,6 +115,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The program was frozen too, and its overdue timers close what is idle.
+    #[cold]
+    #[inline(never)]
     pub(super) fn drop_kept(&mut self) {
         for token in std::mem::take(&mut self.kept) {
             self.close_upstream(token, upstream::CloseReason::Thawed);
@@ -188,12 +190,16 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The program takes nothing more, and may have replied nevertheless.
+    #[cold]
+    #[inline(never)]
     fn deafen(&mut self, token: Token) {
         let Some(upstream) = self.upstreams.get(token) else { return };
         upstream.is_deaf = true;
         upstream.output.clear();
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn relay_tunnel_up(&mut self, token: Token) -> Outcome {
         let Some(bytes) = self.read_client(token, 0, self.relay_bytes())? else { return Ok(()) };
         if bytes > 0 {
@@ -374,6 +380,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The program sends nothing more on this connection, or it broke.
+    #[cold]
+    #[inline(never)]
     pub(super) fn upstream_ended(&mut self, token: Token) {
         let Some(upstream) = self.upstreams.get(token) else { return };
         let (state, owner, was_kept) = (upstream.machine.state(), upstream.owner, upstream.was_kept);
@@ -416,6 +424,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn end_tunnel(&mut self, token: Token, client_token: Token) -> Outcome {
         self.close_upstream(token, upstream::CloseReason::ProgramLeft);
         let Some(client) = self.clients.get(client_token) else { return Ok(()) };
@@ -426,6 +436,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The program has closed the connection before its reply began.
+    #[cold]
+    #[inline(never)]
     fn no_reply(&mut self, token: Token, may_repeat: bool, error: Option<Errno>) -> Outcome {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
         client.program = None;
@@ -441,6 +453,7 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// Sends a request once more, on a new connection: the kept one was closed under way.
     #[cold]
+    #[inline(never)]
     fn repeat(&mut self, token: Token) -> Outcome {
         let end = ROOM_BEFORE + self.take_input(token);
         let scratch = std::mem::take(&mut self.scratch);
@@ -462,6 +475,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn bad_gateway(&mut self, token: Token, cause: &str) -> Outcome {
         log::warn!("{cause}");
         let Some(client) = self.clients.get(token) else { return Ok(()) };

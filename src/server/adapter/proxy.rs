@@ -78,6 +78,8 @@ pub(crate) struct Proxy<O: AdapterSystem> {
 
 impl<O: AdapterSystem> Proxy<O> {
     /// The program was started as this process.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn new(
         mut system: O,
         config: Config,

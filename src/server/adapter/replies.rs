@@ -161,6 +161,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The head for the client is written: from here on both sides exchange bytes.
+    #[cold]
+    #[inline(never)]
     fn begin_tunnel(&mut self, token: Token, client_token: Token, from: usize, end: usize) -> Outcome {
         let Some(client) = self.clients.get(client_token) else { return Ok(()) };
         client.machine.enter(Event::Switched, State::Tunnelling);
@@ -186,6 +188,8 @@ impl<O: AdapterSystem> Proxy<O> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn broken_reply(&mut self, token: Token, owner: Owner, broken: BrokenReply) {
         log::warn!("the program's reply is broken: {broken}");
         match owner {
@@ -199,6 +203,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The head of the reply that a hook has asked for.
+    #[cold]
+    #[inline(never)]
     fn begin_task_reply(&mut self, token: Token, head: &ReplyHead<'_>) {
         let is_bodiless = head.is_bodiless(self.task_asks_by_head());
         let Some(upstream) = self.upstreams.get(token) else { return };

@@ -83,10 +83,14 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The kernel completes connections from now on.
+    #[cold]
+    #[inline(never)]
     pub(super) fn listen(&mut self) -> Result<(), StartError> {
         self.system.listen()
     }
 
+    #[cold]
+    #[inline(never)]
     fn look_whether_ready(&mut self) -> Result<(), StartError> {
         let Stage::Starting { pause, .. } = self.stage else { return Ok(()) };
         let next_look = self.clock.reading() + pause;
@@ -110,6 +114,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// The program has answered the question whether it serves, or has closed the connection.
+    #[cold]
+    #[inline(never)]
     pub(super) fn ready_answered(&mut self, is_whole: bool) {
         let Stage::Starting { next_look, pause, status, .. } = self.stage else { return };
         let next_look = next_look.max(self.clock.reading());
@@ -123,6 +129,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn begin_serving(&mut self) -> Result<(), StartError> {
         self.program.served();
         self.stage = Stage::Serving;
@@ -132,6 +140,7 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     #[cold]
+    #[inline(never)]
     pub(super) fn begin_drain(&mut self, age: Duration) {
         self.drain = Some(Drain::new(age, self.now.instant));
         self.stop_accepting();
@@ -155,6 +164,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Closes what is idle; once nothing is in progress, or the time is over, pre-stop comes.
+    #[cold]
+    #[inline(never)]
     fn finish_drain(&mut self, saw_all: bool) {
         self.accept_backlog();
         let Some(drain) = &mut self.drain else { return };
@@ -175,6 +186,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// Runs pre-stop if it is due, and ends the program behind it.
+    #[cold]
+    #[inline(never)]
     fn run_pre_stop(&mut self) {
         if self.task.is_some() {
             return;
@@ -189,6 +202,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn end_program(&mut self) {
         self.stage = Stage::Ending;
         let now = self.clock.reading();
@@ -198,6 +213,8 @@ impl<O: AdapterSystem> Proxy<O> {
     }
 
     /// What it had in hand is read to its end: its last replies may be there.
+    #[cold]
+    #[inline(never)]
     fn program_has_ended(&mut self) {
         if self.stage != Stage::Ending {
             self.stop_accepting();
