@@ -229,6 +229,8 @@ impl<O: AdapterSystem> Proxy<O> {
         let upgrades = write_request(&mut self.head, bytes, head, changes);
         if let Some(client) = self.clients.get(token) {
             client.call.upgrades = upgrades;
+            // Where the program declines, what the client has sent for the tunnel must not be taken for a request.
+            client.call.keep &= !upgrades;
         }
     }
 
