@@ -6,23 +6,24 @@
 //! (accepted) ──────────────────────────────────────▶ New
 //!
 //! New Idle Receiving ── Partial ───────────────────▶ Receiving
-//! Receiving ─────────── BlankLine ─────────────────▶ Idle
 //! New Idle Receiving ── Held ──────────────────────▶ Waiting
 //! New Idle Receiving ── Forwarded ─────────────────▶ Forwarding
 //! New Idle Receiving ── Answered ──────────────────▶ Sending
 //! New Idle Receiving ── AnsweredLast ──────────────▶ SendingLast
+//! Receiving ─────────── BlankLine ─────────────────▶ Idle
+//! New Idle ──────────── Stopped ───────────────────▶ Lingering
+//!
+//! Waiting Forwarding ── Forwarded ─────────────────▶ Forwarding
 //! Waiting Forwarding ── Answered ──────────────────▶ Sending
 //! Waiting Forwarding ── AnsweredLast ──────────────▶ SendingLast
-//! Waiting Forwarding ── Forwarded ─────────────────▶ Forwarding
 //!
 //! Forwarding ────────── ReplyBegun ────────────────▶ Relaying
 //! Forwarding ────────── Switched ──────────────────▶ Tunnelling
 //! Relaying ──────────── Answered ──────────────────▶ Sending
 //! Relaying ──────────── AnsweredLast ──────────────▶ SendingLast
+//! Tunnelling ────────── Ended ─────────────────────▶ SendingLast
 //! Sending ───────────── Sent ──────────────────────▶ Idle
 //! SendingLast ───────── Sent ──────────────────────▶ Lingering
-//! Tunnelling ────────── Ended ─────────────────────▶ SendingLast
-//! New Idle ──────────── Stopped ───────────────────▶ Lingering
 //! ```
 //!
 //! Every state also leads to `Closed`.
