@@ -6,7 +6,7 @@
 //! (accepted) ──────────────────────────────────────▶ New
 //!
 //! New Idle Receiving ── Partial ───────────────────▶ Receiving
-//! Idle Receiving ────── BlankLine ─────────────────▶ Idle
+//! Receiving ─────────── BlankLine ─────────────────▶ Idle
 //! New Idle Receiving ── Held ──────────────────────▶ Waiting
 //! New Idle Receiving ── Forwarded ─────────────────▶ Forwarding
 //! New Idle Receiving ── Answered ──────────────────▶ Sending
@@ -129,14 +129,13 @@ impl fmt::Display for CloseReason {
 pub(crate) type Row = (State, Event, State);
 
 /// Every transition there is, but for those to `Closed`, which every other state has.
-pub(crate) const TRANSITIONS: [Row; 32] = {
+pub(crate) const TRANSITIONS: [Row; 31] = {
     use Event::*;
     use State::*;
     [
         (New, Partial, Receiving),
         (Idle, Partial, Receiving),
         (Receiving, Partial, Receiving),
-        (Idle, BlankLine, Idle),
         (Receiving, BlankLine, Idle),
         (New, Held, Waiting),
         (Idle, Held, Waiting),

@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
     /// The stored answer of the hook.
     Replay(Hook),
     /// The hook has no action.
-    NotSet,
+    NotSet(Hook),
     /// The hook has no place in this phase.
     Refused(Hook),
 }
@@ -115,7 +115,7 @@ impl Gate {
                 // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
                 self.record_evidence(&Evidence { pre_freeze: true, ..Evidence::default() });
             }
-            return Verdict::NotSet;
+            return Verdict::NotSet(*hook);
         }
         if self.calls > 0 {
             // A call has been in progress until now, so there was no gap.
@@ -295,7 +295,7 @@ mod tests {
         freeze(&mut gate);
         assert_eq!(gate.admit(&Call::Event, arrival(5)), Verdict::Pass);
         assert!(gate.take_thawed() && !gate.suspects_freeze());
-        assert_eq!(gate.admit(&PRE_STOP, arrival(5)), Verdict::NotSet);
+        assert_eq!(gate.admit(&PRE_STOP, arrival(5)), Verdict::NotSet(Hook::PreStop));
         assert_eq!(gate.stop(arrival(5)), None);
     }
 

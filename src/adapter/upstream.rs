@@ -5,7 +5,7 @@
 //!
 //! Asking ───────────── ReplyBegun ─────▶ Replying
 //! Asking ───────────── Switched ───────▶ Tunnelling
-//! Asking Replying ──── Finished ───────▶ Kept
+//! Replying ─────────── Finished ───────▶ Kept
 //! Kept ─────────────── Reused ─────────▶ Asking
 //! ```
 //!
@@ -63,16 +63,10 @@ pub(crate) enum CloseReason {
 pub(crate) type Row = (State, Event, State);
 
 /// Every transition there is, but for those to `Closed`, which every other state has.
-pub(crate) const TRANSITIONS: [Row; 5] = {
+pub(crate) const TRANSITIONS: [Row; 4] = {
     use Event::*;
     use State::*;
-    [
-        (Asking, ReplyBegun, Replying),
-        (Asking, Switched, Tunnelling),
-        (Asking, Finished, Kept), // the reply has no body
-        (Replying, Finished, Kept),
-        (Kept, Reused, Asking),
-    ]
+    [(Asking, ReplyBegun, Replying), (Asking, Switched, Tunnelling), (Replying, Finished, Kept), (Kept, Reused, Asking)]
 };
 
 /// The state of a connection to the program.

@@ -53,6 +53,8 @@ pub(super) struct Ask {
     /// What the program has seen of it.
     pub(super) seen_by_program: usize,
     pub(super) is_hook: bool,
+    /// It asks for a tunnel, in which both bodies go.
+    pub(super) upgrades: bool,
     pub(super) is_forbidden: bool,
 }
 
@@ -84,7 +86,13 @@ impl Ask {
     /// The bytes that the client sends: the head, and the body.
     pub(super) fn request(&self, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) {
         let version = if self.http10 { "1.0" } else { "1.1" };
-        let mut head = format!("{} {} HTTP/{version}\r\nHost: a\r\nX-Id: {}\r\n", self.method, self.target, self.id);
+        // Empty lines in front of a request are ignored.
+        let blank = if rng.one_in(6) { "\r\n" } else { "" };
+        let Ask { method, target, id, .. } = self;
+        let mut head = format!("{blank}{method} {target} HTTP/{version}\r\nHost: a\r\nX-Id: {id}\r\n");
+        if self.upgrades {
+            head += "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        }
         if let Some(path) = self.control_path {
             head += &format!("X-Fc-Control-Path: {path}\r\n");
         }
@@ -104,6 +112,7 @@ impl Ask {
                 head += "Transfer-Encoding: chunked\r\n";
                 chunks(rng, &body)
             }
+            Framing::None if self.upgrades => body,
             Framing::UntilClose | Framing::None => Vec::new(),
         };
         (format!("{head}\r\n").into_bytes(), body)
@@ -112,6 +121,11 @@ impl Ask {
     /// The bytes that the program answers, whole, and whether the connection ends behind them.
     pub(super) fn answer(&self, rng: &mut Rng) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
+        if self.upgrades {
+            out.extend(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+            out.extend(body(self.id + 1, self.answer_bytes));
+            return (out, false);
+        }
         match self.fault {
             Fault::LeavesBefore | Fault::ResetsBefore => return (out, true),
             Fault::Garbage => return (b"what is that?\r\n\r\n".to_vec(), true),

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use world::{PROGRAM_PID, Shared, World};
 
 /// As many as the time of the default tests allows.
-const WORLDS: u64 = 1_500;
+const WORLDS: u64 = 600;
 
 fn settings(seed: u64) -> Settings {
     let mut settings = Settings { event_path: Some("/event".into()), ..Settings::default() };

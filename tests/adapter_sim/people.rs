@@ -10,6 +10,8 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(super) struct Client {
     asks: Vec<Ask>,
+    /// The call whose tunnel is open.
+    tunnel: Option<usize>,
     link: Option<usize>,
     connects_at: Duration,
     /// The next request to send, and the next to be answered.
@@ -66,6 +68,7 @@ fn ask(rng: &mut Rng, id: usize, is_benign: bool) -> Ask {
         fault: Fault::Nothing,
         seen_by_program: 0,
         is_hook: false,
+        upgrades: false,
         is_forbidden: false,
     };
     match rng.below(12) {
@@ -112,8 +115,17 @@ impl Client {
             asks.push(ask(rng, *id, world.is_benign));
             *id += 2;
         }
+        if rng.one_in(4) {
+            let mut ask = ask(rng, *id, true);
+            (ask.method, ask.target, ask.control_path, ask.framing) = ("GET", format!("/r/{id}"), None, Framing::None);
+            (ask.http10, ask.close, ask.expects, ask.is_hook, ask.is_forbidden) = (false, false, false, false, false);
+            (ask.upgrades, ask.body_bytes) = (true, size(rng));
+            asks.push(ask);
+            *id += 2;
+        }
         Client {
             asks,
+            tunnel: None,
             link: None,
             connects_at: world.now + Duration::from_millis(rng.below(3_000) as u64),
             sending: 0,
@@ -145,6 +157,8 @@ pub(super) struct Servant {
     output: Vec<u8>,
     closes: bool,
     resets: bool,
+    /// The call whose tunnel it is, and its bytes.
+    tunnel: Option<usize>,
     /// The body of an early answer is not read.
     is_deaf: bool,
     idle_since: Duration,
@@ -161,6 +175,7 @@ impl World {
             output: Vec::new(),
             closes: false,
             resets: false,
+            tunnel: None,
             is_deaf: false,
             idle_since: self.now,
             idle_max,
@@ -285,7 +300,8 @@ impl World {
             }
             let (head, body) = ask.request(&mut self.rng);
             client.output = head;
-            if ask.expects {
+            let waits = ask.expects || (ask.upgrades && self.rng.one_in(2));
+            if waits {
                 client.held_back = body
             } else {
                 client.output.extend(body)
@@ -302,6 +318,8 @@ impl World {
         }
         let bytes = (1 + self.rng.below(client.output.len())).min(room);
         let bytes = if self.rng.one_in(2) { client.output.len().min(room) } else { bytes };
+        let is_blank = client.output.first().is_some_and(|byte| matches!(byte, b'\r' | b'\n'));
+        let bytes = if is_blank && self.rng.one_in(2) { 1 } else { bytes };
         pipe.to_adapter.extend(client.output.drain(..bytes));
         if client.leaves && self.rng.one_in(4) {
             pipe.ended_by_peer = true;
@@ -361,18 +379,37 @@ impl World {
         let has_part = !client.input.is_empty();
         assert!(is_over || (may_break && is_reset) || !self.is_benign, "a call was lost: {ask:?}");
         assert!(!has_part || is_reset || is_over, "a reply that is not whole ended in order: {ask:?}");
-        client.answered += 1;
+        // A reset takes along what was not read; what was sent may have run, and is not sent again.
+        client.answered = client.sending;
     }
 
     /// Takes one reply. True if there was one.
     fn reply_is_read(&mut self, client: &mut Client, ended: bool) -> bool {
+        if let Some(tunnel) = client.tunnel {
+            let ask = &client.asks[tunnel];
+            let expected = body(ask.id + 1, ask.answer_bytes);
+            assert!(expected.starts_with(&client.input), "{} bytes in the tunnel of {ask:?}", client.input.len());
+            if ended {
+                let is_whole = client.input.len() == expected.len();
+                assert!(is_whole || !self.is_benign || self.stopped_at.is_some(), "a tunnel was cut: {ask:?}");
+                client.input.clear();
+                client.tunnel = None;
+                client.answered += 1;
+            }
+            return false;
+        }
         let reader = Reader { bytes: std::mem::take(&mut client.input) };
         let Some(head) = reader.head() else {
             client.input = reader.bytes;
             return false;
         };
         if head.status() < 200 {
-            if head.status() == 100 {
+            if head.status() == 101 {
+                let ask = &client.asks[client.answered];
+                assert!(ask.upgrades && head.get("upgrade") == Some("websocket"), "{head:?} for {ask:?}");
+                client.tunnel = Some(client.answered);
+            }
+            if matches!(head.status(), 100 | 101) {
                 client.output.append(&mut client.held_back);
             }
             let whole = reader.body(&head, Framing::None, false).expect("a head");
@@ -452,13 +489,17 @@ impl World {
             return true;
         }
         let pipe = &mut self.links[servant.link];
-        if servant.is_deaf || pipe.from_adapter.is_empty() || !servant.output.is_empty() {
+        if servant.is_deaf || pipe.from_adapter.is_empty() || (!servant.output.is_empty() && servant.tunnel.is_none()) {
             return false;
         }
         let bytes = pipe.from_adapter.len();
         let bytes = if self.rng.one_in(2) { bytes } else { 1 + self.rng.below(bytes) };
         servant.reader.bytes.extend(pipe.from_adapter.drain(..bytes));
-        self.request_is_read(servant);
+        if servant.tunnel.is_some() {
+            self.tunnel_is_read(servant);
+        } else {
+            self.request_is_read(servant);
+        }
         true
     }
 
@@ -483,9 +524,11 @@ impl World {
 
     fn request_is_read(&mut self, servant: &mut Servant) {
         let Some(head) = servant.reader.head() else { return };
-        for name in ["connection", "keep-alive", "te", "trailer", "upgrade", "expect", "proxy-connection"] {
+        for name in ["keep-alive", "te", "trailer", "expect", "proxy-connection"] {
             assert_eq!(head.count(name), 0, "{name} reached the program");
         }
+        let upgrades = head.get("upgrade") == Some("websocket");
+        assert_eq!((head.count("connection"), head.count("upgrade")), (upgrades.into(), upgrades.into()));
         assert_eq!(head.count("host"), 1, "{head:?}");
         let whole = servant.reader.body(&head, head.framing(), false);
         if head.line.starts_with("POST /thaw ") {
@@ -518,9 +561,11 @@ impl World {
         };
         assert_eq!(head.line.split(' ').nth(1), Some(target), "{ask:?}");
         if let Some((content, bytes)) = whole {
-            assert!(content == body(id, ask.body_bytes), "{} bytes for {ask:?}", content.len());
+            let expected = if ask.upgrades { Vec::new() } else { body(id, ask.body_bytes) };
+            assert!(content == expected, "{} bytes for {ask:?}", content.len());
             servant.reader.drop_front(bytes);
-            assert!(servant.reader.bytes.is_empty(), "a second request before the reply: {ask:?}");
+            servant.tunnel = ask.upgrades.then_some(id);
+            assert!(ask.upgrades || servant.reader.bytes.is_empty(), "a second request before the reply: {ask:?}");
         } else {
             servant.is_deaf = true;
         }
@@ -530,8 +575,24 @@ impl World {
         servant.output = output;
         servant.closes = closes || ask.early;
         servant.served += 1;
+        self.tunnel_is_read(servant);
         if servant.output.is_empty() {
             self.servant_ends(servant);
+        }
+    }
+
+    /// Ends a tunnel once all has come that the client sends in it.
+    fn tunnel_is_read(&mut self, servant: &mut Servant) {
+        let Some(id) = servant.tunnel else { return };
+        let mut asks = self.clients.iter().flat_map(|client| &client.asks);
+        let ask = asks.find(|ask| ask.id == id).expect("asked");
+        let expected = body(id, ask.body_bytes);
+        assert!(expected.starts_with(&servant.reader.bytes), "{} bytes in the tunnel", servant.reader.bytes.len());
+        if servant.reader.bytes.len() == expected.len() {
+            servant.closes = true;
+            if servant.output.is_empty() {
+                self.servant_ends(servant);
+            }
         }
     }
 
@@ -570,6 +631,6 @@ impl World {
 
 impl Servant {
     fn is_idle(&self) -> bool {
-        self.output.is_empty() && self.reader.bytes.is_empty() && self.served > 0
+        self.output.is_empty() && self.reader.bytes.is_empty() && self.served > 0 && self.tunnel.is_none()
     }
 }

@@ -36,17 +36,20 @@ impl<O: AdapterSystem> Proxy<O> {
     /// Looks at the client's bytes for a request, after one read if `reads`.
     pub(super) fn serve(&mut self, token: Token, reads: bool) -> Outcome {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
-        if !client.machine.awaits_head() && client.state() != State::Waiting {
+        // A call that is a hook itself is answered by its task.
+        let waits = client.state() == State::Waiting && client.waits_for_gate;
+        if !client.machine.awaits_head() && !waits {
             return Ok(());
         }
         let before = self.take_input(token);
-        let mut end = before;
+        let (mut end, mut has_ended) = (before, false);
         if reads {
             let most = self.relay_bytes().max(before + RELAY_BYTES_CROWDED);
             let most = most.min(self.scratch.len() - ROOM_BEFORE - ROOM_BEHIND);
             match self.read_client(token, before, most)? {
                 Some(0) if before == 0 => return Err(CloseReason::ClientLeft),
-                Some(0) => return Err(CloseReason::ClientLeftEarly),
+                // The client has ended its side behind its last request, which may be among these bytes.
+                Some(0) => has_ended = true,
                 Some(bytes) => end += bytes,
                 None => {}
             }
@@ -56,6 +59,7 @@ impl<O: AdapterSystem> Proxy<O> {
         let outcome = self.look_for_request(token, &scratch, ROOM_BEFORE..ROOM_BEFORE + end);
         self.scratch = scratch;
         match outcome? {
+            Found::Nothing(_) if has_ended => Err(CloseReason::ClientLeftEarly),
             Found::Nothing(start) => {
                 self.keep_input(token, start..ROOM_BEFORE + end);
                 Ok(())
@@ -69,7 +73,8 @@ impl<O: AdapterSystem> Proxy<O> {
                 if client.state() != State::Waiting {
                     client.machine.enter(Event::Held, State::Waiting);
                 }
-                if state == Wait::ForGate {
+                client.waits_for_gate = state == Wait::ForGate;
+                if client.waits_for_gate {
                     self.waiting.push(token);
                 }
                 self.start_task();
@@ -189,7 +194,12 @@ impl<O: AdapterSystem> Proxy<O> {
                 Found::Waits { start: place.end, state: Wait::ForOwnHook }
             }
             Verdict::Replay(hook) => own(Answer::Stored(hook)),
-            Verdict::NotSet => own(Answer::NotSet),
+            Verdict::NotSet(hook) => {
+                let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
+                markers.start(LogMarker::Hook(hook), id);
+                markers.end(LogMarker::Hook(hook), id, false);
+                own(Answer::NotSet)
+            }
             Verdict::Refused(hook) => own(Answer::Refused(hook)),
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct Client<K> {
     pub(super) wants_upload: bool,
     /// The client sends nothing more.
     pub(super) has_ended: bool,
+    /// Its call is looked at once more when the task in hand has ended.
+    pub(super) waits_for_gate: bool,
     pub(super) since: Duration,
     /// When the client has used up its time.
     pub(super) deadline: Option<Duration>,
@@ -103,6 +105,7 @@ impl<K> Client<K> {
             call: CallInHand::default(),
             wants_upload: false,
             has_ended: false,
+            waits_for_gate: false,
             since: now,
             deadline: None,
             unacked_bytes: None,
