@@ -36,11 +36,7 @@ class Handler(BaseHTTPRequestHandler):
             print(f"frozen for at most {self.headers['x-fc-hooks-gap-ms']} ms", file=sys.stderr)
             self.answer(200, {})
         elif self.path == "/invoke":  # an event
-            order = json.loads(body)
-            if stock.get(order["item"], 0) < 1:
-                return self.answer(500, {"errorMessage": f"no {order['item']} left", "errorType": "SoldOut"})
-            stock[order["item"]] -= 1
-            self.answer(200, {"left": stock[order["item"]]})
+            self.answer(*order(body))
         else:
             self.answer(404, {})
 
@@ -54,6 +50,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def order(event):
+    try:
+        item = json.loads(event)["item"]
+    except (ValueError, KeyError, TypeError):
+        return 200, {"stock": stock}
+    if stock.get(item, 0) < 1:
+        return 500, {"errorMessage": f"no {item} left", "errorType": "SoldOut"}
+    stock[item] -= 1
+    return 200, {"left": stock[item]}
 
 
 def stop(*_):
