@@ -158,6 +158,11 @@ sim: ## whole worlds from a seed over a simulated kernel, invariants checked at 
 	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,50000)) \
 	  cargo test -p fc-hooks --lib --profile sim -- --exact server::event_loop::tests::sim::worlds --nocapture
 
+.PHONY: sim-adapter
+sim-adapter: ## the same for the adapter, between clients and a program that misbehave: SEED=, WORLDS=20000
+	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,20000)) \
+	  cargo test -p fc-hooks --lib --profile sim -- --exact server::adapter::proxy::tests::worlds --nocapture
+
 FUZZED   ?= $(patsubst tests/fuzz/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/fuzz_targets/*.rs))
 SECONDS  ?= 60
 
@@ -330,7 +335,7 @@ lint: ## formatting, clippy and documentation, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features -- -D warnings
-	cargo clippy -p fc-hooks --lib --bins --no-default-features --features inspector -- -D warnings
+	cargo clippy -p fc-hooks --lib --bins --no-default-features --features adapter,inspector -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features --features env_logger -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 

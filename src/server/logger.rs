@@ -1,12 +1,35 @@
 //! The logger. A failure is never silent: whoever has none gets errors and warnings on standard error, with
 //! `env_logger` or without.
 
+use crate::config;
+use crate::platform::variables;
+use crate::server::sys;
+
 /// Sets up the logger, unless the author has set up another one.
 #[inline(never)]
 pub(crate) fn init_logging() {
     if log::max_level() == log::LevelFilter::Off {
         set_logger();
     }
+}
+
+/// Warns of each variable that has one of our names and that nobody reads. The adapter reads more than the server.
+#[cold]
+#[inline(never)]
+pub(crate) fn warn_of_unread_variables(has_program: bool) {
+    sys::environment::for_each_with_prefix(variables::OURS, &mut |variable| {
+        let Some(name) = config::misspelt(variable) else { return };
+        #[cfg(feature = "adapter")]
+        if crate::adapter::config::is_setting(name) {
+            if !has_program {
+                log::warn!("{name} means nothing here: it is for a program behind --");
+            }
+            return;
+        }
+        log::warn!("no setting has the variable {name}");
+    });
+    // Without the adapter there is no program.
+    let _ = has_program;
 }
 
 #[cfg(feature = "env_logger")]

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGCONT, without a thread.
+//! SIGTERM, SIGINT and SIGCONT, without a thread; SIGCHLD too, where there are children to wait for.
 //!
 //! The handlers count, and write a byte into a pipe that the loop waits for. The first SIGTERM or SIGINT asks for a
 //! stop; the second ends the process in the handler, so that it works while a callback is stuck. For PID 1 the kernel
@@ -111,6 +111,12 @@ pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     Ok(WakePipe { reader, writer })
 }
 
+/// Has the end of a child end waits for the pipe as well.
+#[cfg(feature = "adapter")]
+pub(crate) fn install_children() -> io::Result<()> {
+    take_over(&[libc::SIGCHLD])
+}
+
 /// Installs the handler for the three signals.
 pub(crate) fn install() -> io::Result<()> {
     take_over(&[libc::SIGTERM, libc::SIGINT, libc::SIGCONT])
@@ -136,8 +142,8 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
         // SAFETY: all zeroes is a valid sigaction (no flags, empty mask) on every Unix.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
-        // A blocking call in an author's callback goes on.
-        action.sa_flags = libc::SA_RESTART;
+        // A blocking call in an author's callback goes on. A child that is stopped is no news.
+        action.sa_flags = libc::SA_RESTART | libc::SA_NOCLDSTOP;
         // SAFETY: the handler makes only async-signal-safe calls and stays valid for the life of the process.
         if unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
@@ -149,6 +155,8 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == libc::SIGCONT {
         CONTINUED.store(true, Ordering::Relaxed);
+    } else if signal == libc::SIGCHLD {
+        // It only ends the wait.
     } else if STOPPED_AT_MS.compare_exchange(0, monotonic_ms().max(1), Ordering::Relaxed, Ordering::Relaxed).is_err() {
         // SAFETY: _exit is async-signal-safe and never returns.
         unsafe { libc::_exit(128 + signal) }

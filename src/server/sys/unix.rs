@@ -50,6 +50,35 @@ impl Unix {
 }
 
 impl Unix {
+    /// Of the adapter: it listens once its program serves. Children that it starts by `posix_spawn` share no socket.
+    #[cfg(feature = "adapter")]
+    pub(crate) fn without_listener() -> io::Result<Unix> {
+        let mut poller = Poller::new()?;
+        let wake = signals::install_with_wake()?;
+        signals::install_children()?;
+        poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
+        Ok(Unix {
+            poller,
+            listener: None,
+            listener_watched: false,
+            wake,
+            signals_seen: 0,
+            owes_watching_forks: false,
+            has_written: true,
+        })
+    }
+
+    #[cfg(feature = "adapter")]
+    pub(crate) fn listen_on(&mut self, listener: Listener) {
+        self.listener = Some(listener);
+    }
+
+    /// Waits report nothing more of this source.
+    #[cfg(feature = "adapter")]
+    pub(crate) fn forget(&mut self, source: BorrowedFd<'_>) {
+        self.poller.remove(source);
+    }
+
     pub(crate) fn stop_requester(&self) -> io::Result<signals::StopRequester> {
         self.wake.stop_requester()
     }
