@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         }
     }
     let mut given = Given::from_environment(Config::from_env(), Settings::from_env());
-    match arguments::parse(&mut lexopt::Parser::from_env(), &mut given) {
+    match arguments::parse(&mut std::env::args_os().skip(1), &mut given) {
         Ok(Command::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -23,7 +23,6 @@ const DEPENDENCIES: [&str; 14] = [
     "env_logger",
     "httparse",
     "itoa",
-    "lexopt",
     "libc",
     "linux-raw-sys",
     "log",
