@@ -4,7 +4,6 @@
 
 use crate::adapter::{ClientCall, Settings, TIME_FORM};
 use crate::{Config, Limit, Limits, StartError};
-use lexopt::prelude::*;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
@@ -89,34 +88,35 @@ impl Given {
     }
 }
 
+/// The arguments behind the name of the binary.
+type Words<'a> = &'a mut dyn Iterator<Item = OsString>;
+
 /// The error is a sentence for people. The arguments come first: `--help` works in a bad environment too.
 #[cold]
 #[inline(never)]
-pub(crate) fn parse(arguments: &mut lexopt::Parser, given: &mut Given) -> Result<Command, String> {
-    let mut option_of_adapter = None;
-    let mut is_first = true;
-    let program = loop {
-        if let Some(program) = program(arguments) {
-            break program;
-        }
-        match arguments.next().map_err(text)? {
-            None => break Vec::new(),
-            Some(Short('h') | Long("help")) => return Ok(Command::Print(help())),
-            Some(Short('V') | Long("version")) => return Ok(Command::Print(VERSION.to_owned())),
-            Some(Value(word)) if is_first && word == "call" => return call(arguments, given),
-            Some(Value(word)) => return Err(unexpected_word(&word)),
-            Some(Long(name)) => {
-                let name = name.to_owned();
-                if let Some(text) = option(arguments, given, &name, &mut option_of_adapter)? {
-                    return Ok(Command::Print(text));
-                }
+pub(crate) fn parse(words: Words<'_>, given: &mut Given) -> Result<Command, String> {
+    let (mut option_of_adapter, mut program, mut is_first) = (None, Vec::new(), true);
+    while let Some(word) = words.next() {
+        if word == "--" {
+            program = c_strings(words);
+            if program.first().is_none_or(|name| name.is_empty()) {
+                return Err("no program stands behind --".to_owned());
             }
-            Some(argument) => return Err(unexpected(argument)),
+            break;
         }
-        is_first = false;
-    };
-    if program.first().is_some_and(|name| name.is_empty()) {
-        return Err("no program stands behind --".to_owned());
+        if std::mem::take(&mut is_first) && word == "call" {
+            return call(words, given);
+        }
+        let given_option = GivenOption::of(word).map_err(|word| {
+            joined(&["unexpected argument '", &word, "' (a program stands behind --; --help lists the options)"])
+        })?;
+        let text = match given_option.text() {
+            None => option(given_option, words, given, &mut option_of_adapter)?,
+            text => text,
+        };
+        if let Some(text) = text {
+            return Ok(Command::Print(text));
+        }
     }
     let bad = given.bad_config.take().or_else(|| given.bad_settings.take().filter(|_| !program.is_empty()));
     match (bad, option_of_adapter) {
@@ -127,40 +127,88 @@ pub(crate) fn parse(arguments: &mut lexopt::Parser, given: &mut Given) -> Result
     }
 }
 
+/// An argument that begins with a dash.
+struct GivenOption {
+    /// With its dashes.
+    name: String,
+    /// What stands behind `=`.
+    attached: Option<OsString>,
+}
+
+impl GivenOption {
+    /// The option in a word; if it is none, the word.
+    fn of(word: OsString) -> Result<GivenOption, String> {
+        let mut bytes = word.into_vec();
+        let mut attached = None;
+        if bytes.starts_with(b"--")
+            && let Some(equals) = bytes.iter().position(|byte| *byte == b'=')
+        {
+            attached = Some(OsString::from_vec(bytes.split_off(equals + 1)));
+            bytes.truncate(equals);
+        }
+        let is_option = bytes.len() > 1 && bytes[0] == b'-';
+        let name = OsString::from_vec(bytes).to_string_lossy().into_owned();
+        if is_option { Ok(GivenOption { name, attached }) } else { Err(name) }
+    }
+
+    /// Options of one letter can follow.
+    fn asks_for_help(&self) -> bool {
+        matches!(self.name.as_bytes(), b"--help" | [b'-', b'h', ..])
+    }
+
+    /// The text that it asks for.
+    fn text(&self) -> Option<String> {
+        match self.name.as_bytes() {
+            _ if self.asks_for_help() => Some(help()),
+            b"--version" | [b'-', b'V', ..] => Some(VERSION.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn value(self, words: Words<'_>) -> Result<String, String> {
+        let Some(value) = self.attached.or_else(|| words.next()) else {
+            return Err(joined(&["missing argument for option '", &self.name, "'"]));
+        };
+        value.into_string().map_err(|_| joined(&[&self.name, ": not UTF-8"]))
+    }
+
+    #[inline(never)]
+    fn unknown(&self) -> String {
+        joined(&["invalid option '", &self.name, "' (--help lists the options)"])
+    }
+}
+
 /// Takes one option with its value. Returns a text that it asks for.
 fn option(
-    arguments: &mut lexopt::Parser,
+    given_option: GivenOption,
+    words: Words<'_>,
     given: &mut Given,
-    name: &str,
     option_of_adapter: &mut Option<&'static str>,
 ) -> Result<Option<String>, String> {
+    let name = given_option.name.strip_prefix("--").unwrap_or_default();
     let adapter = Settings::ROWS.iter().find(|row| row.name == name);
     let server = Config::SETTINGS.iter().find(|setting| setting.name == name);
-    let form = match (adapter, server) {
-        (Some(row), _) => row.value,
-        (None, Some(setting)) => setting.value,
-        (None, None) => return Err(unexpected(Long(name))),
+    let (name, form) = match (adapter, server) {
+        (Some(row), _) => (row.name, row.value),
+        (None, Some(setting)) => (setting.name, setting.value),
+        (None, None) => return Err(given_option.unknown()),
     };
-    let value = if form.is_empty() { "on".to_owned() } else { value(arguments)? };
+    let value = match given_option.attached {
+        None if form.is_empty() => "on".to_owned(),
+        Some(value) if form.is_empty() => {
+            let value = value.to_string_lossy();
+            return Err(joined(&["unexpected argument for option '", &given_option.name, "': \"", &value, "\""]));
+        }
+        _ => given_option.value(words)?,
+    };
     if name == "limit" && value == "help" {
         return Ok(Some(limits_help()));
     }
     let set = if adapter.is_some() { given.settings.set(name, &value) } else { given.config.set(name, &value) };
-    if let Some(row) = adapter {
-        *option_of_adapter = Some(row.name);
+    if adapter.is_some() {
+        *option_of_adapter = Some(name);
     }
     set.map(|()| None).map_err(|error| joined(&["--", name, ": ", &error.to_string()]))
-}
-
-/// The program behind `--` and its arguments, if they come next; one empty word if there is none.
-fn program(arguments: &mut lexopt::Parser) -> Option<Vec<CString>> {
-    let mut words = arguments.try_raw_args()?;
-    words.next_if(|word| word == "--")?;
-    let mut program = c_strings(&mut words);
-    if program.is_empty() {
-        program.push(CString::default());
-    }
-    Some(program)
 }
 
 /// The kernel hands arguments over as C strings.
@@ -169,25 +217,33 @@ pub(crate) fn c_strings(words: &mut dyn Iterator<Item = OsString>) -> Vec<CStrin
 }
 
 /// `call initialize`, `call GET /path`, with their options.
-fn call(arguments: &mut lexopt::Parser, given: &mut Given) -> Result<Command, String> {
-    let (mut words, mut timeout) = (String::new(), None);
-    while let Some(argument) = arguments.next().map_err(text)? {
-        let (setting, before) = match argument {
-            Short('h') | Long("help") => return Ok(Command::Print(help())),
-            Long("timeout") => {
-                timeout = Some(value(arguments)?);
+fn call(words: Words<'_>, given: &mut Given) -> Result<Command, String> {
+    let (mut what, mut timeout, mut has_options) = (String::new(), None, true);
+    while let Some(word) = words.next() {
+        if has_options && word == "--" {
+            has_options = false;
+            continue;
+        }
+        let option = if has_options { GivenOption::of(word) } else { Err(word.to_string_lossy().into_owned()) };
+        let option = match option {
+            Ok(option) => option,
+            Err(word) => {
+                let space = if what.is_empty() { "" } else { " " };
+                push(&mut what, &[space, &word]);
                 continue;
             }
-            Long("port") => ("port", ""),
-            Long("unix") => ("listen", "unix:"),
-            Value(word) => {
-                let space = if words.is_empty() { "" } else { " " };
-                push(&mut words, &[space, &word.to_string_lossy()]);
-                continue;
-            }
-            argument => return Err(unexpected(argument)),
         };
-        let place = joined(&[before, &value(arguments)?]);
+        let (setting, before) = match option.name.as_str() {
+            _ if option.asks_for_help() => return Ok(Command::Print(help())),
+            "--timeout" => {
+                timeout = Some(option.value(words)?);
+                continue;
+            }
+            "--port" => ("port", ""),
+            "--unix" => ("listen", "unix:"),
+            _ => return Err(option.unknown()),
+        };
+        let place = joined(&[before, &option.value(words)?]);
         given.config.set(setting, &place).map_err(|error| joined(&["call: ", &error.to_string()]))?;
         // An instance elsewhere does not follow this environment.
         given.bad_config = None;
@@ -195,8 +251,8 @@ fn call(arguments: &mut lexopt::Parser, given: &mut Given) -> Result<Command, St
     if let Some(error) = given.bad_config.take() {
         return Err(error.to_string());
     }
-    let Some(mut call) = ClientCall::new(&words, &given.config.listen) else {
-        return Err(joined(&["call: expected initialize, pre-freeze, pre-stop or METHOD /PATH, not '", &words, "'"]));
+    let Some(mut call) = ClientCall::new(&what, &given.config.listen) else {
+        return Err(joined(&["call: expected initialize, pre-freeze, pre-stop or METHOD /PATH, not '", &what, "'"]));
     };
     match timeout {
         Some(time) if !call.set_timeout(&time) => {
@@ -211,26 +267,6 @@ fn joined(parts: &[&str]) -> String {
     let mut text = String::new();
     push(&mut text, parts);
     text
-}
-
-#[inline(never)]
-fn value(arguments: &mut lexopt::Parser) -> Result<String, String> {
-    arguments.value().and_then(|value| value.string()).map_err(text)
-}
-
-fn unexpected_word(word: &OsString) -> String {
-    let end = "' (a program stands behind --; --help lists the options)";
-    joined(&["unexpected argument '", &word.to_string_lossy(), end])
-}
-
-#[inline(never)]
-fn unexpected(argument: lexopt::Arg<'_>) -> String {
-    joined(&[&argument.unexpected().to_string(), " (--help lists the options)"])
-}
-
-/// As text at once: a boxed error would add the `Debug` of every kind of error to the binary.
-fn text(error: lexopt::Error) -> String {
-    error.to_string()
 }
 
 fn help() -> String {

@@ -7,7 +7,6 @@ use arguments::{Command, Given, c_strings};
 use fc_hooks::adapter::{self, Settings};
 use fc_hooks::{Config, Limit, Limits, StartError, inspect};
 use std::ffi::{CString, OsString};
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,19 +18,12 @@ fn main() -> ExitCode {
         }
     }
     let mut given = Given::from_environment(Config::from_env(), Settings::from_env());
-    match arguments::parse(&mut lexopt::Parser::from_env(), &mut given) {
-        Ok(Command::Print(text)) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+    match arguments::parse(&mut std::env::args_os().skip(1), &mut given) {
+        Ok(Command::Print(text)) => adapter::print(&text),
         Ok(Command::Adapt(program)) => adapter::run(given.config, given.settings, program),
         Ok(Command::Call(call)) => adapter::call(&call),
         Ok(Command::Inspect) => fc_hooks::serve(&inspect::APP, Default::default(), given.config),
-        Err(error) => {
-            // If nobody can read the message, the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "fc-hooks: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => adapter::refuse(&error),
     }
 }
 

@@ -22,7 +22,6 @@ const DEPENDENCIES: [&str; 13] = [
     "env_filter",
     "env_logger",
     "itoa",
-    "lexopt",
     "libc",
     "linux-raw-sys",
     "log",

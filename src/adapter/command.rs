@@ -2,6 +2,7 @@
 //!
 //! The run ends when the command itself does. A process that it leaves behind may hold its output open for ever.
 
+use crate::adapter::config::time_text;
 use crate::adapter::program::Exit;
 use crate::tuning::COMMAND_OUTPUT_BYTES_MAX;
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Run {
     /// The command has ended, and its output is read.
     pub(crate) fn exited(self, exit: Exit) -> Outcome {
         let cause = match exit {
-            _ if self.has_expired => format!("the command did not end within {:?}", self.time_max),
+            _ if self.has_expired => ["the command did not end within ", &time_text(self.time_max)].concat(),
             Exit::Code(0) => String::new(),
             exit => format!("the command {exit}"),
         };

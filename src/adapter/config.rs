@@ -77,7 +77,9 @@ impl Settings {
                 let same_address = program.ip() == own.ip() || own.ip().is_unspecified();
                 program.port() == own.port() && own.port() != 0 && same_address
             }
-            (program, own) => program == own,
+            // Not as paths: comparing these part by part would be a kilobyte, and no spelling is safe.
+            (Listen::Unix(program), Listen::Unix(own)) => program.as_os_str() == own.as_os_str(),
+            _ => false,
         };
         if clash {
             let cause = "the adapter listens there, so the program cannot";
@@ -245,9 +247,9 @@ fn set_ready(settings: &mut Settings, value: &str) -> Result<(), StartError> {
     let ready = if rest == "port" {
         Some(Ready::Connect)
     } else {
-        let mut parts = rest.splitn(3, ' ').map(str::trim);
-        let head = request(&[parts.next().unwrap_or_default(), parts.next().unwrap_or_default()].join(" "));
-        let statuses = parts.next().map_or(Some(Statuses(vec![(200, 399)])), statuses);
+        let behind = rest.bytes().enumerate().filter(|(_, byte)| *byte == b' ').nth(1).map(|(at, _)| at);
+        let head = request(&rest[..behind.unwrap_or(rest.len())]);
+        let statuses = behind.map_or(Some(Statuses(vec![(200, 399)])), |at| statuses(rest[at..].trim()));
         head.zip(statuses).map(|((method, path), statuses)| Ready::Request { method, path, statuses })
     };
     let expected = "port, METHOD /PATH [STATUS-STATUS,…] (such as GET /healthz 200-299) or early";
@@ -320,6 +322,14 @@ pub(crate) fn time(text: &str) -> Option<Duration> {
     };
     let ms = whole_number(&text[..digits])?.checked_mul(unit_ms)?;
     (1..=TIME_MAX_MS).contains(&ms).then(|| Duration::from_millis(ms))
+}
+
+/// A time as it is set.
+#[cold]
+#[inline(never)]
+pub(crate) fn time_text(time: Duration) -> String {
+    let ms = time.as_millis() as u64;
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
 
 const TIME_MAX_MS: u64 = 24 * 60 * 60 * 1000;

@@ -13,7 +13,8 @@ pub(crate) fn of_program(inherited: Vec<CString>, address: &Listen) -> Vec<CStri
         let name = name_of(variable);
         !name.starts_with(variables::OURS.as_bytes()) && !variables::PORTS.iter().any(|port| port.as_bytes() == name)
     };
-    let mut environment: Vec<CString> = inherited.into_iter().filter(is_passed_on).collect();
+    let mut environment = inherited;
+    environment.retain(is_passed_on);
     if let Listen::Tcp(address) = address {
         for name in variables::PORTS {
             push(&mut environment, name, address.port().to_string().as_bytes());
@@ -51,7 +52,8 @@ pub(crate) fn of_command(of_program: &[CString], call: &CommandCall<'_>) -> Vec<
         let secret = variables::CREDENTIALS.iter().position(|secret| secret.as_bytes() == name);
         secret.is_some_and(is_withheld) || name == variables::REQUEST_ID.as_bytes()
     };
-    let mut environment: Vec<CString> = of_program.iter().filter(|variable| !is_replaced(variable)).cloned().collect();
+    let mut environment = of_program.to_vec();
+    environment.retain(|variable| !is_replaced(variable));
     push(&mut environment, variables::adapter::TOLD_HOOK, call.hook.as_bytes());
     push(&mut environment, variables::REQUEST_ID, call.request_id.as_bytes());
     for (name, value) in variables::CREDENTIALS.iter().zip(given) {
@@ -60,7 +62,7 @@ pub(crate) fn of_command(of_program: &[CString], call: &CommandCall<'_>) -> Vec<
         }
     }
     if let Some(thaw) = call.thaw {
-        push(&mut environment, variables::adapter::TOLD_GAP, thaw.gap.as_millis().to_string().as_bytes());
+        push(&mut environment, variables::adapter::TOLD_GAP, (thaw.gap.as_millis() as u64).to_string().as_bytes());
         push(&mut environment, variables::adapter::TOLD_EVIDENCE, thaw.evidence.to_string().as_bytes());
         push(&mut environment, variables::adapter::TOLD_CONFIDENCE, thaw.confidence.name().as_bytes());
     }

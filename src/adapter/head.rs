@@ -177,7 +177,7 @@ const HOST: &[u8] = b"host: localhost\r\n";
 
 fn write_thaw(out: &mut Vec<u8>, thaw: Option<&Thaw>) {
     let Some(thaw) = thaw else { return };
-    let gap = thaw.gap.as_millis().to_string();
+    let gap = (thaw.gap.as_millis() as u64).to_string();
     let evidence = thaw.evidence.to_string();
     let lines = [(headers::GAP, &*gap), (headers::EVIDENCE, &*evidence), (headers::CONFIDENCE, thaw.confidence.name())];
     for (name, value) in lines {

@@ -25,7 +25,7 @@ mod words;
 
 pub use crate::run::exec;
 pub use crate::server::adapter::run;
-pub use crate::server::client::call;
+pub use crate::server::client::{call, print, refuse};
 pub use client::ClientCall;
 pub use config::{AdapterSetting, TIME_FORM};
 pub use settings::Settings;

@@ -75,7 +75,12 @@ fn canonical(path: &[u8]) -> Vec<u8> {
             name => segments.push(name),
         }
     }
-    segments.iter().flat_map(|segment| [b"/", *segment]).flatten().copied().collect()
+    let mut path = Vec::with_capacity(decoded.len() + 1);
+    for segment in segments {
+        path.push(b'/');
+        path.extend_from_slice(segment);
+    }
+    path
 }
 
 fn decode(path: &[u8]) -> Vec<u8> {

@@ -12,6 +12,7 @@
 //!
 //! Every state also leads to `Exited`. Signals go to the process group of the program.
 
+use crate::adapter::config::time_text;
 use std::fmt;
 use std::time::Duration;
 
@@ -167,10 +168,14 @@ impl Program {
     /// The line that says how it ended. An end in time that was asked for needs none.
     pub(crate) fn last_words(&self, name: &str) -> Option<String> {
         let State::Exited(exit) = self.state else { return None };
-        let (ready_time_max, kill_time_max) = (self.ready_time_max, self.kill_time_max);
         match (self.was_killed, self.was_told_to_stop) {
-            (true, true) => Some(format!("{name} did not end within {kill_time_max:?} after SIGTERM and was killed")),
-            (true, false) => Some(format!("{name} did not serve within {ready_time_max:?} and was killed")),
+            (true, true) => {
+                let time = time_text(self.kill_time_max);
+                Some(format!("{name} did not end within {time} after SIGTERM and was killed"))
+            }
+            (true, false) => {
+                Some(format!("{name} did not serve within {} and was killed", time_text(self.ready_time_max)))
+            }
             (false, true) => None,
             (false, false) => {
                 let before = if self.has_served { "" } else { " before it served" };

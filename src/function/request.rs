@@ -30,6 +30,7 @@ impl<'a> Request<'a> {
     }
 
     /// The path as the client sent it, neither decoded nor normalised. It begins with `/`, or is `*` (OPTIONS).
+    #[inline(always)]
     pub fn path(&self) -> &'a str {
         &self.path_and_query[..self.query_mark().unwrap_or(self.path_and_query.len())]
     }
@@ -77,7 +78,7 @@ impl<'a> Request<'a> {
     /// The request id for log lines: of bounded length, and cut at the first character that is not visible ASCII,
     /// because the rest could look like another part of the line (C-LOG-1).
     pub(crate) fn logged_id(&self) -> &'a str {
-        let id = self.headers.get(headers::REQUEST_ID).unwrap_or_default();
+        let id = self.headers.find(headers::REQUEST_ID).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
         let most = id.len().min(LOGGED_ID_BYTES_MAX);
         let shown = visible_bytes(&id.as_bytes()[..most]);
         if shown == 0 { NO_ID } else { &id[..shown] }
@@ -132,12 +133,19 @@ pub struct Headers<'a>(pub(crate) &'a [Header<'a>]);
 
 impl<'a> Headers<'a> {
     /// The value of the first header with that name, whose case does not matter. None if it is absent or not UTF-8.
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// As [`Headers::get`], also for values that are not UTF-8.
     pub fn get_bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.find(name)
+    }
+
+    /// [`Headers::get_bytes`] within its caller, which pays where the name is known and each request asks.
+    #[inline(always)]
+    fn find(&self, name: &str) -> Option<&'a [u8]> {
         self.0.iter().find(|header| header.is(name)).map(|header| header.value)
     }
 

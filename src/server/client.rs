@@ -1,6 +1,7 @@
 //! The client mode of the binary, for images without curl: one call, its body on standard output, an exit code.
 
 use crate::adapter::client::{ClientCall, Response};
+use crate::adapter::config::time_text;
 use crate::config::Listen;
 use crate::limits::Limits;
 use crate::server::sys::unix::write_all;
@@ -23,6 +24,20 @@ pub fn call(call: &ClientCall) -> ExitCode {
     };
     super::eprint_line(format_args!("fc-hooks: {call}: {failure}"));
     ExitCode::FAILURE
+}
+
+/// Prints a text. The exit code is 1 if nobody takes it.
+pub fn print(text: &str) -> ExitCode {
+    match write_all(rustix::stdio::stdout(), text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says what is wrong with the arguments or the environment.
+pub fn refuse(error: &str) -> ExitCode {
+    super::eprint_line(format_args!("fc-hooks: {error}"));
+    ExitCode::from(2)
 }
 
 fn exchange(call: &ClientCall) -> Result<u16, String> {
@@ -84,7 +99,7 @@ fn limit(socket: &OwnedFd, of: Timeout, end: Instant) -> Result<(), Errno> {
 fn in_words(call: &ClientCall, error: Errno, otherwise: &str) -> String {
     match error {
         // The kernel calls a wait for a connection that took too long one in progress.
-        Errno::AGAIN | Errno::INPROGRESS => format!("no answer within {:?}", call.time_max),
+        Errno::AGAIN | Errno::INPROGRESS => ["no answer within ", &time_text(call.time_max)].concat(),
         error => format!("{otherwise}: {error}"),
     }
 }

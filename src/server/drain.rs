@@ -42,6 +42,7 @@ impl Drain {
 
 impl<S, O: System> Loop<S, O> {
     /// Everything is closed, or the drain's time is over.
+    #[inline(always)]
     pub(super) fn is_done(&self) -> bool {
         self.drain
             .is_some_and(|drain| self.connections.open() == 0 || drain.time_left(self.limits.drain_time_max).is_zero())

@@ -68,29 +68,8 @@ impl log::Log for LateLogger {
 }
 
 #[cfg(not(feature = "env_logger"))]
-fn set_logger() {
-    if log::set_logger(&StderrLogger).is_ok() {
-        log::set_max_level(DEFAULT_LEVEL);
-    }
-}
+use small::set_logger;
 
-/// The logger without `env_logger`: one line for each record, in one write.
-#[cfg(not(feature = "env_logger"))]
-struct StderrLogger;
-
-#[cfg(not(feature = "env_logger"))]
-impl log::Log for StderrLogger {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= DEFAULT_LEVEL
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let text = crate::logging::OneLine(record.args());
-            let (level, target) = (record.level(), record.target());
-            super::eprint_line(format_args!("[{level} {target}] {text}"));
-        }
-    }
-
-    fn flush(&self) {}
-}
+/// The logger without `env_logger`: one line for each record, in one write. It reads the same variable in the same way.
+#[cfg(any(test, not(feature = "env_logger")))]
+mod small;

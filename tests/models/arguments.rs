@@ -52,10 +52,9 @@ enum Outcome {
 }
 
 fn outcome(arguments: &[&[u8]], config: Result<Config, StartError>, settings: Result<Settings, StartError>) -> Outcome {
-    let words = arguments.iter().map(|word| OsString::from_vec(word.to_vec()));
-    let mut parser = lexopt::Parser::from_iter(std::iter::once(OsString::from("fc-hooks")).chain(words));
+    let mut words = arguments.iter().map(|word| OsString::from_vec(word.to_vec()));
     let mut given = Given::from_environment(config, settings);
-    let command = parse(&mut parser, &mut given);
+    let command = parse(&mut words, &mut given);
     environment::check(&given.config);
     let shown = environment::shown(&given.config);
     match command {

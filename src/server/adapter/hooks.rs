@@ -5,6 +5,7 @@ use super::peers::Owner;
 use super::proxy::{COMMAND, Proxy};
 use super::system::AdapterSystem;
 use crate::adapter::command::Run;
+use crate::adapter::config::time_text;
 use crate::adapter::environment::{CommandCall, Secrets, of_command};
 use crate::adapter::gate::{HookAnswer, Task};
 use crate::adapter::head::{RequestChanges, write_bare_request, write_request};
@@ -305,7 +306,7 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(task) = &mut self.task else { return };
         match &mut task.how {
             How::Request { .. } if now >= task.deadline => {
-                let cause = format!("the program gave no answer within {:?}", task.time_max);
+                let cause = ["the program gave no answer within ", &time_text(task.time_max)].concat();
                 self.end_task(Err(cause));
             }
             How::Command { process: Some((pid, _)), run, .. } => {

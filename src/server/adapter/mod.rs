@@ -26,6 +26,7 @@ use crate::server::sys::program::Sides;
 use crate::start_error::StartError;
 use proxy::Proxy;
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 /// Starts a program and serves in front of it until it has ended. Returns the program's exit code; 2 for a wrong
@@ -64,7 +65,8 @@ fn start(config: Config, mut settings: Settings, words: &[CString]) -> Result<u8
     process::adopt_orphans();
     let child = process::spawn(words, &environment, Streams::Inherited)
         .map_err(|error| process::cannot_execute(&words[0], error))?;
-    let mut proxy = Proxy::new(system, config, settings, child.pid, environment);
+    // The process ends behind it: taking it to pieces would be bytes and time for nothing.
+    let mut proxy = ManuallyDrop::new(Proxy::new(system, config, settings, child.pid, environment));
     let outcome = proxy.run();
     // Workers of a program that has ended must not outlive the instance.
     process::signal_group(child.pid, Signal::Kill);

@@ -113,6 +113,7 @@ impl System for Unix {
         Instant::now()
     }
 
+    #[inline(always)]
     fn signals(&mut self) -> Signals {
         let seen = signals::count();
         let any = seen != self.signals_seen;
@@ -172,6 +173,7 @@ impl System for Unix {
         rustix::io::read(socket, spare_capacity(buffer))
     }
 
+    #[inline(always)]
     fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
         self.owes_watching_forks |= !std::mem::replace(&mut self.has_written, true);
         // Not `write`: its SIGPIPE would end a process whose author has put that signal back to its default.
