@@ -121,7 +121,7 @@ test-all: ## the tests that take longer, too
 
 .PHONY: resources
 resources: build ## the figures of threads, wake-ups, memory, system calls and allocations
-	@cargo test --quiet -p fc-hooks --test resources --test allocations
+	@cargo test --quiet -p fc-hooks --test resources --test allocations --test adapter_allocations
 
 .PHONY: peers
 peers: ## the servers that benchmarks compare with; names those that cannot be built here
