@@ -7,6 +7,7 @@ mod accepting;
 mod calls;
 mod client_side;
 mod hooks;
+mod kept;
 mod peers;
 mod program_side;
 mod proxy;
