@@ -6,7 +6,7 @@ mod support;
 
 use support::client::{End, request};
 use support::pattern;
-use support::program::Program;
+use support::program::{Program, started};
 
 /// Method, path, query, headers and body arrive as they were sent; what concerns the connection does not.
 #[test]
@@ -130,7 +130,7 @@ fn nothing_is_smuggled() {
 #[test]
 fn a_broken_reply_is_a_bad_gateway() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr().start();
+    let server = started(program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr());
     let mut client = server.connect();
     let broken = [
         "",
@@ -158,7 +158,7 @@ fn a_broken_reply_is_a_bad_gateway() {
 #[test]
 fn a_reply_that_breaks_off_is_cut() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr().start();
+    let server = started(program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr());
     let cut = [
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
@@ -182,7 +182,7 @@ fn a_reply_that_breaks_off_is_cut() {
 #[test]
 fn connections_that_the_program_closes() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr().start();
+    let server = started(program.setup().env("FC_HOOKS_LOG_MARKERS", "off").expect_stderr());
     let mut client = server.connect();
     let serve = |client: &mut support::client::Client| {
         client.send(request("GET", "/", &[], b""));

@@ -5,7 +5,7 @@
 mod support;
 
 use support::client::request;
-use support::program::Program;
+use support::program::{Program, started};
 use support::wait_until;
 
 const OUTSIDE: (&str, &str) = ("x-fc-control-path", "/http-invoke");
@@ -15,7 +15,7 @@ const OUTSIDE: (&str, &str) = ("x-fc-control-path", "/http-invoke");
 fn outside_callers_reach_no_hook() {
     let program = Program::new();
     let setup = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off");
-    let server = setup.env("FC_HOOKS_PRE_STOP", "GET /flush/all").start();
+    let server = started(setup.env("FC_HOOKS_PRE_STOP", "GET /flush/all"));
     let mut client = server.connect();
     let spelled =
         ["/warm-up", "/WARM-UP/", "//warm-up", "/%77arm-up", "/x/../warm-up?a", "/flush%2fall", "/flush%252Fall"];
@@ -48,7 +48,7 @@ fn outside_callers_reach_no_hook() {
 #[test]
 fn a_hook_is_a_request_to_the_program() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up?x").expect_stderr().start();
+    let server = started(program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up?x").expect_stderr());
     let mut client = server.connect();
     let headers = [("x-fc-control-path", "/initialize"), ("x-fc-request-id", "id"), ("x-fc-access-key-id", "k")];
     let statuses = [("500 No", 404, "404"), ("204 None", 200, "200")];
@@ -72,7 +72,8 @@ fn a_hook_is_a_request_to_the_program() {
 #[test]
 fn calls_wait_for_a_hook() {
     let program = Program::new();
-    let server = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off").start();
+    let server =
+        started(program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off"));
     let mut platform = server.connect();
     platform.send(request("POST", "/initialize", &[("x-fc-control-path", "/initialize")], b""));
     let (mut hook, _) = program.get();
@@ -96,12 +97,8 @@ fn calls_wait_for_a_hook() {
 #[test]
 fn a_thaw() {
     let program = Program::new();
-    let server = program
-        .setup()
-        .env("FC_HOOKS_ON_THAW", "POST /reconnect")
-        .env("FC_HOOKS_LOG_MARKERS", "off")
-        .expect_stderr()
-        .start();
+    let setup = program.setup().env("FC_HOOKS_ON_THAW", "POST /reconnect").env("FC_HOOKS_LOG_MARKERS", "off");
+    let server = started(setup.expect_stderr());
     let mut client = server.connect();
     client.send(request("GET", "/", &[], b""));
     let (mut before, _) = program.get();

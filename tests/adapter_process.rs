@@ -181,6 +181,50 @@ fn a_stop_is_passed_on_to_the_program() {
     }
 }
 
+/// What is sent to the adapter by hand, or by a terminal, is for the program.
+#[test]
+fn other_signals_are_passed_on() {
+    let names = [(libc::SIGHUP, "HUP"), (libc::SIGQUIT, "QUIT"), (libc::SIGUSR1, "USR1"), (libc::SIGUSR2, "USR2")];
+    let traps: String = names.iter().map(|(_, name)| format!("trap 'echo got {name}' {name}; ")).collect();
+    let process = started(&format!("exec 2>/dev/null; {traps} echo ready; while :; do sleep 0.01; done"), "30s");
+    for (signal, name) in names {
+        process.signal(signal);
+        process.stdout.wait_for("the signal", |text| text.contains(&format!("got {name}\n")));
+    }
+    process.signal(libc::SIGTERM);
+    assert_ended(&process.ended(), 143, "");
+}
+
+/// `nohup` has both ignore the end of a terminal.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let script = format!("trap '' HUP; exec {BINARY} -- sh -c 'echo ready; while :; do sleep 0.01; done'");
+    let setup = Setup::program("/bin/sh").env("FC_HOOKS_READY", "early").env("PATH", "/usr/bin:/bin");
+    let process = setup.env("FC_HOOKS_LISTEN", "127.0.0.1:0").arg("-c").arg(&script).run();
+    process.stdout.wait_for("both lines", |text| text.contains("ready\n") && text.contains("listening"));
+    for pid in proc::family(process.pid()) {
+        let mask = proc::status(pid, "SigIgn").expect("it lives");
+        assert_eq!(u64::from_str_radix(&mask, 16).expect("a mask") & 1, 1, "SIGHUP is ignored: {mask}");
+    }
+    process.signal(libc::SIGTERM);
+    assert_ended(&process.ended(), 143, "");
+}
+
+/// A second signal to stop ends all at once, and leaves nothing behind.
+#[test]
+fn a_second_stop_ends_the_group() {
+    let script = "exec 2>&1; sleep 1000 & trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    let process = started(script, "30s");
+    let family = proc::family(process.pid());
+    process.signal(libc::SIGTERM);
+    wait_until("the first is seen", || proc::pending_signals(process.pid()).is_ok_and(|pending| pending == 0));
+    process.signal(libc::SIGTERM);
+    assert_ended(&process.ended(), 143, "");
+    wait_until("the whole family has ended", || {
+        family.iter().all(|pid| proc::state(*pid).map_or(true, |state| state == 'Z'))
+    });
+}
+
 /// The processes of the program end with it: those that take SIGTERM, and those that do not.
 #[test]
 fn a_stop_reaches_the_whole_group() {

@@ -44,8 +44,7 @@ impl<'a> Lines<'a> {
     }
 
     fn options(&self) -> Options<'a> {
-        let mut options = Options { lines: [b""; OPTION_LINES_MAX], upgrade: false };
-        let mut count = 0;
+        let mut options = Options { lines: [b""; OPTION_LINES_MAX], count: 0, upgrade: false };
         for header in self.headers.iter().filter(|header| is(header, "connection")) {
             options.upgrade |= tokens(header.value).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
             let is_usual = |token: &[u8]| {
@@ -53,9 +52,9 @@ impl<'a> Lines<'a> {
                     .iter()
                     .any(|usual| token.eq_ignore_ascii_case(usual.as_bytes()))
             };
-            if !tokens(header.value).all(is_usual) && count < OPTION_LINES_MAX {
-                options.lines[count] = header.value;
-                count += 1;
+            if !tokens(header.value).all(is_usual) && options.count < OPTION_LINES_MAX {
+                options.lines[options.count] = header.value;
+                options.count += 1;
             }
         }
         options
@@ -68,15 +67,21 @@ const OPTION_LINES_MAX: usize = 4;
 /// The headers that the sender names in `Connection`.
 struct Options<'a> {
     lines: [&'a [u8]; OPTION_LINES_MAX],
+    count: usize,
     upgrade: bool,
 }
 
 impl Options<'_> {
+    #[inline(always)]
     fn name(&self, header: &Header<'_>) -> bool {
-        self.lines.iter().any(|line| {
-            !line.is_empty()
-                && tokens(line).any(|token| token.eq_ignore_ascii_case(header.name))
-                && !is_end_to_end(header)
+        self.count > 0 && self.name_one(header)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn name_one(&self, header: &Header<'_>) -> bool {
+        self.lines[..self.count].iter().any(|line| {
+            tokens(line).any(|token| token.eq_ignore_ascii_case(header.name)) && !is_end_to_end(header)
         })
     }
 }
@@ -91,6 +96,7 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(|token| token.trim_ascii())
 }
 
+#[inline(always)]
 fn is(header: &Header<'_>, name: &str) -> bool {
     header.is(name)
 }

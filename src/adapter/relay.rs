@@ -56,7 +56,7 @@ impl Relay {
     pub(crate) const NONE: Relay = Relay { reader: Reader::Done, writer: Writer::Nothing };
 
     pub(crate) fn new(reader: Reader, writer: Writer) -> Relay {
-        let reader = if reader == Reader::Sized(0) { Reader::Done } else { reader };
+        let reader = if matches!(reader, Reader::Sized(0)) { Reader::Done } else { reader };
         Relay { reader, writer }
     }
 
@@ -66,7 +66,7 @@ impl Relay {
 
     /// The whole body has been read.
     pub(crate) fn is_done(&self) -> bool {
-        self.reader == Reader::Done
+        matches!(self.reader, Reader::Done)
     }
 
     /// Takes the bytes of `buffer` in `piece`, which have arrived. Returns the place of the bytes to write, framing
@@ -126,7 +126,7 @@ impl Relay {
 
     /// The sender's connection has ended. Returns what the receiver is still to get, where that is the end of the body.
     pub(crate) fn end_of_input(&mut self) -> Result<&'static [u8], CutShort> {
-        if self.reader != Reader::UntilClose {
+        if !matches!(self.reader, Reader::UntilClose) {
             return Err(CutShort);
         }
         self.reader = Reader::Done;

@@ -4,11 +4,11 @@ use crate::adapter::client::{ClientCall, Response};
 use crate::adapter::config::time_text;
 use crate::config::Listen;
 use crate::limits::Limits;
-use crate::server::sys::unix::write_all;
+use crate::server::sys::unix::{NO_SIGNAL, write_all};
 use crate::tuning::READ_BYTES;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketType};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ fn exchange(call: &ClientCall) -> Result<u16, String> {
     let (request, mut sent) = (call.request(), 0);
     while sent < request.len() {
         limit(&socket, Timeout::Send, end).map_err(failed)?;
-        sent += net::send(&socket, &request[sent..], SendFlags::NOSIGNAL).map_err(failed)?;
+        sent += net::send(&socket, &request[sent..], NO_SIGNAL).map_err(failed)?;
     }
     let (mut response, limits) = (Response::new(call), Limits::default());
     let mut bytes = Vec::with_capacity(READ_BYTES);

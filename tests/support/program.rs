@@ -1,7 +1,8 @@
 //! The test plays the program behind the adapter: it listens where the adapter connects to, and answers with any bytes.
 
-use super::PATIENCE;
 use super::process::{Server, Setup};
+use super::{PATIENCE, wait_until};
+use fc_testkit::proc;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
@@ -31,7 +32,7 @@ impl Program {
     }
 
     pub fn start(&self) -> Server {
-        self.setup().env("FC_HOOKS_LOG_MARKERS", "off").start()
+        started(self.setup().env("FC_HOOKS_LOG_MARKERS", "off"))
     }
 
     /// The next connection on which a byte comes. The adapter also makes some to see whether the program serves.
@@ -52,6 +53,20 @@ impl Program {
         let got = conn.get();
         (conn, got)
     }
+}
+
+/// Starts the adapter, and waits until its process would end in order: the test listens, so the adapter serves before
+/// the shell has read its script.
+pub fn started(setup: Setup) -> Server {
+    let server = setup.start();
+    if cfg!(target_os = "linux") {
+        let handles = |pid: &u32| {
+            let mask = proc::status(*pid, "SigCgt").ok().and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+            mask.is_some_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
+        };
+        wait_until("the shell handles SIGTERM", || proc::family(server.pid()).iter().skip(1).any(handles));
+    }
+    server
 }
 
 /// A connection of the adapter.

@@ -7,6 +7,7 @@ mod accepting;
 mod calls;
 mod client_side;
 mod hooks;
+mod kept;
 mod peers;
 mod program_side;
 mod proxy;
@@ -23,6 +24,7 @@ use crate::server::eprint_line;
 use crate::server::logger::{init_logging, warn_of_unread_variables};
 use crate::server::sys::process::{self, Streams};
 use crate::server::sys::program::Sides;
+use crate::server::sys::signals;
 use crate::start_error::StartError;
 use proxy::Proxy;
 use std::ffi::CString;
@@ -65,6 +67,7 @@ fn start(config: Config, mut settings: Settings, words: &[CString]) -> Result<u8
     process::adopt_orphans();
     let child = process::spawn(words, &environment, Streams::Inherited)
         .map_err(|error| process::cannot_execute(&words[0], error))?;
+    signals::forward_to(child.pid).map_err(failed("handle signals"))?;
     // The process ends behind it: taking it to pieces would be bytes and time for nothing.
     let mut proxy = ManuallyDrop::new(Proxy::new(system, config, settings, child.pid, environment));
     let outcome = proxy.run();

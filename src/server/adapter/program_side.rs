@@ -10,10 +10,9 @@ use crate::adapter::relay::{ROOM_BEFORE, ROOM_BEHIND, Relay, Writer};
 use crate::adapter::upstream;
 use crate::http1::head::{self, large_header_storage};
 use crate::server::system::{Interest, Ready, Token};
-use crate::tuning::{COALESCE_BYTES_MAX, KEPT_IDLE_TIME_MAX, KEPT_MAX, KEPT_TRUSTED_TIME_MAX, RELAY_BYTES_CROWDED};
+use crate::tuning::{COALESCE_BYTES_MAX, RELAY_BYTES_CROWDED};
 use rustix::io::Errno;
 use std::ops::Range;
-use std::time::Duration;
 
 impl<O: AdapterSystem> Proxy<O> {
     /// Sends a request whose head is written to a connection to the program.
@@ -89,38 +88,6 @@ impl<O: AdapterSystem> Proxy<O> {
         }
         upstream.noted = Some(interest);
         Ok(token)
-    }
-
-    /// A connection that a request may use. One that the program may be about to close is none for a request that
-    /// cannot be repeated.
-    fn take_kept(&mut self, is_repeatable: bool) -> Option<Token> {
-        if self.gate.suspects_freeze() {
-            self.drop_kept();
-        }
-        while let Some(token) = self.kept.pop() {
-            let Some(upstream) = self.upstreams.get(token) else { continue };
-            let age = self.now.instant.saturating_duration_since(upstream.idle_since);
-            let is_watched = age <= KEPT_TRUSTED_TIME_MAX && upstream.idle_in_turn != self.turn;
-            let is_sure = is_watched || self.system.is_quiet(&upstream.socket);
-            if is_sure && (is_repeatable || age <= upstream.idle_max) {
-                return Some(token);
-            }
-            self.close_upstream(token, upstream::CloseReason::Old);
-        }
-        None
-    }
-
-    fn give_back(&mut self, kept: Option<Token>) {
-        self.kept.extend(kept);
-    }
-
-    /// The program was frozen too, and its overdue timers close what is idle.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn drop_kept(&mut self) {
-        for token in std::mem::take(&mut self.kept) {
-            self.close_upstream(token, upstream::CloseReason::Thawed);
-        }
     }
 
     /// Writes to the program; what its socket does not take waits.
@@ -248,6 +215,7 @@ impl<O: AdapterSystem> Proxy<O> {
         }
     }
 
+    #[inline(always)]
     fn upstream_interest(&mut self, token: Token) -> Option<Interest> {
         let upstream = self.upstreams.get(token)?;
         let reads = match upstream.owner {
@@ -364,19 +332,6 @@ impl<O: AdapterSystem> Proxy<O> {
         self.keep_upstream(token, is_uploaded);
         self.end_call(client_token);
         self.finish_reply(client_token)
-    }
-
-    /// Keeps a connection for the next request, if it can serve one.
-    pub(super) fn keep_upstream(&mut self, token: Token, is_uploaded: bool) {
-        let Some(upstream) = self.upstreams.get(token) else { return };
-        let can_serve = upstream.keeps && is_uploaded && !upstream.is_deaf && upstream.output.is_empty();
-        if !can_serve || self.kept.len() >= KEPT_MAX || self.drain.is_some() {
-            return self.close_upstream(token, upstream::CloseReason::Done);
-        }
-        upstream.machine.enter(upstream::Event::Finished, upstream::State::Kept);
-        (upstream.owner, upstream.idle_since, upstream.idle_in_turn) = (Owner::Nobody, self.now.instant, self.turn);
-        self.kept.push(token);
-        self.note_upstream_interest(token, false);
     }
 
     /// The program sends nothing more on this connection, or it broke.
@@ -504,10 +459,5 @@ impl<O: AdapterSystem> Proxy<O> {
         if upstream.noted.is_some() {
             self.system.deregister(&upstream.socket);
         }
-    }
-
-    /// How long a connection may be idle before a request that cannot be repeated takes no risk with it.
-    pub(super) fn idle_time_max(seconds: Option<u32>) -> Duration {
-        seconds.map_or(KEPT_IDLE_TIME_MAX, |seconds| KEPT_IDLE_TIME_MAX.min(Duration::from_secs(seconds.into()) / 2))
     }
 }

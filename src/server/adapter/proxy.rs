@@ -145,7 +145,7 @@ impl<O: AdapterSystem> Proxy<O> {
             self.listen()?;
         }
         let mut ready = Vec::new();
-        while self.stage != Stage::Over {
+        while !matches!(self.stage, Stage::Over) {
             self.watch_listener();
             let limit = self.wait_limit();
             let interrupted = self.wait(&mut ready, limit)?;
@@ -186,7 +186,7 @@ impl<O: AdapterSystem> Proxy<O> {
 
     /// `None`: no deadline is pending, so the wait has no limit.
     fn wait_limit(&self) -> Option<Duration> {
-        let drains = self.stage == Stage::Draining;
+        let drains = matches!(self.stage, Stage::Draining);
         if !self.again.is_empty() || (drains && self.drain.is_some_and(|drain| !drain.polled_once)) {
             return Some(Duration::ZERO);
         }

@@ -7,6 +7,7 @@ use crate::function::request::Peer;
 use crate::server::adapter::system::AdapterSystem;
 use crate::server::sys::listen::Listener;
 use crate::server::sys::process::{self, Streams};
+use crate::server::sys::signals;
 use crate::server::sys::unix::Unix;
 use crate::server::system::{Interest, Ready, Signals, System, Token};
 use crate::start_error::StartError;
@@ -24,6 +25,8 @@ pub(crate) struct Sides {
     listen: Listen,
     socket_mode: Option<u32>,
     program: Address,
+    /// The process of the command that runs, or 0.
+    command: i32,
 }
 
 enum Address {
@@ -38,7 +41,7 @@ impl Sides {
             Listen::Tcp(address) => Address::Tcp(*address),
             Listen::Unix(path) => Address::Unix(SocketAddrUnix::new(path)?),
         };
-        Ok(Sides { unix: Unix::without_listener()?, listen, socket_mode, program })
+        Ok(Sides { unix: Unix::without_listener()?, listen, socket_mode, program, command: 0 })
     }
 
     /// Where it listens; with port 0 in the configuration, where the kernel has chosen to.
@@ -104,7 +107,11 @@ impl AdapterSystem for Sides {
     }
 
     fn spawn(&mut self, words: &[CString], environment: &[CString]) -> Result<(i32, Option<OwnedFd>), Errno> {
-        process::spawn(words, environment, Streams::Piped).map(|child| (child.pid, child.output))
+        let child = process::spawn(words, environment, Streams::Piped)?;
+        // One command runs at a time.
+        self.command = child.pid;
+        signals::note_command(child.pid);
+        Ok((child.pid, child.output))
     }
 
     fn signal_group(&mut self, pid: i32, signal: Signal) {
@@ -112,7 +119,13 @@ impl AdapterSystem for Sides {
     }
 
     fn reap(&mut self) -> Option<(i32, Exit)> {
-        process::reap()
+        let ended = process::reap();
+        if ended.is_some_and(|(pid, _)| pid == self.command) {
+            // Its number may soon be another's.
+            self.command = 0;
+            signals::note_command(0);
+        }
+        ended
     }
 }
 
