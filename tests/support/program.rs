@@ -1,7 +1,7 @@
 //! The test plays the program behind the adapter: it listens where the adapter connects to, and answers with any bytes.
 
-use super::PATIENCE;
 use super::process::{Server, Setup};
+use super::{PATIENCE, wait_until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
@@ -34,10 +34,22 @@ impl Program {
         self.setup().env("FC_HOOKS_LOG_MARKERS", "off").start()
     }
 
+    /// The socket, for a test that serves by itself.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
     /// The next connection on which a byte comes. The adapter also makes some to see whether the program serves.
     pub fn accept(&self) -> Conn {
+        self.listener.set_nonblocking(true).expect("a listener");
         loop {
-            let (socket, _) = self.listener.accept().expect("a connection");
+            let mut accepted = None;
+            wait_until("a connection of the adapter", || {
+                accepted = self.listener.accept().ok();
+                accepted.is_some()
+            });
+            let (socket, _) = accepted.expect("waited for");
+            socket.set_nonblocking(false).expect("a socket");
             socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
             socket.set_nodelay(true).expect("a socket");
             if !matches!(socket.peek(&mut [0]), Ok(0) | Err(_)) {
