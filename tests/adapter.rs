@@ -174,6 +174,15 @@ fn a_reply_that_breaks_off_is_cut() {
         let seen = String::from_utf8_lossy(&seen).into_owned();
         assert!(end == End::Reset && !seen.ends_with("0\r\n\r\n"), "{reply:?}: {end:?} after {seen}");
     }
+    // A body that the close would end is not whole if the connection breaks.
+    let mut client = server.connect();
+    client.send(request("GET", "/", &[], b""));
+    let (mut conn, _) = program.get();
+    conn.send("HTTP/1.1 200 OK\r\n\r\nab");
+    server.wait_until_read();
+    conn.reset();
+    let (seen, end) = client.rest();
+    assert!(end == End::Reset && !seen.ends_with(b"0\r\n\r\n"), "{end:?} after {}", seen.escape_ascii());
     server.finish();
 }
 
