@@ -17,8 +17,27 @@ fn outside_callers_reach_no_hook() {
     let setup = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off");
     let server = setup.env("FC_HOOKS_PRE_STOP", "GET /flush/all").start();
     let mut client = server.connect();
-    let spelled =
-        ["/warm-up", "/WARM-UP/", "//warm-up", "/%77arm-up", "/x/../warm-up?a", "/flush%2fall", "/flush%252Fall"];
+    let spelled = [
+        "/warm-up",
+        "/WARM-UP/",
+        "//warm-up",
+        "/./warm-up/.",
+        "/%77arm-up",
+        "/%2577arm-up",
+        "/x/../warm-up?a",
+        "/x/%2e%2e/warm-up",
+        "/warm-up;x=y",
+        "/warm-up%00",
+        "/warm-up%20",
+        "/flush%2fall",
+        "/flush%252Fall",
+        "/flush%5Call",
+        "//host/warm-up",
+        "/%2f/host/flush//all",
+        "http://test/warm-up",
+        "HTTP://test:80/x/../Warm-Up",
+        "https://test//host/flush/all?x",
+    ];
     for target in spelled {
         for method in ["GET", "POST"] {
             let reply = client.call(method, target, &[OUTSIDE], b"");
