@@ -1,6 +1,7 @@
 //! The other direction: a program whose reply is broken, or is followed by bytes that look like one more reply.
 //!
-//! A client of the adapter must get a whole reply, a 502 or a visible cut. A reply that nobody asked for reaches nobody.
+//! A client of the adapter must get a whole reply, a 502 or a visible cut. A reply that nobody has asked for reaches
+//! nobody.
 
 use super::support::client::{End, request};
 use super::support::program::{Conn, Program};
