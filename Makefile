@@ -280,6 +280,15 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
 	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
 
+.PHONY: adapter-servers
+adapter-servers: build ## programs without any hook: rules that each breaks alone, and behind the adapter
+	@mkdir -p target
+	@emulator/tests/adapter-servers/install | tee target/adapter-servers.ready
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers
+	@target/release/examples/adapter-servers $(CURDIR)/target/release/fc-emulator $(CURDIR)/$(BUILT) \
+	  target/adapter-servers target/adapter-servers.ready >target/adapter-servers.md; status=$$?; \
+	cat target/adapter-servers.md; exit $$status
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny
