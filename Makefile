@@ -243,6 +243,14 @@ freezes: tally ## 2,000 freezes at random moments under load: by control groups,
 	  target/release/fc-stress freezes --count 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
 
+# The adapter before the same function. It keeps connections to it.
+BEHIND := env FC_HOOKS_INITIALIZE='POST /initialize' FC_HOOKS_PRE_FREEZE='GET /pre-freeze' \
+	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
+
+.PHONY: freezes-adapter
+freezes-adapter: build tally ## 2,000 freezes of the adapter and a program at random moments under load
+	@target/release/fc-stress freezes --kept 40 $(ARGS) -- $(BEHIND)
+
 FREEZES ?= 300
 
 # The callback of an echo takes a part of its call, and a freeze inside of a callback leaves no sign: in the middle of a
@@ -280,14 +288,24 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
 	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
 
-.PHONY: adapter-servers
-adapter-servers: build ## programs without any hook: rules that each breaks alone, and behind the adapter
-	@mkdir -p target
+.PHONY: adapter-tools
+adapter-tools: build
 	@emulator/tests/adapter-servers/install | tee target/adapter-servers.ready
-	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers --example adapter-freezes
+
+.PHONY: adapter-servers
+adapter-servers: adapter-tools ## programs without any hook: rules that each breaks alone, and behind the adapter
 	@target/release/examples/adapter-servers $(CURDIR)/target/release/fc-emulator $(CURDIR)/$(BUILT) \
 	  target/adapter-servers target/adapter-servers.ready >target/adapter-servers.md; status=$$?; \
 	cat target/adapter-servers.md; exit $$status
+
+# ROWS=Node tries one of them; COUNT=20 is shorter. The last row takes five minutes.
+COUNT ?= 100
+
+.PHONY: adapter-freezes
+adapter-freezes: adapter-tools ## servers frozen behind the adapter for longer than their limits: no call is lost
+	@target/release/examples/adapter-freezes $(CURDIR)/$(BUILT) target/adapter-servers \
+	  $(CURDIR)/target/adapter-servers.ready $(COUNT) $(ROWS)
 
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
