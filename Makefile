@@ -307,6 +307,11 @@ adapter-freezes: adapter-tools ## servers frozen behind the adapter for longer t
 	@target/release/examples/adapter-freezes $(CURDIR)/$(BUILT) target/adapter-servers \
 	  $(CURDIR)/target/adapter-servers.ready $(COUNT) $(ROWS)
 
+.PHONY: adapter-clients
+adapter-clients: ## curl, fetch of Node, requests of Python and a WebSocket of Chromium through the adapter
+	@tests/clients/install
+	@cargo test -p fc-hooks --test adapter_clients $(ARGS) -- --include-ignored
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny
