@@ -207,3 +207,24 @@ fn an_idle_instance_sleeps() {
     drop((conn, client));
     server.finish();
 }
+
+/// When the time of a stop is over, the program gets its SIGTERM without calls that it would wait for.
+#[test]
+fn a_stop_closes_what_does_not_end() {
+    let program = Program::new();
+    let folder = support::temp_dir();
+    let done = folder.path().join("done");
+    let script = format!("trap '' TERM; until [ -e {} ]; do sleep 0.01; done", done.display());
+    let setup = program.setup_with(&script).limits("drain_ms_max=100").env("FC_HOOKS_LOG_MARKERS", "off");
+    let server = setup.env("FC_HOOKS_STOP_TIMEOUT", "60s").start();
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc");
+    let mut conn = program.accept();
+    conn.head();
+    assert_eq!(conn.take(3), b"abc");
+    server.process.signal(libc::SIGTERM);
+    client.expect_close();
+    conn.expect_close();
+    std::fs::write(&done, "").expect("a file");
+    server.ended();
+}

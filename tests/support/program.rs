@@ -24,8 +24,12 @@ impl Program {
 
     /// The adapter before this program. The process that it starts only waits, and ends in order at SIGTERM.
     pub fn setup(&self) -> Setup {
+        self.setup_with("trap 'exit 0' TERM; sleep 1000 & wait")
+    }
+
+    /// The same with another script for the process that is started.
+    pub fn setup_with(&self, script: &str) -> Setup {
         let app = self.listener.local_addr().expect("an address").to_string();
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
         let setup = Setup::program(env!("CARGO_BIN_EXE_fc-hooks")).env("FC_HOOKS_APP", app);
         setup.env("PATH", "/usr/bin:/bin").arg("--").arg("sh").arg("-c").arg(script)
     }
