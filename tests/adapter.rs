@@ -432,3 +432,19 @@ fn back_pressure_in_both_directions() {
     sender.join().expect("no panic");
     server.finish();
 }
+
+/// A client that takes too long sees that its reply is not whole, also where only the close would end it.
+#[test]
+fn a_reply_that_stalls_is_cut() {
+    let program = Program::new();
+    let setup = program.setup().limits("stall_ms_max=100").env("FC_HOOKS_LOG_MARKERS", "off");
+    let server = setup.expect_stderr().start();
+    let mut slow = server.connect();
+    slow.shrink_receive_buffer();
+    slow.send("GET / HTTP/1.0\r\n\r\n");
+    let (mut conn, _) = program.get();
+    conn.send("HTTP/1.1 200 OK\r\n\r\n");
+    while conn.try_send([b'x'; 10_000]) {}
+    assert_eq!(slow.rest().1, End::Reset);
+    server.finish();
+}
