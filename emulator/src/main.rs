@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
-use fc_emulator::error::Result;
+use fc_emulator::error::{Error, Result};
 use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
-use fc_emulator::{check, cleanup, lifecycle_run};
+use fc_emulator::target::Spec;
+use fc_emulator::{check, cleanup, leftovers, lifecycle_run};
 
 /// The exit status of a target that could not be tested. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_TEST: u8 = 2;
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
         Command::List(args) => list(args),
+        Command::Completions(args) => print(&args.script()),
+        Command::Man(args) => args.page().and_then(|page| print(&page)),
     });
     cleanup::wait_if_interrupted();
     match done {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let mut watcher = LifecycleWatcher::new(args.output.format != Format::Human);
     let timeline = lifecycle_run::run(&plan, &mut watcher)?;
     drop(watcher);
@@ -42,16 +46,31 @@ fn run(args: &RunArgs) -> Result<u8> {
 
 fn check(args: &CheckArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let progress = CheckProgress::new();
-    let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
+    let findings = check::run(&plan, &progress)?;
     drop(progress);
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;
-    Ok(findings.exit_code(args.strict))
+    Ok(findings.exit_code())
+}
+
+/// Ends what killed runs left, and says so.
+fn end_leftovers(spec: &Spec) {
+    for said in leftovers::end(spec) {
+        // If standard error is closed, nobody misses it.
+        let _ = writeln!(std::io::stderr(), "fc-emulator: {said}");
+    }
 }
 
 fn list(args: &ListArgs) -> Result<u8> {
     let checks = check::all();
     args.output.write(&checks, || report::list(&checks))?;
     Ok(0)
+}
+
+fn print(bytes: &[u8]) -> Result<u8> {
+    let mut stdout = std::io::stdout().lock();
+    let printed = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    printed.map(|()| 0).map_err(|cause| Error::failed("write to", "standard output", cause))
 }

@@ -92,6 +92,8 @@ pub(crate) fn parse<'a>(
 impl ReplyHead<'_> {
     fn read_headers(&mut self) -> Result<(), BrokenReply> {
         let (mut length, mut is_chunked) = (None, false);
+        // RFC 9112 §6.1: in HTTP/1.0 a coding means that the framing is faulty.
+        let is_http10 = !self.keeps;
         for header in self.headers {
             let is = |name: &str| header.is(name);
             match header.name.len() {
@@ -110,7 +112,7 @@ impl ReplyHead<'_> {
                     length = Some(number.ok_or(BrokenReply::Length)?);
                 }
                 17 if is("transfer-encoding") => {
-                    if is_chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
+                    if is_http10 || is_chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
                         return Err(BrokenReply::Coding);
                     }
                     is_chunked = true;
@@ -243,6 +245,7 @@ mod tests {
             (line("transfer-encoding: gzip, chunked"), Coding),
             (line("transfer-encoding: chunked\r\ntransfer-encoding: chunked"), Coding),
             (line("transfer-encoding: identity"), Coding),
+            ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), Coding),
             (line("transfer-encoding: chunked\r\ncontent-length: 1"), LengthAndCoding),
             (line(&format!("a: {}", "b".repeat(40_000))), TooLarge),
             (format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(40_000)), TooLarge),
