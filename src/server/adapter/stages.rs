@@ -27,7 +27,6 @@ pub(crate) enum Stage {
     /// The program does not serve yet. The next look whether it does comes at that time, unless one is under way.
     Starting {
         next_look: Duration,
-        pause: Duration,
         asking: Option<Token>,
         status: Option<u16>,
     },
@@ -43,7 +42,7 @@ pub(crate) enum Stage {
 
 impl Stage {
     pub(super) fn starting() -> Stage {
-        Stage::Starting { next_look: Duration::ZERO, pause: READY_RETRY_MIN, asking: None, status: None }
+        Stage::Starting { next_look: Duration::ZERO, asking: None, status: None }
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
@@ -60,8 +59,15 @@ impl Stage {
     }
 }
 
-/// The first pause between two looks; each is twice as long as the one before.
+/// The shortest pause between two looks; a wait cannot be shorter.
 const READY_RETRY_MIN: Duration = Duration::from_millis(1);
+
+/// A pause is this part of the time that has passed: what it adds to a start is in proportion to the start.
+const READY_RETRY_PART: u32 = 8;
+
+fn pause_after(passed: Duration) -> Duration {
+    (passed / READY_RETRY_PART).clamp(READY_RETRY_MIN, READY_RETRY_MAX)
+}
 
 impl<O: AdapterSystem> Proxy<O> {
     pub(super) fn advance_stage(&mut self, saw_all: bool) -> Result<(), StartError> {
@@ -92,10 +98,9 @@ impl<O: AdapterSystem> Proxy<O> {
     #[cold]
     #[inline(never)]
     fn look_whether_ready(&mut self) -> Result<(), StartError> {
-        let Stage::Starting { pause, .. } = self.stage else { return Ok(()) };
-        let next_look = self.clock.reading() + pause;
-        let pause = (pause * 2).min(READY_RETRY_MAX);
-        self.stage = Stage::Starting { next_look, pause, asking: None, status: None };
+        let now = self.clock.reading();
+        let next_look = now + pause_after(now);
+        self.stage = Stage::Starting { next_look, asking: None, status: None };
         self.head.clear();
         if let Ready::Request { method, path, .. } = &self.settings.ready {
             write_bare_request(&mut self.head, method, path, None);
@@ -109,7 +114,7 @@ impl<O: AdapterSystem> Proxy<O> {
             self.close_upstream(token, upstream::CloseReason::Done);
             return if is_made { self.begin_serving() } else { Ok(()) };
         }
-        self.stage = Stage::Starting { next_look, pause, asking: Some(token), status: None };
+        self.stage = Stage::Starting { next_look, asking: Some(token), status: None };
         Ok(())
     }
 
@@ -117,9 +122,9 @@ impl<O: AdapterSystem> Proxy<O> {
     #[cold]
     #[inline(never)]
     pub(super) fn ready_answered(&mut self, is_whole: bool) {
-        let Stage::Starting { next_look, pause, status, .. } = self.stage else { return };
+        let Stage::Starting { next_look, status, .. } = self.stage else { return };
         let next_look = next_look.max(self.clock.reading());
-        self.stage = Stage::Starting { next_look, pause, asking: None, status: None };
+        self.stage = Stage::Starting { next_look, asking: None, status: None };
         let Ready::Request { statuses, .. } = &self.settings.ready else { return };
         if is_whole
             && status.is_some_and(|status| statuses.contains(status))
@@ -243,5 +248,24 @@ impl<O: AdapterSystem> Proxy<O> {
             }
             self.stage = Stage::Over;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However long a program takes to serve, the adapter learns of it within an eighth of that time, or within the
+    /// shortest pause.
+    #[test]
+    fn a_start_is_noticed_in_proportion() {
+        let ms = Duration::from_millis;
+        assert_eq!([0, 8, 80, 400, 60_000].map(|passed| pause_after(ms(passed))), [1, 1, 10, 50, 50].map(ms));
+        let (mut look, mut looks) = (Duration::ZERO, 0);
+        while look < ms(1000) {
+            look += pause_after(look);
+            looks += 1;
+        }
+        assert!(looks < 60, "{looks} looks in the first second");
     }
 }

@@ -129,12 +129,19 @@ fn compared(results: &Results, proxy: &Proxies) -> Table {
         row(info, info.label, [by(|run| run.cpu_us), by(|run| run.per_second), added])
     };
     let is_peer = |it: &&ProxyRow| info(results, it).kind == Kind::Peer && !it.runs.is_empty();
+    let starts = ours.and_then(|ours| {
+        let parent = proxy.rows.iter().find(|it| it.name == "fork-exec")?;
+        let [ours, parent] = [ours, parent].map(|it| difference(&it.starts_us, &direct.starts_us));
+        let share = ours?.median / parent?.median;
+        let kept = number(Some(share), 2);
+        Some(format!("The first reply: the adapter adds {kept} times what fork, exec and wait add."))
+    });
     let rows = ours.map(|ours| proxy.rows.iter().filter(is_peer).map(|it| cells(ours, it)).collect());
     Table {
         title: "Proxies: the adapter compared with each".to_owned(),
         says: "Ratios of the adapter's figure to that of each other proxy, within rounds.".to_owned(),
         columns: vec!["contender", "CPU\n[95 %]", "requests/s\n[95 %]", "added time\n[95 %]"],
         rows: rows.unwrap_or_default(),
-        notes: Vec::new(),
+        notes: starts.into_iter().collect(),
     }
 }
