@@ -252,7 +252,8 @@ freezes: tally ## 2,000 freezes at random moments under load: by control groups,
 
 # The adapter before the same function. It keeps connections to it.
 BEHIND := env FC_HOOKS_INITIALIZE='POST /initialize' FC_HOOKS_PRE_FREEZE='GET /pre-freeze' \
-	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
+	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally \
+	target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
 
 .PHONY: freezes-adapter
 freezes-adapter: build tally ## 2,000 freezes of the adapter and a program at random moments under load
