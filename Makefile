@@ -217,6 +217,13 @@ attack: build ## slow, greedy and broken clients by the thousand, a healthy one 
 	@cargo build --quiet --release -p fc-stress
 	@target/release/fc-stress attack --export-json target/attack.json $(ARGS)
 
+# The inspector behind the adapter, which keeps connections to it.
+.PHONY: attack-adapter
+attack-adapter: build ## the same attacks on the adapter; ARGS=--quick is short
+	@cargo build --quiet --release -p fc-stress
+	@target/release/fc-stress attack --kept 256 $(ARGS) -- env FC_HOOKS_INITIALIZE='POST /initialize' \
+	  FC_HOOKS_PRE_FREEZE='GET /pre-freeze' FC_HOOKS_PRE_STOP='GET /pre-stop' $(BUILT) -- $(BUILT)
+
 # An outside opinion, two minutes; SECS=10 is shorter.
 SECS ?= 30
 
@@ -256,7 +263,8 @@ freezes: tally ## 2,000 freezes at random moments under load: by control groups,
 
 # The adapter before the same function. It keeps connections to it.
 BEHIND := env FC_HOOKS_INITIALIZE='POST /initialize' FC_HOOKS_PRE_FREEZE='GET /pre-freeze' \
-	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
+	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally \
+	target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
 
 .PHONY: freezes-adapter
 freezes-adapter: build tally ## 2,000 freezes of the adapter and a program at random moments under load
@@ -302,7 +310,8 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 .PHONY: adapter-tools
 adapter-tools: build
 	@emulator/tests/adapter-servers/install | tee target/adapter-servers.ready
-	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers --example adapter-freezes
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers \
+	  --example adapter-freezes
 
 .PHONY: adapter-servers
 adapter-servers: adapter-tools ## programs without any hook: rules that each breaks alone, and behind the adapter

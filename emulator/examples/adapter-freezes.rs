@@ -52,7 +52,9 @@ fn main() -> ExitCode {
         eprintln!("adapter-freezes: {ready} cannot be read, or {freezes} is no number");
         return ExitCode::from(2);
     };
-    if let Err(cause) = cleanup::on_interrupt().and_then(|()| Ok(std::env::set_current_dir(folder).unwrap_or(()))) {
+    let begun = cleanup::on_interrupt().map_err(|cause| cause.to_string());
+    let begun = begun.and_then(|()| std::env::set_current_dir(folder).map_err(|cause| format!("{folder}: {cause}")));
+    if let Err(cause) = begun {
         eprintln!("adapter-freezes: {cause}");
         return ExitCode::from(2);
     }
