@@ -118,7 +118,7 @@
 //!
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it,
-//!   errors and warnings go there, one line each.
+//!   a small logger does the same by the same variable, for 35 kB less.
 //! - `adapter` (default): the binary before another program, [`adapter`].
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
