@@ -174,6 +174,15 @@ fn a_reply_that_breaks_off_is_cut() {
         let seen = String::from_utf8_lossy(&seen).into_owned();
         assert!(end == End::Reset && !seen.ends_with("0\r\n\r\n"), "{reply:?}: {end:?} after {seen}");
     }
+    // A body that the close would end is not whole if the connection breaks.
+    let mut client = server.connect();
+    client.send(request("GET", "/", &[], b""));
+    let (mut conn, _) = program.get();
+    conn.send("HTTP/1.1 200 OK\r\n\r\nab");
+    server.wait_until_read();
+    conn.reset();
+    let (seen, end) = client.rest();
+    assert!(end == End::Reset && !seen.ends_with(b"0\r\n\r\n"), "{end:?} after {}", seen.escape_ascii());
     server.finish();
 }
 
@@ -421,5 +430,21 @@ fn back_pressure_in_both_directions() {
     assert!(stuck_kb < 4_000, "{stuck_kb} kB");
     drop(slow);
     sender.join().expect("no panic");
+    server.finish();
+}
+
+/// A client that takes too long sees that its reply is not whole, also where only the close would end it.
+#[test]
+fn a_reply_that_stalls_is_cut() {
+    let program = Program::new();
+    let setup = program.setup().limits("stall_ms_max=100").env("FC_HOOKS_LOG_MARKERS", "off");
+    let server = setup.expect_stderr().start();
+    let mut slow = server.connect();
+    slow.shrink_receive_buffer();
+    slow.send("GET / HTTP/1.0\r\n\r\n");
+    let (mut conn, _) = program.get();
+    conn.send("HTTP/1.1 200 OK\r\n\r\n");
+    while conn.try_send([b'x'; 10_000]) {}
+    assert_eq!(slow.rest().1, End::Reset);
     server.finish();
 }

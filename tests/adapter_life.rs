@@ -17,8 +17,27 @@ fn outside_callers_reach_no_hook() {
     let setup = program.setup().env("FC_HOOKS_INITIALIZE", "POST /warm-up").env("FC_HOOKS_LOG_MARKERS", "off");
     let server = started(setup.env("FC_HOOKS_PRE_STOP", "GET /flush/all"));
     let mut client = server.connect();
-    let spelled =
-        ["/warm-up", "/WARM-UP/", "//warm-up", "/%77arm-up", "/x/../warm-up?a", "/flush%2fall", "/flush%252Fall"];
+    let spelled = [
+        "/warm-up",
+        "/WARM-UP/",
+        "//warm-up",
+        "/./warm-up/.",
+        "/%77arm-up",
+        "/%2577arm-up",
+        "/x/../warm-up?a",
+        "/x/%2e%2e/warm-up",
+        "/warm-up;x=y",
+        "/warm-up%00",
+        "/warm-up%20",
+        "/flush%2fall",
+        "/flush%252Fall",
+        "/flush%5Call",
+        "//host/warm-up",
+        "/%2f/host/flush//all",
+        "http://test/warm-up",
+        "HTTP://test:80/x/../Warm-Up",
+        "https://test//host/flush/all?x",
+    ];
     for target in spelled {
         for method in ["GET", "POST"] {
             let reply = client.call(method, target, &[OUTSIDE], b"");
@@ -184,4 +203,25 @@ fn an_idle_instance_sleeps() {
     assert_eq!(wakes(), before);
     drop((conn, client));
     server.finish();
+}
+
+/// When the time of a stop is over, the program gets its SIGTERM without calls that it would wait for.
+#[test]
+fn a_stop_closes_what_does_not_end() {
+    let program = Program::new();
+    let folder = support::temp_dir();
+    let done = folder.path().join("done");
+    let script = format!("trap '' TERM; until [ -e {} ]; do sleep 0.01; done", done.display());
+    let setup = program.setup_with(&script).limits("drain_ms_max=100").env("FC_HOOKS_LOG_MARKERS", "off");
+    let server = setup.env("FC_HOOKS_STOP_TIMEOUT", "60s").start();
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc");
+    let mut conn = program.accept();
+    conn.head();
+    assert_eq!(conn.take(3), b"abc");
+    server.process.signal(libc::SIGTERM);
+    client.expect_close();
+    conn.expect_close();
+    std::fs::write(&done, "").expect("a file");
+    server.ended();
 }

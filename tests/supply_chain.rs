@@ -15,7 +15,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Crates of the default build that run a script while they are built. Read a script before this list grows, because it
 /// has all rights of the user who builds. These scripts ask the compiler for its version and set `cfg` flags.
-const BUILD_SCRIPTS: [&str; 6] = ["httparse", "libc", "rustix", "serde_core", "serde_json", "zmij"];
+const BUILD_SCRIPTS: [&str; 5] = ["libc", "rustix", "serde_core", "serde_json", "zmij"];
 
 /// The number of unsafe blocks, implementations and foreign declarations in each file that has any.
 /// docs/dependencies.md gives the reasons.

@@ -17,11 +17,10 @@ const FILE_LINES_MAX: usize = 500;
 
 /// The crates that the default build links. A dependency has to earn its bytes, so one more is a decision, and
 /// docs/dependencies.md gives its cost.
-const DEPENDENCIES: [&str; 13] = [
+const DEPENDENCIES: [&str; 12] = [
     "bitflags",
     "env_filter",
     "env_logger",
-    "httparse",
     "itoa",
     "libc",
     "linux-raw-sys",

@@ -2,14 +2,14 @@
 //!
 //! `run` and `check` share this. It starts instances and calls them, and judges nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, FreezeWith};
 use crate::http::{Conn, Response};
-use crate::platform::{Hook, Platform, Request, Settings};
+use crate::platform::{Hook, PORT_NAMES, Platform, Request, Settings};
 use crate::target::{self, Launch, Machines, PORT_DEFAULT, Port, Ready, Spec, Target};
 
 /// The time limits.
@@ -83,6 +83,19 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Makes sure that nothing listens on the port that the target will take: it would be judged in its place.
+    ///
+    /// # Errors
+    /// If something does; the text names it.
+    pub fn require_port(&self) -> Result<()> {
+        match (self.port, &self.spec) {
+            (Some(port), Spec::Command(_)) if self.freeze_with.machine().is_none() => target::require_free(port),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How a start differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Variant {
@@ -92,6 +105,8 @@ pub struct Variant {
     pub port: Option<u16>,
     /// Whether the target is process 1 of a namespace.
     pub pid_one: bool,
+    /// Whether the platform gives no credentials.
+    pub no_credentials: bool,
 }
 
 /// One running target and the platform that calls it.
@@ -102,8 +117,44 @@ pub struct Instance {
     pub platform: Platform,
     /// The time limits.
     pub limits: Limits,
+    /// The port in the older variable, which the target may have taken.
+    other_port: Option<u16>,
     /// Released after the target has ended: fields are dropped in order.
+    port: Option<Port>,
+    /// Where the target goes at the end, unless we ended it.
+    morgue: Option<Arc<Morgue>>,
+}
+
+/// A target that nobody uses any more, so that one can still see whether it had ended by itself.
+pub struct Remains {
+    /// The target. Dropping it removes it.
+    pub target: Box<dyn Target>,
     _port: Option<Port>,
+}
+
+/// The targets of one check that are not in use any more.
+#[derive(Default)]
+pub struct Morgue(Mutex<Vec<Remains>>);
+
+impl Morgue {
+    /// Takes targets in.
+    pub fn give_back(&self, remains: Vec<Remains>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(remains);
+    }
+
+    /// Hands out all targets.
+    pub fn take(&self) -> Vec<Remains> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Some(morgue) = self.morgue.take() else { return };
+        let target = std::mem::replace(&mut self.target, target::placeholder());
+        let remains = Remains { target, _port: self.port.take() };
+        morgue.give_back(vec![remains]);
+    }
 }
 
 impl Instance {
@@ -113,16 +164,24 @@ impl Instance {
     /// If it could not even be started.
     pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
         let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
-            (Some(port), _) => (port, None),
+            (Some(port), _) => {
+                // A port that we chose ourselves is free.
+                if variant.port.is_none() {
+                    setup.require_port()?;
+                }
+                (port, None)
+            }
             (None, Spec::Command(_)) if setup.machines.is_none() => {
                 let port = Port::free()?;
                 (port.number(), Some(port))
             }
             (None, _) => (PORT_DEFAULT, None),
         };
-        let platform = Platform::new(setup.settings.clone());
+        let credentials = setup.settings.credentials && !variant.no_credentials;
+        let platform = Platform::new(Settings { credentials, ..setup.settings.clone() });
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());
+        let older = env.iter().rev().find(|(name, _)| name == PORT_NAMES[1]).and_then(|(_, port)| port.parse().ok());
         let launch = Launch {
             env,
             port,
@@ -131,12 +190,32 @@ impl Instance {
             pid_one: variant.pid_one,
         };
         let target = target::launch(&setup.spec, &launch)?;
-        Ok(Self { target, platform, limits: setup.limits, _port: lock })
+        Ok(Self { target, platform, limits: setup.limits, other_port: older, port: lock, morgue: None })
+    }
+
+    /// Gives the target to `morgue` at the end of this instance, unless we ask it to exit before.
+    pub fn leave_to(mut self, morgue: &Arc<Morgue>) -> Self {
+        self.morgue = Some(morgue.clone());
+        self
+    }
+
+    /// Sends SIGTERM to the target.
+    ///
+    /// # Errors
+    /// If it gets no signals, or has ended.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.morgue = None;
+        self.target.terminate()
     }
 
     /// Waits for an open port, as the start-up check of the platform does.
     pub fn wait_ready(&mut self) -> Ready {
-        target::wait_ready(&mut *self.target, Deadline::after(self.limits.ready))
+        self.wait_ready_noting(&mut |_| ())
+    }
+
+    /// The same. `notice` gets a sentence as soon as the target listens elsewhere, though it may become ready yet.
+    pub fn wait_ready_noting(&mut self, notice: &mut dyn FnMut(&str)) -> Ready {
+        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, notice)
     }
 
     /// Opens a connection.

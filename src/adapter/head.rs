@@ -6,6 +6,7 @@
 //! Pure.
 
 use crate::function::freeze::Thaw;
+use crate::http1::fields::Header;
 use crate::http1::head::Head;
 use crate::platform::headers;
 
@@ -13,7 +14,7 @@ use crate::platform::headers;
 pub(crate) struct Lines<'a> {
     /// The whole head, its empty line included.
     pub(crate) head: &'a [u8],
-    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) headers: &'a [Header<'a>],
 }
 
 impl<'a> Lines<'a> {
@@ -26,7 +27,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Appends the bytes of the head from `from` to its empty line, without the lines of headers that are not kept.
-    pub(crate) fn copy(&self, out: &mut Vec<u8>, from: Option<usize>, keep: impl Fn(&httparse::Header<'a>) -> bool) {
+    pub(crate) fn copy(&self, out: &mut Vec<u8>, from: Option<usize>, keep: impl Fn(&Header<'a>) -> bool) {
         let mut run = from.unwrap_or_else(|| self.start(0));
         for (index, header) in self.headers.iter().enumerate() {
             if !keep(header) {
@@ -72,37 +73,36 @@ struct Options<'a> {
 
 impl Options<'_> {
     #[inline(always)]
-    fn name(&self, header: &httparse::Header<'_>) -> bool {
+    fn name(&self, header: &Header<'_>) -> bool {
         self.count > 0 && self.name_one(header)
     }
 
     #[cold]
     #[inline(never)]
-    fn name_one(&self, header: &httparse::Header<'_>) -> bool {
-        self.lines[..self.count].iter().any(|line| {
-            tokens(line).any(|token| token.eq_ignore_ascii_case(header.name.as_bytes())) && !is_end_to_end(header.name)
-        })
+    fn name_one(&self, header: &Header<'_>) -> bool {
+        self.lines[..self.count]
+            .iter()
+            .any(|line| tokens(line).any(|token| token.eq_ignore_ascii_case(header.name)) && !is_end_to_end(header))
     }
 }
 
 /// Headers that no sender can have removed by naming them: the program must see the platform's own, and the framing.
-fn is_end_to_end(name: &str) -> bool {
+fn is_end_to_end(header: &Header<'_>) -> bool {
     const NAMES: [&str; 6] = ["host", "content-length", "transfer-encoding", "content-type", "authorization", "cookie"];
-    headers::is_of_platform(name) || NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    headers::is_of_platform(header.name()) || NAMES.iter().any(|known| header.is(known))
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(|token| token.trim_ascii())
 }
 
-/// Most names differ in length, which is told without a call.
 #[inline(always)]
-fn is(header: &httparse::Header<'_>, name: &str) -> bool {
-    header.name.len() == name.len() && header.name.eq_ignore_ascii_case(name)
+fn is(header: &Header<'_>, name: &str) -> bool {
+    header.is(name)
 }
 
 /// Whether a header concerns one connection only. The length shows of most that they do not.
-fn is_hop_by_hop(header: &httparse::Header<'_>) -> bool {
+fn is_hop_by_hop(header: &Header<'_>) -> bool {
     match header.name.len() {
         2 => is(header, "te"),
         7 => is(header, "trailer") || is(header, "upgrade"),
@@ -145,12 +145,12 @@ pub(crate) fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &Head<'_>, ch
             out.extend_from_slice(part.as_bytes());
         }
     }
-    let is_left_out = |header: &httparse::Header<'_>| {
+    let is_left_out = |header: &Header<'_>| {
         is_hop_by_hop(header)
             || (header.name.len() == 6 && is(header, "expect"))
             || (changes.withhold_secrets && headers::SECRET.iter().any(|secret| is(header, secret)))
             || (changes.of_platform_only
-                && (!headers::is_of_platform(header.name) || is(header, headers::CONTROL_PATH)))
+                && (!headers::is_of_platform(header.name()) || is(header, headers::CONTROL_PATH)))
             || (changes.is_hook && (is(header, "content-length") || is(header, "transfer-encoding")))
             || options.name(header)
     };
@@ -248,7 +248,7 @@ pub(crate) fn write_reply(out: &mut Vec<u8>, lines: &Lines<'_>, changes: &ReplyC
         out.extend_from_slice(headers::status_line(failed));
         out.extend_from_slice(b"\r\n");
     }
-    let is_left_out = |header: &httparse::Header<'_>| {
+    let is_left_out = |header: &Header<'_>| {
         is_hop_by_hop(header)
             || (header.name.len() == 17 && is(header, "transfer-encoding"))
             || (changes.drop_length && is(header, "content-length"))

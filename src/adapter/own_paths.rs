@@ -30,8 +30,11 @@ impl OwnPaths {
 
     #[cold]
     fn contain_spelled(&self, path: &[u8]) -> bool {
-        let path = canonical(path);
-        self.0.contains(&path)
+        let decoded = decoded(path);
+        // Behind two slashes, a reader of URLs looks for a host.
+        let host = decoded.iter().take_while(|byte| is_slash(**byte)).count();
+        let behind = decoded[host..].iter().position(|byte| is_slash(*byte)).map_or(decoded.len(), |at| host + at);
+        self.0.contains(&resolved(&decoded)) || (host > 1 && self.0.contains(&resolved(&decoded[behind..])))
     }
 }
 
@@ -52,10 +55,16 @@ fn is_plain(path: &[u8]) -> bool {
     !path.iter().any(is_special) && !path.windows(2).any(|two| matches!(two, b"//" | b"/."))
 }
 
-/// Decoded until nothing changes, in lower case, without parameters of segments, empty segments, dots, and slashes of
-/// the other kind. It has no slash at its end, so the root is empty. What follows a zero byte is dropped, as some
-/// programs do.
+fn is_slash(byte: u8) -> bool {
+    matches!(byte, b'/' | b'\\')
+}
+
 fn canonical(path: &[u8]) -> Vec<u8> {
+    resolved(&decoded(path))
+}
+
+/// Decoded until nothing changes, in lower case. What follows a zero byte is dropped, as some programs do.
+fn decoded(path: &[u8]) -> Vec<u8> {
     let mut decoded = path.to_vec();
     for _ in 0..DECODING_RUNS_MAX {
         let next = decode(&decoded);
@@ -66,8 +75,14 @@ fn canonical(path: &[u8]) -> Vec<u8> {
     }
     decoded.truncate(decoded.iter().position(|byte| matches!(byte, 0 | b'?' | b'#')).unwrap_or(decoded.len()));
     decoded.make_ascii_lowercase();
+    decoded
+}
+
+/// Without parameters of segments, empty segments, dots, and slashes of the other kind. It has no slash at its end, so
+/// the root is empty.
+fn resolved(path: &[u8]) -> Vec<u8> {
     let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
+    for segment in path.split(|byte| is_slash(*byte)) {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         match name {
             b"" | b"." => {}
@@ -75,12 +90,12 @@ fn canonical(path: &[u8]) -> Vec<u8> {
             name => segments.push(name),
         }
     }
-    let mut path = Vec::with_capacity(decoded.len() + 1);
+    let mut joined = Vec::with_capacity(path.len() + 1);
     for segment in segments {
-        path.push(b'/');
-        path.extend_from_slice(segment);
+        joined.push(b'/');
+        joined.extend_from_slice(segment);
     }
-    path
+    joined
 }
 
 fn decode(path: &[u8]) -> Vec<u8> {
@@ -147,15 +162,30 @@ mod tests {
             "/hooks/warm-up%3fx",
             "/hooks/warm-up%00.html",
             "/hooks/warm-up%20",
+            "//host/hooks/warm-up",
+            "///user@host:80/hooks/warm-up",
+            "/\\host/hooks/warm-up",
+            "\\\\host\\hooks\\warm-up",
+            "//host/../hooks/./warm-up",
+            "/%2fhost%2fhooks%2fwarm-up",
             "/flush",
             "/FLUSH/",
         ];
         for target in spelled {
             assert!(own.contain(target), "{target}");
         }
-        for target in
-            ["/", "*", "/hooks", "/hooks/warm-up/more", "/hooks/warm-upp", "/x?/flush", "/a%zz", "/flush.", ""]
-        {
+        for target in [
+            "/",
+            "*",
+            "/hooks",
+            "/hooks/warm-up/more",
+            "/hooks/warm-upp",
+            "/x?/flush",
+            "/x/flush",
+            "/a%zz",
+            "/flush.",
+            "",
+        ] {
             assert!(!own.contain(target), "{target}");
         }
         assert!(!OwnPaths::new(std::iter::empty()).contain("/flush"));
@@ -164,7 +194,9 @@ mod tests {
     #[test]
     fn a_hook_at_the_root_takes_the_root_alone() {
         let own = OwnPaths::new(["/"].into_iter());
-        assert!(own.contain("/") && own.contain("//") && own.contain("/%2e") && own.contain("/?a"));
+        assert!(
+            own.contain("/") && own.contain("//") && own.contain("/%2e") && own.contain("/?a") && own.contain("//host")
+        );
         assert!(!own.contain("/a") && !own.contain("*"));
     }
 }

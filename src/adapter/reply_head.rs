@@ -4,10 +4,10 @@
 //! beside a transfer coding, no coding but `chunked`. Pure.
 
 use crate::adapter::relay::{Reader, Relay};
+use crate::http1::fields::{self, FieldError, Header};
 use crate::http1::head::HeaderStorage;
 use crate::limits::Limits;
 use crate::platform::headers;
-use httparse::Status;
 use std::fmt;
 
 /// A reply's head, which borrows from the buffer that it arrived in.
@@ -15,7 +15,7 @@ pub(crate) struct ReplyHead<'a> {
     pub(crate) status: u16,
     /// The reason phrase, perhaps empty.
     pub(crate) reason: &'a str,
-    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) headers: &'a [Header<'a>],
     /// The bytes of the head.
     pub(crate) bytes: usize,
     /// How a body would end; whether there is one depends on the request, too.
@@ -63,27 +63,18 @@ pub(crate) fn parse<'a>(
     storage: &'a mut HeaderStorage<'a>,
     limits: &Limits,
 ) -> Result<Option<ReplyHead<'a>>, BrokenReply> {
-    let mut reply = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut reply, bytes, storage) {
-        Ok(Status::Complete(length)) => length,
-        Ok(Status::Partial) if bytes.len() > limits.head_bytes_max => return Err(BrokenReply::TooLarge),
-        Ok(Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(BrokenReply::TooLarge),
-        Err(_) => return Err(BrokenReply::NotHttp),
+    let (status, reason, minor, count, length) = match read(bytes, storage) {
+        Ok(head) => head,
+        Err(FieldError::Partial) if bytes.len() > limits.head_bytes_max => return Err(BrokenReply::TooLarge),
+        Err(FieldError::Partial) => return Ok(None),
+        Err(FieldError::TooMany) => return Err(BrokenReply::TooLarge),
+        Err(FieldError::BareLineFeed) => return Err(BrokenReply::BareLineFeed),
+        Err(FieldError::Malformed) => return Err(BrokenReply::NotHttp),
     };
-    let (Some(status), Some(minor)) = (reply.code, reply.version) else { return Err(BrokenReply::NotHttp) };
-    let headers: &'a [httparse::Header<'a>] = reply.headers;
+    let headers = &storage[..count];
     if length > limits.head_bytes_max {
         return Err(BrokenReply::TooLarge);
     }
-    if !has_strict_line_ends(&bytes[..length], headers) {
-        return Err(BrokenReply::BareLineFeed);
-    }
-    if !(100..600).contains(&status) {
-        return Err(BrokenReply::NotHttp);
-    }
-    let reason = reply.reason.unwrap_or_default();
     let mut head = ReplyHead {
         status,
         reason,
@@ -101,8 +92,10 @@ pub(crate) fn parse<'a>(
 impl ReplyHead<'_> {
     fn read_headers(&mut self) -> Result<(), BrokenReply> {
         let (mut length, mut is_chunked) = (None, false);
+        // RFC 9112 §6.1: in HTTP/1.0 a coding means that the framing is faulty.
+        let is_http10 = !self.keeps;
         for header in self.headers {
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let is = |name: &str| header.is(name);
             match header.name.len() {
                 10 if is("connection") => {
                     for option in header.value.split(|byte| *byte == b',').map(|option| option.trim_ascii()) {
@@ -119,7 +112,7 @@ impl ReplyHead<'_> {
                     length = Some(number.ok_or(BrokenReply::Length)?);
                 }
                 17 if is("transfer-encoding") => {
-                    if is_chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
+                    if is_http10 || is_chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
                         return Err(BrokenReply::Coding);
                     }
                     is_chunked = true;
@@ -143,13 +136,38 @@ impl ReplyHead<'_> {
     }
 }
 
-/// Whether every line ends with CRLF; see the parser of requests.
-fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
-    let begins_behind_crlf = |header: &httparse::Header<'_>| {
-        let position = header.name.as_ptr().addr() - head.as_ptr().addr();
-        head[..position].ends_with(b"\r\n")
+/// Status, reason phrase, minor version, the number of headers and the bytes of the head (RFC 9112 §4).
+fn read<'a>(bytes: &'a [u8], storage: &mut HeaderStorage<'a>) -> Result<(u16, &'a str, u8, usize, usize), FieldError> {
+    let minor = match bytes.first_chunk() {
+        Some(b"HTTP/1.1") => 1,
+        Some(b"HTTP/1.0") => 0,
+        None if b"HTTP/1.".starts_with(bytes) => return Err(FieldError::Partial),
+        _ if bytes.starts_with(b"\n") || bytes.starts_with(b"\r\n") => return Err(FieldError::BareLineFeed),
+        _ => return Err(FieldError::Malformed),
     };
-    head.first() == Some(&b'H') && head.ends_with(b"\r\n\r\n") && headers.iter().all(begins_behind_crlf)
+    let code = &bytes[8..];
+    let fits = |(index, byte): (usize, &u8)| if index == 0 { *byte == b' ' } else { byte.is_ascii_digit() };
+    if !code.iter().take(4).enumerate().all(fits) {
+        return Err(FieldError::Malformed);
+    }
+    let Some([_, digits @ ..]) = code.first_chunk::<4>() else { return Err(FieldError::Partial) };
+    let status = digits.iter().fold(0, |sum, digit| 10 * sum + u16::from(digit - b'0'));
+    if !(100..600).contains(&status) {
+        return Err(FieldError::Malformed);
+    }
+    let mut reason_end = 12;
+    if bytes.get(12) == Some(&b' ') {
+        reason_end = fields::control_byte(bytes, 13);
+        while bytes.get(reason_end) == Some(&b'\t') {
+            reason_end = fields::control_byte(bytes, reason_end + 1);
+        }
+    }
+    let line_end = fields::line_end(bytes, reason_end)?;
+    // A reason that is no ASCII is not passed on: nobody knows its encoding.
+    let reason = bytes.get(13..reason_end).unwrap_or_default();
+    let reason = std::str::from_utf8(reason).ok().filter(|reason| reason.is_ascii()).unwrap_or_default();
+    let (count, length) = fields::parse(bytes, line_end, storage)?;
+    Ok((status, reason, minor, count, length))
 }
 
 /// `1*DIGIT`, of at most 64 bits: no body is longer.
@@ -227,6 +245,7 @@ mod tests {
             (line("transfer-encoding: gzip, chunked"), Coding),
             (line("transfer-encoding: chunked\r\ntransfer-encoding: chunked"), Coding),
             (line("transfer-encoding: identity"), Coding),
+            ("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), Coding),
             (line("transfer-encoding: chunked\r\ncontent-length: 1"), LengthAndCoding),
             (line(&format!("a: {}", "b".repeat(40_000))), TooLarge),
             (format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(40_000)), TooLarge),

@@ -2,6 +2,7 @@
 
 use crate::function::error::Error;
 use crate::function::query;
+use crate::http1::fields::Header;
 use crate::platform::headers;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use serde_core::Deserialize;
@@ -128,7 +129,7 @@ fn visible_bytes(bytes: &[u8]) -> usize {
 
 /// The headers of a request, in the order in which they came. `Debug` withholds the values of secret ones.
 #[derive(Clone, Copy)]
-pub struct Headers<'a>(pub(crate) &'a [httparse::Header<'a>]);
+pub struct Headers<'a>(pub(crate) &'a [Header<'a>]);
 
 impl<'a> Headers<'a> {
     /// The value of the first header with that name, whose case does not matter. None if it is absent or not UTF-8.
@@ -145,18 +146,12 @@ impl<'a> Headers<'a> {
     /// [`Headers::get_bytes`] within its caller, which pays where the name is known and each request asks.
     #[inline(always)]
     fn find(&self, name: &str) -> Option<&'a [u8]> {
-        for header in self.0 {
-            // Most names differ in length, and most of the others in nothing, which is told without a call.
-            if header.name.len() == name.len() && (header.name == name || header.name.eq_ignore_ascii_case(name)) {
-                return Some(header.value);
-            }
-        }
-        None
+        self.0.iter().find(|header| header.is(name)).map(|header| header.value)
     }
 
     /// The name and the value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        self.0.iter().map(|header| (header.name, header.value))
+        self.0.iter().map(|header| (header.name(), header.value))
     }
 
     /// The number of headers.
@@ -216,7 +211,7 @@ impl fmt::Display for Peer {
 mod tests {
     use super::*;
 
-    fn request<'a>(path_and_query: &'a str, headers: &'a [httparse::Header<'a>]) -> Request<'a> {
+    fn request<'a>(path_and_query: &'a str, headers: &'a [Header<'a>]) -> Request<'a> {
         Request { method: "GET", path_and_query, headers: Headers(headers), body: b"", peer: Peer::Unix }
     }
 
@@ -270,7 +265,7 @@ mod tests {
             (long.as_bytes(), &long[..LOGGED_ID_BYTES_MAX]),
         ];
         for (value, shown) in cases {
-            let headers = [httparse::Header { name: "x-fc-request-id", value }];
+            let headers = [Header::new("x-fc-request-id", value)];
             assert_eq!(request("/", &headers).logged_id(), shown);
         }
         assert_eq!(request("/", &[]).logged_id(), NO_ID);
@@ -279,10 +274,10 @@ mod tests {
     #[test]
     fn headers_ignore_case_and_debug_withholds() {
         let headers = [
-            httparse::Header { name: "X-Fc-Security-Token", value: b"S3CRET" },
-            httparse::Header { name: "Authorization", value: b"S3CRET" },
-            httparse::Header { name: "a", value: b"\xff" },
-            httparse::Header { name: "A", value: b"second" },
+            Header::new("X-Fc-Security-Token", b"S3CRET"),
+            Header::new("Authorization", b"S3CRET"),
+            Header::new("a", b"\xff"),
+            Header::new("A", b"second"),
         ];
         let request = request("/", &headers);
         assert_eq!(request.headers().get("x-fc-security-token"), Some("S3CRET"));

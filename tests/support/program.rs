@@ -25,8 +25,12 @@ impl Program {
 
     /// The adapter before this program. The process that it starts only waits, and ends in order at SIGTERM.
     pub fn setup(&self) -> Setup {
+        self.setup_with("trap 'exit 0' TERM; sleep 1000 & wait")
+    }
+
+    /// The same with another script for the process that is started.
+    pub fn setup_with(&self, script: &str) -> Setup {
         let app = self.listener.local_addr().expect("an address").to_string();
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
         let setup = Setup::program(env!("CARGO_BIN_EXE_fc-hooks")).env("FC_HOOKS_APP", app);
         setup.env("PATH", "/usr/bin:/bin").arg("--").arg("sh").arg("-c").arg(script)
     }
@@ -35,10 +39,22 @@ impl Program {
         started(self.setup().env("FC_HOOKS_LOG_MARKERS", "off"))
     }
 
+    /// The socket, for a test that serves by itself.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
     /// The next connection on which a byte comes. The adapter also makes some to see whether the program serves.
     pub fn accept(&self) -> Conn {
+        self.listener.set_nonblocking(true).expect("a listener");
         loop {
-            let (socket, _) = self.listener.accept().expect("a connection");
+            let mut accepted = None;
+            wait_until("a connection of the adapter", || {
+                accepted = self.listener.accept().ok();
+                accepted.is_some()
+            });
+            let (socket, _) = accepted.expect("waited for");
+            socket.set_nonblocking(false).expect("a socket");
             socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
             socket.set_nodelay(true).expect("a socket");
             if !matches!(socket.peek(&mut [0]), Ok(0) | Err(_)) {

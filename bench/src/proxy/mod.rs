@@ -150,7 +150,7 @@ impl Setting {
         let stage = Stage::start(proxy, &self.program, &self.processors)?;
         let first = stage.first_reply(&self.event)?;
         // What was started before the proxy is warm, so its time to the first reply says nothing.
-        if proxy.role != Role::Connects {
+        if !matches!(proxy.role, Role::Connects | Role::Relays) {
             row.starts_us.push((round, first));
         }
         if proxy.role == Role::ForkExec {
@@ -189,6 +189,10 @@ impl Setting {
         }) {
             Ok(()) => {}
             Err(cause) => note("system calls", cause),
+        }
+        if proxy.role == Role::Relays {
+            row.failures.extend(failures);
+            return;
         }
         let idle = if self.quick { IDLE_QUICK } else { IDLE };
         match start(&self.program).and_then(|stage| once::idle_switches(&stage, &self.event, idle)) {

@@ -19,6 +19,8 @@ pub enum Role {
     Starts,
     /// The program is started first, and the proxy connects to its port.
     Connects,
+    /// The same, for what passes bytes on without HTTP: only load says something about it.
+    Relays,
 }
 
 /// One way to the program.
@@ -44,7 +46,7 @@ pub struct Place<'a> {
 /// The name of the proxy, its label, its program, the role, a hint how to get it, and a note.
 type Row = (&'static str, &'static str, &'static str, Role, &'static str, &'static str);
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     ("direct", "no proxy: C, epoll", "", Role::Direct, "", "The program behind all proxies, asked directly."),
     (
         "fork-exec",
@@ -53,6 +55,14 @@ const ROWS: [Row; 7] = [
         Role::ForkExec,
         "bench/proxies/build",
         "A parent that does nothing but start the program: only for the time to the first reply.",
+    ),
+    (
+        "relay",
+        "bytes passed on: C",
+        "target/proxies/relay",
+        Role::Relays,
+        "bench/proxies/build",
+        "No HTTP, a connection to the program for each client: what the kernel takes for any proxy over TCP.",
     ),
     (
         "adapter",
@@ -158,6 +168,7 @@ impl Proxy {
                 words.extend(["-e".to_owned(), "/dev/null".to_owned()]);
             }
             "haproxy" => words.extend(["-f".to_owned(), write(place.folder, "haproxy.cfg", &haproxy(place))?]),
+            "relay" => words.extend([place.listen.to_string(), place.program.to_string()]),
             "hyper" => words.push(format!("127.0.0.1:{}", place.program)),
             "of-watchdog" => {
                 let process = format!("env FC_SERVER_PORT={} {}", place.program, program.join(" "));
@@ -227,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (proxies, skipped) = find(folder.path(), Path::new("/no/baseline"));
         let missing: Vec<&str> = skipped.iter().map(|it| it.what.as_str()).collect();
-        for name in ["direct", "fork-exec", "adapter", "hyper"] {
+        for name in ["direct", "fork-exec", "relay", "adapter", "hyper"] {
             assert!(missing.contains(&name), "{missing:?}");
         }
         assert_eq!(proxies.len() + skipped.len(), ROWS.len());

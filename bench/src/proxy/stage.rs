@@ -45,7 +45,7 @@ impl Stage {
         let (words, env) = proxy.command(program, place)?;
         let on_client = Start { processors: &processors.client, ..Start::default() };
         let (behind, port) = match proxy.role {
-            Role::Connects => {
+            Role::Connects | Role::Relays => {
                 let contender = Contender::of_command("program", Kind::Custom, program.to_vec());
                 let started = Instance::start_on(&contender, &on_client, behind)?;
                 wait_for_port(&started)?;

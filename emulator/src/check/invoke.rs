@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::context::{CheckContext, success};
+use super::context::{CheckContext, line, success};
 use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
-use crate::http::Response;
+use crate::http::{BODY_BYTES_MAX, Response};
 use crate::instance::Instance;
-use crate::platform::Hook;
+use crate::platform::{Hook, Request};
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -16,7 +16,7 @@ pub const CHECKS: &[Check] = &[
         needs: &["initialize"],
         request: "POST /invoke with an event (--event)",
         expected: "2xx",
-        fix: "route POST /invoke to the function; give an event that it accepts (--event FILE), or use --http-only",
+        fix: "route POST /invoke to the function; give an event that it accepts (--event FILE), or use --http 'GET /'",
         run: invoke,
     },
     Check {
@@ -50,11 +50,21 @@ pub const CHECKS: &[Check] = &[
         run: invoke_large,
     },
     Check {
+        id: "retried-call",
+        rule: "C-INV-8",
+        severity: Severity::Should,
+        needs: &["invoke"],
+        request: "an event again with the same request id and x-fc-retry-count: 1; likewise one that fails (--fail-event)",
+        expected: "the same status again; after a failure a second run, where log markers show runs",
+        fix: "do not refuse or replay a call because its request id is known: asynchronous calls are retried",
+        run: retried_call,
+    },
+    Check {
         id: "http-call",
         rule: "C-INV-2",
         severity: Severity::Must,
         needs: &["initialize"],
-        request: "method and path of a client (--http), with x-fc-control-path: /http-invoke",
+        request: "a client's HTTP call (--http or --http-beside-events), with x-fc-control-path: /http-invoke",
         expected: "a status below 500",
         fix: "answer every method and path, an unknown one with 404",
         run: http_call,
@@ -109,12 +119,16 @@ fn accepts(context: &CheckContext<'_>, event: &[u8]) -> Verdict {
         Ok(response) if response.status >= 500 || response.status == 413 => {
             fail(format!("{} `{}`", response.status, response.body_text(80)))
         }
-        Ok(response) if echoes && response.body != event => fail(format!(
+        Ok(response) if echoes && response.body_is(event) == Some(false) => fail(format!(
             "{} with {} bytes that differ from the {} bytes of the event, although the function echoes other events",
             response.status,
-            response.body.len(),
+            response.body_bytes,
             event.len()
         )),
+        Ok(response) if echoes && response.body_is(event).is_none() => Err(Stop::Untested(format!(
+            "the answers take more than {BODY_BYTES_MAX} bytes together, so this one could not be compared: give a \
+             smaller --large-bytes"
+        ))),
         Ok(response) => Ok(format!("{}{}", response.status, if echoes { ", echoed byte for byte" } else { "" })),
         Err(why) => fail(why),
     }
@@ -134,6 +148,40 @@ fn invoke_large(context: &CheckContext<'_>) -> Verdict {
     let mut pattern = PATTERN.repeat(context.plan.large_bytes / PATTERN.len() + 1);
     pattern.truncate(context.plan.large_bytes);
     accepts(context, &pattern)
+}
+
+fn retried_call(context: &CheckContext<'_>) -> Verdict {
+    context.require_events()?;
+    let instance = context.initialized()?;
+    let (request, first) = context.invoke(&instance)?;
+    let again = instance.send(&request.retried()).map_err(|why| Stop::Fail(format!("the retry: {why}")))?;
+    if !again.is_success() {
+        return fail(format!("{}, then for the retry {} `{}`", first.status, again.status, again.body_text(80)));
+    }
+    let Some(event) = &context.plan.fail_event else { return Ok(format!("{} both times", again.status)) };
+    let request = instance.platform.invoke(event.clone());
+    let run = |request: &Request| {
+        let mark = instance.target.output().map_or(0, |output| output.mark());
+        let answer = instance.send(request).map_err(|why| Stop::Fail(format!("with the event that fails: {why}")))?;
+        Ok::<_, Stop>((answer, mark))
+    };
+    let (failed, mark) = run(&request)?;
+    if failed.is_success() {
+        return Err(Stop::Untested(format!("the event of --fail-event was answered {}", failed.status)));
+    }
+    let ran_at_first = ran(&instance, mark, &request.id);
+    let (again, mark) = run(&request.retried())?;
+    if ran_at_first && !ran(&instance, mark, &request.id) {
+        return fail("the log has no marker of a second run after a failure");
+    }
+    Ok(format!("{} both times; after a failure with {}: {}", first.status, failed.status, again.status))
+}
+
+/// Whether the log has the marker of a run with this id.
+fn ran(instance: &Instance, mark: usize, id: &str) -> bool {
+    let start = format!("FC Invoke Start RequestId: {id}");
+    let output = instance.target.output();
+    output.is_some_and(|output| line(output, mark, |line| line.text.starts_with(&start)).is_some())
 }
 
 fn http_call(context: &CheckContext<'_>) -> Verdict {

@@ -44,6 +44,16 @@ pub const CHECKS: &[Check] = &[
         run: call_after_pre_stop,
     },
     Check {
+        id: "initialize-after-pre-stop",
+        rule: "C-INIT-5",
+        severity: Severity::Should,
+        needs: &["initialize-again", "pre-stop"],
+        request: "a call, GET /pre-stop, and POST /initialize",
+        expected: "2xx",
+        fix: "let the initializer run again after pre-stop: an instance that lives on may be initialized anew",
+        run: initialize_after_pre_stop,
+    },
+    Check {
         id: "pre-stop-after-freeze",
         rule: "C-STOP-2",
         severity: Severity::Should,
@@ -146,6 +156,21 @@ fn call_after_pre_stop(context: &CheckContext<'_>) -> Verdict {
     }
 }
 
+fn initialize_after_pre_stop(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::Initialize)?;
+    context.require(Hook::PreStop)?;
+    // A shared server would take the pre-stop for its end.
+    let instance = context.fresh()?;
+    context.initialize(&instance)?;
+    context.invoke(&instance)?;
+    match instance.hook(Hook::PreStop) {
+        Ok(response) if response.is_success() => {}
+        Ok(response) => return blocked("pre-stop", format!("GET /pre-stop: {}", response.status)),
+        Err(why) => return blocked("pre-stop", why),
+    }
+    success("POST /initialize after pre-stop", Instant::now(), instance.hook(Hook::Initialize))
+}
+
 fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreStop)?;
     let mut instance = context.initialized()?;
@@ -159,11 +184,11 @@ fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
 }
 
 /// Sends SIGTERM and waits for the exit.
-fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
+fn terminated(context: &CheckContext<'_>, instance: &mut Instance) -> Result<(Exit, String), Stop> {
     let started = Instant::now();
-    instance.target.terminate()?;
+    instance.terminate()?;
     let deadline = Deadline::after(instance.limits.term);
-    match target::wait_exit(&mut *instance.target, deadline) {
+    match context.rest(|| target::wait_exit(&mut *instance.target, deadline)) {
         Some(exit) => Ok((exit, format!("the target {exit} after {}", millis(started.elapsed())))),
         None => fail(format!("the target still runs {} after SIGTERM", millis(started.elapsed()))),
     }
@@ -172,13 +197,13 @@ fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
 fn sigterm(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
-    Ok(terminated(&mut instance)?.1)
+    Ok(terminated(context, &mut instance)?.1)
 }
 
 fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
-    let (exit, actual) = terminated(&mut instance)?;
+    let (exit, actual) = terminated(context, &mut instance)?;
     let orderly = matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15));
     if orderly { Ok(actual) } else { fail(actual) }
 }
@@ -195,9 +220,14 @@ fn pid_1(context: &CheckContext<'_>) -> Verdict {
             "only root on Linux can start a process 1 outside a container: run as root, or give an image (--image)",
         );
     }
+    if let (Spec::Command(_), None) = (&context.plan.setup.spec, &context.plan.setup.machines)
+        && crate::vm::in_path("unshare").is_none()
+    {
+        return skip("there is no `unshare` (util-linux), which starts a process 1 outside a container");
+    }
     let mut instance = context.start_as(&Variant { pid_one: true, ..Variant::default() })?;
     context.initialize(&instance)?;
-    Ok(terminated(&mut instance)?.1)
+    Ok(terminated(context, &mut instance)?.1)
 }
 
 fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
@@ -208,7 +238,7 @@ fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
     // A target that exits by itself after pre-stop passes, too.
     let actual = match instance.target.try_exit() {
         Some(exit) => format!("the target {exit} by itself"),
-        None => terminated(&mut instance)?.1,
+        None => terminated(context, &mut instance)?.1,
     };
     Ok(format!("{stopped}; {actual}"))
 }

@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use serde_json::Value;
 
-/// How many targets are checked at the same time. Most of the time passes in freezes.
-const TARGETS_AT_ONCE: usize = 12;
+/// How many targets are checked at the same time, for each processor. Most of the time passes in freezes.
+const TARGETS_AT_ONCE: usize = 4;
 
 /// A command that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -33,14 +33,23 @@ pub const QUICK: &[&str] = &[
     "--pre-freeze-timeout=4s",
     "--pre-stop-timeout=4s",
     "--term-timeout=3s",
-    "--freeze-for=1.3s",
-    "--idle-for=500ms",
+    "--freeze-for=1.6s",
+    "--idle-for=900ms",
 ];
 
 /// Whether this method, a value of `--freeze-with`, can freeze targets here. If not, says so.
 pub fn can_freeze_with(name: &str) -> bool {
     let group = FreezeGroup::new(FreezeWith::from_str(name, false).expect("the name is a value"));
     group.inspect_err(|why| fc_testkit::skip(format!("freezes with {name}: {why}"))).is_ok()
+}
+
+/// Whether there is Python for a target. If not, says so.
+pub fn has_python() -> bool {
+    let there = std::process::Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
+    if !there {
+        fc_testkit::skip("there is no python3 here");
+    }
+    there
 }
 
 /// The report of one `fc-emulator check`.
@@ -105,8 +114,9 @@ impl Report {
 /// Does `work` for every row, for several at the same time.
 pub fn work_through<T: Sync>(rows: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..TARGETS_AT_ONCE {
+        for _ in 0..(TARGETS_AT_ONCE * processors).min(12) {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(row);

@@ -123,20 +123,26 @@ impl<O: AdapterSystem> Proxy<O> {
                 let request = start..start + head_bytes;
                 Ok(self.decide(token, &head, &bytes[request.clone()], request))
             }
-            Ok((_, head_bytes)) => Ok(Found::Rejected(head::oversized_error(&pending[..head_bytes], limits))),
+            Ok((head, head_bytes)) => {
+                client.call.is_head = head.method == "HEAD";
+                Ok(Found::Rejected(head::oversized_error(&pending[..head_bytes], limits)))
+            }
             // Perhaps only the rest of it is missing.
-            Err(error) => Ok(match client.finder.find(pending) {
-                Ok(Some(_)) => Found::Rejected(error),
-                Err(error) => Found::Rejected(error),
-                Ok(None) if pending.len() >= limits.head_bytes_max => {
-                    Found::Rejected(head::oversized_error(pending, limits))
-                }
-                Ok(None) => {
-                    client.deadline.get_or_insert(now + limits.head_time_max);
-                    client.machine.enter(Event::Partial, State::Receiving);
-                    Found::Nothing(start)
-                }
-            }),
+            Err(error) => {
+                client.call.is_head = pending.starts_with(b"HEAD ");
+                Ok(match client.finder.find(pending) {
+                    Ok(Some(_)) => Found::Rejected(error),
+                    Err(error) => Found::Rejected(error),
+                    Ok(None) if pending.len() >= limits.head_bytes_max => {
+                        Found::Rejected(head::oversized_error(pending, limits))
+                    }
+                    Ok(None) => {
+                        client.deadline.get_or_insert(now + limits.head_time_max);
+                        client.machine.enter(Event::Partial, State::Receiving);
+                        Found::Nothing(start)
+                    }
+                })
+            }
         }
     }
 
@@ -293,8 +299,6 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(token) else { return Ok(()) };
         log::debug!("rejected {}: {error}", client.peer);
         client.call.keep = false;
-        // Of an unfinished head nothing is known.
-        client.call.is_head &= !client.machine.awaits_head();
         self.answer(token, &Own::Rejection(error))
     }
 

@@ -267,7 +267,8 @@ impl<O: AdapterSystem> Proxy<O> {
         let is_usual = matches!(reason, CloseReason::Done | CloseReason::ClientLeft);
         let level = if is_usual { log::Level::Trace } else { log::Level::Debug };
         log::log!(level, "closed {}: {reason}", client.peer);
-        if reason == CloseReason::ReplyCut || (reason == CloseReason::Stopping && client.state() == State::Relaying) {
+        let has_more = client.state() == State::Relaying || !client.output.is_empty();
+        if reason == CloseReason::ReplyCut || (!is_usual && has_more) {
             // The client must see that the reply is not whole.
             self.system.set_reset_on_close(&client.socket);
         }

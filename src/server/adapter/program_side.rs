@@ -6,7 +6,7 @@ use super::peers::{Owner, Upstream};
 use super::proxy::Proxy;
 use super::system::AdapterSystem;
 use crate::adapter::downstream::{CloseReason, Event, State};
-use crate::adapter::relay::{ROOM_BEFORE, ROOM_BEHIND, Relay, Writer};
+use crate::adapter::relay::{CutShort, ROOM_BEFORE, ROOM_BEHIND, Relay, Writer};
 use crate::adapter::upstream;
 use crate::http1::head::{self, large_header_storage};
 use crate::server::system::{Interest, Ready, Token};
@@ -245,9 +245,9 @@ impl<O: AdapterSystem> Proxy<O> {
             (_, None) => self.system.park(&upstream.socket),
             (Some(_), Some(interest)) => self.system.reregister(&upstream.socket, token, interest),
             (None, Some(interest)) => {
-                if self.system.register(&upstream.socket, token, interest).is_err() {
+                if let Err(error) = self.system.register(&upstream.socket, token, interest) {
                     upstream.noted = None;
-                    self.upstream_ended(token);
+                    self.upstream_ended(token, Some(error));
                 }
             }
         }
@@ -263,7 +263,8 @@ impl<O: AdapterSystem> Proxy<O> {
         let bytes = match self.system.read_into(&upstream.socket, room) {
             Ok(bytes) if bytes > 0 => bytes,
             Err(Errno::AGAIN) => return,
-            Ok(_) | Err(_) => return self.upstream_ended(token),
+            Ok(_) => return self.upstream_ended(token, None),
+            Err(error) => return self.upstream_ended(token, Some(error)),
         };
         upstream.input.clear();
         self.pool.take_back(&mut upstream.input);
@@ -337,12 +338,13 @@ impl<O: AdapterSystem> Proxy<O> {
     /// The program sends nothing more on this connection, or it broke.
     #[cold]
     #[inline(never)]
-    pub(super) fn upstream_ended(&mut self, token: Token) {
+    pub(super) fn upstream_ended(&mut self, token: Token, error: Option<Errno>) {
         let Some(upstream) = self.upstreams.get(token) else { return };
         let (state, owner, was_kept) = (upstream.machine.state(), upstream.owner, upstream.was_kept);
         let is_silent = !upstream.has_replied;
-        let error = self.system.take_error(&upstream.socket).err();
-        let tail = upstream.download.end_of_input();
+        let error = error.or_else(|| self.system.take_error(&upstream.socket).err());
+        // A connection that broke ends no body.
+        let tail = if error.is_some() { Err(CutShort) } else { upstream.download.end_of_input() };
         match owner {
             Owner::Nobody => {
                 self.kept.retain(|kept| *kept != token);

@@ -191,14 +191,16 @@ impl<O: AdapterSystem> Proxy<O> {
     #[cold]
     #[inline(never)]
     fn broken_reply(&mut self, token: Token, owner: Owner, broken: BrokenReply) {
-        log::warn!("the program's reply is broken: {broken}");
         match owner {
             Owner::Client(client) => {
                 self.drop_upstream(client, upstream::CloseReason::BrokenReply);
                 let outcome = self.bad_gateway(client, &format!("the program's reply is broken: {broken}"));
                 self.sync(client, outcome);
             }
-            Owner::Task | Owner::Ready | Owner::Nobody => self.task_connection_ended(token, false),
+            Owner::Task | Owner::Ready | Owner::Nobody => {
+                log::warn!("the program's reply is broken: {broken}");
+                self.task_connection_ended(token, false);
+            }
         }
     }
 

@@ -178,6 +178,12 @@ impl<O: AdapterSystem> Proxy<O> {
             let outcome: Outcome = self.linger(token, Event::Stopped);
             self.sync(token, outcome.map_err(|_| CloseReason::Stopping));
         }
+        if is_over {
+            // The program, which is asked to end next, need not wait for them.
+            for token in self.clients.pick(|client| !matches!(client.state(), State::Waiting | State::Lingering)) {
+                self.close(token, CloseReason::Stopping);
+            }
+        }
         let is_done = self.clients.iter().all(|(_, client)| client.state() == State::Lingering);
         if is_over || (is_done && self.task.is_none()) {
             self.stage = Stage::PreStop;

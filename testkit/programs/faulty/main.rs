@@ -1,7 +1,8 @@
 //! A small correct server with one thread for each connection and one switch for each fault.
 //!
-//! `faulty` alone keeps every rule that `fc-emulator check` can test. `faulty --fault NAME` breaks exactly one. It
-//! shares no code with the emulator, so that a mistake in one cannot hide a mistake in the other.
+//! `faulty` alone keeps every rule that `fc-emulator check` can test. `faulty --fault NAME` breaks exactly one. With
+//! `DIE_AT=PATH` in its environment it exits with code 3 at the first request for this path. It shares no code with the
+//! emulator, so that a mistake in one cannot hide a mistake in the other.
 
 mod app;
 mod http;
@@ -39,7 +40,7 @@ fn main() {
         && !app.has("job-serves")
     {
         println!("{event}");
-        return;
+        std::process::exit(i32::from(event == "fail" && !app.has("job-always-0")));
     }
     on_sigterm(&app);
     if app.has("logs-environment") {
@@ -67,7 +68,9 @@ fn on_sigterm(app: &Arc<App>) {
 
 /// A timer that fires after a thaw, as some servers have one.
 fn watch_for_freezes(app: &Arc<App>) {
-    if !app.has("watchdog-on-thaw") && !app.has("needs-pre-freeze") {
+    const FAULTS: [&str; 4] =
+        ["watchdog-on-thaw", "needs-pre-freeze", "stale-before-first-call", "initialize-once-after-thaw"];
+    if !FAULTS.iter().any(|fault| app.has(fault)) {
         return;
     }
     let app = app.clone();
@@ -87,6 +90,10 @@ fn watch_for_freezes(app: &Arc<App>) {
 }
 
 fn listen(app: &Arc<App>) {
+    if app.has("needs-credentials-in-environment") && std::env::var_os("ALIBABA_CLOUD_SECURITY_TOKEN").is_none() {
+        eprintln!("KeyError: ALIBABA_CLOUD_SECURITY_TOKEN");
+        std::process::exit(1);
+    }
     if app.has("exits-at-start") {
         eprintln!("cannot find the configuration");
         std::process::exit(13);
