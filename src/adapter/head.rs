@@ -80,9 +80,9 @@ impl Options<'_> {
     #[cold]
     #[inline(never)]
     fn name_one(&self, header: &Header<'_>) -> bool {
-        self.lines[..self.count].iter().any(|line| {
-            tokens(line).any(|token| token.eq_ignore_ascii_case(header.name)) && !is_end_to_end(header)
-        })
+        self.lines[..self.count]
+            .iter()
+            .any(|line| tokens(line).any(|token| token.eq_ignore_ascii_case(header.name)) && !is_end_to_end(header))
     }
 }
 
