@@ -10,6 +10,8 @@ use std::ffi::{CString, OsString};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // An allocation that stays, so that musl does not map a page for each short-lived one; see `fc_hooks::run`.
+    let _anchor = std::hint::black_box(Box::new(0_u8));
     if std::env::var_os(Config::EVENT_VARIABLE).is_some_and(|event| !event.is_empty()) {
         match for_event(&mut std::env::args_os().skip(1)) {
             EventMode::Program(words) if !words.is_empty() => return adapter::exec(&words),

@@ -54,7 +54,7 @@ pub const CHECKS: &[Check] = &[
         rule: "C-INV-8",
         severity: Severity::Should,
         needs: &["invoke"],
-        request: "an event again with the same request id and x-fc-retry-count: 1; likewise one that fails (--fail-event)",
+        request: "an event again with the same request id and x-fc-retry-count: 1; one that fails too (--fail-event)",
         expected: "the same status again; after a failure a second run, where log markers show runs",
         fix: "do not refuse or replay a call because its request id is known: asynchronous calls are retried",
         run: retried_call,
