@@ -43,6 +43,13 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// List the checks with their rules
     List(ListArgs),
+    /// Serve a function on this machine as the platform does: from zero, frozen when idle, thawed by a call
+    ///
+    /// The listener takes the API call InvokeFunction at its own path, `/_fc/state` and `/_fc/metrics`, and everything
+    /// else as HTTP trigger of the function. Ctrl-C ends it and removes every instance.
+    #[cfg(feature = "serve")]
+    #[command(args_override_self = true)]
+    Serve(Box<crate::serve::args::ServeArgs>),
 }
 
 /// The target, and how the platform treats it.
@@ -227,7 +234,14 @@ pub struct ListArgs {
 
 /// A set of hooks in one argument.
 #[derive(Clone, Debug)]
-struct Hooks(BTreeSet<Hook>);
+pub struct Hooks(BTreeSet<Hook>);
+
+impl Hooks {
+    /// The hooks.
+    pub fn set(&self) -> &BTreeSet<Hook> {
+        &self.0
+    }
+}
 
 impl TargetArgs {
     fn setup(&self) -> Result<Setup> {
@@ -352,7 +366,7 @@ fn parse_addr(text: &str) -> std::result::Result<SocketAddr, String> {
     addrs.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
-fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
+pub(crate) fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
     if text == "none" {
         return Ok(Hooks(BTreeSet::new()));
     }
@@ -364,7 +378,7 @@ fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
 }
 
 /// The platform allows 1 to 200 calls at the same time (C-INV-7).
-fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
+pub(crate) fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
     parse_count(text, 200)
 }
 

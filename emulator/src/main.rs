@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
         Command::List(args) => list(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => args.plan().and_then(fc_emulator::serve::run).map(|()| 0),
     });
     cleanup::wait_if_interrupted();
     match done {

@@ -50,7 +50,11 @@ struct Record {
     lines: Vec<Line>,
     streams_open: usize,
     overflowed: bool,
+    diversion: Option<Diversion>,
 }
+
+/// Takes lines in place of the record.
+type Diversion = Arc<dyn Fn(Line) + Send + Sync>;
 
 impl Output {
     /// An empty record.
@@ -67,6 +71,17 @@ impl Output {
             output.record().streams_open -= 1;
             output.0.grown.notify_all();
         });
+    }
+
+    /// Gives `to` every line so far and every later one. None is kept any more, so that a target can print for ever.
+    pub fn divert(&self, to: impl Fn(Line) + Send + Sync + 'static) {
+        let to: Diversion = Arc::new(to);
+        // Locked while the earlier lines are passed on, so that no later one overtakes them.
+        let mut record = self.record();
+        for line in std::mem::take(&mut record.lines) {
+            to(line);
+        }
+        record.diversion = Some(to);
     }
 
     /// The number of lines so far, for [`Output::since`].
@@ -153,9 +168,14 @@ impl Output {
     fn push(&self, stream: Stream, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes).into_owned();
+        let line = Line { at: Instant::now(), stream, text };
         let mut record = self.record();
+        if let Some(to) = record.diversion.clone() {
+            drop(record);
+            return to(line);
+        }
         if record.lines.len() < LINES_MAX {
-            record.lines.push(Line { at: Instant::now(), stream, text });
+            record.lines.push(line);
         } else {
             record.overflowed = true;
         }
@@ -191,6 +211,18 @@ mod tests {
         assert!(output.wait_for(1, Deadline::after(SOON), same).is_some());
         assert!(output.wait_for(2, Deadline::after(SOON), same).is_none());
         assert_eq!(output.since(9).len(), 0);
+    }
+
+    #[test]
+    fn diverted_lines_are_passed_on_in_order_and_not_kept() {
+        let output = Output::new();
+        output.push(Stream::Out, b"early\n");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        output.divert(move |line| sink.lock().unwrap().push(line.text));
+        output.push(Stream::Err, b"late\n");
+        assert_eq!(*seen.lock().unwrap(), ["early", "late"]);
+        assert_eq!(output.mark(), 0);
     }
 
     #[test]

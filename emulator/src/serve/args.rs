@@ -1,0 +1,281 @@
+//! The command line of `serve`.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Plan;
+use super::config::{Affinity, FunctionConfig, HealthRequest, is_function_name};
+use super::core::{Health, Policy, Sessions};
+use crate::error::{Error, Result};
+use crate::instance::{Limits, Setup};
+use crate::options::{DURATION, FreezeArgs, duration, variable};
+use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::target::{Machines, Spec};
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address to listen on; a free port is taken for 0
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
+    listen: SocketAddr,
+
+    /// The name of the function
+    #[arg(long, default_value = "function", value_name = "NAME", value_parser = function_name)]
+    function: String,
+
+    /// Run containers of this image by Docker; arguments after `--` go to its entry point
+    #[arg(long, value_name = "NAME")]
+    image: Option<String>,
+
+    /// The port of a target that ignores FC_CUSTOM_LISTEN_PORT; for images only [default: 9000]
+    #[arg(long, requires = "image")]
+    port: Option<u16>,
+
+    /// Set one more environment variable for the target; can be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+
+    /// The hooks that the function is configured with: some of initialize,pre-freeze,pre-stop, or none
+    #[arg(long, value_name = "LIST", default_value = "initialize,pre-freeze,pre-stop",
+          value_parser = crate::cli::parse_hooks)]
+    hooks: crate::cli::Hooks,
+
+    /// Emulate FC 2.0, which calls pre-freeze
+    #[arg(long, conflicts_with = "fc3")]
+    fc2: bool,
+
+    /// Emulate FC 3.0, whose API is served (this is the default)
+    #[arg(long)]
+    fc3: bool,
+
+    #[command(flatten)]
+    freeze: FreezeArgs,
+
+    /// Never freeze instances
+    #[arg(long)]
+    no_freeze: bool,
+
+    /// How long an instance is idle before it is frozen
+    #[arg(long, default_value = "0s", value_name = DURATION, value_parser = duration)]
+    freeze_after: Duration,
+
+    /// How long an instance is idle before it is reclaimed, by pre-stop
+    #[arg(long, default_value = "5m", value_name = DURATION, value_parser = duration)]
+    idle_timeout: Duration,
+
+    /// How many calls an instance handles at the same time, 1 to 200
+    #[arg(long, default_value = "1", value_name = "N", value_parser = crate::cli::parse_concurrency)]
+    concurrency: usize,
+
+    /// How many instances run at most
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    instances_max: u32,
+
+    /// How many instances are kept without calls
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    instances_min: u32,
+
+    /// How many calls wait for an instance; more are answered with 429
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    queue: usize,
+
+    /// How long a call waits for an instance before it is answered with 429
+    #[arg(long, default_value = "2m", value_name = DURATION, value_parser = duration)]
+    queue_timeout: Duration,
+
+    /// Call this path as health check, after the start and every 3 s
+    #[arg(long, value_name = "PATH")]
+    health: Option<String>,
+
+    /// Bind calls to instances by the session in this request header
+    #[arg(long, value_name = "HEADER", conflicts_with = "session_cookie")]
+    session_header: Option<String>,
+
+    /// Bind calls to instances by a cookie
+    #[arg(long)]
+    session_cookie: bool,
+
+    /// How many sessions an instance holds, 1 to 200
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
+    sessions_per_instance: u32,
+
+    /// Give each session an instance of its own, which ends with it
+    #[arg(long)]
+    session_isolation: bool,
+
+    /// How long a session lives
+    #[arg(long, default_value = "6h", value_name = DURATION, value_parser = duration)]
+    session_ttl: Duration,
+
+    /// How long a session lives without a call
+    #[arg(long, default_value = "30m", value_name = DURATION, value_parser = duration)]
+    session_idle: Duration,
+
+    /// Time limit from the start to an open port
+    #[arg(long, default_value = "120s", value_name = DURATION, value_parser = duration)]
+    ready_timeout: Duration,
+
+    /// Time limit of the initializer; the platform allows up to 300s
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    initialize_timeout: Duration,
+
+    /// Time limit of a call
+    #[arg(long, default_value = "60s", value_name = DURATION, value_parser = duration)]
+    call_timeout: Duration,
+
+    /// Time limit of pre-freeze
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    pre_freeze_timeout: Duration,
+
+    /// Time limit of pre-stop; the platform allows up to 90s
+    #[arg(long, default_value = "3s", value_name = DURATION, value_parser = duration)]
+    pre_stop_timeout: Duration,
+
+    /// Time limit from SIGTERM to the exit
+    #[arg(long, default_value = "10s", value_name = DURATION, value_parser = duration)]
+    term_timeout: Duration,
+
+    /// Do not print the output of instances
+    #[arg(long)]
+    quiet: bool,
+
+    /// Run this command with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    words: Vec<String>,
+}
+
+fn function_name(text: &str) -> std::result::Result<String, String> {
+    let rule = "expected 1 to 64 letters, digits, `_` and `-`, with no digit or `-` first";
+    is_function_name(text).then(|| text.to_owned()).ok_or_else(|| rule.to_owned())
+}
+
+impl ServeArgs {
+    /// What is to be served.
+    ///
+    /// # Errors
+    /// If there is no target, or it cannot be frozen as asked.
+    pub fn plan(&self) -> Result<Plan> {
+        let settings = self.settings();
+        let calls = |hook| settings.hooks.contains(&hook);
+        let policy = Policy {
+            concurrency: self.concurrency,
+            instances_max: self.instances_max as usize,
+            instances_min: self.instances_min as usize,
+            queue_max: self.queue,
+            queue_time: self.queue_timeout,
+            initialize: calls(Hook::Initialize),
+            pre_freeze: calls(Hook::PreFreeze) && settings.generation == Generation::Fc2,
+            pre_stop: calls(Hook::PreStop),
+            freeze: !self.no_freeze,
+            freeze_after: self.freeze_after,
+            idle_time: self.idle_timeout,
+            health: self.health.as_ref().map(|_| Health {
+                initial_delay: Duration::ZERO,
+                period: Duration::from_secs(3),
+                failures: 3,
+                successes: 1,
+            }),
+            sessions: self.sessions()?,
+        };
+        let config = FunctionConfig {
+            name: self.function.clone(),
+            setup: self.setup(settings)?,
+            policy,
+            affinity: self.affinity(),
+            health: self.health_request()?,
+            memory_mb: 512,
+            handler: "index.handler".to_owned(),
+        };
+        Ok(Plan { listen: self.listen, functions: vec![config], quiet: self.quiet })
+    }
+
+    fn settings(&self) -> Settings {
+        let generation = if self.fc2 { Generation::Fc2 } else { Generation::Fc3 };
+        let hooks: BTreeSet<Hook> = self.hooks.set().clone();
+        Settings {
+            generation,
+            ids: IdForm::of(generation),
+            control_path: true,
+            hooks,
+            initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
+            invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
+        }
+    }
+
+    fn setup(&self, settings: Settings) -> Result<Setup> {
+        let words = self.words.clone();
+        let spec = match &self.image {
+            Some(name) => Spec::Image { name: name.clone(), args: words },
+            None if words.is_empty() => {
+                return Err(Error::new("give a target: `-- COMMAND ARGS` or `--image NAME`"));
+            }
+            None => Spec::Command(words),
+        };
+        let machines = self.freeze.freeze_with.machine();
+        let machines = machines.map(|method| Machines::prepare(method, None, &spec)).transpose()?;
+        let setup = Setup {
+            spec,
+            settings,
+            freeze_with: self.freeze.freeze_with,
+            machines,
+            port: self.port,
+            env: self.env.clone(),
+            limits: Limits {
+                ready: self.ready_timeout,
+                initialize: self.initialize_timeout,
+                call: self.call_timeout,
+                pre_freeze: self.pre_freeze_timeout,
+                pre_stop: self.pre_stop_timeout,
+                term: self.term_timeout,
+            },
+        };
+        setup.require_freezer()?;
+        Ok(setup)
+    }
+
+    fn affinity(&self) -> Affinity {
+        match &self.session_header {
+            Some(name) => Affinity::Header(name.clone()),
+            None if self.session_cookie => Affinity::Cookie,
+            None => Affinity::None,
+        }
+    }
+
+    /// The name of a header follows C-SES-2.
+    fn sessions(&self) -> Result<Option<Sessions>> {
+        let affinity = self.affinity();
+        if let Affinity::Header(name) = &affinity {
+            let tail = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+            let reserved = name.to_ascii_lowercase().starts_with("x-fc-");
+            if !first || reserved || !(5..=40).contains(&name.len()) || !name.bytes().all(tail) {
+                return Err(Error::new(format!(
+                    "`--session-header {name}`: expected 5 to 40 letters, digits, `-` and `_`, a letter first, and no \
+                     name that begins with x-fc-"
+                )));
+            }
+        }
+        if affinity == Affinity::None && self.session_isolation {
+            return Err(Error::new("`--session-isolation` needs `--session-header NAME` or `--session-cookie`"));
+        }
+        Ok((affinity != Affinity::None).then_some(Sessions {
+            per_instance: if self.session_isolation { 1 } else { self.sessions_per_instance as usize },
+            life: self.session_ttl,
+            idle: self.session_idle,
+            exclusive: self.session_isolation,
+        }))
+    }
+
+    fn health_request(&self) -> Result<Option<HealthRequest>> {
+        let Some(path) = &self.health else { return Ok(None) };
+        if !path.starts_with('/') || path.len() > 2048 || path.parse::<hyper::Uri>().is_err() {
+            return Err(Error::new(format!(
+                "`--health {path}`: expected a path that begins with `/`, at most 2,048 long"
+            )));
+        }
+        Ok(Some(HealthRequest { path: path.clone(), timeout: Duration::from_secs(1) }))
+    }
+}
