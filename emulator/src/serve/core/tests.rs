@@ -84,12 +84,12 @@ fn from_zero_to_frozen_to_a_thaw() {
 fn scale_out_then_the_queue_then_429() {
     World::new(|_| ()).table(vec![
         (call(1), vec![Action::Start(1)]),
-        // Both calls wait for their instances; the queue of one refuses the second until the first has left it.
         (Event::Started(1), vec![Action::Initialize(1)]),
         (Event::Initialized(1), vec![to(1, 1, Found::Cold)]),
         (call(2), vec![Action::Start(2)]),
         (call(3), vec![Action::Refuse(3, Refusal::QueueFull)]),
-        (Event::Arrived(Call { id: 4, session: None, patient: true }), vec![Action::Refuse(2, Refusal::QueueFull)][..0].to_vec()),
+        // An asynchronous call waits, however many wait already.
+        (Event::Arrived(Call { id: 4, session: None, patient: true }), vec![]),
         (Event::Ended(1, None), vec![to(2, 1, Found::Warm)]),
         (Event::Started(2), vec![Action::Initialize(2)]),
         (Event::Initialized(2), vec![to(4, 2, Found::Cold)]),
@@ -169,8 +169,7 @@ fn a_reclaim_waits_for_the_calls() {
 
 #[test]
 fn a_session_keeps_its_instance_and_an_exclusive_one_ends_it() {
-    let sessions =
-        Sessions { per_instance: 1, life: Time::from_secs(100), idle: Time::from_secs(10), exclusive: true };
+    let sessions = Sessions { per_instance: 1, life: Time::from_secs(100), idle: Time::from_secs(10), exclusive: true };
     let mut world = World::new(|policy| policy.sessions = Some(sessions));
     world.table(vec![
         (session_call(1, "a"), vec![Action::Start(1)]),
@@ -222,4 +221,59 @@ fn calls_do_not_wait_for_ever() {
     world.then(call(1));
     assert_eq!(world.at(59, Event::Tick), []);
     assert_eq!(world.at(60, Event::Tick), [Action::Refuse(1, Refusal::WaitedTooLong)]);
+}
+
+/// Whatever happens to the instances, each call is dispatched or refused once, and only to an instance that serves.
+#[test]
+fn no_call_is_lost_or_doubled_in_random_worlds() {
+    for seed in 0..300 {
+        let mut rng = fc_testkit::Rng::new(seed);
+        let mut world = World::new(|policy| {
+            policy.concurrency = 1 + (seed % 3) as usize;
+            policy.instances_max = 4;
+            policy.queue_max = 5;
+            policy.pre_freeze = seed % 2 == 0;
+        });
+        let mut answered = BTreeMap::new();
+        let mut running: Vec<InstanceId> = Vec::new();
+        let mut due: Vec<Event> = Vec::new();
+        let mut next_call = 0;
+        while next_call < 200 || !due.is_empty() || !running.is_empty() {
+            let event = match rng.below(8) {
+                0 | 1 if next_call < 200 => {
+                    next_call += 1;
+                    call(next_call)
+                }
+                2 if next_call < 200 => {
+                    let wishes = [Wish::Freeze, Wish::Thaw, Wish::Reclaim, Wish::Kill];
+                    let id = world.0.next_id.saturating_sub(1 + rng.below(4) as u32);
+                    Event::Asked(id, wishes[rng.below(4)])
+                }
+                3 if !running.is_empty() => {
+                    let index = rng.below(running.len());
+                    Event::Ended(running.swap_remove(index), None)
+                }
+                _ if !due.is_empty() => due.remove(rng.below(due.len())),
+                _ => Event::Tick,
+            };
+            for action in world.then(event) {
+                match action {
+                    Action::Start(id) => due.push(Event::Started(id)),
+                    Action::Initialize(id) => due.push(Event::Initialized(id)),
+                    Action::PreFreeze(id) => due.push(Event::PreFrozen(id)),
+                    Action::Freeze(id) => due.push(Event::Frozen(id)),
+                    Action::Thaw(id) => due.push(Event::Thawed(id)),
+                    Action::PreStop(id) => due.push(Event::PreStopped(id)),
+                    Action::End { instance, .. } => due.push(Event::Removed(instance)),
+                    Action::Check(_) | Action::SessionEnded(_) => {}
+                    Action::Refuse(id, _) => assert_eq!(answered.insert(id, 0), None, "seed {seed}: call {id}"),
+                    Action::Dispatch { call, instance, .. } => {
+                        assert_eq!(answered.insert(call, instance), None, "seed {seed}: call {call}");
+                        running.push(instance);
+                    }
+                }
+            }
+        }
+        assert_eq!(answered.len(), 200, "seed {seed}: every call has an answer");
+    }
 }
