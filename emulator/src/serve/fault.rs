@@ -1,8 +1,8 @@
 //! What the platform answers in place of an instance.
 //!
 //! Every answer to an API caller is JSON with `Code`, `Message` and `RequestId`, because the official clients take the
-//! request id of an error from the body. Statuses follow the section LIM, C-INIT-3 and C-CONN-2 of the contract. Codes that
-//! no page names are those of the platform's own messages.
+//! request id of an error from the body. Statuses follow the section LIM, C-INIT-3 and C-CONN-2 of the contract.
+//! `SessionPaused`, `MethodNotAllowed` and `NotSupportedByEmulator` are codes of the emulator's own.
 
 use hyper::StatusCode;
 use serde_json::json;

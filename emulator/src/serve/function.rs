@@ -33,10 +33,13 @@ pub struct Function {
     calls: AtomicU64,
 }
 
+/// Where a waiting caller gets its instance.
+type Answerer = oneshot::Sender<Result<Lease, Refusal>>;
+
 struct State {
     scheduler: Scheduler,
     workers: HashMap<InstanceId, Member>,
-    waiters: HashMap<CallId, oneshot::Sender<Result<Lease, Refusal>>>,
+    waiters: HashMap<CallId, Answerer>,
     phases: Vec<(InstanceId, Phase)>,
 }
 
@@ -195,7 +198,7 @@ impl Function {
         self: &Arc<Self>,
         state: &mut State,
         action: &Action,
-        answers: &mut Vec<(oneshot::Sender<Result<Lease, Refusal>>, Result<Lease, Refusal>)>,
+        answers: &mut Vec<(Answerer, Result<Lease, Refusal>)>,
     ) -> bool {
         match action {
             Action::Dispatch { call, instance, found } => {

@@ -322,10 +322,10 @@ impl Scheduler {
         // A call that finds an instance does not wait, so the length of the queue is judged after it.
         self.queue.push_back(Waiting { call, since: now });
         self.dispatch(now, actions);
-        if self.queue.len() > self.policy.queue_max
-            && let Some(last) = self.queue.pop_back_if(|waiting| !waiting.call.patient)
-        {
-            actions.push(Action::Refuse(last.call.id, Refusal::QueueFull));
+        let last = self.queue.back().map(|waiting| (waiting.call.id, waiting.call.patient));
+        if let (Some((id, false)), true) = (last, self.queue.len() > self.policy.queue_max) {
+            self.queue.pop_back();
+            actions.push(Action::Refuse(id, Refusal::QueueFull));
         }
     }
 
@@ -338,8 +338,8 @@ impl Scheduler {
         instance.idle_since = now;
     }
 
-    /// A failure answers as many waiting calls as the instance would have taken, so that a function that cannot start is
-    /// not started for ever.
+    /// A failure answers as many waiting calls as the instance would have taken, so that a function that cannot start
+    /// is not started for ever.
     fn fail(&mut self, id: InstanceId, failure: Failure, now: Time, actions: &mut Vec<Action>) {
         let Some(instance) = self.instance(id) else { return };
         // Somebody who killed it knows why it failed. Its calls wait for another one.

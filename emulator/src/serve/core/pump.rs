@@ -1,5 +1,5 @@
-//! Brings calls and instances together: after each event, waiting calls get free places, missing instances are thawed or
-//! started, and idle ones are frozen.
+//! Brings calls and instances together: after each event, waiting calls get free places, missing instances are thawed
+//! or started, and idle ones are frozen.
 
 use super::{Action, Instance, InstanceId, Phase, Scheduler, Time, Waiting};
 
