@@ -5,6 +5,9 @@ ARCH    ?= x86_64
 PANIC   ?= abort
 NIGHTLY ?= nightly
 IMAGE   ?= fc-hooks:latest
+# For `emulator`: features of the package, such as those that are not in the default build.
+EMULATOR_FEATURES ?=
+EMULATOR_IMAGE    ?= fc-emulator:latest
 # For `build`, `tiny` and `image`: an example instead of the inspector.
 EXAMPLE ?=
 # For `image`: a binary of one's own, wherever it is.
@@ -23,6 +26,7 @@ OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
 BUILT    := target/$(OUTPUT)
 TINY     := target/tiny/$(OUTPUT)
 PLATFORM := linux/$(if $(filter aarch64,$(ARCH)),arm64,amd64)
+EMULATOR := target/$(TRIPLE)/release-emulator/fc-emulator
 MACS     := x86_64-apple-darwin aarch64-apple-darwin
 
 # RUSTFLAGS of the environment would replace those of .cargo/config.toml, which the static targets cannot link without.
@@ -44,8 +48,9 @@ show = printf '%s bytes  %s\n' "$$(wc -c < $(1) | tr -d ' ')" "$(1)"
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  ARCH=aarch64 and EXAMPLE=<name> with build, tiny and image; PANIC=unwind with tiny;"
-	@echo "  BIN=<path> and IMAGE=<name> with image; ARGS=<arguments> with run, tests and fc-stress"
+	@echo "  ARCH=aarch64 with build, tiny, image and emulator; EXAMPLE=<name> with build, tiny and image;"
+	@echo "  PANIC=unwind with tiny; BIN=<path> and IMAGE=<name> with image;"
+	@echo "  ARGS=<arguments> with run, tests and fc-stress"
 
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
@@ -53,6 +58,16 @@ build: target-$(TRIPLE) ## the static binary, on stable Rust
 	@$(call remap); $(STATIC_CARGO) build --release $(WHAT) --target $(TRIPLE) --target-dir target \
 	  --config "target.$(TRIPLE).rustflags=[$$flags]"
 	@$(call show,$(BUILT))
+
+.PHONY: emulator
+emulator: target-$(TRIPLE) ## the emulator as one static file, which runs on any Linux
+	@$(STATIC_CARGO) fetch --quiet --target $(TRIPLE)
+	@$(call remap); $(STATIC_CARGO) build --profile release-emulator -p fc-emulator --bin fc-emulator \
+	  $(if $(EMULATOR_FEATURES),--features '$(EMULATOR_FEATURES)') --target $(TRIPLE) --target-dir target \
+	  --config "target.$(TRIPLE).rustflags=[$$flags]"
+	@$(call show,$(EMULATOR))
+	@[ -n "$(EMULATOR_FEATURES)" ] || [ "$$(wc -c < $(EMULATOR))" -le 3000000 ] \
+	  || { echo "make $@: the file is larger than 3 MB" >&2; exit 1; }
 
 # The standard library rebuilt for size, without its symbolizer for backtraces, and optimised together with the rest.
 # Panics no longer say in which line. docs/performance.md says what each flag saves. With PANIC=abort nothing unwinds,
@@ -245,6 +260,15 @@ vm: ## virtual machines paused, saved, restored and cloned, and what the inspect
 	@target/release/examples/vm-matrix $(if $(ROWS),--rows '$(ROWS)',--reseed target/$(TRIPLE)/release/examples/reseed) \
 	  $(if $(KERNEL),--vm-kernel '$(KERNEL)') $(ARGS) -- $(BUILT)
 
+# ROWS='Express Puma' checks the servers whose names have one of these words.
+.PHONY: real-servers
+real-servers: ## what real servers do with a call that waits during a freeze, as a table: ROWS='Express Puma'
+	@mkdir -p target
+	@emulator/tests/real-servers/install | tee target/real-servers.ready
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example real-servers
+	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
+	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny
@@ -302,6 +326,15 @@ image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
 	  DOCKER_BUILDKIT=0 docker build "$$@"; \
 	fi
 	@docker image inspect --format '{{.Size}} bytes  $(IMAGE)' $(IMAGE)
+
+.PHONY: emulator-image
+emulator-image: emulator ## the image of the emulator, by emulator/Dockerfile: EMULATOR_IMAGE=fc-emulator:latest
+	@$(call need,docker,needs Docker)
+	@docker info >/dev/null 2>&1 || { echo "make $@: the Docker engine does not answer" >&2; exit 1; }
+	@mkdir -p target/emulator-image && cp $(EMULATOR) target/emulator-image/fc-emulator
+	@DOCKER_BUILDKIT=$(if $(shell docker buildx version 2>/dev/null),1,0) docker build --quiet \
+	  --platform $(PLATFORM) -f emulator/Dockerfile -t $(EMULATOR_IMAGE) target/emulator-image >/dev/null
+	@docker image inspect --format '{{.Size}} bytes  $(EMULATOR_IMAGE)' $(EMULATOR_IMAGE)
 
 # For `new`: the folder of a function of one's own. Its last part is the name of the crate.
 NAME ?=

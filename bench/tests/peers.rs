@@ -60,8 +60,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+const SOON: Duration = Duration::from_secs(20);
+
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(20))
+    Deadline::after(SOON)
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn check(peer: &Peer) {
     let env = vec![("FC_SERVER_PORT".to_owned(), port.number().to_string())];
     let launch = Launch { env, port: port.number(), ..Launch::default() };
     let mut target = target::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
-    let ready = target::wait_ready(&mut *target, soon());
+    let ready = target::wait_ready(&mut *target, None, SOON, &mut |_| ());
     assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, target.output().map(|output| output.all()));
 
     let calls = calls();

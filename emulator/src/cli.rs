@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::check;
+use crate::command_help::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Result};
 use crate::instance::{Limits, Setup};
 use crate::lifecycle_run;
-use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, variable};
+use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, env_file, variable};
 use crate::platform::{Generation, Hook, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
@@ -50,6 +51,10 @@ pub enum Command {
     #[cfg(feature = "serve")]
     #[command(args_override_self = true)]
     Serve(Box<crate::serve::args::ServeArgs>),
+    /// Print a script that completes commands and options in a shell
+    Completions(CompletionsArgs),
+    /// Print a manual page, in the format of man
+    Man(ManArgs),
 }
 
 /// The target, and how the platform treats it.
@@ -68,9 +73,16 @@ pub struct TargetArgs {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Set one more environment variable for the target; can be repeated
+    /// Set one more environment variable for the target; can be repeated. A command gets those of the platform, HOME,
+    /// and a PATH with the folder of its program and the usual ones, but none of yours; --env PATH="$PATH" gives it
+    /// yours
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
+
+    /// Set the variables in this file for the target: lines NAME=VALUE, as for `docker run --env-file`; can be
+    /// repeated, and --env goes before it
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
 
     /// The hooks that the function is configured with: some of initialize,pre-freeze,pre-stop, or none
     #[arg(long, value_name = "LIST", default_value = "initialize,pre-freeze,pre-stop", value_parser = parse_hooks)]
@@ -181,10 +193,10 @@ pub struct CheckArgs {
 
     /// Exit with 1 for a broken "should", too
     #[arg(long)]
-    pub strict: bool,
+    strict: bool,
 
     /// Length of a freeze; it must be longer than every time limit of the target
-    #[arg(long, default_value = "7s", value_name = DURATION, value_parser = duration)]
+    #[arg(long, default_value = "6.5s", value_name = DURATION, value_parser = duration)]
     freeze_for: Duration,
 
     /// How long a connection stays idle before its next call
@@ -195,12 +207,17 @@ pub struct CheckArgs {
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     large_bytes: usize,
 
-    /// A harmless HTTP call
-    #[arg(long, default_value = "GET /", value_name = "METHOD PATH", value_parser = parse_http)]
-    http: (String, String),
+    /// Check a server that takes no events: each call is this HTTP call, such as `GET /orders`
+    #[arg(long, value_name = "METHOD PATH", value_parser = parse_http, conflicts_with_all = ["event", "fail_event"])]
+    http: Option<(String, String)>,
 
-    /// Check a function that takes no events: its HTTP call replaces them
-    #[arg(long)]
+    /// A harmless HTTP call, for a function that takes both events and HTTP calls
+    #[arg(long, default_value = "GET /", value_name = "METHOD PATH", value_parser = parse_http)]
+    #[arg(conflicts_with = "http")]
+    http_beside_events: (String, String),
+
+    /// Earlier spelling of `--http "GET /"`.
+    #[arg(long, hide = true)]
     http_only: bool,
 
     /// The path of the HTTP health check, if the function is configured with one
@@ -215,9 +232,14 @@ pub struct CheckArgs {
     #[arg(long)]
     job: bool,
 
-    /// Number of checks that run at the same time
+    /// Number of checks that work at the same time; those that wait beside a frozen or idle target do not count
     #[arg(long, default_value = "4", value_name = "N", value_parser = parse_jobs)]
     jobs: usize,
+
+    /// Number of checks in progress at the same time, each with a target of its own; fewer need less memory [default:
+    /// 16; in virtual machines as --jobs]
+    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    instances: Option<usize>,
 
     /// Where the result goes.
     #[command(flatten)]
@@ -259,7 +281,7 @@ impl TargetArgs {
             freeze_with: self.freeze.freeze_with,
             machines: None,
             port: self.port,
-            env: self.env.clone(),
+            env: self.env()?,
             limits: Limits {
                 ready: self.ready_timeout,
                 initialize: self.initialize_timeout,
@@ -270,6 +292,7 @@ impl TargetArgs {
             },
         };
         setup.require_freezer()?;
+        setup.require_port()?;
         setup.machines = self.machines(&setup.spec)?;
         Ok(setup)
     }
@@ -305,6 +328,15 @@ impl TargetArgs {
         }
     }
 
+    fn env(&self) -> Result<Vec<(String, String)>> {
+        let mut all = Vec::new();
+        for path in &self.env_file {
+            all.extend(env_file(path)?);
+        }
+        all.extend(self.env.iter().cloned());
+        Ok(all)
+    }
+
     fn event(&self) -> Result<Vec<u8>> {
         match &self.event {
             Some(path) => read(path),
@@ -337,13 +369,14 @@ impl CheckArgs {
     /// # Errors
     /// If there is no target, a file cannot be read, or the target cannot be frozen as asked.
     pub fn plan(&self) -> Result<check::Plan> {
+        let (method, path) = self.http.as_ref().unwrap_or(&self.http_beside_events);
         Ok(check::Plan {
             setup: self.target.setup()?,
             event: self.target.event()?,
             fail_event: self.fail_event.as_ref().map(read).transpose()?,
-            http_method: self.http.0.clone(),
-            http_path: self.http.1.clone(),
-            http_only: self.http_only,
+            http_method: method.clone(),
+            http_path: path.clone(),
+            http_only: self.http.is_some() || self.http_only,
             health_path: self.health.clone(),
             freeze: self.freeze_for,
             idle: self.idle_for,
@@ -351,8 +384,10 @@ impl CheckArgs {
             concurrency: self.target.concurrency,
             job: self.job,
             jobs: self.jobs,
+            instances: self.instances,
             only: self.only.clone(),
             skip: self.skip.clone(),
+            strict: self.strict,
         })
     }
 }
@@ -451,7 +486,15 @@ mod tests {
     fn hooks_and_calls() {
         let plan = check_plan(&["--hooks", "pre-stop,initialize", "--http", "POST /a?b", "--", "x"]).unwrap();
         assert_eq!(plan.setup.settings.hooks, BTreeSet::from([Hook::Initialize, Hook::PreStop]));
-        assert_eq!((plan.http_method.as_str(), plan.http_path.as_str()), ("POST", "/a?b"));
+        assert_eq!((plan.http_method.as_str(), plan.http_path.as_str(), plan.http_only), ("POST", "/a?b", true));
+        let http = |words: &[&str]| {
+            let plan = check_plan(&[words, &["--", "x"]].concat())?;
+            Ok::<_, Error>((format!("{} {}", plan.http_method, plan.http_path), plan.http_only))
+        };
+        assert_eq!(http(&[]), Ok(("GET /".into(), false)));
+        assert_eq!(http(&["--http-only"]), Ok(("GET /".into(), true)));
+        assert_eq!(http(&["--http-beside-events", "PUT /b"]), Ok(("PUT /b".into(), false)));
+        assert!(http(&["--http", "GET /", "--event", "/dev/null"]).is_err());
         assert!(check_plan(&["--hooks", "none", "--", "x"]).unwrap().setup.settings.hooks.is_empty());
         for wrong in [["--hooks", "prestop"], ["--http", "GET x"], ["--freeze-for", "7"], ["--env", "=x"]] {
             assert!(check_plan(&[&wrong[..], &["--", "x"]].concat()).is_err(), "{wrong:?}");

@@ -9,7 +9,7 @@ use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, FreezeWith};
 use crate::http::{Conn, Response};
-use crate::platform::{Hook, Platform, Request, Settings};
+use crate::platform::{Hook, PORT_NAMES, Platform, Request, Settings};
 use crate::target::{self, Launch, Machines, PORT_DEFAULT, Port, Ready, Spec, Target};
 
 /// The time limits.
@@ -83,6 +83,19 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Makes sure that nothing listens on the port that the target will take: it would be judged in its place.
+    ///
+    /// # Errors
+    /// If something does; the text names it.
+    pub fn require_port(&self) -> Result<()> {
+        match (self.port, &self.spec) {
+            (Some(port), Spec::Command(_)) if self.freeze_with.machine().is_none() => target::require_free(port),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How a start differs from the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Variant {
@@ -102,6 +115,8 @@ pub struct Instance {
     pub platform: Platform,
     /// The time limits.
     pub limits: Limits,
+    /// The port in the older variable, which the target may have taken.
+    other_port: Option<u16>,
     /// Released after the target has ended: fields are dropped in order.
     _port: Option<Port>,
 }
@@ -113,7 +128,13 @@ impl Instance {
     /// If it could not even be started.
     pub fn start(setup: &Setup, variant: &Variant) -> Result<Self> {
         let (port, lock) = match (variant.port.or(setup.port), &setup.spec) {
-            (Some(port), _) => (port, None),
+            (Some(port), _) => {
+                // A port that we chose ourselves is free.
+                if variant.port.is_none() {
+                    setup.require_port()?;
+                }
+                (port, None)
+            }
             (None, Spec::Command(_)) if setup.machines.is_none() => {
                 let port = Port::free()?;
                 (port.number(), Some(port))
@@ -123,6 +144,7 @@ impl Instance {
         let platform = Platform::new(setup.settings.clone());
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());
+        let older = env.iter().rev().find(|(name, _)| name == PORT_NAMES[1]).and_then(|(_, port)| port.parse().ok());
         let launch = Launch {
             env,
             port,
@@ -131,12 +153,22 @@ impl Instance {
             pid_one: variant.pid_one,
         };
         let target = target::launch(&setup.spec, &launch)?;
-        Ok(Self { target, platform, limits: setup.limits, _port: lock })
+        Ok(Self { target, platform, limits: setup.limits, other_port: older, _port: lock })
     }
 
     /// Waits for an open port, as the start-up check of the platform does.
     pub fn wait_ready(&mut self) -> Ready {
-        target::wait_ready(&mut *self.target, Deadline::after(self.limits.ready))
+        self.wait_ready_noting(&mut |_| ())
+    }
+
+    /// The same. `notice` gets a sentence as soon as the target listens elsewhere, though it may become ready yet.
+    pub fn wait_ready_noting(&mut self, notice: &mut dyn FnMut(&str)) -> Ready {
+        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, notice, &|| false)
+    }
+
+    /// The same, but it ends early if `cancelled` says so.
+    pub fn wait_ready_unless(&mut self, cancelled: &dyn Fn() -> bool) -> Ready {
+        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, &mut |_| (), cancelled)
     }
 
     /// Opens a connection.

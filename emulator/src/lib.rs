@@ -15,13 +15,16 @@ pub mod check;
 pub mod cleanup;
 pub mod cli;
 pub mod clock;
+pub mod command_help;
 pub mod error;
 pub mod freezer;
 pub mod http;
 pub mod instance;
+pub mod leftovers;
 pub mod lifecycle_run;
 pub mod options;
 pub mod output;
+mod owner;
 pub mod platform;
 #[cfg_attr(not(target_os = "linux"), path = "process_elsewhere.rs")]
 mod process;

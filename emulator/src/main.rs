@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
-use fc_emulator::error::Result;
+use fc_emulator::error::{Error, Result};
 use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
-use fc_emulator::{check, cleanup, lifecycle_run};
+use fc_emulator::target::Spec;
+use fc_emulator::{check, cleanup, leftovers, lifecycle_run};
 
 /// The exit status of a target that could not be tested. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_TEST: u8 = 2;
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
         Command::Check(args) => check(args),
         Command::List(args) => list(args),
         #[cfg(feature = "serve")]
-        Command::Serve(args) => args.plan().and_then(fc_emulator::serve::run).map(|()| 0),
+        Command::Serve(args) => serve(args),
+        Command::Completions(args) => print(&args.script()),
+        Command::Man(args) => args.page().and_then(|page| print(&page)),
     });
     cleanup::wait_if_interrupted();
     match done {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
 
 fn run(args: &RunArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let mut watcher = LifecycleWatcher::new(args.output.format != Format::Human);
     let timeline = lifecycle_run::run(&plan, &mut watcher)?;
     drop(watcher);
@@ -44,16 +48,40 @@ fn run(args: &RunArgs) -> Result<u8> {
 
 fn check(args: &CheckArgs) -> Result<u8> {
     let plan = args.plan()?;
+    end_leftovers(&plan.setup.spec);
     let progress = CheckProgress::new();
-    let findings = check::run(&plan, |finding, total| progress.ended(finding, total))?;
+    let findings = check::run(&plan, &progress)?;
     drop(progress);
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;
-    Ok(findings.exit_code(args.strict))
+    Ok(findings.exit_code())
+}
+
+#[cfg(feature = "serve")]
+fn serve(args: &fc_emulator::serve::args::ServeArgs) -> Result<u8> {
+    let plan = args.plan()?;
+    for function in &plan.functions {
+        end_leftovers(&function.setup.spec);
+    }
+    fc_emulator::serve::run(plan).map(|()| 0)
+}
+
+/// Ends what killed runs left, and says so.
+fn end_leftovers(spec: &Spec) {
+    for said in leftovers::end(spec) {
+        // If standard error is closed, nobody misses it.
+        let _ = writeln!(std::io::stderr(), "fc-emulator: {said}");
+    }
 }
 
 fn list(args: &ListArgs) -> Result<u8> {
     let checks = check::all();
     args.output.write(&checks, || report::list(&checks))?;
     Ok(0)
+}
+
+fn print(bytes: &[u8]) -> Result<u8> {
+    let mut stdout = std::io::stdout().lock();
+    let printed = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    printed.map(|()| 0).map_err(|cause| Error::failed("write to", "standard output", cause))
 }

@@ -62,6 +62,45 @@ pub fn variable(text: &str) -> std::result::Result<(String, String), String> {
     }
 }
 
+/// Reads a file of environment variables in Docker's format. A line is `NAME=VALUE`, or `NAME` alone, which takes the
+/// value from our own environment and means nothing if it has none. Empty lines and lines that begin with `#` do not
+/// count. A value reaches to the end of its line, quotes and spaces included.
+///
+/// # Errors
+/// If the file cannot be read, or a line has no name or a space in its name; the text names the line.
+pub fn env_file(path: &Path) -> Result<Vec<(String, String)>> {
+    let bytes = std::fs::read(path).map_err(|cause| Error::failed("read", path.display(), cause))?;
+    let lines = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes).split(|byte| *byte == b'\n');
+    let mut variables = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        let wrong = |what: &str| Err(Error::new(format!("{}, line {number}: {what}", path.display())));
+        let Ok(line) = std::str::from_utf8(line) else { return wrong("the line is not UTF-8") };
+        let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = match line.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (line, None),
+        };
+        if name.is_empty() {
+            return wrong("there is no name before `=`: expected NAME=VALUE");
+        }
+        if name.contains(char::is_whitespace) {
+            return wrong(&format!(
+                "the name `{name}` contains a space: expected NAME=VALUE, with no space before `=`"
+            ));
+        }
+        if line.contains('\0') {
+            return wrong("the line contains a NUL byte, which no variable can hold");
+        }
+        if let Some(value) = value.or_else(|| std::env::var(name).ok()) {
+            variables.push((name.to_owned(), value));
+        }
+    }
+    Ok(variables)
+}
+
 /// How to freeze.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct FreezeArgs {
@@ -106,7 +145,7 @@ pub struct OutputArgs {
     pub export_json: Option<PathBuf>,
 
     /// Also write the result as JUnit XML to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "junit", value_name = "FILE")]
     pub export_junit: Option<PathBuf>,
 
     /// Also write the result as TAP to this file
@@ -196,6 +235,30 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(duration("7").unwrap_err().contains("such as 500ms, 10s or 2m"));
+    }
+
+    #[test]
+    fn a_file_of_variables_reads_as_docker_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |bytes: &[u8]| {
+            let path = folder.path().join("env");
+            std::fs::write(&path, bytes).unwrap();
+            env_file(&path).map_err(|error| error.to_string().replace(&path.display().to_string(), "env"))
+        };
+        let text = "\u{feff}# comment\r\nA=b=c\r\n\n  B= x \"y\" # no comment\nC=\nFC_EMULATOR_UNSET\nCARGO_PKG_NAME\n";
+        let expected = [("A", "b=c"), ("B", " x \"y\" # no comment"), ("C", ""), ("CARGO_PKG_NAME", "fc-emulator")];
+        assert_eq!(read(text.as_bytes()), Ok(expected.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec()));
+        for (bytes, told) in [
+            (&b"A=1\n=2"[..], "env, line 2: there is no name"),
+            (b"\n\nA B=1", "env, line 3: the name `A B` contains a space"),
+            (b"A =1", "env, line 1: the name `A ` contains a space"),
+            (b"A=\xff", "env, line 1: the line is not UTF-8"),
+            (b"A=\0", "env, line 1: the line contains a NUL byte"),
+        ] {
+            let error = read(bytes).unwrap_err();
+            assert!(error.starts_with(told), "{error}");
+        }
+        assert!(env_file(&folder.path().join("none")).unwrap_err().to_string().starts_with("failed to read"));
     }
 
     #[test]

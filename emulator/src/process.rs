@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::ProcResult;
 use procfs::net::TcpState;
-use procfs::process::{Process, Stat, all_processes};
+use procfs::process::{FDInfo, FDTarget, Process, Stat, all_processes};
 
 /// One task of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub(crate) fn tasks(pid: u32) -> Vec<Task> {
     tasks_of(pid).filter_map(|task| read(task).ok()).collect()
 }
 
+/// Whether a process was sent SIGSTOP and has not stopped yet.
+pub(crate) fn has_stop_pending(pid: u32) -> bool {
+    const SIGSTOP: u64 = 1 << 18;
+    let status = process(pid).and_then(|process| process.status().ok());
+    status.is_some_and(|status| (status.shdpnd | status.sigpnd) & SIGSTOP != 0)
+}
+
 /// A process and all its descendants that still run, itself first.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
@@ -42,22 +49,89 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// How many times the scheduler switched a task of a process, or of its descendants, in or out.
+pub(crate) fn switches(pid: u32) -> u64 {
+    descendants(pid).into_iter().flat_map(tasks).map(|task| task.switches).sum()
+}
+
 /// The first child of a process that has one task.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
     tasks_of(pid).next()?.children().ok()?.first().copied()
 }
 
-/// Every process of a process group.
-pub(crate) fn group(leader: u32) -> Vec<u32> {
-    let in_group = |process: &Process| process.stat().is_ok_and(|stat| stat.pgrp == leader.cast_signed());
-    let processes = all_processes().into_iter().flatten().flatten();
-    processes.filter(in_group).map(|process| process.pid.cast_unsigned()).collect()
+/// The command line of a process, word by word. A process can set it to anything.
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
+    process(pid).and_then(|process| process.cmdline().ok()).unwrap_or_default()
 }
 
-/// Whether a TCP socket listens on this address in the network namespace of a process.
-pub(crate) fn listens_on(pid: u32, addr: SocketAddr) -> bool {
-    let sockets = process(pid).and_then(|process| process.tcp().ok()).unwrap_or_default();
-    sockets.iter().any(|socket| socket.local_address == addr && socket.state == TcpState::Listen)
+/// Whether the program of a process has the note that the linker of Go writes near the start of its files.
+pub(crate) fn is_built_by_go(pid: u32) -> bool {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let file = std::fs::File::open(format!("/proc/{pid}/exe"));
+    // The name `Go` of a note of type 4 (the build id).
+    let note = b"\x04\0\0\0Go\0\0";
+    file.is_ok_and(|file| file.take(8192).read_to_end(&mut start).is_ok()) && start.windows(8).any(|at| at == note)
+}
+
+/// The descendants of a process that still run, without itself.
+pub(crate) fn below(pid: u32) -> Vec<u32> {
+    let mut found = descendants(pid);
+    found.remove(0);
+    found
+}
+
+/// Every process of this machine.
+pub(crate) fn all() -> Vec<u32> {
+    all_processes().into_iter().flatten().flatten().map(|process| process.pid.cast_unsigned()).collect()
+}
+
+/// The name of a process, as `ps` shows it.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    process(pid)?.stat().ok().map(|stat| stat.comm)
+}
+
+/// When a process started, in clock ticks since the boot. With its id this names it for ever. `None` if it has ended,
+/// even if its parent has not asked for its exit status yet.
+pub(crate) fn started(pid: u32) -> Option<u64> {
+    let stat = process(pid)?.stat().ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+}
+
+/// The namespace in which our process ids count.
+pub(crate) fn pid_namespace() -> Option<u64> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    link.to_string_lossy().trim_start_matches("pid:[").trim_end_matches(']').parse().ok()
+}
+
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListeningSocket {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its number, by which the processes that hold it are found.
+    pub inode: u64,
+    /// The user who opened it.
+    pub uid: u32,
+}
+
+/// Every TCP socket that listens in the network namespace of a process.
+pub(crate) fn listening_sockets(pid: u32) -> Vec<ListeningSocket> {
+    let Some(process) = process(pid) else { return Vec::new() };
+    let both = [process.tcp(), process.tcp6()];
+    let listening = both.into_iter().flatten().flatten().filter(|socket| socket.state == TcpState::Listen);
+    listening
+        .map(|socket| ListeningSocket { addr: socket.local_address, inode: socket.inode, uid: socket.uid })
+        .collect()
+}
+
+/// The numbers of the sockets that a process holds. `None` if we may not see them.
+pub(crate) fn held_sockets(pid: u32) -> Option<Vec<u64>> {
+    let inode = |descriptor: FDInfo| match descriptor.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    };
+    Some(process(pid)?.fd().ok()?.flatten().filter_map(inode).collect())
 }
 
 /// The folder of our own control group in the freezer hierarchy of cgroup v1. `None` if it is not mounted.
@@ -101,14 +175,24 @@ mod tests {
         let pid = std::process::id();
         assert!(tasks(pid).iter().any(|task| task.id == pid && task.switches > 0));
         assert_eq!(descendants(pid).first(), Some(&pid));
-        assert!(tasks(u32::MAX).is_empty() && group(u32::MAX).is_empty());
+        assert!(tasks(u32::MAX).is_empty() && below(u32::MAX).is_empty());
     }
 
     #[test]
     fn our_own_listener_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        assert!(listens_on(std::process::id(), addr));
-        assert!(!listens_on(std::process::id(), ([127, 0, 0, 1], 1).into()));
+        let own = std::process::id();
+        let found = listening_sockets(own).into_iter().find(|socket| socket.addr == addr).expect("it listens");
+        assert!(held_sockets(own).unwrap().contains(&found.inode));
+        drop(listener);
+        assert!(!listening_sockets(own).iter().any(|socket| socket.addr == addr));
+    }
+
+    #[test]
+    fn a_process_is_named_by_its_id_and_its_start() {
+        let own = std::process::id();
+        assert!(started(own).is_some() && name(own).is_some() && all().contains(&own) && pid_namespace().is_some());
+        assert_eq!((started(u32::MAX), name(u32::MAX)), (None, None));
     }
 }

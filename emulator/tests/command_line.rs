@@ -38,7 +38,7 @@ fn every_format_shows_the_fault() {
 fn files_get_their_formats_beside_standard_output() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let options = [("--export-json", file("a")), ("--export-junit", file("b")), ("--export-tap", file("c"))];
+    let options = [("--export-json", file("a")), ("--junit", file("b")), ("--export-tap", file("c"))];
     let words: Vec<&str> = options.iter().flat_map(|(name, file)| [*name, file]).collect();
     assert!(with_a_fault(&words).contains("1 failed (must)"));
     let written = |name: &str| std::fs::read_to_string(file(name)).unwrap();
@@ -109,12 +109,76 @@ fn the_help_shows_every_option_with_its_default() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| {
-        for command in ["run", "check", "list"] {
+        for command in ["run", "check", "list", "completions", "man"] {
             let help = fc_emulator(&[command, "-h"]).env_remove("COLUMNS").assert().success();
             let help = String::from_utf8(help.get_output().stdout.clone()).unwrap();
             insta::assert_snapshot!(format!("help-{command}"), help);
         }
     });
+}
+
+/// The options of a command that its help shows.
+fn options(command: &str) -> Vec<String> {
+    let help = stdout(&[command, "-h"], 0);
+    let lines = help.lines().filter(|line| line.starts_with("      --"));
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_manual_page_has_every_option() {
+    assert!(stdout(&["man"], 0).contains(".TH fc-emulator 1"));
+    for command in ["run", "check", "list", "completions", "man"] {
+        let page = stdout(&["man", command], 0).replace('\\', "");
+        assert!(page.contains(&format!(".TH fc-emulator-{command} 1")), "{page}");
+        for option in options(command) {
+            assert!(page.contains(&option), "{command} {option}");
+        }
+    }
+    fc_emulator(&["man", "chek"]).assert().code(2).stderr(contains("there is no command `chek`"));
+}
+
+#[test]
+fn completions_know_every_option() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&["completions", shell], 0);
+        for option in options("check") {
+            assert!(script.contains(option.trim_start_matches('-')), "{shell} {option}");
+        }
+    }
+    let ask = r#"eval "$("$0" completions bash)"
+        COMP_WORDS=(fc-emulator check --env) COMP_CWORD=2
+        _fc__emulator fc-emulator --env check
+        echo "${COMPREPLY[@]}""#;
+    match Command::new("bash").args(["-c", ask, env!("CARGO_BIN_EXE_fc-emulator")]).output() {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--env --env-file"),
+        Err(why) => fc_testkit::skip(format!("completions in bash: {why}")),
+    }
+}
+
+#[test]
+fn variables_of_a_file_reach_the_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("env").display().to_string();
+    std::fs::write(&file, "# of the function\nA=from file\nB=from file\n").unwrap();
+    let target = ["--", "sh", "-c", r#"echo "A=$A; B=$B"; exit 1"#];
+    let words = [&["check", "--only=ready", "--format=json", "--env-file", &file, "--env=B=from option"], &target[..]];
+    let report = stdout(&words.concat(), 1);
+    assert!(report.contains("`A=from file; B=from option`"), "{report}");
+
+    std::fs::write(&file, "A=1\nno name=2\n").unwrap();
+    fc_emulator(&words.concat()).assert().code(2).stderr(contains("line 2: the name `no name` contains a space"));
+}
+
+#[test]
+fn a_server_without_events_is_checked_by_its_http_call() {
+    let target = ["--", faulty(), "--fault", "invoke-missing"];
+    let options = ["--only=ready,initialize,invoke,http-call,keepalive"];
+    let report = check(&[&options[..], &["--http", "GET /"]].concat(), &target);
+    assert_eq!(report.details("failed"), Vec::<String>::new());
+    assert!(report.ids("passed").is_superset(&["http-call", "keepalive"].into()), "{:?}", report.ids("passed"));
+    assert!(report.ids("skipped").contains("invoke"));
+    let report = check(&options, &target);
+    assert_eq!(report.ids("failed"), ["invoke"].into());
 }
 
 #[test]

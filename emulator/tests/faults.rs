@@ -18,6 +18,26 @@ const TABLE: &[(&str, &str)] = &[
     ("logs-probes", "probe-silent"),
     ("logs-resets", "probe-silent"),
     ("health-503", "health-url"),
+    ("framing-plus", "response-framing"),
+    ("framing-two-lengths", "response-framing"),
+    ("framing-length-list", "response-framing"),
+    ("framing-length-and-chunked", "response-framing"),
+    ("framing-chunked-1-0", "response-framing"),
+    ("framing-coding", "response-framing"),
+    ("framing-chunk-plus", "response-framing"),
+    ("framing-chunk-blank", "response-framing"),
+    ("framing-chunk-end", "response-framing"),
+    ("framing-trailer", "response-framing"),
+    ("framing-bare-lf", "response-framing"),
+    ("framing-lf-in-value", "response-framing"),
+    ("framing-cr-in-value", "response-framing"),
+    ("framing-control-in-name", "response-framing"),
+    ("framing-blank-in-name", "response-framing"),
+    ("framing-folded", "response-framing"),
+    ("framing-status-line", "response-framing"),
+    ("framing-204-body", "response-framing"),
+    ("framing-304-body", "response-framing"),
+    ("framing-long-body", "response-framing"),
     ("initialize-missing", "initialize"),
     ("initialize-slow", "initialize"),
     ("initialize-once", "initialize-again"),
@@ -41,6 +61,7 @@ const TABLE: &[(&str, &str)] = &[
     ("http-1-0", "http-1-1"),
     ("connection-close", "keepalive"),
     ("idle-timeout", "keepalive-idle"),
+    ("idle-limit-advertised", "keepalive-idle"),
     ("pipelining-dropped", "pipelining"),
     ("one-connection", "other-connection"),
     ("buffers-output", "output-unbuffered"),
@@ -63,8 +84,11 @@ const TABLE: &[(&str, &str)] = &[
     ("pre-freeze-locks", "call-during-pre-freeze"),
     ("watchdog-on-thaw", "thaw-call"),
     ("needs-pre-freeze", "thaw-without-pre-freeze"),
+    ("idle-timer-first", "call-while-frozen"),
+    ("idle-since-reply", "freeze-at-reply"),
     ("idle-close-after-freeze", "keepalive-over-freeze"),
     ("head-timeout", "freeze-in-head"),
+    ("kept-head-timeout", "freeze-in-kept-head"),
     ("body-timeout", "freeze-in-body"),
     ("write-timeout", "freeze-in-reply"),
     ("pre-stop-misspelt", "pre-stop"),
@@ -86,7 +110,7 @@ const TABLE: &[(&str, &str)] = &[
 const ELSEWHERE: &[&str] = &["image-platform"];
 
 /// With these options no check is skipped.
-const EVERYTHING: &[&str] = &["--http=GET /", "--health=/health", "--concurrency=8", "--job"];
+const EVERYTHING: &[&str] = &["--http-beside-events=GET /", "--health=/health", "--concurrency=8", "--job"];
 
 /// More than the socket buffers and the limit of `body-limit` let through, and little enough for the memory of many
 /// targets at a time. The server without a fault gets the full 32 MB.
@@ -119,6 +143,15 @@ fn each_fault_is_found_by_exactly_its_check() {
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), rows.len());
 }
 
+/// A hook that does not work shows nothing about its markers.
+#[test]
+fn no_markers_are_praised_where_no_hook_works() {
+    let options = ["--hooks=pre-stop", "--only=pre-stop,log-hooks"];
+    let report = check(&options, &["--", faulty(), "--fault", "pre-stop-misspelt"]);
+    assert_eq!(report.ids("failed"), BTreeSet::from(["pre-stop"]), "{:?}", report.details("failed"));
+    assert_eq!(report.ids("blocked"), BTreeSet::from(["log-hooks"]), "{:?}", report.details("passed"));
+}
+
 #[test]
 fn every_check_has_its_faulty_target() {
     let caught: BTreeSet<_> = TABLE.iter().map(|(_, check)| *check).chain(ELSEWHERE.iter().copied()).collect();
@@ -127,4 +160,21 @@ fn every_check_has_its_faulty_target() {
     let names: BTreeSet<_> = TABLE.iter().map(|(fault, _)| *fault).collect();
     let known: BTreeSet<_> = include_str!("../../testkit/programs/faulty/names.txt").lines().collect();
     assert_eq!(names, known);
+}
+
+/// An answer that the socket buffers hold cannot be frozen half sent, and the rule is not judged by it.
+#[test]
+fn a_short_answer_leaves_the_freeze_in_a_reply_untested() {
+    let report = check(&["--only=freeze-in-reply", "--large-bytes=1000"], &["--", faulty()]);
+    assert_eq!(report.ids("untested"), BTreeSet::from(["freeze-in-reply"]));
+    assert!(report.actual("freeze-in-reply").contains("complete before the freeze"), "{:?}", report.json);
+    assert_eq!(report.code, Some(2));
+}
+
+/// The verdict of a check that waits says how long it waited.
+#[test]
+fn an_idle_time_shorter_than_the_rule_says_so() {
+    let report = check(&["--only=keepalive-idle"], &["--", faulty()]);
+    let actual = report.actual("keepalive-idle");
+    assert!(actual.contains("after 0.9 s of idle time") && actual.contains("to 900 s would not show"), "{actual}");
 }

@@ -122,7 +122,7 @@ fn an_image_that_is_not_there_cannot_be_tested() {
         return;
     }
     let output = common::fc_emulator(&["run", "--image", "fc-emulator.invalid/nowhere:0"]).assert().code(2);
-    output.stderr(predicates::str::contains("failed to run `docker run"));
+    output.stderr(predicates::str::contains("failed to run `docker pull"));
 }
 
 /// Dropping this value removes the image.

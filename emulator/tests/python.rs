@@ -3,19 +3,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use common::check;
+use common::{check, has_python};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/sample.py");
-
-fn has_python() -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
-    if !there {
-        fc_testkit::skip("there is no python3 here");
-    }
-    there
-}
 
 #[test]
 #[ignore = "a quarter of a minute: make test-all"]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use common::{can_freeze_with, faulty, fc_emulator, stdout};
+use common::{can_freeze_with, faulty, fc_emulator, has_python, stdout};
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use fc_testkit::{cgroup, proc};
 use predicates::prelude::*;
@@ -105,12 +105,32 @@ fn violations_and_misuse_have_their_exit_codes() {
     };
     fails_at("never-listens", "start-up check (TCP)");
     fails_at("exits-at-start", "start-up check (TCP)");
+    fails_at("loopback-only", "start-up check (TCP)");
+    fails_at("framing-plus", "POST /initialize");
     fails_at("initialize-missing", "POST /initialize");
     fails_at("pre-stop-misspelt", "GET /pre-stop");
     fails_at("sigterm-ignored", "SIGTERM");
+    fails_at("buffers-output", "SIGTERM");
     for misuse in [&["run"][..], &["run", "--addr", "nowhere"], &["run", "--", "./no-such-program"], &["walk"]] {
         fc_emulator(misuse).assert().code(2).stdout("").stderr(predicate::str::is_empty().not());
     }
+}
+
+/// A server that answers every path alike has no hooks, although each of them is answered 200.
+#[test]
+fn a_server_that_answers_any_path_like_a_hook_is_warned_of() {
+    if !has_python() {
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/any_path.py");
+    let (code, timeline) = run(&[], &["python3", script]);
+    assert_eq!(code, Some(0), "{timeline:#}");
+    for hook in ["POST /initialize", "GET /pre-freeze", "GET /pre-stop"] {
+        let warning = step(&timeline, hook)["warning"].as_str().unwrap();
+        assert!(warning.contains("it answers /no-such-path the same way"), "{hook}: {timeline:#}");
+    }
+    let (_, timeline) = run(&[], &[faulty()]);
+    assert_eq!(step(&timeline, "GET /pre-stop")["warning"], "");
 }
 
 #[test]

@@ -57,13 +57,18 @@ impl Served {
         self.request(&format!("POST {path} HTTP/1.1\r\nX-Emulator-Order: 1"), b"").0
     }
 
+    /// The instances of the first function.
+    fn instances(&self) -> Vec<Value> {
+        let (_, _, body) = self.request("GET /_fc/state HTTP/1.1", b"");
+        let state: Value = serde_json::from_slice(&body).expect("the state is JSON");
+        state["functions"][0]["instances"].as_array().expect("a list").clone()
+    }
+
     /// Waits until the instances are in these phases.
     fn wait_for(&self, phases: &[&str]) -> Vec<u64> {
         let until = Instant::now() + LONGEST;
         loop {
-            let (_, _, body) = self.request("GET /_fc/state HTTP/1.1", b"");
-            let state: Value = serde_json::from_slice(&body).expect("the state is JSON");
-            let instances = state["functions"][0]["instances"].as_array().expect("a list").clone();
+            let instances = self.instances();
             let seen: Vec<&str> = instances.iter().filter_map(|one| one["phase"].as_str()).collect();
             if seen == phases {
                 return instances.iter().filter_map(|one| one["id"].as_u64()).collect();
@@ -75,6 +80,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // SIGTERM lets it remove its instances.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
@@ -100,6 +108,26 @@ fn from_zero_frozen_and_thawed_by_a_call() {
         assert_eq!(served.order(2, "kill"), 200);
         served.wait_for(&[]);
         assert_eq!(served.order(2, "kill"), 404);
+    }
+}
+
+#[test]
+fn nothing_stays_after_an_interrupt_or_a_kill() {
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        let mut served = Served::start(&[], common::faulty());
+        served.invoke("", b"x");
+        served.wait_for(&["frozen"]);
+        let pid = served.instances()[0]["pid"].as_u64().expect("the state has the id of the process");
+        let there = || std::path::Path::new("/proc").join(pid.to_string()).exists();
+        assert!(there() || cfg!(not(target_os = "linux")));
+        let killed = Command::new("kill").args([signal, &served.child.id().to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()));
+        served.child.wait().expect("it ends");
+        let until = Instant::now() + LONGEST;
+        while there() {
+            assert!(Instant::now() < until, "kill {signal} left the frozen process {pid}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

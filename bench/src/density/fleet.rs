@@ -47,9 +47,8 @@ impl Host {
     /// If the machine does not tell its limits, or has no freezer for so many instances.
     pub fn gather(&self, contender: &Contender, wanted: u32) -> Result<Fleet> {
         let capacity = Capacity::make(wanted)?;
-        let groups = (0..wanted)
-            .map(|_| FreezeGroup::of_descendants(self.freeze_with).map(Arc::new))
-            .collect::<Result<Vec<_>>>()?;
+        let groups =
+            (0..wanted).map(|_| FreezeGroup::new(self.freeze_with).map(Arc::new)).collect::<Result<Vec<_>>>()?;
         let before_kb = available_kb()?;
         let first = now();
         let started = self.start(contender, groups, &capacity);

@@ -71,7 +71,7 @@ mod tests {
     fn a_frozen_instance_stands_still_and_can_be_removed() {
         for method in [FreezeWith::CgroupV1, FreezeWith::CgroupV2, FreezeWith::Sigstop] {
             let start = |words| {
-                let group = Some(Arc::new(FreezeGroup::of_descendants(method)?));
+                let group = Some(Arc::new(FreezeGroup::new(method)?));
                 Instance::start(&contender(words), &Start { group, ..Start::default() })
             };
             let (busy, asleep, ended) = match (start("yes"), start("sleep 600"), start("true")) {
@@ -100,7 +100,7 @@ mod tests {
     fn no_instance_is_frozen_without_a_group_or_once_its_group_was_killed() {
         let free = Instance::start(&contender("sleep 600"), &Start::default()).unwrap();
         assert!(freeze_all(&[&free]).1[0].as_ref().is_err_and(|cause| cause.to_string().contains("without a freeze")));
-        let group = FreezeGroup::of_descendants(FreezeWith::Sigstop).unwrap();
+        let group = FreezeGroup::new(FreezeWith::Sigstop).unwrap();
         group.kill(free.pid());
         assert!(group.request_freeze(free.pid()).unwrap_err().to_string().contains("being removed"));
     }

@@ -141,7 +141,7 @@ impl Bench<'_> {
     }
 
     fn start(&self, contender: &Contender) -> Result<Instance> {
-        let group = Some(Arc::new(FreezeGroup::of_descendants(self.freeze_with)?));
+        let group = Some(Arc::new(FreezeGroup::new(self.freeze_with)?));
         Instance::start(contender, &Start { processors: &self.processors.server, group, ..Start::default() })
     }
 

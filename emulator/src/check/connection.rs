@@ -1,12 +1,15 @@
 //! CONN: the HTTP version, keep-alive, idle time, and several connections at the same time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::{CheckContext, second_conn, success};
-use super::{Check, Severity, Stop, Verdict, fail, skip};
+use super::{Check, Severity, Stop, Verdict, fail, servers, skip};
 use crate::clock::{Deadline, seconds};
-use crate::http::Conn;
+use crate::http::{Conn, Response};
 use crate::instance::Instance;
+
+/// A connection must be kept for so long without a call (C-CONN-1).
+const IDLE_LEAST: Duration = Duration::from_secs(15 * 60);
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -35,7 +38,7 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Must,
         needs: &["keepalive"],
         request: "a call, idle time (--idle-for), another call on the same connection",
-        expected: "the connection stays open, and the target answers the second call",
+        expected: "the connection stays open, the second call is answered, no limit under 900 s is advertised",
         fix: "set no idle limit for connections, or at least 15 minutes",
         run: keepalive_idle,
     },
@@ -80,14 +83,20 @@ fn http_1_1(context: &CheckContext<'_>) -> Verdict {
 
 /// A connection on which one call was answered, and which the target promised to keep.
 pub fn kept(context: &CheckContext<'_>, instance: &Instance) -> Result<Conn, Stop> {
+    kept_by(context, instance).map(|(conn, _)| conn)
+}
+
+/// The same, with the answer that made the promise.
+fn kept_by(context: &CheckContext<'_>, instance: &Instance) -> Result<(Conn, Response), Stop> {
     let mut conn = instance.conn().map_err(Stop::Fail)?;
     let request = context.request(instance).bytes();
     let response = conn.exchange(&request, instance.call_deadline()).map_err(Stop::Fail)?;
+    context.recognise(instance, &response);
     if !response.keeps_alive() {
         let header = response.header("connection").unwrap_or("no Connection header");
         return fail(format!("HTTP/1.{}, {header}: the target will close the connection", response.minor_version));
     }
-    Ok(conn)
+    Ok((conn, response))
 }
 
 /// Sends the next call on a connection that was kept.
@@ -104,12 +113,27 @@ fn keepalive(context: &CheckContext<'_>) -> Verdict {
 
 fn keepalive_idle(context: &CheckContext<'_>) -> Verdict {
     let instance = context.initialized()?;
-    let mut conn = kept(context, &instance)?;
+    let (mut conn, response) = kept_by(context, &instance)?;
+    let advertised = servers::advertised_idle_limit(&response);
+    if let Some(limit) = advertised.filter(|limit| *limit < IDLE_LEAST) {
+        let header = response.header("keep-alive").unwrap_or_default();
+        let limits = (limit.as_secs(), IDLE_LEAST.as_secs());
+        return fail(format!("`Keep-Alive: {header}` says {} s, and the platform needs {} s", limits.0, limits.1));
+    }
     let started = Instant::now();
-    if conn.closes(Deadline::after(context.plan.idle)) {
+    if context.rest(|| conn.closes(Deadline::after(context.plan.idle))) {
         return fail(format!("the target closed the connection after {} of idle time", seconds(started.elapsed())));
     }
-    next_call(context, &instance, &mut conn)
+    let idle = seconds(started.elapsed());
+    let answered = next_call(context, &instance, &mut conn)?;
+    Ok(match advertised {
+        Some(limit) => format!("{answered}, after {idle} of idle time; it advertises {} s", limit.as_secs()),
+        None if context.plan.idle >= IDLE_LEAST => format!("{answered}, after {idle} of idle time"),
+        None => {
+            let least = IDLE_LEAST.as_secs();
+            format!("{answered}, after {idle} of idle time; a limit from there to {least} s would not show")
+        }
+    })
 }
 
 fn pipelining(context: &CheckContext<'_>) -> Verdict {

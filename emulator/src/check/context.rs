@@ -1,9 +1,11 @@
 //! Helpers that checks share: instances in a known state, or the reason why there is none.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use super::{Plan, Stop, blocked, fail, skip};
+use super::schedule::Schedule;
+use super::servers::{self, Server};
+use super::{Plan, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
 use crate::freezer::Proof;
 use crate::http::{Conn, Response};
@@ -18,18 +20,78 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How long a check waits for output that should be there already.
 pub const OUTPUT_WAIT: Duration = Duration::from_millis(1500);
 
+/// Between an answer, or a part of a request, and a freeze. The target needs it to read what we sent and to wait for
+/// more, so that its timers run: Puma arms its idle timer up to 0.3 s after the answer.
+pub const REST: Duration = Duration::from_millis(500);
+
+/// What a thaw makes a target do, a timer that fires or an exit, it does within this time.
+pub const AFTER_THAW: Duration = Duration::from_millis(200);
+
 /// Everything that a check works with.
 pub struct CheckContext<'a> {
     /// The target, and how it is checked.
     pub plan: &'a Plan,
     /// All checks share a server that already runs, so it is initialized once.
     shared_initialized: &'a Mutex<bool>,
+    schedule: &'a Schedule<'a>,
+    /// The check at work. A part of it on a second thread has no name.
+    check: Option<&'static str>,
+    /// The software that serves, once a check has recognised it.
+    server: &'a OnceLock<&'static Server>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// A context for `plan`. `shared_initialized` is the same for all checks of one run.
-    pub fn new(plan: &'a Plan, shared_initialized: &'a Mutex<bool>) -> Self {
-        Self { plan, shared_initialized }
+    /// The context of one check. All but `check` is the same for all checks of one run.
+    pub fn new(
+        plan: &'a Plan,
+        shared_initialized: &'a Mutex<bool>,
+        server: &'a OnceLock<&'static Server>,
+        schedule: &'a Schedule<'a>,
+        check: &'static str,
+    ) -> Self {
+        Self { plan, shared_initialized, schedule, check: Some(check), server }
+    }
+
+    /// Waits without work, so that another check can work meanwhile. Every wait of a good part of a second belongs
+    /// here: while the target is frozen or idle, or while we look whether it closes a connection.
+    pub fn rest<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.schedule.rest(self.check, wait)
+    }
+
+    /// Tries two things on instances of their own, at the same time where instances may run at the same time. The
+    /// first that does not pass decides.
+    pub fn both(
+        &self,
+        first: impl FnOnce(&Self) -> Verdict,
+        second: impl FnOnce(&Self) -> Verdict + Send,
+    ) -> Result<(String, String), Stop> {
+        if !self.schedule.overlaps() {
+            return Ok((first(self)?, second(self)?));
+        }
+        std::thread::scope(|scope| {
+            let part = Self { check: None, ..*self };
+            let other = scope.spawn(move || part.schedule.beside(|| second(&part)));
+            let one = first(self);
+            let other = self.rest(|| other.join());
+            let panicked = |_| Err(Stop::Untested("the check itself panicked".into()));
+            Ok((one?, other.unwrap_or_else(panicked)?))
+        })
+    }
+
+    /// Recognises the server by the headers of an answer, else by the command lines of its processes.
+    pub fn recognise(&self, instance: &Instance, response: &Response) {
+        if self.server.get().is_none() {
+            let by_commands = || instance.target.pid().and_then(servers::by_processes);
+            if let Some(server) = servers::by_headers(response).or_else(by_commands) {
+                // Another check may have been faster. Both saw the same target.
+                let _ = self.server.set(server);
+            }
+        }
+    }
+
+    /// The fix for the server that was recognised, if it has one for this check.
+    pub fn known_fix(&self, check: &super::Check) -> Option<String> {
+        self.server.get()?.advice(check.id)
     }
 
     /// Whether all checks share one server that already runs.
@@ -48,7 +110,8 @@ impl<'a> CheckContext<'a> {
         match instance.wait_ready() {
             Ready::Yes => Ok(instance),
             Ready::Exited(exit) => blocked("ready", format!("the target {exit} before it listened")),
-            Ready::Late => blocked("ready", "the target did not listen in time"),
+            Ready::No(why) => blocked("ready", why),
+            Ready::Stranger(why) => Err(Stop::Untested(why)),
         }
     }
 
@@ -121,7 +184,7 @@ impl<'a> CheckContext<'a> {
 
     /// Skips the check unless the function takes events.
     pub fn require_events(&self) -> Result<(), Stop> {
-        if self.plan.http_only { skip("the function takes no events (--http-only)") } else { Ok(()) }
+        if self.plan.http_only { skip("the function takes no events (--http)") } else { Ok(()) }
     }
 
     /// Whether the function answers an event with the same bytes.
@@ -140,12 +203,15 @@ impl<'a> CheckContext<'a> {
             return skip("a server that already runs cannot be frozen");
         }
         let proof = instance.target.freeze()?;
-        std::thread::sleep(span);
+        self.rest(|| std::thread::sleep(span));
         Ok(proof)
     }
 
     /// Skips the check where no connection outlives a freeze.
     pub fn require_kept_connections(&self) -> Result<(), Stop> {
+        if self.is_shared() {
+            return skip("a server that already runs cannot be frozen");
+        }
         let freeze_with = self.plan.setup.freeze_with;
         if freeze_with.keeps_connections() { Ok(()) } else { skip(format!("no connection outlives {freeze_with}")) }
     }
@@ -164,10 +230,11 @@ impl<'a> CheckContext<'a> {
     }
 }
 
-/// Whether the answers to two calls differ only in ids, times and counts.
+/// Whether the answers to two calls differ only in ids, times, counts, and the path that was asked for.
 pub fn alike(one: (&Request, &Response), other: (&Request, &Response)) -> bool {
     let essence = |(request, response): (&Request, &Response)| {
-        let body = String::from_utf8_lossy(&response.body).replace(&request.id, "");
+        let path = request.line.split(' ').nth(1).unwrap_or_default();
+        let body = String::from_utf8_lossy(&response.body).replace(&request.id, "").replace(path, "");
         let body: String = body.chars().filter(|c| !c.is_ascii_digit()).collect();
         (response.status, body)
     };
@@ -209,12 +276,10 @@ mod tests {
     fn alike_answers_differ_only_in_ids_times_and_counts() {
         let platform = Platform::new(Settings::default());
         let (one, two) = (platform.hook(Hook::PreStop), platform.hook(Hook::PreStop));
-        let answer = |body: String| Response {
-            minor_version: 1,
-            status: 200,
-            headers: vec![],
-            body: body.into_bytes(),
-            head_bytes: 0,
+        let answer = |body: String| {
+            let mut response = Response::new(1, 200);
+            response.body = body.into_bytes();
+            response
         };
         let (a, b) = (answer(format!("stopped {} at 12:01", one.id)), answer(format!("stopped {} at 3:59", two.id)));
         assert!(alike((&one, &a), (&two, &b)));

@@ -1,28 +1,18 @@
-//! FREEZE: freezes with and without notice, while the target is idle or busy, and the first call after them.
+//! FREEZE: freezes with and without notice, and the first call after them, on a connection of its own.
 //!
 //! The platform thaws an instance because a call has arrived. So the call after a thaw already waits in the socket when
-//! the target wakes. On a kept connection the checks first leave a moment in which an overdue idle timer would fire.
+//! the target wakes. What a freeze does to connections from before it is checked in `waiting`.
 
 use std::time::{Duration, Instant};
 
-use super::connection::{kept, next_call};
-use super::context::{CheckContext, second_conn, success};
-use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
+use super::connection::kept;
+use super::context::{AFTER_THAW, CheckContext, second_conn, success};
+use super::{Check, Severity, Stop, Verdict, blocked, fail};
 use crate::clock::Deadline;
 use crate::freezer::Proof;
 use crate::http::Conn;
 use crate::instance::Instance;
 use crate::platform::Hook;
-
-/// A kept connection must stay open for this long after a thaw, without a request.
-const AFTER_THAW: Duration = Duration::from_millis(200);
-
-/// Before a freeze, the target has this long to read what we sent and to wait for more.
-const AT_REST: Duration = Duration::from_millis(50);
-
-/// An answer of this size does not fit into the socket buffers while we do not read, so that a freeze finds it half
-/// sent.
-const REPLY_BYTES: usize = 8 * 1024 * 1024;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -70,50 +60,10 @@ pub const CHECKS: &[Check] = &[
         rule: "C-FRZ-2",
         severity: Severity::Should,
         needs: &["thaw-call"],
-        request: "a freeze without pre-freeze right after an answer, then a call; then a shorter freeze and a call",
+        request: "a freeze without pre-freeze right after an answer, then a call; on another instance two shorter ones",
         expected: "2xx for each call",
         fix: "do not depend on pre-freeze, which FC 3.0 never calls: leave a safe state after every answer",
         run: thaw_without_pre_freeze,
-    },
-    Check {
-        id: "keepalive-over-freeze",
-        rule: "C-CONN-3",
-        severity: Severity::Should,
-        needs: &["thaw-call", "keepalive-idle"],
-        request: "a call, a freeze (--freeze-for), another call on the same connection",
-        expected: "the connection stays open after the thaw, and the target answers the call",
-        fix: "set no idle limit for connections, or do not count frozen time",
-        run: keepalive_over_freeze,
-    },
-    Check {
-        id: "freeze-in-head",
-        rule: "C-CONN-3",
-        severity: Severity::Should,
-        needs: &["thaw-without-pre-freeze"],
-        request: "half the head of a request, a freeze (--freeze-for), the rest",
-        expected: "2xx",
-        fix: "do not count frozen time against the time limit for the head of a request",
-        run: freeze_in_head,
-    },
-    Check {
-        id: "freeze-in-body",
-        rule: "C-CONN-3",
-        severity: Severity::Should,
-        needs: &["thaw-without-pre-freeze"],
-        request: "a request with half its body, a freeze (--freeze-for), the rest",
-        expected: "2xx",
-        fix: "do not count frozen time against the time limit for the body of a request",
-        run: freeze_in_body,
-    },
-    Check {
-        id: "freeze-in-reply",
-        rule: "C-CONN-3",
-        severity: Severity::Should,
-        needs: &["thaw-without-pre-freeze", "invoke-large"],
-        request: "a call, and a freeze while its answer is half sent (8 MB if the function echoes events)",
-        expected: "the whole answer after the thaw",
-        fix: "do not count frozen time against the time limit for sending an answer",
-        run: freeze_in_reply,
     },
 ];
 
@@ -182,7 +132,7 @@ fn thaw_call(context: &CheckContext<'_>) -> Verdict {
     announce(&instance);
     let (actual, proof) = frozen_call(context, &mut instance, context.plan.freeze)?;
     // A fault that shows a moment after the thaw counts, too.
-    std::thread::sleep(AFTER_THAW);
+    context.rest(|| std::thread::sleep(AFTER_THAW));
     if let Some(exit) = instance.target.try_exit() {
         return fail(format!("{actual}; then the target {exit}"));
     }
@@ -207,100 +157,21 @@ fn frozen_call(context: &CheckContext<'_>, instance: &mut Instance, span: Durati
     Ok((success("the call after the thaw", thawed, answer)?, proof))
 }
 
+/// One instance is frozen for long, another one several times.
 fn thaw_without_pre_freeze(context: &CheckContext<'_>) -> Verdict {
-    let mut instance = context.initialized()?;
-    context.invoke(&instance)?;
-    frozen_call(context, &mut instance, context.plan.freeze)?;
-    // A fault that shows a moment after the thaw counts, too.
-    std::thread::sleep(AFTER_THAW);
-    let request = context.request(&instance);
-    success("a later call", Instant::now(), instance.send(&request))?;
-    let (actual, _) = frozen_call(context, &mut instance, context.plan.freeze / 8)?;
+    let frozen = |context: &CheckContext<'_>, spans: &[Duration]| {
+        let mut instance = context.initialized()?;
+        context.invoke(&instance)?;
+        let mut actual = String::new();
+        for span in spans {
+            (actual, _) = frozen_call(context, &mut instance, *span)?;
+            // A fault that shows a moment after the thaw counts, too.
+            context.rest(|| std::thread::sleep(AFTER_THAW));
+            success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
+        }
+        Ok(actual)
+    };
+    let span = context.plan.freeze;
+    let (actual, _) = context.both(|one| frozen(one, &[span]), |other| frozen(other, &[span / 8; 2]))?;
     Ok(actual)
-}
-
-fn keepalive_over_freeze(context: &CheckContext<'_>) -> Verdict {
-    context.require_kept_connections()?;
-    let mut instance = context.initialized()?;
-    let mut conn = kept(context, &instance)?;
-    if instance.platform.calls(Hook::PreFreeze) {
-        let request = instance.platform.hook(Hook::PreFreeze).bytes();
-        match conn.exchange(&request, Deadline::after(instance.limits.pre_freeze)) {
-            Ok(response) if response.keeps_alive() => {}
-            Ok(_) => return fail("the answer to pre-freeze closes the connection"),
-            Err(why) => return blocked("pre-freeze", why),
-        }
-    }
-    // The target should wait again, so that an idle timer runs.
-    if conn.closes(Deadline::after(AT_REST)) {
-        return fail("the target closed the connection right after an answer");
-    }
-    context.freeze(&mut instance, context.plan.freeze)?;
-    instance.target.thaw()?;
-    if conn.closes(Deadline::after(AFTER_THAW)) {
-        return fail("the target closed the idle connection as soon as it was thawed");
-    }
-    next_call(context, &instance, &mut conn)
-}
-
-fn freeze_in_head(context: &CheckContext<'_>) -> Verdict {
-    freeze_between(context, |head_bytes, _| head_bytes / 2)
-}
-
-fn freeze_in_body(context: &CheckContext<'_>) -> Verdict {
-    if context.plan.http_only || context.plan.event.is_empty() {
-        return skip("the call has no body");
-    }
-    freeze_between(context, |head_bytes, all_bytes| (head_bytes + all_bytes) / 2)
-}
-
-fn freeze_between(context: &CheckContext<'_>, cut_at: fn(usize, usize) -> usize) -> Verdict {
-    context.require_kept_connections()?;
-    let mut instance = context.initialized()?;
-    let request = context.request(&instance);
-    let bytes = request.bytes();
-    let (first, rest) = bytes.split_at(cut_at(request.head.len(), bytes.len()));
-    let mut conn = instance.conn().map_err(Stop::Fail)?;
-    conn.send(first, instance.call_deadline()).map_err(Stop::Fail)?;
-    // The target should have read the first part, so that its time limit runs.
-    if conn.closes(Deadline::after(AT_REST)) {
-        return fail("the target closed the connection after half a request");
-    }
-    context.freeze(&mut instance, context.plan.freeze)?;
-    instance.target.thaw()?;
-    if conn.closes(Deadline::after(AFTER_THAW)) {
-        return fail("the target closed the connection as soon as it was thawed");
-    }
-    success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline()))
-}
-
-fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
-    context.require_kept_connections()?;
-    let mut instance = context.initialized()?;
-    let echoes = context.echoes(&instance);
-    let size = context.plan.large_bytes.min(REPLY_BYTES);
-    let event = vec![b'r'; size];
-    let request = if echoes { instance.platform.invoke(event.clone()) } else { context.request(&instance) }.bytes();
-    let deadline = Deadline::after(instance.limits.call + context.plan.freeze);
-    let mut conn = Conn::open(instance.target.addr(), deadline).map_err(Stop::Fail)?;
-    let mut sender = conn.sender().map_err(Stop::Untested)?;
-    std::thread::scope(|scope| {
-        let sent = scope.spawn(|| sender.send(&request, deadline));
-        if echoes && !conn.has_answer(instance.limits.call) {
-            return fail("no byte of an answer arrived in time");
-        }
-        context.freeze(&mut instance, context.plan.freeze)?;
-        instance.target.thaw()?;
-        std::thread::sleep(AFTER_THAW);
-        let answer = conn.read(deadline);
-        let _ = sent.join();
-        match answer {
-            Ok(response) if echoes && response.body != event => {
-                fail(format!("{} bytes in place of the {} bytes of the event", response.body.len(), event.len()))
-            }
-            answer => success("the answer", Instant::now(), answer).map(|actual| {
-                if echoes { format!("{actual}, {size} bytes") } else { format!("{actual}; it was short") }
-            }),
-        }
-    })
 }

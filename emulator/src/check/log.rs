@@ -173,14 +173,22 @@ fn log_hooks(context: &CheckContext<'_>) -> Verdict {
     if hooks.peek().is_none() {
         return skip("the platform calls neither pre-freeze nor pre-stop under these options");
     }
+    let mut seen = Vec::new();
+    let mut hindered = None;
     for hook in hooks {
         // Pre-freeze and pre-stop each follow a call, as on the platform.
         context.invoke(&instance)?;
-        if let Err(Stop::Fail(actual)) = hook_markers(context, &instance, hook) {
-            return fail(actual);
+        match hook_markers(context, &instance, hook) {
+            Ok(_) => seen.push(hook.path()),
+            Err(Stop::Fail(actual)) => return fail(actual),
+            // Another check reports a hook that does not work. It says nothing about the markers of the others.
+            Err(stop) => hindered = Some(stop),
         }
     }
-    Ok("both lines of each hook".into())
+    match hindered {
+        Some(stop) if seen.is_empty() => Err(stop),
+        _ => Ok(format!("both lines of {}", seen.join(" and "))),
+    }
 }
 
 fn log_line_length(context: &CheckContext<'_>) -> Verdict {

@@ -11,6 +11,7 @@
 mod connection;
 mod context;
 mod dispatch;
+mod framing;
 mod freeze;
 mod hooks;
 mod initialize;
@@ -19,17 +20,25 @@ mod job;
 mod limits;
 mod log;
 mod runner;
+mod schedule;
+mod servers;
 mod start;
 mod stop;
+mod waiting;
 
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::ser::SerializeStruct;
 
 use crate::error::Error;
 use crate::instance::Setup;
 use context::CheckContext;
+pub(crate) use context::alike;
 pub use runner::run;
+
+/// The check of framing. Every check but the start-up check needs it.
+const FRAMING: &str = "response-framing";
 
 /// How much a fault matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -110,8 +119,9 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
 
 /// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
-    let groups: [&'static [Check]; 12] = [
+    let groups: [&'static [Check]; 14] = [
         start::CHECKS,
+        framing::CHECKS,
         initialize::CHECKS,
         invoke::CHECKS,
         limits::CHECKS,
@@ -119,6 +129,7 @@ pub fn all() -> Vec<&'static Check> {
         log::CHECKS,
         dispatch::CHECKS,
         freeze::CHECKS,
+        waiting::CHECKS,
         stop::CHECKS,
         hooks::CHECKS,
         log::LATE_CHECKS,
@@ -154,12 +165,17 @@ pub struct Plan {
     pub concurrency: usize,
     /// Whether the target is also checked with web server mode off.
     pub job: bool,
-    /// How many checks run at the same time.
+    /// How many checks work at the same time.
     pub jobs: usize,
+    /// How many checks are in progress at the same time, those that only wait included. `None` is a default that fits
+    /// the target.
+    pub instances: Option<usize>,
     /// The checks to run, by name, rule or family of rules. Empty means all.
     pub only: Vec<String>,
     /// The checks to leave out, by name, rule or family of rules.
     pub skip: Vec<String>,
+    /// Whether a broken "should" counts, too.
+    pub strict: bool,
 }
 
 impl Check {
@@ -184,6 +200,32 @@ impl Plan {
         let wanted = |check: &&Check| (self.only.is_empty() || named(&self.only, check)) && !named(&self.skip, check);
         Ok(all.into_iter().filter(wanted).collect())
     }
+}
+
+/// Follows the checks while they run. Several threads call it.
+pub trait Progress: Sync {
+    /// So many checks were chosen.
+    fn total(&self, checks: usize);
+    /// A check has begun, or does something else now.
+    fn stage(&self, id: &'static str, stage: Stage);
+    /// A check has ended, and its finding counts.
+    fn ended(&self, finding: &Finding);
+}
+
+/// Shows nothing.
+impl Progress for () {
+    fn total(&self, _: usize) {}
+    fn stage(&self, _: &'static str, _: Stage) {}
+    fn ended(&self, _: &Finding) {}
+}
+
+/// The present state of a check that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It talks to the target.
+    Working,
+    /// It waits beside a frozen or idle target.
+    Resting,
 }
 
 /// How a check ended.
@@ -234,12 +276,15 @@ pub struct Finding {
     pub actual: String,
     /// How to fix a fault.
     pub fix: &'static str,
+    /// The setting that fixes it in the server that was recognised, if there is a known one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_fix: Option<String>,
     /// The time of the check in milliseconds.
     pub ms: u64,
 }
 
 /// The results of all checks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Findings {
     /// The target in words.
     pub target: String,
@@ -247,8 +292,24 @@ pub struct Findings {
     pub circumstances: Vec<String>,
     /// One result for each check.
     pub findings: Vec<Finding>,
+    /// Whether a broken "should" counts, too.
+    pub strict: bool,
     /// The time of the whole in milliseconds.
     pub ms: u64,
+}
+
+/// The document has the exit status beside the fields, so that its readers need not compute it.
+impl Serialize for Findings {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_struct("Findings", 6)?;
+        document.serialize_field("target", &self.target)?;
+        document.serialize_field("circumstances", &self.circumstances)?;
+        document.serialize_field("strict", &self.strict)?;
+        document.serialize_field("exit_code", &self.exit_code())?;
+        document.serialize_field("findings", &self.findings)?;
+        document.serialize_field("ms", &self.ms)?;
+        document.end()
+    }
 }
 
 impl Findings {
@@ -258,20 +319,29 @@ impl Findings {
         self.findings.iter().filter(wanted).count()
     }
 
-    /// The exit status: 0 if the target conforms, 1 if it breaks a rule, 2 if it could not be tested. A broken "should"
-    /// counts only when `strict`, and a note never counts.
-    pub fn exit_code(&self, strict: bool) -> u8 {
-        let least = if strict { Severity::Should } else { Severity::Must };
-        let violates = |f: &Finding| f.outcome == Outcome::Failed && f.severity >= least;
+    /// Whether a rule of this severity counts: a broken "should" only when `strict`, and a note never.
+    pub fn counts(&self, severity: Severity) -> bool {
+        severity >= if self.strict { Severity::Should } else { Severity::Must }
+    }
+
+    /// The exit status: 0 if the target conforms, 1 if it breaks a rule that counts, 2 if it could not be tested. Every
+    /// format of the report comes to the same verdict.
+    pub fn exit_code(&self) -> u8 {
+        let violates = |f: &Finding| f.outcome == Outcome::Failed && self.counts(f.severity);
         if self.findings.iter().any(violates) {
             return 1;
         }
         // A rule that counts and could not be tried is not kept.
-        if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && f.severity >= least) {
+        if self.findings.iter().any(|f| f.outcome == Outcome::Blocked && self.counts(f.severity)) {
             return 2;
         }
-        let nothing = self.findings.iter().all(|f| matches!(f.outcome, Outcome::Skipped | Outcome::Blocked));
-        if nothing || self.count(Outcome::Untested, None) > 0 { 2 } else { 0 }
+        let untested = |f: &Finding| f.outcome == Outcome::Untested && self.counts(f.severity);
+        if self.nothing_was_tried() || self.findings.iter().any(untested) { 2 } else { 0 }
+    }
+
+    /// Whether no check came to a verdict.
+    pub fn nothing_was_tried(&self) -> bool {
+        !self.findings.iter().any(|f| matches!(f.outcome, Outcome::Passed | Outcome::Failed))
     }
 }
 
@@ -304,6 +374,20 @@ mod tests {
         }
     }
 
+    /// Programs that read JUnit or TAP come to the verdict of the exit status.
+    fn formats_agree(all: &Findings, code: u8) {
+        use crate::report::{Format, render};
+        let junit = render(all, Format::Junit);
+        let is_red = junit.contains("<failure") || junit.contains("<error");
+        assert_eq!(is_red, code != 0, "{junit}");
+        assert_eq!(junit.contains("<failure"), code == 1, "{junit}");
+        let tap = render(all, Format::Tap);
+        let fails = tap.lines().any(|line| line.starts_with("not ok") && !line.ends_with("# todo"));
+        assert_eq!(fails, code != 0, "{tap}");
+        let json: serde_json::Value = serde_json::from_str(&render(all, Format::Json)).unwrap();
+        assert_eq!(json["exit_code"], code);
+    }
+
     #[test]
     fn exit_codes() {
         let finding = |outcome, severity| Finding {
@@ -315,6 +399,7 @@ mod tests {
             expected: "",
             actual: String::new(),
             fix: "",
+            server_fix: None,
             ms: 0,
         };
         use Outcome::*;
@@ -324,14 +409,21 @@ mod tests {
             (vec![(Passed, Must), (Failed, Should)], 0, 1),
             (vec![(Passed, Must), (Failed, Note)], 0, 0),
             (vec![(Failed, Must), (Untested, Must)], 1, 1),
-            (vec![(Passed, Must), (Untested, Note)], 2, 2),
+            (vec![(Passed, Must), (Untested, Must)], 2, 2),
+            (vec![(Passed, Must), (Untested, Should)], 0, 2),
+            (vec![(Passed, Must), (Untested, Note)], 0, 0),
+            (vec![(Untested, Note)], 2, 2),
             (vec![(Skipped, Must)], 2, 2),
             (vec![(Passed, Must), (Failed, Should), (Blocked, Must)], 2, 1),
             (vec![(Passed, Must), (Failed, Note), (Blocked, Should)], 0, 2),
         ] {
-            let findings = list.iter().map(|(outcome, severity)| finding(*outcome, *severity)).collect();
-            let all = Findings { target: String::new(), circumstances: vec![], findings, ms: 0 };
-            assert_eq!((all.exit_code(false), all.exit_code(true)), (lenient, strict), "{list:?}");
+            for (is_strict, code) in [(false, lenient), (true, strict)] {
+                let findings = list.iter().map(|(outcome, severity)| finding(*outcome, *severity)).collect();
+                let (target, circumstances) = (String::new(), vec![]);
+                let all = Findings { target, circumstances, findings, strict: is_strict, ms: 0 };
+                assert_eq!(all.exit_code(), code, "{list:?}, strict: {is_strict}");
+                formats_agree(&all, code);
+            }
         }
     }
 }

@@ -159,11 +159,11 @@ fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
 }
 
 /// Sends SIGTERM and waits for the exit.
-fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
+fn terminated(context: &CheckContext<'_>, instance: &mut Instance) -> Result<(Exit, String), Stop> {
     let started = Instant::now();
     instance.target.terminate()?;
     let deadline = Deadline::after(instance.limits.term);
-    match target::wait_exit(&mut *instance.target, deadline) {
+    match context.rest(|| target::wait_exit(&mut *instance.target, deadline)) {
         Some(exit) => Ok((exit, format!("the target {exit} after {}", millis(started.elapsed())))),
         None => fail(format!("the target still runs {} after SIGTERM", millis(started.elapsed()))),
     }
@@ -172,13 +172,13 @@ fn terminated(instance: &mut Instance) -> Result<(Exit, String), Stop> {
 fn sigterm(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
-    Ok(terminated(&mut instance)?.1)
+    Ok(terminated(context, &mut instance)?.1)
 }
 
 fn sigterm_code(context: &CheckContext<'_>) -> Verdict {
     context.require_signals()?;
     let mut instance = context.initialized()?;
-    let (exit, actual) = terminated(&mut instance)?;
+    let (exit, actual) = terminated(context, &mut instance)?;
     let orderly = matches!(exit, Exit::Code(0 | 143) | Exit::Signal(15));
     if orderly { Ok(actual) } else { fail(actual) }
 }
@@ -195,9 +195,14 @@ fn pid_1(context: &CheckContext<'_>) -> Verdict {
             "only root on Linux can start a process 1 outside a container: run as root, or give an image (--image)",
         );
     }
+    if let (Spec::Command(_), None) = (&context.plan.setup.spec, &context.plan.setup.machines)
+        && crate::vm::in_path("unshare").is_none()
+    {
+        return skip("there is no `unshare` (util-linux), which starts a process 1 outside a container");
+    }
     let mut instance = context.start_as(&Variant { pid_one: true, ..Variant::default() })?;
     context.initialize(&instance)?;
-    Ok(terminated(&mut instance)?.1)
+    Ok(terminated(context, &mut instance)?.1)
 }
 
 fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
@@ -208,7 +213,7 @@ fn pre_stop_then_sigterm(context: &CheckContext<'_>) -> Verdict {
     // A target that exits by itself after pre-stop passes, too.
     let actual = match instance.target.try_exit() {
         Some(exit) => format!("the target {exit} by itself"),
-        None => terminated(&mut instance)?.1,
+        None => terminated(context, &mut instance)?.1,
     };
     Ok(format!("{stopped}; {actual}"))
 }

@@ -1,38 +1,51 @@
 //! A freeze group holds one target and everything that the target starts, and is frozen and thawed as one.
 //!
-//! A group is created before its target, which enters it before its exec, and is removed after it.
-//! [`FreezeGroup::kill`] thaws a group for good: not even SIGKILL ends a process that the cgroup v1 freezer holds.
+//! A group is created before its target, which enters its control group before its exec, and is removed after it. A
+//! member that no control group freezes gets SIGSTOP: each of them if there is no control group, and one that left it
+//! otherwise. [`FreezeGroup::kill`] thaws a group for good: not even SIGKILL ends a process that the cgroup v1 freezer
+//! holds.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{FreezeWith, Freezer, Proof, all_stopped, for_processes, freeze, stood_still};
+use super::cgroup::{Cgroup, Switch};
+use super::{FREEZE_WAIT, FreezeWith, Proof, all_stopped, cgroup_for, is_stopped, stood_still};
 use crate::cleanup::{self, Guard, Undo};
+use crate::clock::Deadline;
 use crate::error::{Error, Result};
-use crate::process::descendants;
+use crate::process;
+
+/// A control group that does not freeze within this time is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The freezer of one target. Dropping it removes its control group.
+///
+/// Its methods take the id of the root, from which the members are found: see [`FreezeGroup::new`] and
+/// [`FreezeGroup::below`].
 pub struct FreezeGroup {
     shared: Arc<Shared>,
     members: Members,
     _guard: Guard,
 }
 
-/// Which processes belong to a group if the kernel keeps no list of them, as with SIGSTOP.
+/// Which processes belong to a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
-    /// The members of the process group. Finding them takes a search of all of `/proc`.
-    ProcessGroup,
-    /// The leader and its descendants, even those that moved to another process group. This is cheap enough for
-    /// thousands of groups.
-    Descendants,
+    /// Those in the control group; without one, the root and its descendants. This is cheap enough for thousands of
+    /// groups, but misses a process whose parent has ended.
+    Root,
+    /// Those in the control group and all descendants of the root, but not the root. The root adopts every process
+    /// whose parent ends, so none is missed.
+    BelowRoot,
 }
 
 struct Shared {
-    freezer: Box<dyn Freezer>,
+    /// `None` if SIGSTOP freezes the members.
+    cgroup: Option<Cgroup>,
     /// Set by [`FreezeGroup::kill`]. Locked while a freeze is requested, so that none can follow the kill.
     killed: Mutex<bool>,
 }
@@ -47,31 +60,35 @@ struct Removal(Arc<Shared>);
 
 impl Undo for Removal {
     fn undo(&self) {
-        self.0.freezer.remove();
+        if let Some(cgroup) = &self.0.cgroup {
+            cgroup.remove();
+        }
     }
 }
 
 impl FreezeGroup {
-    /// Creates an empty group.
+    /// Creates an empty group for a target whose main process is the root. With SIGSTOP, its members are the root and
+    /// its descendants.
     ///
     /// # Errors
     /// If this method does not work here; the text names the cause and what to do. [`FreezeWith::Auto`] always works:
     /// it falls back to SIGSTOP.
     pub fn new(freeze_with: FreezeWith) -> Result<Self> {
-        Self::with_members(freeze_with, Members::ProcessGroup)
+        Self::with_members(freeze_with, Members::Root)
     }
 
-    /// Creates an empty group for one of many targets. With SIGSTOP, its members are the leader and its descendants.
+    /// Creates an empty group for everything below the root, which adopts orphans (`PR_SET_CHILD_SUBREAPER`) and is
+    /// not frozen itself.
     ///
     /// # Errors
     /// As [`FreezeGroup::new`].
-    pub fn of_descendants(freeze_with: FreezeWith) -> Result<Self> {
-        Self::with_members(freeze_with, Members::Descendants)
+    pub fn below(freeze_with: FreezeWith) -> Result<Self> {
+        Self::with_members(freeze_with, Members::BelowRoot)
     }
 
     fn with_members(freeze_with: FreezeWith, members: Members) -> Result<Self> {
         let (shared, guard) = cleanup::make(|| {
-            let shared = Arc::new(Shared { freezer: for_processes(freeze_with)?, killed: Mutex::new(false) });
+            let shared = Arc::new(Shared { cgroup: cgroup_for(freeze_with)?, killed: Mutex::new(false) });
             Ok((shared.clone(), Removal(shared)))
         })?;
         Ok(Self { shared, members, _guard: guard })
@@ -79,91 +96,143 @@ impl FreezeGroup {
 
     /// The name of its method, for reports.
     pub fn name(&self) -> &'static str {
-        self.shared.freezer.name()
+        self.shared.cgroup.as_ref().map_or("SIGSTOP", Cgroup::name)
     }
 
     /// The file into which a new process writes `0` to enter the group, if the method has one. A process must enter
     /// before its exec, so that all its children are in the group, too.
     pub fn entry(&self) -> Option<PathBuf> {
-        self.shared.freezer.entry()
+        self.shared.cgroup.as_ref().map(Cgroup::entry)
     }
 
-    /// Requests a freeze of the group with this leader. [`FreezeGroup::is_frozen`] says when it is in force.
+    /// How to thaw the group by a write, if the method has a file for it.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a supervisor needs it"))]
+    pub(crate) fn switch(&self) -> Option<Switch> {
+        self.shared.cgroup.as_ref().map(Cgroup::switch)
+    }
+
+    /// Requests a freeze. [`FreezeGroup::is_frozen`] says when it is in force.
     ///
     /// # Errors
     /// If the kernel refuses, or the group was killed.
-    pub fn request_freeze(&self, leader: u32) -> Result<()> {
-        self.unless_killed(|| self.shared.freezer.request(leader))
+    pub fn request_freeze(&self, root: u32) -> Result<()> {
+        self.unless_killed(|| self.request(root))
     }
 
     /// Freezes the group and waits until the kernel says that it is frozen.
     ///
     /// # Errors
-    /// If the kernel refuses or does not finish within [`FREEZE_WAIT`](super::FREEZE_WAIT), or the group was killed.
-    pub fn freeze(&self, leader: u32) -> Result<()> {
-        self.unless_killed(|| freeze(&*self.shared.freezer, leader))
+    /// If the kernel refuses or does not finish within [`FREEZE_WAIT`], or the group was killed.
+    pub fn freeze(&self, root: u32) -> Result<()> {
+        self.unless_killed(|| self.freeze_and_wait(root))
     }
 
     /// Freezes the group and proves that nothing in it runs. Without a proof the group is thawed again.
     ///
     /// # Errors
     /// As [`FreezeGroup::freeze`], or if a task ran although it was frozen.
-    pub fn freeze_proven(&self, leader: u32) -> Result<Proof> {
+    pub fn freeze_proven(&self, root: u32) -> Result<Proof> {
         self.unless_killed(|| {
-            freeze(&*self.shared.freezer, leader)?;
-            let proven = stood_still(self.name(), || self.pids(leader));
+            self.freeze_and_wait(root)?;
+            let proven = stood_still(self.name(), || self.pids(root));
             if proven.is_err() {
-                self.thaw(leader)?;
+                self.thaw(root)?;
             }
             proven
         })
     }
 
     /// Whether the kernel says that the freeze is in force.
-    pub fn is_frozen(&self, leader: u32) -> bool {
-        if self.lists_members_itself() {
-            return self.shared.freezer.is_frozen(leader);
-        }
-        all_stopped(&self.pids(leader))
+    pub fn is_frozen(&self, root: u32) -> bool {
+        self.shared.cgroup.as_ref().is_none_or(Cgroup::is_frozen) && all_stopped(&self.outside(root))
     }
 
     /// Ends the freeze.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn thaw(&self, leader: u32) -> Result<()> {
-        self.shared.freezer.thaw(leader)
+    pub fn thaw(&self, root: u32) -> Result<()> {
+        let outside = self.outside(root);
+        if let Some(cgroup) = &self.shared.cgroup {
+            cgroup.thaw()?;
+        }
+        signal(outside, Signal::CONT);
+        Ok(())
     }
 
     /// Every process in the group.
-    pub fn pids(&self, leader: u32) -> Vec<u32> {
-        match (self.lists_members_itself(), self.members) {
-            (false, Members::Descendants) => descendants(leader),
-            _ => self.shared.freezer.pids(leader),
-        }
+    pub fn pids(&self, root: u32) -> Vec<u32> {
+        let mut pids = self.shared.cgroup.as_ref().map_or(Vec::new(), Cgroup::pids);
+        // The list of a cgroup v1 can be a second old, so it may lack a new process.
+        let others = match self.members {
+            Members::Root => self.outside(root),
+            Members::BelowRoot => process::below(root),
+        };
+        pids.extend(others);
+        pids.sort_unstable();
+        pids.dedup();
+        pids
     }
 
-    /// Kills every process that the group lists, and thaws the group for good so that the kill takes effect. With
-    /// SIGSTOP the group lists none: the owner of the leader kills its process group.
-    pub fn kill(&self, leader: u32) {
+    /// Kills every process in the group, and thaws the group for good so that the kill takes effect.
+    pub fn kill(&self, root: u32) {
         *self.killed() = true;
-        self.kill_members(leader);
+        signal(self.pids(root), Signal::KILL);
         // The group may be thawed already.
-        let _ = self.thaw(leader);
+        let _ = self.thaw(root);
     }
 
-    /// Kills every process that the group lists.
-    pub(crate) fn kill_members(&self, leader: u32) {
-        let members = if self.lists_members_itself() { self.pids(leader) } else { Vec::new() };
-        for pid in members.into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
-            // It may have ended by now.
-            let _ = kill_process(pid, Signal::KILL);
+    /// The members that no control group freezes.
+    fn outside(&self, root: u32) -> Vec<u32> {
+        match (&self.shared.cgroup, self.members) {
+            (None, Members::Root) => process::descendants(root),
+            (None, Members::BelowRoot) => process::below(root),
+            (Some(_), Members::Root) => Vec::new(),
+            (Some(cgroup), Members::BelowRoot) => {
+                let mut below = process::below(root);
+                below.retain(|pid| !cgroup.holds(*pid));
+                below
+            }
         }
     }
 
-    /// Whether the kernel keeps the list of members.
-    fn lists_members_itself(&self) -> bool {
-        self.entry().is_some()
+    fn request(&self, root: u32) -> Result<()> {
+        if let Some(cgroup) = &self.shared.cgroup {
+            cgroup.request()?;
+        }
+        // A process that was about to start another one may have done so. What it started then, the wait stops.
+        self.stop_outside(root);
+        self.stop_outside(root);
+        Ok(())
+    }
+
+    /// Stops what no control group freezes.
+    fn stop_outside(&self, root: u32) {
+        let mut running = self.outside(root);
+        running.retain(|pid| !is_stopped(*pid));
+        signal(running, Signal::STOP);
+    }
+
+    fn freeze_and_wait(&self, root: u32) -> Result<()> {
+        self.request(root)?;
+        let mut asked = Instant::now();
+        let look = || {
+            if self.is_frozen(root) {
+                return Some(());
+            }
+            self.stop_outside(root);
+            if asked.elapsed() > ASK_AGAIN_AFTER {
+                asked = Instant::now();
+                // If this fails, the freeze does not come into force, and that is the error.
+                let _ = self.shared.cgroup.as_ref().map(Cgroup::request_again);
+            }
+            None
+        };
+        Deadline::after(FREEZE_WAIT).until(look).ok_or_else(|| {
+            // A half frozen target must not stay behind. We report the error of the freeze, not one of the thaw.
+            let _ = self.thaw(root);
+            Error::new(format!("{}: the freeze was not in force after {} s", self.name(), FREEZE_WAIT.as_secs()))
+        })
     }
 
     fn unless_killed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -173,5 +242,14 @@ impl FreezeGroup {
 
     fn killed(&self) -> MutexGuard<'_, bool> {
         self.shared.killed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Signals processes. Any of them may have ended by now.
+fn signal(pids: Vec<u32>, signal: Signal) {
+    for pid in pids.into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())) {
+        #[cfg(not(target_os = "linux"))]
+        let _ = rustix::process::kill_process_group(pid, signal);
+        let _ = kill_process(pid, signal);
     }
 }

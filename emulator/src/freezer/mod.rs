@@ -1,27 +1,26 @@
 //! Freezes processes for real, and proves it.
 //!
-//! A command is frozen by the freezer of cgroup v1, by cgroup v2, or by SIGSTOP to its process group. A container is
+//! A command is frozen by the freezer of cgroup v1, by cgroup v2, or by SIGSTOP to all of its processes. A container is
 //! frozen by the pause of its engine (in [`crate::target`], because the engine owns the control group). A virtual
 //! machine is frozen by QEMU or as QEMU (in [`crate::vm`]). A freeze counts only with a [`Proof`]: the kernel says
 //! "frozen", and no task of the target used the processor or was scheduled while we watched.
 
 mod cgroup;
 mod group;
-mod sigstop;
 mod verify;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::vm;
+use cgroup::Cgroup;
+pub(crate) use cgroup::end_what_dead_runs_left;
 pub use group::FreezeGroup;
-use verify::all_stopped;
 pub use verify::stood_still;
+use verify::{all_stopped, is_stopped};
 
 /// A freeze must be in force within this time.
 pub const FREEZE_WAIT: Duration = Duration::from_secs(10);
@@ -37,7 +36,7 @@ pub enum FreezeWith {
     CgroupV1,
     /// The file `cgroup.freeze` of cgroup v2; needs write access to the hierarchy, which mostly only root has
     CgroupV2,
-    /// SIGSTOP and SIGCONT to the process group of a command; the target can notice SIGCONT
+    /// SIGSTOP and SIGCONT to all processes of a command; the target can notice SIGCONT
     Sigstop,
     /// `docker pause`, for images only
     DockerPause,
@@ -114,47 +113,16 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Freezes and thaws the processes of one target.
-trait Freezer: Send + Sync {
-    /// Its name, for reports.
-    fn name(&self) -> &'static str;
-
-    /// The file into which a new process writes `0` to enter the freezer's group. `None` if the method has no group.
-    /// The process must enter before the target's program starts, so that every child is in the group, too.
-    fn entry(&self) -> Option<PathBuf>;
-
-    /// Requests a freeze, which comes into force a moment later.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    fn request(&self, leader: u32) -> Result<()>;
-
-    /// Whether the kernel says that the freeze is in force.
-    fn is_frozen(&self, leader: u32) -> bool;
-
-    /// Ends the freeze.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    fn thaw(&self, leader: u32) -> Result<()>;
-
-    /// Every process that it freezes.
-    fn pids(&self, leader: u32) -> Vec<u32>;
-
-    /// Removes what it created. The processes have ended or are about to end.
-    fn remove(&self);
-}
-
-/// A freezer for the processes of one new target.
+/// A new control group for a target, or `None` if SIGSTOP freezes it.
 ///
 /// # Errors
 /// If the method does not work here; the text names the cause and what to do. [`FreezeWith::Auto`] always works: it
 /// falls back to SIGSTOP.
-fn for_processes(freeze_with: FreezeWith) -> Result<Box<dyn Freezer>> {
+fn cgroup_for(freeze_with: FreezeWith) -> Result<Option<Cgroup>> {
     match freeze_with {
-        FreezeWith::CgroupV1 => cgroup::Cgroup::v1().map(boxed),
-        FreezeWith::CgroupV2 => cgroup::Cgroup::v2().map(boxed),
-        FreezeWith::Sigstop => Ok(boxed(sigstop::Sigstop)),
+        FreezeWith::CgroupV1 => Cgroup::v1().map(Some),
+        FreezeWith::CgroupV2 => Cgroup::v2().map(Some),
+        FreezeWith::Sigstop => Ok(None),
         FreezeWith::DockerPause => Err(Error::new(
             "`--freeze-with docker-pause` freezes only containers: give the target as `--image NAME`, or choose auto, \
              cgroup-v1, cgroup-v2 or sigstop",
@@ -165,29 +133,8 @@ fn for_processes(freeze_with: FreezeWith) -> Result<Box<dyn Freezer>> {
                  `fc-emulator check` start: choose auto, cgroup-v1, cgroup-v2 or sigstop"
             )))
         }
-        FreezeWith::Auto => Ok(cgroup::Cgroup::v1()
-            .map(boxed)
-            .or_else(|_: Error| cgroup::Cgroup::v2().map(boxed))
-            .unwrap_or_else(|_| boxed(sigstop::Sigstop))),
+        FreezeWith::Auto => Ok(Cgroup::v1().or_else(|_: Error| Cgroup::v2()).ok()),
     }
-}
-
-/// Requests the freeze and waits until the kernel says that it is in force.
-///
-/// # Errors
-/// If the kernel refuses or does not finish within [`FREEZE_WAIT`].
-fn freeze(freezer: &dyn Freezer, leader: u32) -> Result<()> {
-    freezer.request(leader)?;
-    let frozen = Deadline::after(FREEZE_WAIT).until(|| freezer.is_frozen(leader).then_some(()));
-    frozen.ok_or_else(|| {
-        // A half frozen target must not stay behind. We report the error of the freeze, not one of the thaw.
-        let _ = freezer.thaw(leader);
-        Error::new(format!("{}: the freeze was not in force after {} s", freezer.name(), FREEZE_WAIT.as_secs()))
-    })
-}
-
-fn boxed(freezer: impl Freezer + 'static) -> Box<dyn Freezer> {
-    Box::new(freezer)
 }
 
 #[cfg(test)]

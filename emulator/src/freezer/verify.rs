@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Proof;
 use crate::error::{Error, Result};
-use crate::process::tasks;
+use crate::process::{has_stop_pending, tasks};
 
 /// The time between two looks.
 const WATCH: Duration = Duration::from_millis(30);
@@ -39,7 +39,19 @@ pub fn stood_still(method: &'static str, pids: impl Fn() -> Vec<u32>) -> Result<
 
 /// Whether every task of these processes is stopped by a signal, or has ended.
 pub fn all_stopped(pids: &[u32]) -> bool {
-    pids.iter().flat_map(|pid| tasks(*pid)).all(|task| matches!(task.state, 'T' | 'Z'))
+    pids.iter().all(|pid| is_stopped(*pid))
+}
+
+/// Whether every task of this process is stopped by a signal, or has ended.
+///
+/// A task in an uninterruptible wait cannot stop, but it runs nothing of its program before it does. So it counts as
+/// stopped once SIGSTOP was sent. There may be no end to that wait: the parent of a vfork waits until its child calls
+/// exec, and the child is stopped, too.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = tasks(pid);
+    let all_in = |states: &[char]| tasks.iter().all(|task| states.contains(&task.state));
+    let one_has_stopped = || tasks.iter().any(|task| task.state == 'T');
+    all_in(&['T', 'Z', 'X']) || (all_in(&['T', 'Z', 'X', 'D']) && (one_has_stopped() || has_stop_pending(pid)))
 }
 
 /// The processor time and the context switches of each task.

@@ -4,6 +4,8 @@
 //! offers those. So a [`Conn`] sends bytes and reads responses. It retries nothing, and each misbehaviour of the target
 //! becomes an error in words.
 
+mod body;
+mod decoder;
 mod response;
 
 use std::io::{ErrorKind, Read, Write};
@@ -13,10 +15,10 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::clock::Deadline;
+pub use body::BODY_BYTES_MAX;
+use decoder::Decoder;
+pub use decoder::is_broken_framing;
 pub use response::{Response, cut};
-
-/// A longer response is an error. The largest body that the platform takes has 32 MB (C-LIM-3).
-pub const RESPONSE_BYTES_MAX: usize = 80 * 1024 * 1024;
 
 /// A larger request is sent by a thread of its own, because the target may start to answer, and stop reading, before it
 /// has the whole request.
@@ -28,9 +30,13 @@ const CHUNK_BYTES: usize = 32 * 1024;
 /// One connection to a target.
 pub struct Conn {
     stream: TcpStream,
-    /// Bytes that arrived and belong to no returned response.
+    /// Bytes that arrived and were not decoded.
     pending: Vec<u8>,
+    /// The response that has begun to arrive.
+    decoder: Option<Decoder>,
     closed: bool,
+    /// Whether the connection ended by a reset.
+    reset: bool,
 }
 
 impl Conn {
@@ -42,7 +48,11 @@ impl Conn {
         let left = deadline.left().ok_or("no time was left to connect")?;
         let stream = TcpStream::connect_timeout(&addr, left).map_err(|cause| format!("no connection: {cause}"))?;
         stream.set_nodelay(true).map_err(|cause| cause.to_string())?;
-        Ok(Self { stream, pending: Vec::new(), closed: false })
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        Self { stream, pending: Vec::new(), decoder: None, closed: false, reset: false }
     }
 
     /// Sends `bytes` and waits for the whole response.
@@ -76,7 +86,7 @@ impl Conn {
     /// If the system has no descriptor left.
     pub fn sender(&self) -> Result<Self, String> {
         let stream = self.stream.try_clone().map_err(|cause| cause.to_string())?;
-        Ok(Self { stream, pending: Vec::new(), closed: false })
+        Ok(Self::over(stream))
     }
 
     /// Sends `bytes` and reads nothing.
@@ -113,23 +123,35 @@ impl Conn {
     }
 
     fn read_as(&mut self, deadline: Deadline, bodiless: bool) -> Result<Response, String> {
+        let mut decoder = self.decoder.take().unwrap_or_else(|| Decoder::new(bodiless));
         loop {
-            if let Some((response, used)) = response::parse(&self.pending, self.closed, bodiless)? {
-                self.pending.drain(..used);
+            let (used, response) = decoder.feed(&self.pending)?;
+            self.pending.drain(..used);
+            if let Some(response) = response {
                 return Ok(response);
             }
-            let had = self.pending.len();
-            if had > RESPONSE_BYTES_MAX {
-                return Err(format!("the answer has more than {RESPONSE_BYTES_MAX} bytes"));
+            if self.closed {
+                return decoder.end(self.reset);
             }
-            let Some(left) = deadline.left() else { return Err(no_answer(had)) };
+            let Some(left) = deadline.left() else {
+                let why = no_answer(&decoder);
+                // A later read goes on where this one stopped.
+                self.decoder = Some(decoder);
+                return Err(why);
+            };
             match self.fill(left) {
                 Fill::More | Fill::Nothing => {}
-                Fill::Closed => self.closed = true,
-                Fill::Reset(cause) if had == 0 => return Err(format!("the connection failed: {cause}")),
-                Fill::Reset(_) => self.closed = true,
+                Fill::Reset(cause) if decoder.taken == 0 => return Err(format!("the connection failed: {cause}")),
+                Fill::Closed | Fill::Reset(_) => {}
             }
         }
+    }
+
+    /// The bytes that follow the last response although nobody asked for them, if some arrive within `wait`.
+    pub fn surplus(&mut self, wait: Duration) -> Option<String> {
+        self.has_answer(wait);
+        let count = self.pending.len();
+        (count > 0).then(|| format!("{count} bytes, `{}`", cut(&String::from_utf8_lossy(&self.pending), 40)))
     }
 
     fn fill(&mut self, wait: Duration) -> Fill {
@@ -143,13 +165,19 @@ impl Conn {
         }
         let mut chunk = [0; CHUNK_BYTES];
         match self.stream.read(&mut chunk[..bytes_max.min(CHUNK_BYTES)]) {
-            Ok(0) => Fill::Closed,
+            Ok(0) => {
+                self.closed = true;
+                Fill::Closed
+            }
             Ok(count) => {
                 self.pending.extend_from_slice(&chunk[..count]);
                 Fill::More
             }
             Err(cause) if is_timeout(cause.kind()) || cause.kind() == ErrorKind::Interrupted => Fill::Nothing,
-            Err(cause) => Fill::Reset(cause.to_string()),
+            Err(cause) => {
+                (self.closed, self.reset) = (true, true);
+                Fill::Reset(cause.to_string())
+            }
         }
     }
 
@@ -159,7 +187,7 @@ impl Conn {
         while !self.closed && self.pending.is_empty() {
             match self.fill(deadline.left().unwrap_or_default()) {
                 Fill::More => return false,
-                Fill::Closed | Fill::Reset(_) => self.closed = true,
+                Fill::Closed | Fill::Reset(_) => {}
                 Fill::Nothing if deadline.passed() => return false,
                 Fill::Nothing => {}
             }
@@ -173,8 +201,7 @@ impl Conn {
         let deadline = Deadline::after(wait);
         while self.pending.is_empty() && !self.closed {
             match self.fill_some(deadline.left().unwrap_or_default(), 1) {
-                Fill::More => {}
-                Fill::Closed | Fill::Reset(_) => self.closed = true,
+                Fill::More | Fill::Closed | Fill::Reset(_) => {}
                 Fill::Nothing if deadline.passed() => return false,
                 Fill::Nothing => {}
             }
@@ -197,9 +224,13 @@ enum Fill {
     Reset(String),
 }
 
-fn no_answer(had: usize) -> String {
-    match had {
+fn no_answer(decoder: &Decoder) -> String {
+    match decoder.taken {
         0 => "no answer in time".into(),
+        had if decoder.ends_with_connection() => format!(
+            "no whole answer in time, only {had} bytes: it has neither Content-Length nor chunks, so only the close \
+             of the connection would end it"
+        ),
         had => format!("no whole answer in time, only {had} bytes"),
     }
 }

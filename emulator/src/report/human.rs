@@ -10,6 +10,9 @@ const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 
+/// More checks than this share one line if they are blocked for the same reason.
+const SHOWN_ALONE_MAX: usize = 3;
+
 impl Report for Findings {
     fn human(&self) -> String {
         let mut text = format!("checked: {}\n", self.target);
@@ -17,9 +20,10 @@ impl Report for Findings {
             text.push_str(&format!("  {line}\n"));
         }
         text.push('\n');
-        for finding in &self.findings {
+        for finding in self.findings.iter().filter(|finding| !is_one_of_many(self, finding)) {
             text.push_str(&line(finding));
         }
+        text.push_str(&blocked_together(self));
         for finding in self.findings.iter().filter(|finding| finding.outcome == Outcome::Failed) {
             text.push_str(&explanation(finding));
         }
@@ -29,26 +33,65 @@ impl Report for Findings {
 
     fn suite(&self) -> Suite {
         let name = format!("fc-emulator check: {}", self.target);
-        Suite { name, ms: self.ms as f64, cases: self.findings.iter().map(case).collect() }
+        let mut cases: Vec<Case> = self.findings.iter().map(|finding| case(self, finding)).collect();
+        if self.nothing_was_tried() {
+            cases.push(Case {
+                name: "verdict".to_owned(),
+                class: "fc-emulator".to_owned(),
+                kind: "",
+                outcome: CaseOutcome::Untested,
+                message: "no check could be tried, so nothing is known about the target".to_owned(),
+                details: vec![],
+                ms: 0.0,
+            });
+        }
+        Suite { name, ms: self.ms as f64, cases }
     }
 }
 
-fn case(finding: &Finding) -> Case {
-    let Finding { id, rule, severity, outcome, request, expected, actual, fix, ms } = finding;
+/// Whether a check is blocked for the same reason as many others: after a crash one line says more than all of them.
+fn is_one_of_many(all: &Findings, finding: &Finding) -> bool {
+    finding.outcome == Outcome::Blocked && count_like(all, finding) > SHOWN_ALONE_MAX
+}
+
+fn count_like(all: &Findings, finding: &Finding) -> usize {
+    let like = |other: &&Finding| other.outcome == Outcome::Blocked && other.actual == finding.actual;
+    all.findings.iter().filter(like).count()
+}
+
+/// One line for each reason that blocks many checks.
+fn blocked_together(all: &Findings) -> String {
+    let mut text = String::new();
+    let mut reasons = Vec::new();
+    for finding in all.findings.iter().filter(|finding| is_one_of_many(all, finding)) {
+        if !reasons.contains(&finding.actual.as_str()) {
+            reasons.push(&finding.actual);
+            let (count, actual) = (count_like(all, finding), on_one_line(&finding.actual));
+            text.push_str(&format!("{DIM}{:<8}{DIM:#} {count} checks: {actual}\n", Outcome::Blocked.name()));
+        }
+    }
+    text
+}
+
+fn case(all: &Findings, finding: &Finding) -> Case {
+    let Finding { id, rule, severity, outcome, request, expected, actual, fix, server_fix, ms } = finding;
     let outcome = match outcome {
         Outcome::Passed => CaseOutcome::Passed,
-        Outcome::Failed => CaseOutcome::Failed { tolerated: *severity < Severity::Must },
-        Outcome::Skipped | Outcome::Blocked => CaseOutcome::Skipped,
-        Outcome::Untested => CaseOutcome::Untested,
+        Outcome::Failed => CaseOutcome::Failed { tolerated: !all.counts(*severity) },
+        // What blocks it fails itself, unless that does not count.
+        Outcome::Blocked if all.counts(*severity) && all.exit_code() == 2 => CaseOutcome::Untested,
+        Outcome::Untested if all.counts(*severity) => CaseOutcome::Untested,
+        Outcome::Skipped | Outcome::Blocked | Outcome::Untested => CaseOutcome::Skipped,
     };
     let details = [("request", *request), ("expected", *expected), ("actual", actual), ("fix", *fix)];
+    let server_fix = server_fix.iter().map(|fix| ("server", fix.as_str()));
     Case {
         name: (*id).to_owned(),
         class: (*rule).to_owned(),
         kind: severity.name(),
         outcome,
         message: on_one_line(actual),
-        details: details.into_iter().map(|(name, text)| (name, text.to_owned())).collect(),
+        details: details.into_iter().chain(server_fix).map(|(name, text)| (name, text.to_owned())).collect(),
         ms: *ms as f64,
     }
 }
@@ -67,12 +110,13 @@ pub fn line(finding: &Finding) -> String {
 }
 
 fn explanation(finding: &Finding) -> String {
-    let Finding { id, rule, severity, request, expected, actual, fix, .. } = finding;
+    let Finding { id, rule, severity, request, expected, actual, fix, server_fix, .. } = finding;
     let style = if *severity == Severity::Must { RED } else { YELLOW };
     let actual = on_one_line(actual);
+    let server = server_fix.iter().map(|fix| format!("  server:   {fix}\n")).collect::<String>();
     format!(
         "\n{style}{rule} {id} ({}){style:#}\n  request:  {request}\n  expected: {expected}\n  actual:   {actual}\n  \
-         fix:      {fix}\n",
+         fix:      {fix}\n{server}",
         severity.name()
     )
 }
@@ -107,6 +151,18 @@ mod tests {
     use crate::report::samples;
 
     #[test]
+    fn checks_that_are_blocked_for_the_same_reason_share_a_line() {
+        let mut all = samples::findings();
+        let behind = all.findings.iter().find(|finding| finding.id == "behind").unwrap().clone();
+        all.findings.extend(std::iter::repeat_n(behind.clone(), SHOWN_ALONE_MAX - 1));
+        let text = anstream::adapter::strip_str(&all.human()).to_string();
+        assert_eq!(text.matches("blocked  should").count(), SHOWN_ALONE_MAX, "{text}");
+        all.findings.push(behind);
+        let text = anstream::adapter::strip_str(&all.human()).to_string();
+        assert!(!text.contains("blocked  should") && text.contains("blocked  4 checks: `bad` did not pass"), "{text}");
+    }
+
+    #[test]
     fn a_failure_says_everything() {
         let text = samples::findings().human();
         assert!(text.contains(&RED.render().to_string()));
@@ -119,13 +175,14 @@ mod tests {
         FAIL     note   C-STOP-1  odd                       #1 and more
         skip     should C-STOP-1  none                      not configured
         blocked  should C-STOP-1  behind                    `bad` did not pass
-        untested should C-STOP-1  unknown                   no freezer
+        untested must   C-STOP-1  unknown                   no freezer
 
         C-STOP-1 bad (must)
           request:  GET /pre-stop
           expected: 2xx
           actual:   404  [31m`<no> & "such"`
           fix:      route "GET /pre-stop"
+          server:   `Node`: one setting
 
         C-STOP-1 odd (note)
           request:  GET /pre-stop

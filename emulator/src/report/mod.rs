@@ -107,6 +107,7 @@ pub(crate) mod samples {
             expected: "2xx",
             actual: actual.into(),
             fix: "route \"GET /pre-stop\"",
+            server_fix: (id == "bad").then(|| "`Node`: one setting".into()),
             ms: 12,
         };
         Findings {
@@ -118,8 +119,9 @@ pub(crate) mod samples {
                 finding("odd", Severity::Note, Outcome::Failed, "#1\nand more"),
                 finding("none", Severity::Should, Outcome::Skipped, "not configured"),
                 finding("behind", Severity::Should, Outcome::Blocked, "`bad` did not pass"),
-                finding("unknown", Severity::Should, Outcome::Untested, "no freezer"),
+                finding("unknown", Severity::Must, Outcome::Untested, "no freezer"),
             ],
+            strict: false,
             ms: 90,
         }
     }

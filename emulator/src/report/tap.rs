@@ -49,6 +49,7 @@ mod tests {
           expected: "2xx"
           actual: "404 \u001b[31m`<no> & \"such\"`"
           fix: "route \"GET /pre-stop\""
+          server: "`Node`: one setting"
           ...
         not ok 3 - C-STOP-1 odd (note) # todo
           ---
@@ -59,7 +60,7 @@ mod tests {
           ...
         ok 4 - C-STOP-1 none (should) # SKIP not configured
         ok 5 - C-STOP-1 behind (should) # SKIP `bad` did not pass
-        not ok 6 - C-STOP-1 unknown (should)
+        not ok 6 - C-STOP-1 unknown (must)
           ---
           request: "GET /pre-stop"
           expected: "2xx"

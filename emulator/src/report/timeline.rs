@@ -28,6 +28,11 @@ impl Report for Timeline {
             1 => "1 step breaks the contract".to_owned(),
             count => format!("{count} steps break the contract"),
         };
+        let verdict = match self.steps.iter().filter(|step| !step.warning.is_empty()).count() {
+            0 => verdict,
+            1 => format!("{verdict}, with 1 warning"),
+            count => format!("{verdict}, with {count} warnings"),
+        };
         let count = self.steps.len();
         let s = if count == 1 { "" } else { "s" };
         text + &format!("\n{count} step{s} in {:.1} s: {verdict}\n", self.ms / 1000.0)
@@ -40,10 +45,16 @@ impl Report for Timeline {
 }
 
 fn case(step: &Step) -> Case {
-    let Step { name, status, body, note, log, ok, ms, .. } = step;
+    let Step { name, status, body, note, warning, log, ok, ms, .. } = step;
     let status = status.map(|status| status.to_string()).unwrap_or_default();
     let message = on_one_line(if note.is_empty() { &status } else { note });
-    let details = [("status", status), ("answer", body.clone()), ("note", note.clone()), ("log", log.join("\n"))];
+    let details = [
+        ("status", status),
+        ("answer", body.clone()),
+        ("note", note.clone()),
+        ("warning", warning.clone()),
+        ("log", log.join("\n")),
+    ];
     Case {
         name: name.clone(),
         class: "run".to_owned(),
@@ -66,7 +77,8 @@ fn lines(step: &Step) -> Vec<[String; 5]> {
     let time = format!("{} ms", digits(step.ms));
     // Our note stands above the lines of the target.
     let note = (!step.note.is_empty()).then(|| format!("({})", step.note));
-    let mut log = note.into_iter().chain(step.log.iter().map(|line| cut(line, LOG_CHARS)));
+    let warning = (!step.warning.is_empty()).then(|| format!("(warning: {})", step.warning));
+    let mut log = note.into_iter().chain(warning).chain(step.log.iter().map(|line| cut(line, LOG_CHARS)));
     let body = cut(&step.body, BODY_CHARS - 1);
     let first = row(&step.name, &status, &time, &body, &log.next().unwrap_or_default());
     [first].into_iter().chain(log.map(|line| row("", "", "", "", &line))).collect()

@@ -67,8 +67,10 @@ fn state(platform: &Platform) -> Value {
     let functions = platform.functions.values().map(|function| {
         let (instances, waiting) = function.look(|scheduler| (scheduler.instances().to_vec(), scheduler.waiting()));
         let instances = instances.iter().map(|one| {
+            let worker = function.worker(one.id);
             json!({
-                "id": one.id, "name": function.worker(one.id).map(|worker| worker.name.clone()),
+                "id": one.id, "name": worker.as_ref().map(|worker| &worker.name),
+                "pid": worker.as_ref().and_then(|worker| worker.pid),
                 "phase": one.phase.name(), "running": one.running, "sessions": one.sessions,
                 "draining": one.draining, "healthy": one.healthy,
             })

@@ -1,7 +1,8 @@
 //! The shell of one instance: a thread that starts it, freezes it and removes it, and a pool of connections to it.
 //!
-//! The thread lives as long as the instance: a process that it starts would be killed by the kernel when its thread
-//! ends. What takes microseconds, such as a thaw by a control group, is done on the caller's thread.
+//! The thread lives as long as the instance, and does what takes long. What takes microseconds, such as a thaw by a
+//! control group, is done on the caller's thread. If the emulator ends in any way, the supervisor of each target ends
+//! it, so no instance outlives us.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +23,6 @@ use crate::instance::{Instance, Variant};
 use crate::output::Line;
 use crate::platform::{Caller, Hook, Platform, ids};
 use crate::target::{self, Exit, Ready, Spec};
-
-/// The pause between two looks at a target that does not listen yet.
-const LOOK_PAUSE: Duration = Duration::from_millis(3);
 
 /// A thread that mostly waits needs little.
 const STACK_BYTES: usize = 512 * 1024;
@@ -47,6 +45,8 @@ pub struct Worker {
     pub event_headers: HeaderMap,
     /// The same for an HTTP call.
     pub http_headers: HeaderMap,
+    /// The id of its first process, if that is on this machine.
+    pub pid: Option<u32>,
     platform: Platform,
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -99,10 +99,7 @@ pub fn start(config: &FunctionConfig, listener: Listener) -> Result<Starting> {
                 (listener.ready)(Ok(worker));
                 work(&shared, &jobs, config.setup.limits.term);
             }
-            Err(why) => {
-                drop(shared.instance().take());
-                (listener.ready)(Err(why));
-            }
+            Err(why) => (listener.ready)(Err(why)),
         }
     });
     spawned.map_err(|cause| Error::failed("start", "a thread for an instance", cause))?;
@@ -125,15 +122,17 @@ fn begin(
     ];
     let env = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let variant = Variant { env, ..Variant::default() };
-    let instance = Instance::start(&config.setup, &variant).map_err(|why| why.to_string())?;
+    let mut instance = Instance::start(&config.setup, &variant).map_err(|why| why.to_string())?;
     if let Some(output) = instance.target.output() {
         output.divert(line);
     }
     let (platform, addr) = (instance.platform.clone(), instance.target.addr());
+    wait_ready(&mut instance, shared)?;
+    let pid = instance.target.pid();
     *shared.instance() = Some(instance);
-    wait_ready(config, shared)?;
     Ok(Worker {
         name,
+        pid,
         event_headers: headers::template(&platform, Caller::Event, config),
         http_headers: headers::template(&platform, Caller::Http, config),
         platform,
@@ -146,33 +145,12 @@ fn begin(
     })
 }
 
-/// The start-up check (C-START-2, C-START-3). It lets go of the target between two looks, so that a start can be
-/// cancelled.
-fn wait_ready(config: &FunctionConfig, shared: &Shared) -> std::result::Result<(), String> {
-    let limit = config.setup.limits.ready;
-    let deadline = Deadline::after(limit);
-    loop {
-        let over = deadline.passed();
-        let mut instance = shared.instance();
-        let Some(instance) = instance.as_mut() else { return Err("it was ended before it was ready".to_owned()) };
-        match target::wait_ready(&mut *instance.target, Deadline::after(Duration::ZERO)) {
-            Ready::Yes => return Ok(()),
-            Ready::Exited(exit) => return Err(format!("the instance {exit} before it listened")),
-            Ready::Late if shared.cancelled.load(Ordering::SeqCst) => {
-                return Err("it was ended before it was ready".to_owned());
-            }
-            Ready::Late if over => {
-                let secs = crate::clock::seconds(limit);
-                let port = instance.target.addr().port();
-                let hint = match target::listens_on_loopback_only(&mut *instance.target) {
-                    true => "it listens on 127.0.0.1 only, where the platform cannot reach it (C-START-1)",
-                    false => "it must listen on 0.0.0.0 at the port in FC_CUSTOM_LISTEN_PORT (C-START-1)",
-                };
-                return Err(format!("the instance did not listen on port {port} within {secs}: {hint}"));
-            }
-            Ready::Late => {}
-        }
-        std::thread::sleep(LOOK_PAUSE);
+/// The start-up check (C-START-2, C-START-3). It ends early when the start is cancelled.
+fn wait_ready(instance: &mut Instance, shared: &Shared) -> std::result::Result<(), String> {
+    match instance.wait_ready_unless(&|| shared.cancelled.load(Ordering::SeqCst)) {
+        Ready::Yes => Ok(()),
+        Ready::Exited(how) => Err(format!("the instance {how} before it listened")),
+        Ready::No(why) | Ready::Stranger(why) => Err(why),
     }
 }
 

@@ -5,30 +5,32 @@
 //! environment to set, and it knows no hooks: `run`, `check` and the benchmarks bring those.
 
 mod addr;
+mod command;
 mod image;
+mod listening;
 mod machine;
 mod port;
 mod process;
+mod start_up;
+#[cfg_attr(not(target_os = "linux"), path = "supervisor_elsewhere.rs")]
+mod supervisor;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::freezer::{FreezeWith, Proof};
 use crate::output::Output;
-use crate::process::listens_on;
+pub(crate) use image::end_containers_of_dead_runs;
 pub use image::{engine_answers, image_platform};
 pub use machine::Machines;
 pub use port::{Port, no_fork};
+pub use start_up::{Ready, daemon, loopback_only, wait_ready};
 
 /// The port of a custom container that sets no other.
 pub const PORT_DEFAULT: u16 = 9000;
-
-/// One attempt of the start-up check to connect may take this long.
-const PROBE_WAIT: Duration = Duration::from_secs(1);
 
 /// The target as the user gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,18 +88,8 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(number) => write!(f, "was ended by signal {number}"),
-            Self::Code(code) => {
-                write!(f, "exited with code {code}")?;
-                let known = match code {
-                    2 | 127 => " (no such file?)",
-                    8 => " (wrong executable format?)",
-                    13 | 126 => " (not executable?)",
-                    137 => " (killed, mostly for want of memory)",
-                    143 => " (ended by SIGTERM)",
-                    _ => "",
-                };
-                f.write_str(known)
-            }
+            Self::Code(143) => f.write_str("exited with code 143 (ended by SIGTERM)"),
+            Self::Code(code) => write!(f, "exited with code {code}"),
         }
     }
 }
@@ -126,6 +118,26 @@ pub trait Target: Send {
 
     /// Its main process, if it is on this machine.
     fn pid(&self) -> Option<u32>;
+
+    /// All of its processes that can be seen from here.
+    fn pids(&self) -> Vec<u32> {
+        self.pid().into_iter().collect()
+    }
+
+    /// The names of the processes that outlived its first one. They were then ended.
+    fn left_behind(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether its ports are those of this machine, so that something else can answer in its place.
+    fn shares_ports(&self) -> bool {
+        false
+    }
+
+    /// The name of its program if that is the client of a container engine, which does not run the container itself.
+    fn container_client(&self) -> Option<&str> {
+        None
+    }
 
     /// Where it listens, if that can be seen without a connection.
     fn listener(&mut self) -> Option<Listener> {
@@ -189,58 +201,20 @@ pub fn launch(spec: &Spec, launch: &Launch) -> Result<Box<dyn Target>> {
     })
 }
 
-/// How the start-up check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// The target accepts connections.
-    Yes,
-    /// The target ended before it listened.
-    Exited(Exit),
-    /// The target did not listen in time.
-    Late,
-}
-
-/// The start-up check of the platform: it opens and closes TCP connections until one succeeds (C-START-3).
-pub fn wait_ready(target: &mut dyn Target, deadline: Deadline) -> Ready {
-    let look = || {
-        if let Some(exit) = target.try_exit() {
-            return Some(Ready::Exited(exit));
-        }
-        let listener = target.listener();
-        if listener.is_some_and(|listener| listener != Listener::Reachable) {
-            return None;
-        }
-        let wait = PROBE_WAIT.min(deadline.left().unwrap_or(Duration::from_millis(10)));
-        let stream = TcpStream::connect_timeout(&target.addr(), wait).ok()?;
-        (listener.is_some() || stays_open(&stream, target)).then_some(Ready::Yes)
-    };
-    deadline.until(look).unwrap_or(Ready::Late)
-}
-
-/// Whether the target listens, but on 127.0.0.1 only.
-pub fn listens_on_loopback_only(target: &mut dyn Target) -> bool {
-    let loopback = (Ipv4Addr::LOCALHOST, target.addr().port()).into();
-    match (target.listener(), target.pid()) {
-        (Some(listener), _) => listener == Listener::LoopbackOnly,
-        (None, Some(pid)) => listens_on(pid, loopback),
-        (None, None) => false,
+/// Makes sure that a target which will listen on this port of this machine can do so.
+///
+/// # Errors
+/// If something listens there already: it would be judged in the target's place. The text names it.
+pub fn require_free(port: u16) -> Result<()> {
+    match listening::taken(port) {
+        None => Ok(()),
+        Some(taker) => Err(Error::new(format!("port {port} is taken: {taker}; end it, or give another `--port`"))),
     }
 }
 
 /// Waits until the target has ended.
 pub fn wait_exit(target: &mut dyn Target, deadline: Deadline) -> Option<Exit> {
     deadline.until(|| target.try_exit())
-}
-
-/// Whether an accepted connection means that the target listens. The proxy of an engine accepts connections to a
-/// published port even if the container does not listen, and then closes them at once.
-fn stays_open(stream: &TcpStream, target: &dyn Target) -> bool {
-    if target.pid().is_some() || target.output().is_none() {
-        return true;
-    }
-    let wait = Duration::from_millis(150);
-    stream.set_read_timeout(Some(wait)).is_ok()
-        && stream.peek(&mut [0]).map_or_else(|cause| cause.kind() == std::io::ErrorKind::WouldBlock, |count| count > 0)
 }
 
 #[cfg(test)]
@@ -250,7 +224,8 @@ mod tests {
     #[test]
     fn exits_are_explained() {
         assert_eq!(Exit::Code(0).to_string(), "exited with code 0");
-        assert_eq!(Exit::Code(137).to_string(), "exited with code 137 (killed, mostly for want of memory)");
+        assert_eq!(Exit::Code(137).to_string(), "exited with code 137");
+        assert_eq!(Exit::Code(143).to_string(), "exited with code 143 (ended by SIGTERM)");
         assert_eq!(Exit::Signal(15).to_string(), "was ended by signal 15");
     }
 }

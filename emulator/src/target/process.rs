@@ -1,26 +1,25 @@
-//! A target as a child process. It has a process group and, if possible, a control group of its own, so that a freeze
-//! and a kill reach all of its processes and no others.
+//! A target as a process with a supervisor of its own, so that a freeze and a kill reach all of its processes and no
+//! others.
 
-use std::ffi::CString;
-use std::io;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::port::no_fork;
+use super::command::Program;
+use super::listening;
+use super::supervisor::Supervisor;
 use super::{Exit, Launch, Target};
 use crate::cleanup::{self, Guard, Undo};
+use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, Proof};
 use crate::output::{Output, Stream};
-use crate::process::first_child;
+use crate::process::{below, first_child, name};
 
-/// One child process.
+/// One process with its descendants.
 pub struct Process {
     shared: Arc<Shared>,
     output: Output,
@@ -31,139 +30,69 @@ pub struct Process {
 
 /// The part that the signal thread needs to remove the target.
 struct Shared {
-    /// The second field is `None` until the child has been reaped. Before that, the kernel does not reuse its id.
-    child: Mutex<(Child, Option<Exit>)>,
-    leader: u32,
-    /// Removed after the child has been reaped: the guard runs before the fields are dropped.
+    supervisor: Supervisor,
+    /// The names of the processes that outlived the target's first one.
+    left_behind: Mutex<Vec<String>>,
     group: FreezeGroup,
+    /// The name of the program if it is the client of a container engine.
+    container_client: Option<String>,
 }
+
+/// A client gets this time to end its container, which is not below the supervisor.
+const CLIENT_WAIT: Duration = Duration::from_secs(3);
 
 impl Process {
     /// Starts the program.
     pub fn start(words: &[String], launch: &Launch) -> Result<Self> {
-        let group = FreezeGroup::new(launch.freeze_with)?;
-        let (shared, guard) = cleanup::make(|| {
-            let shared = Arc::new(Shared::spawn(words, launch, group)?);
-            Ok((shared.clone(), Removal(shared)))
+        let program = Program::new(words, &launch.env, launch.pid_one)?;
+        let group = FreezeGroup::below(launch.freeze_with)?;
+        let ((shared, streams), guard) = cleanup::make(|| {
+            let (supervisor, streams) = Supervisor::start(&program, &group)?;
+            let container_client = container_client(words);
+            let shared = Arc::new(Shared { supervisor, left_behind: Mutex::default(), group, container_client });
+            Ok(((shared.clone(), streams), Removal(shared)))
         })?;
         let output = Output::new();
-        let mut child = shared.child();
-        if let Some(stdout) = child.0.stdout.take() {
-            output.follow(Stream::Out, stdout);
-        }
-        if let Some(stderr) = child.0.stderr.take() {
-            output.follow(Stream::Err, stderr);
-        }
-        drop(child);
+        output.follow(Stream::Out, File::from(streams.out));
+        output.follow(Stream::Err, File::from(streams.err));
         Ok(Self { shared, output, port: launch.port, pid_one: launch.pid_one, _guard: guard })
     }
-}
 
-fn command(words: &[String], launch: &Launch) -> Command {
-    const AS_PID_ONE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--"];
-    let prefix = if launch.pid_one { &AS_PID_ONE[..] } else { &[] };
-    let mut all = prefix.iter().copied().chain(words.iter().map(String::as_str));
-    let mut command = Command::new(all.next().unwrap_or_default());
-    command.args(all);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("FC_") {
-            command.env_remove(name);
-        }
+    fn root(&self) -> u32 {
+        self.shared.supervisor.pid()
     }
-    command.envs(launch.env.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0);
-    command
-}
-
-/// Makes the child enter the group of the freezer before its program starts, and die together with us.
-fn adopt(command: &mut Command, entry: Option<PathBuf>) {
-    let file = entry.and_then(|path| c_string(&path));
-    let join = move || -> io::Result<()> {
-        if let Some(file) = &file {
-            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
-            let procs = rustix::fs::open(file.as_c_str(), flags, rustix::fs::Mode::empty())?;
-            rustix::io::write(&procs, b"0")?;
-        }
-        #[cfg(target_os = "linux")]
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure only makes system calls (open, write, close, prctl) on memory that was
-    // prepared before the fork. It neither allocates nor locks.
-    unsafe { command.pre_exec(join) };
-}
-
-fn c_string(path: &Path) -> Option<CString> {
-    CString::new(path.as_os_str().as_bytes()).ok()
 }
 
 impl Shared {
-    fn spawn(words: &[String], launch: &Launch, group: FreezeGroup) -> Result<Self> {
-        let mut command = command(words, launch);
-        adopt(&mut command, group.entry());
-        let alone = no_fork();
-        let spawned = command.spawn();
-        drop(alone);
-        let child = spawned.map_err(|cause| Error::failed("start", words.join(" "), cause))?;
-        Ok(Self { leader: child.id(), child: Mutex::new((child, None)), group })
-    }
-
-    fn child(&self) -> MutexGuard<'_, (Child, Option<Exit>)> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How the target ended. The rest of its group is then killed, as in a container when process 1 ends. This happens
-    /// before the child is reaped, because until then no other group can have the same number.
+    /// How the target ended. The rest of it is then ended, too, as in a container when process 1 ends.
     fn try_exit(&self) -> Option<Exit> {
-        let mut child = self.child();
-        if child.1.is_none() && self.has_ended() {
-            self.kill_rest();
-            let status = child.0.wait().ok()?;
-            child.1 = Some(exit_of(status));
+        let exit = self.supervisor.try_exit()?;
+        let others = self.supervisor.others();
+        if !others.is_empty() {
+            let names = others.into_iter().filter_map(name).collect();
+            *self.left_behind.lock().unwrap_or_else(PoisonError::into_inner) = names;
         }
-        child.1
+        self.end();
+        Some(exit)
     }
 
-    fn has_ended(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let Some(pid) = pid(self.leader) else { return false };
-        matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
-    }
-
-    fn kill_rest(&self) {
-        if let Some(group) = pid(self.leader) {
-            // The group may be empty.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        self.group.kill_members(self.leader);
+    fn end(&self) {
+        self.supervisor.while_it_is_there(|| self.group.kill(self.supervisor.pid()));
+        self.supervisor.end();
     }
 }
 
-fn exit_of(status: ExitStatus) -> Exit {
-    match status.code() {
-        Some(code) => Exit::Code(code),
-        None => Exit::Signal(status.signal().unwrap_or_default()),
-    }
-}
-
-fn pid(raw: u32) -> Option<Pid> {
-    Pid::from_raw(raw.cast_signed())
-}
-
-/// Kills the target, thaws it so that the kill takes effect, and reaps it.
+/// Kills the target, thaws it so that the kill takes effect, and waits for the end of all its processes.
 struct Removal(Arc<Shared>);
 
 impl Undo for Removal {
     fn undo(&self) {
-        let mut child = self.0.child();
-        if child.1.is_none() {
-            self.0.kill_rest();
-            self.0.group.kill(self.0.leader);
-            if let Ok(status) = child.0.wait() {
-                child.1 = Some(exit_of(status));
-            }
+        if self.0.container_client.is_some() && self.0.try_exit().is_none() {
+            let leader = Pid::from_raw(self.0.supervisor.leader().cast_signed());
+            self.0.supervisor.while_it_is_there(|| leader.map(|leader| kill_process(leader, Signal::TERM)));
+            Deadline::after(CLIENT_WAIT).until(|| self.0.try_exit());
         }
+        self.0.end();
     }
 }
 
@@ -181,11 +110,24 @@ impl Target for Process {
     }
 
     fn pid(&self) -> Option<u32> {
-        if !self.pid_one {
-            return Some(self.shared.leader);
-        }
-        let leader = self.shared.leader;
-        first_child(leader)
+        let leader = self.shared.supervisor.leader();
+        if self.pid_one { first_child(leader) } else { Some(leader) }
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        below(self.root())
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        self.shared.left_behind.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shares_ports(&self) -> bool {
+        true
+    }
+
+    fn container_client(&self) -> Option<&str> {
+        self.shared.container_client.as_deref()
     }
 
     fn freezer(&self) -> Option<&'static str> {
@@ -193,15 +135,23 @@ impl Target for Process {
     }
 
     fn freeze(&mut self) -> Result<Proof> {
-        self.shared.group.freeze_proven(self.shared.leader)
+        let proof = self.shared.group.freeze_proven(self.root())?;
+        // What answers at the port must be among what stands still.
+        match listening::stranger(self.addr(), &self.pids()) {
+            None => Ok(proof),
+            Some(stranger) => {
+                self.thaw()?;
+                Err(Error::new(format!("{} froze the target, but {stranger}", self.shared.group.name())))
+            }
+        }
     }
 
     fn freeze_unproven(&mut self) -> Result<()> {
-        self.shared.group.freeze(self.shared.leader)
+        self.shared.group.freeze(self.root())
     }
 
     fn thaw(&mut self) -> Result<()> {
-        self.shared.group.thaw(self.shared.leader)
+        self.shared.group.thaw(self.root())
     }
 
     fn terminate(&mut self) -> Result<()> {
@@ -210,14 +160,22 @@ impl Target for Process {
         }
         let main = self
             .pid()
-            .and_then(pid)
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()))
             .ok_or_else(|| Error::new("the main process of the target is not visible from here"))?;
-        kill_process(main, Signal::TERM).map_err(|cause| Error::failed("send", "SIGTERM", cause))
+        let sent = self.shared.supervisor.while_it_is_there(|| kill_process(main, Signal::TERM));
+        sent.unwrap_or(Ok(())).map_err(|cause| Error::failed("send", "SIGTERM", cause))
     }
 
     fn try_exit(&mut self) -> Option<Exit> {
         self.shared.try_exit()
     }
+}
+
+/// The program of a command, if it is the client of a container engine.
+fn container_client(words: &[String]) -> Option<String> {
+    const CLIENTS: [&str; 3] = ["docker", "podman", "nerdctl"];
+    let name = std::path::Path::new(words.first()?).file_name()?.to_str()?;
+    CLIENTS.contains(&name).then(|| name.to_owned())
 }
 
 /// An address of this machine that is not 127.0.0.1: the source address of its outgoing packets (nothing is sent to

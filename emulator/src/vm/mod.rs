@@ -49,4 +49,5 @@ pub use guest::{Guest, Method, Proof, Snapshot};
 pub use kernel::Kernel;
 pub use machine::{ClockSource, Options, Rtc};
 pub use program::Program;
+pub(crate) use tools::in_path;
 pub use tools::{Accel, Missing, Tools, kernel_folder, requirements};

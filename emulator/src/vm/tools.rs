@@ -108,7 +108,7 @@ pub fn kernel_folder() -> PathBuf {
 }
 
 /// Looks a program up as a shell does.
-pub(super) fn in_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

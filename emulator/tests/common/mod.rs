@@ -33,14 +33,23 @@ pub const QUICK: &[&str] = &[
     "--pre-freeze-timeout=4s",
     "--pre-stop-timeout=4s",
     "--term-timeout=3s",
-    "--freeze-for=1.3s",
-    "--idle-for=500ms",
+    "--freeze-for=1.6s",
+    "--idle-for=900ms",
 ];
 
 /// Whether this method, a value of `--freeze-with`, can freeze targets here. If not, says so.
 pub fn can_freeze_with(name: &str) -> bool {
     let group = FreezeGroup::new(FreezeWith::from_str(name, false).expect("the name is a value"));
     group.inspect_err(|why| fc_testkit::skip(format!("freezes with {name}: {why}"))).is_ok()
+}
+
+/// Whether there is Python for a target. If not, says so.
+pub fn has_python() -> bool {
+    let there = std::process::Command::new("python3").arg("--version").output().is_ok_and(|ran| ran.status.success());
+    if !there {
+        fc_testkit::skip("there is no python3 here");
+    }
+    there
 }
 
 /// The report of one `fc-emulator check`.

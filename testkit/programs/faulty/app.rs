@@ -112,6 +112,9 @@ impl App {
 
     /// The answer to a request. `None` closes the connection.
     pub fn answer(&self, request: &Request) -> Option<Reply> {
+        if std::env::var("DIE_AT").is_ok_and(|path| path == request.path()) {
+            std::process::exit(3);
+        }
         if self.has("logs-secret") {
             self.print(&format!("token {}", request.header("x-fc-security-token").unwrap_or_default()));
         }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::app::{App, Reply};
 
-/// Shorter than the idle time of the tests.
-const SHORT_IDLE: Duration = Duration::from_millis(200);
+/// Shorter than the idle time of the tests, and longer than the rest between an answer and a freeze.
+const SHORT_IDLE: Duration = Duration::from_millis(700);
 /// Longer than the idle time of the tests, and shorter than their freezes.
-const LONG_WAIT: Duration = Duration::from_millis(900);
+const LONG_WAIT: Duration = Duration::from_millis(1200);
+/// Between a reply and the next wait, if the fault is there. It is shorter than the rest before a freeze.
+const AFTER_REPLY: Duration = Duration::from_millis(200);
 
 /// One whole request.
 pub struct Request {
@@ -47,6 +49,14 @@ pub fn serve(app: &Arc<App>, mut stream: TcpStream) {
         if !send(app, &mut stream, &reply) || closes(app) {
             return;
         }
+        if app.has("idle-since-reply") {
+            // The idle time counts from the reply, and is judged before the first look at the socket.
+            let sent = Instant::now();
+            std::thread::sleep(AFTER_REPLY);
+            if sent.elapsed() > LONG_WAIT {
+                return;
+            }
+        }
     }
 }
 
@@ -66,7 +76,9 @@ impl Conn<'_> {
             let limit = match self.pending.is_empty() {
                 true if self.app.has("idle-timeout") => Some(SHORT_IDLE),
                 true if self.app.has("idle-close-after-freeze") => Some(LONG_WAIT),
-                false if self.app.has("head-timeout") => Some(LONG_WAIT),
+                true if self.app.has("idle-timer-first") => Some(LONG_WAIT),
+                false if self.app.has("head-timeout") && self.requests == 0 => Some(LONG_WAIT),
+                false if self.app.has("kept-head-timeout") && self.requests > 0 => Some(LONG_WAIT),
                 _ => None,
             };
             // The first request has no time limit, because start-up probes send none.
@@ -105,11 +117,16 @@ impl Conn<'_> {
         let mut chunk = [0; 32 * 1024];
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-            // As in a poll loop: it looks at the deadline before it looks at the socket.
-            if left.is_some_and(|left| left.is_zero()) || stream.set_read_timeout(left).is_err() {
+            // Most poll loops look at the deadline before they look at the socket, and some do the opposite.
+            let late = left.is_some_and(|left| left.is_zero());
+            if late && !(self.reads_first() && has_bytes(stream)) {
+                return false;
+            }
+            if stream.set_read_timeout(left.filter(|left| !left.is_zero())).is_err() {
                 return false;
             }
             match stream.read(&mut chunk) {
+                Ok(_) if !self.reads_first() && limit.is_some_and(|limit| started.elapsed() > limit) => return false,
                 Ok(0) => {
                     self.ended("end");
                     return false;
@@ -127,6 +144,11 @@ impl Conn<'_> {
         }
     }
 
+    /// Whether the faults of idle time lose no call that waits.
+    fn reads_first(&self) -> bool {
+        self.app.has("idle-timeout") || self.app.has("idle-close-after-freeze")
+    }
+
     fn ended(&self, how: &str) {
         if self.pending.starts_with(b"POST /initialize") {
             self.app.half_initialized();
@@ -135,6 +157,12 @@ impl Conn<'_> {
             self.app.probed(how);
         }
     }
+}
+
+/// Whether a byte, or the end of the connection, can be read at once.
+fn has_bytes(stream: &TcpStream) -> bool {
+    let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    stream.set_nonblocking(false).is_ok() && looked.is_ok()
 }
 
 fn parse(head: &str) -> Option<Request> {
@@ -191,13 +219,53 @@ fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     if let Some(value) = value {
         head.push_str(&format!("x-fc-status: {value}\r\n"));
     }
+    if app.has("idle-limit-advertised") {
+        head.push_str("Keep-Alive: timeout=65\r\n");
+    }
     if app.has("fat-headers") {
         head.push_str(&format!("X-Fat: {}\r\n", "f".repeat(9 * 1024)));
     }
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(&reply.body);
+    if let Some(broken) = broken_framing(app) {
+        bytes = broken.to_vec();
+    }
     write(stream, &bytes, app.has("write-timeout").then_some(LONG_WAIT))
+}
+
+/// A reply whose framing RFC 9112 forbids.
+fn broken_framing(app: &App) -> Option<&'static [u8]> {
+    const REPLIES: &[(&str, &[u8])] = &[
+        ("framing-plus", b"HTTP/1.1 200 -\r\nContent-Length: +2\r\n\r\nok"),
+        ("framing-two-lengths", b"HTTP/1.1 200 -\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-length-list", b"HTTP/1.1 200 -\r\nContent-Length: 2, 2\r\n\r\nok"),
+        (
+            "framing-length-and-chunked",
+            b"HTTP/1.1 200 -\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        ("framing-chunked-1-0", b"HTTP/1.0 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("framing-coding", b"HTTP/1.1 200 -\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-plus", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n+2\r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-blank", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n"),
+        ("framing-chunk-end", b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok0\r\n\r\n"),
+        (
+            "framing-trailer",
+            b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Length: 2\r\n\r\n",
+        ),
+        ("framing-bare-lf", b"HTTP/1.1 200 -\nContent-Length: 2\n\nok"),
+        ("framing-lf-in-value", b"HTTP/1.1 200 -\r\nX: a\nb\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-cr-in-value", b"HTTP/1.1 200 -\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-control-in-name", b"HTTP/1.1 200 -\r\nX\x01: a\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-blank-in-name", b"HTTP/1.1 200 -\r\nX : a\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-folded", b"HTTP/1.1 200 -\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-status-line", b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-204-body", b"HTTP/1.1 204 -\r\n\r\nok"),
+        ("framing-304-body", b"HTTP/1.1 304 -\r\nContent-Length: 2\r\n\r\nok"),
+        ("framing-long-body", b"HTTP/1.1 200 -\r\nContent-Length: 2\r\n\r\nok, and more"),
+    ];
+    let reply = REPLIES.iter().find(|(fault, _)| app.has(fault));
+    reply.map(|(_, bytes)| *bytes)
 }
 
 /// Writes all bytes. Returns false if the client reads nothing for `limit`.

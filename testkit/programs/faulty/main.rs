@@ -1,7 +1,8 @@
 //! A small correct server with one thread for each connection and one switch for each fault.
 //!
-//! `faulty` alone keeps every rule that `fc-emulator check` can test. `faulty --fault NAME` breaks exactly one. It
-//! shares no code with the emulator, so that a mistake in one cannot hide a mistake in the other.
+//! `faulty` alone keeps every rule that `fc-emulator check` can test. `faulty --fault NAME` breaks exactly one. With
+//! `DIE_AT=PATH` in its environment it exits with code 3 at the first request for this path. It shares no code with the
+//! emulator, so that a mistake in one cannot hide a mistake in the other.
 
 mod app;
 mod http;
