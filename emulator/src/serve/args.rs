@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use sha2::{Digest, Sha256};
 
 use super::Plan;
 use super::config::{Affinity, FunctionConfig, HealthRequest, is_function_name};
 use super::core::{Health, Policy, Sessions};
+use super::tasks::book::AsyncPolicy;
+use super::tasks::check_url;
 use crate::error::{Error, Result};
 use crate::instance::{Limits, Setup};
 use crate::options::{DURATION, FreezeArgs, duration, variable};
@@ -138,6 +142,35 @@ pub struct ServeArgs {
     #[arg(long, default_value = "10s", value_name = DURATION, value_parser = duration)]
     term_timeout: Duration,
 
+    /// How often a failed asynchronous call is tried again, 0 to 8
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=8))]
+    async_retries: u32,
+
+    /// The wait before the first retry; it doubles with each further one, up to 5m
+    #[arg(long, default_value = "1s", value_name = DURATION, value_parser = duration)]
+    async_backoff: Duration,
+
+    /// The age at which an asynchronous call is not tried any more
+    #[arg(long, default_value = "24h", value_name = DURATION, value_parser = duration)]
+    async_event_age: Duration,
+
+    /// Tell this URL of each asynchronous call that succeeded, by POST
+    #[arg(long, value_name = "URL", value_parser = check_url)]
+    on_success: Option<String>,
+
+    /// Tell this URL of each asynchronous call that failed for good, by POST
+    #[arg(long, value_name = "URL", value_parser = check_url)]
+    on_failure: Option<String>,
+
+    /// The file in which asynchronous calls outlive a restart [default: one for each working folder, below
+    /// XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE", conflicts_with = "memory")]
+    store: Option<PathBuf>,
+
+    /// Keep asynchronous calls in memory only
+    #[arg(long)]
+    memory: bool,
+
     /// Do not print the output of instances
     #[arg(long)]
     quiet: bool,
@@ -145,6 +178,18 @@ pub struct ServeArgs {
     /// Run this command with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     words: Vec<String>,
+}
+
+/// A file for this working folder, so that the calls of one project never reach the functions of another. `None` for a
+/// user without a home.
+fn default_store() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    let here = std::env::current_dir().ok()?;
+    let digest = Sha256::digest(here.as_os_str().as_encoded_bytes());
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = here.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Some(state.join("fc-emulator").join(format!("{name}-{hex}.db")))
 }
 
 fn function_name(text: &str) -> std::result::Result<String, String> {
@@ -184,12 +229,27 @@ impl ServeArgs {
             name: self.function.clone(),
             setup: self.setup(settings)?,
             policy,
+            async_policy: AsyncPolicy {
+                retries: self.async_retries,
+                event_age: self.async_event_age,
+                backoff: self.async_backoff,
+                on_success: self.on_success.clone(),
+                on_failure: self.on_failure.clone(),
+            },
             affinity: self.affinity(),
             health: self.health_request()?,
             memory_mb: 512,
             handler: "index.handler".to_owned(),
         };
-        Ok(Plan { listen: self.listen, functions: vec![config], quiet: self.quiet })
+        Ok(Plan { listen: self.listen, functions: vec![config], quiet: self.quiet, store: self.store() })
+    }
+
+    fn store(&self) -> Option<PathBuf> {
+        match &self.store {
+            Some(path) => Some(path.clone()),
+            None if self.memory || cfg!(not(feature = "store")) => None,
+            None => default_store(),
+        }
     }
 
     fn settings(&self) -> Settings {

@@ -1,6 +1,6 @@
 //! One call, from its request to its answer: a lease, an exchange, the limits, and a record of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::body::{BodyEnd, LeasedBody};
-use super::core::{Event, Found, Phase, Time, Wish};
+use super::core::{Event, Found, InstanceId, Phase, Time, Wish};
 use super::exchange::{self, Broken};
 use super::fault::Fault;
 use super::function::{Function, Lease};
@@ -30,6 +30,9 @@ pub const SYNC_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long to look for the exit of an instance that broke its connection.
 const EXIT_LOOKS: u32 = 40;
 const EXIT_LOOK_PAUSE: Time = Time::from_millis(5);
+
+/// Where a call is sent: the number of the instance and its name, once it has one.
+pub type Place = Arc<OnceLock<(InstanceId, String)>>;
 
 /// A call, ready to be sent.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub struct Outgoing {
     pub qualifier: Option<String>,
     /// The address of the client.
     pub client: Option<std::net::IpAddr>,
+    /// Is told the instance of the call.
+    pub place: Option<Place>,
 }
 
 impl Outgoing {
@@ -70,6 +75,7 @@ impl Outgoing {
             tries: 0,
             qualifier: None,
             client: None,
+            place: None,
         }
     }
 
@@ -80,7 +86,7 @@ impl Outgoing {
             false => lease.worker.event_headers.clone(),
         };
         map.insert(headers::REQUEST_ID, headers::value(&self.id));
-        if self.tries > 0 {
+        if self.tries > 0 || self.kind == "async" {
             map.insert(headers::RETRY_COUNT, HeaderValue::from(self.tries));
         }
         if let Some(qualifier) = &self.qualifier {
@@ -236,6 +242,10 @@ async fn exchange_on_lease(
 ) -> Result<Exchanged, Fault> {
     let mut lease = function.lease(call.session.clone(), call.kind == "async").await?;
     lease.name(&call.id);
+    if let Some(place) = &call.place {
+        // A call is sent once, so its place is empty.
+        let _ = place.set((lease.instance, lease.worker.name.clone()));
+    }
     ticket.record.instance = Some(lease.instance);
     ticket.record.waited_ms = millis(function.shared.now().saturating_sub(ticket.began));
     ticket.found = Some(lease.found);
@@ -257,18 +267,18 @@ async fn exchange_on_lease(
         }
         Ok(Err(Broken(why))) => Err(broken(function, &lease, why).await),
         Err(_) => {
-            abandon(function, &lease);
+            abandon(function, lease.instance);
             Err(Fault::TimedOut(function.timed_out()))
         }
     }
 }
 
-/// An instance whose call takes too long gets no other one. It is killed, unless it serves others meanwhile.
-fn abandon(function: &Arc<Function>, lease: &Lease) {
-    let running = function.look(|scheduler| {
-        scheduler.instances().iter().find(|one| one.id == lease.instance).map_or(0, |one| one.running)
-    });
-    function.apply(Event::Asked(lease.instance, if running > 1 { Wish::Reclaim } else { Wish::Kill }));
+/// An instance whose call takes too long or is stopped gets no other one. It is killed, unless it serves others
+/// meanwhile.
+pub fn abandon(function: &Arc<Function>, instance: InstanceId) {
+    let running = function
+        .look(|scheduler| scheduler.instances().iter().find(|one| one.id == instance).map_or(0, |one| one.running));
+    function.apply(Event::Asked(instance, if running > 1 { Wish::Reclaim } else { Wish::Kill }));
 }
 
 /// An instance that breaks a connection has often ended, and the caller should read that.
@@ -308,7 +318,7 @@ fn answer(
             BodyEnd::Broken => Some("the instance broke off its response".to_owned()),
             BodyEnd::CallerLeft => Some("the caller left before the end of the response".to_owned()),
             BodyEnd::TimedOut => {
-                abandon(&owner, &lease);
+                abandon(&owner, lease.instance);
                 Some(owner.timed_out())
             }
         };

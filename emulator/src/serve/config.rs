@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::core::Policy;
+use super::tasks::book::AsyncPolicy;
 use crate::instance::Setup;
 
 /// Everything that is known of a function before it runs.
@@ -14,6 +15,8 @@ pub struct FunctionConfig {
     pub setup: Setup,
     /// How its instances are scheduled.
     pub policy: Policy,
+    /// How asynchronous calls are repeated.
+    pub async_policy: AsyncPolicy,
     /// How calls find their session.
     pub affinity: Affinity,
     /// The health check, if there is one.

@@ -12,6 +12,7 @@ use super::Shared;
 use super::config::FunctionConfig;
 use super::core::{Action, Call, CallId, Event, Failure, Found, InstanceId, Phase, Refusal, Scheduler, Time, Wish};
 use super::hooks;
+use super::tasks::Tasks;
 use super::worker::{self, Listener, Starting, Worker};
 use crate::clock::seconds;
 use crate::platform::Hook;
@@ -28,6 +29,8 @@ pub struct Function {
     pub config: FunctionConfig,
     /// What it shares with the other functions.
     pub shared: Arc<Shared>,
+    /// Its asynchronous calls.
+    pub tasks: Tasks,
     runtime: Handle,
     state: Mutex<State>,
     calls: AtomicU64,
@@ -96,7 +99,7 @@ impl Drop for Waiter {
 
 impl Function {
     /// A function without instances. Time passes for it until it is dropped.
-    pub fn new(config: FunctionConfig, shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(config: FunctionConfig, shared: Arc<Shared>, tasks: Tasks) -> Arc<Self> {
         let state = State {
             scheduler: Scheduler::new(config.policy.clone()),
             workers: HashMap::new(),
@@ -104,7 +107,8 @@ impl Function {
             phases: Vec::new(),
         };
         let runtime = Handle::current();
-        let function = Arc::new(Self { config, shared, runtime, state: Mutex::new(state), calls: AtomicU64::new(1) });
+        let function = Self { config, shared, tasks, runtime, state: Mutex::new(state), calls: AtomicU64::new(1) };
+        let function = Arc::new(function);
         let weak = Arc::downgrade(&function);
         function.runtime.spawn(async move {
             let mut ticks = tokio::time::interval(TICK);

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod function;
 pub mod journal;
 pub mod logs;
+pub mod tasks;
 
 mod api;
 mod body;
@@ -28,6 +29,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +38,7 @@ use self::core::{InstanceId, Time};
 use self::function::Function;
 use self::journal::Journal;
 use self::logs::Logs;
+use self::tasks::{Keeper, Tasks};
 use crate::error::{Error, Result};
 use crate::output::Line;
 use crate::platform::{IdForm, ids};
@@ -49,6 +52,8 @@ pub struct Plan {
     pub functions: Vec<FunctionConfig>,
     /// Whether the output of instances is not printed.
     pub quiet: bool,
+    /// The file in which asynchronous calls outlive a restart, if they do.
+    pub store: Option<PathBuf>,
 }
 
 /// What all functions share.
@@ -96,6 +101,7 @@ pub struct Platform {
 /// If the address cannot be listened on, or the runtime cannot be started.
 pub fn run(plan: Plan) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let keeper = Arc::new(keeper(plan.store.as_deref())?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Error::failed("start", "the asynchronous runtime", cause))?;
     runtime.block_on(async {
@@ -108,7 +114,15 @@ pub fn run(plan: Plan) -> Result<()> {
         let paths_have_names = plan.functions.len() > 1;
         let mut functions = BTreeMap::new();
         for config in plan.functions {
-            functions.insert(config.name.clone(), Function::new(config, shared.clone()));
+            let tasks = Tasks::new(&config.name, keeper.clone())?;
+            let left = tasks.look(tasks::book::Book::open);
+            if left > 0 {
+                tracing::info!(function = config.name, "{left} asynchronous calls of an earlier run go on");
+            }
+            functions.insert(config.name.clone(), Function::new(config, shared.clone(), tasks));
+        }
+        for function in functions.values() {
+            tokio::spawn(tasks::work(function.clone()));
         }
         let names: Vec<&str> = functions.keys().map(String::as_str).collect();
         let ready = format!("fc-emulator: serving {} at http://{addr}", names.join(", "));
@@ -117,4 +131,20 @@ pub fn run(plan: Plan) -> Result<()> {
         gateway::listen(listener, Arc::new(Platform { functions, shared, paths_have_names })).await;
         Ok(())
     })
+}
+
+#[cfg(feature = "store")]
+fn keeper(path: Option<&std::path::Path>) -> Result<Keeper> {
+    match path {
+        Some(path) => Keeper::file(path, &mut |said| tracing::warn!("{said}")),
+        None => Ok(Keeper::default()),
+    }
+}
+
+#[cfg(not(feature = "store"))]
+fn keeper(path: Option<&std::path::Path>) -> Result<Keeper> {
+    match path {
+        Some(_) => Err(Error::new("this build has no store, because SQLite is not in it: leave `--store` out")),
+        None => Ok(Keeper::default()),
+    }
 }

@@ -1,4 +1,4 @@
-//! `InvokeFunction`, synchronous.
+//! `InvokeFunction`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
-use super::{ApiAnswer, ApiRequest};
+use super::{ApiAnswer, ApiRequest, tasks};
 use crate::serve::body::ReplyBody;
 use crate::serve::call::{self, Outgoing};
 use crate::serve::config::Affinity;
@@ -29,7 +29,7 @@ const LOG_LOOK_PAUSE: Duration = Duration::from_millis(3);
 pub(super) async fn answer(function: &Arc<Function>, request: ApiRequest) -> ApiAnswer {
     match request.header("x-fc-invocation-type").unwrap_or("Sync") {
         "Sync" => at_once(function, request).await,
-        "Async" => Err(Fault::NotSupported("the emulator does not have asynchronous calls yet".to_owned())),
+        "Async" => tasks::accept(function, request),
         other => Err(Fault::BadRequest(format!("the invocation type is {other}, expected Sync or Async"))),
     }
 }

@@ -3,10 +3,12 @@
 //! Every error is JSON with `Code`, `Message` and `RequestId`: the clients cannot read any other.
 
 mod invoke;
+mod tasks;
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -15,7 +17,7 @@ use super::body::ReplyBody;
 use super::call::{self, SYNC_BYTES_MAX};
 use super::fault::Fault;
 use super::function::Function;
-use super::gateway;
+use super::{gateway, headers};
 
 /// All paths of the API begin with this.
 pub const ROOT: &str = "/2023-03-30/";
@@ -59,9 +61,28 @@ async fn route(platform: &Arc<Platform>, request: ApiRequest) -> ApiAnswer {
         (&Method::POST, ["functions", name, "invocations"]) => {
             invoke::answer(&request.function(platform, name)?, request).await
         }
-        (_, ["functions", _, "invocations"]) => Err(request.wrong_method()),
+        (&Method::GET, ["functions", name, "async-tasks"]) => {
+            tasks::list(&*request.function(platform, name)?, &request)
+        }
+        (&Method::GET, ["functions", name, "async-tasks", id]) => {
+            tasks::get(&*request.function(platform, name)?, &request, id)
+        }
+        (&Method::PUT, ["functions", name, "async-tasks", id, "stop"]) => {
+            tasks::stop(&*request.function(platform, name)?, &request, id)
+        }
+        (_, ["functions", _, "invocations" | "async-tasks"])
+        | (_, ["functions", _, "async-tasks", _])
+        | (_, ["functions", _, "async-tasks", _, "stop"]) => Err(request.wrong_method()),
         _ => Err(request.unsupported()),
     }
+}
+
+/// A successful answer.
+fn json_answer(value: &serde_json::Value, id: &str) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(headers::REQUEST_ID, headers::value(id));
+    response
 }
 
 impl ApiRequest {
