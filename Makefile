@@ -269,6 +269,11 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
 	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
 
+.PHONY: sdk
+sdk: ## the official clients of the platform, installed below target/sdk, call the emulator
+	@emulator/tests/sdk/install
+	@cargo test --quiet -p fc-emulator --test sdk
+
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
 	@.ci/deny

@@ -9,6 +9,8 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use super::Plan;
+use super::api::Auth;
+use super::api::signature::AccessKey;
 use super::config::{Affinity, FunctionConfig, HealthRequest, is_function_name};
 use super::core::{Health, Policy, Sessions};
 use super::tasks::book::AsyncPolicy;
@@ -162,6 +164,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL", value_parser = check_url)]
     on_failure: Option<String>,
 
+    /// The key that callers of the API sign with; without it, a signature is looked at but not verified
+    #[arg(long, value_name = "ID:SECRET")]
+    access_key: Option<AccessKey>,
+
+    /// Refuse API calls whose signature does not fit, in place of a warning
+    #[arg(long, requires = "access_key")]
+    strict_auth: bool,
+
     /// The file in which asynchronous calls outlive a restart [default: one for each working folder, below
     /// XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "FILE", conflicts_with = "memory")]
@@ -241,7 +251,17 @@ impl ServeArgs {
             memory_mb: 512,
             handler: "index.handler".to_owned(),
         };
-        Ok(Plan { listen: self.listen, functions: vec![config], quiet: self.quiet, store: self.store() })
+        Ok(Plan {
+            listen: self.listen,
+            functions: vec![config],
+            quiet: self.quiet,
+            auth: self.auth(),
+            store: self.store(),
+        })
+    }
+
+    fn auth(&self) -> Auth {
+        Auth { key: self.access_key.clone(), strict: self.strict_auth }
     }
 
     fn store(&self) -> Option<PathBuf> {

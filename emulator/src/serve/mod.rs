@@ -4,6 +4,7 @@
 //! ([`worker`]); [`gateway`] takes requests, [`call`] sends them on. Requests are carried by tasks of an asynchronous
 //! runtime, so that a call costs no thread.
 
+pub mod api;
 pub mod args;
 pub mod call;
 pub mod config;
@@ -14,7 +15,6 @@ pub mod journal;
 pub mod logs;
 pub mod tasks;
 
-mod api;
 mod body;
 mod exchange;
 mod gateway;
@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::api::Auth;
 use self::config::FunctionConfig;
 use self::core::{InstanceId, Time};
 use self::function::Function;
@@ -52,6 +53,8 @@ pub struct Plan {
     pub functions: Vec<FunctionConfig>,
     /// Whether the output of instances is not printed.
     pub quiet: bool,
+    /// How signatures are treated.
+    pub auth: Auth,
     /// The file in which asynchronous calls outlive a restart, if they do.
     pub store: Option<PathBuf>,
 }
@@ -63,6 +66,8 @@ pub struct Shared {
     pub journal: Journal,
     /// What instances printed.
     pub logs: Logs,
+    /// How signatures are treated.
+    pub auth: Auth,
     quiet: bool,
     ids: IdForm,
 }
@@ -110,7 +115,8 @@ pub fn run(plan: Plan) -> Result<()> {
         let addr = listener.local_addr().map_err(|cause| Error::failed("listen on", plan.listen, cause))?;
         let ids = plan.functions.first().map_or(IdForm::Uuid, |function| function.setup.settings.ids);
         let (journal, logs) = (Journal::default(), Logs::default());
-        let shared = Arc::new(Shared { epoch: Instant::now(), journal, logs, quiet: plan.quiet, ids });
+        let auth = plan.auth;
+        let shared = Arc::new(Shared { epoch: Instant::now(), journal, logs, auth, quiet: plan.quiet, ids });
         let paths_have_names = plan.functions.len() > 1;
         let mut functions = BTreeMap::new();
         for config in plan.functions {

@@ -3,6 +3,7 @@
 //! Every error is JSON with `Code`, `Message` and `RequestId`: the clients cannot read any other.
 
 mod invoke;
+pub mod signature;
 mod tasks;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
+use self::signature::AccessKey;
 use super::Platform;
 use super::body::ReplyBody;
 use super::call::{self, SYNC_BYTES_MAX};
@@ -45,12 +47,33 @@ pub async fn answer(platform: &Arc<Platform>, request: Request<Incoming>) -> Res
         let (parts, body) = request.into_parts();
         call::check_head(&parts.uri, &parts.headers)?;
         let body = gateway::read(&parts.headers, body, SYNC_BYTES_MAX).await?;
+        authenticate(&platform.shared.auth, &parts, &body)?;
         let rest = parts.uri.path().strip_prefix(ROOT).unwrap_or_default();
         let path = rest.split('/').map(percent_decoded).collect();
         let query = pairs(parts.uri.query().unwrap_or_default());
         route(platform, ApiRequest { id: id.clone(), parts, path, query, body }).await
     };
     answered.await.unwrap_or_else(|fault| gateway::refusal(&fault, &id))
+}
+
+/// How signatures are treated.
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    /// The key that callers sign with, if it is known.
+    pub key: Option<AccessKey>,
+    /// Whether a request whose signature does not fit is refused. Else it is only warned of.
+    pub strict: bool,
+}
+
+fn authenticate(auth: &Auth, parts: &Parts, body: &[u8]) -> Result<(), Fault> {
+    match signature::verify(parts, body, auth.key.as_ref()) {
+        Ok(()) => Ok(()),
+        Err(why) if auth.strict => Err(Fault::Denied(why)),
+        Err(why) => {
+            tracing::warn!(path = parts.uri.path(), "signature: {why} (served anyhow; `--strict-auth` refuses it)");
+            Ok(())
+        }
+    }
 }
 
 async fn route(platform: &Arc<Platform>, request: ApiRequest) -> ApiAnswer {

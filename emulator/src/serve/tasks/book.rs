@@ -457,7 +457,10 @@ mod tests {
     fn calls_are_stopped_while_they_wait_and_while_they_run() {
         let (mut book, policy) = (book(&["a", "b"]), policy());
         book.claim(0, &policy);
-        assert_eq!([book.stop("a", 1), book.stop("b", 1), book.stop("c", 1)], [Stop::Running, Stop::Done, Stop::Unknown]);
+        assert_eq!(
+            [book.stop("a", 1), book.stop("b", 1), book.stop("c", 1)],
+            [Stop::Running, Stop::Done, Stop::Unknown]
+        );
         let task = book.ended("a", Outcome::Stopped, None, 2, &policy).unwrap();
         assert_eq!((task.status, book.stop("a", 3)), (Status::Stopped, Stop::Finished));
         assert_eq!(book.next_due(), None);

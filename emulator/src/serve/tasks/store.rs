@@ -49,7 +49,13 @@ impl Store {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|cause| Error::failed("make", folder.display(), cause))?;
         }
-        let db = match connect(path) {
+        // SQLite would delete the log of a file that is gone, and with it the newest calls.
+        let log = std::fs::metadata(with_end(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let connected = match log && !path.exists() {
+            true => Err(Unusable::Foreign("the file is gone, and only its log is there".to_owned())),
+            false => connect(path),
+        };
+        let db = match connected {
             Ok(db) => db,
             Err(Unusable::Failed(cause)) => return Err(cannot_open(path, &cause)),
             Err(Unusable::Foreign(why)) => {
@@ -178,22 +184,23 @@ fn cannot_open(path: &Path, cause: &rusqlite::Error) -> Error {
 
 /// Renames the file and the files beside it that belong to it. Returns the new name.
 fn set_aside(path: &Path) -> Result<PathBuf> {
-    let with = |end: &str| {
-        let mut name = OsString::from(path);
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let free = (1..).map(|number| with(&format!(".damaged-{number}"))).find(|name| !name.exists());
-    let aside = free.unwrap_or_else(|| with(".damaged"));
+    let is_free = |name: &PathBuf| !name.exists() && !with_end(name, "-wal").exists();
+    let free = (1..).map(|number| with_end(path, &format!(".damaged-{number}"))).find(is_free);
+    let aside = free.unwrap_or_else(|| with_end(path, ".damaged"));
     for end in ["", "-wal", "-shm"] {
-        let mut to = OsString::from(&aside);
-        to.push(end);
-        let from = with(end);
-        if end.is_empty() || from.exists() {
-            std::fs::rename(&from, to).map_err(|cause| Error::failed("set aside", from.display(), cause))?;
+        let from = with_end(path, end);
+        if from.exists() {
+            let renamed = std::fs::rename(&from, with_end(&aside, end));
+            renamed.map_err(|cause| Error::failed("set aside", from.display(), cause))?;
         }
     }
     Ok(aside)
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    PathBuf::from(name)
 }
 
 #[cfg(test)]
@@ -260,6 +267,10 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert!(open(&path).1.contains("another program"));
         assert!(folder.path().join("store.db.damaged-3").exists());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(folder.path().join("store.db-wal"), b"log").unwrap();
+        assert!(open(&path).1.contains("only its log is there"));
+        assert_eq!(std::fs::read(folder.path().join("store.db.damaged-4-wal")).unwrap(), b"log");
     }
 
     #[test]
