@@ -258,6 +258,12 @@ pub struct ListArgs {
 #[derive(Clone, Debug)]
 pub struct Hooks(BTreeSet<Hook>);
 
+impl FromIterator<Hook> for Hooks {
+    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
+        Self(hooks.into_iter().collect())
+    }
+}
+
 impl Hooks {
     /// The hooks.
     pub fn set(&self) -> &BTreeSet<Hook> {

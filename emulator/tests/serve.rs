@@ -309,3 +309,42 @@ fn asynchronous_calls_outlive_a_kill_of_the_emulator() {
     assert_eq!(served.tasks("")["tasks"], serde_json::json!([]));
     assert_eq!(std::fs::read(folder.path().join("store.db.damaged-1")).expect("it is kept"), b"damage");
 }
+
+#[test]
+fn several_functions_come_from_a_file_and_a_fault_in_it_is_named() {
+    if !common::has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/calls.py");
+    std::fs::create_dir(folder.path().join("code")).expect("a folder");
+    std::fs::copy(script, folder.path().join("code/calls.py")).expect("it is copied");
+    let file = folder.path().join("s.yaml");
+    let function = |name: &str| {
+        format!(
+            "  {name}:\n    component: fc3\n    props:\n      functionName: {name}\n      runtime: custom.debian12\n      \
+             region: cn-hangzhou\n      code: ./code\n      customRuntimeConfig: {{command: [python3, calls.py]}}\n"
+        )
+    };
+    let text = format!("edition: 3.0.0\nname: demo\nresources:\n{}{}", function("one"), function("two"));
+    std::fs::write(&file, &text).expect("it is written");
+    let config = format!("--config={}", file.display());
+    let served = Served::start_words(&["--memory", &config]);
+    for name in ["one", "two"] {
+        let (status, head, body) = served.request(&format!("POST /{name}/path HTTP/1.1"), b"hello");
+        assert_eq!((status, body.as_slice()), (200, &b"hello"[..]), "{head}");
+        let call = format!("POST /2023-03-30/functions/{name}/invocations HTTP/1.1");
+        assert_eq!(served.request(&call, b"event").2, b"event");
+    }
+    let (status, _, body) = served.request("GET /three HTTP/1.1", b"");
+    assert!(status == 404 && String::from_utf8_lossy(&body).contains("one, two"));
+    drop(served);
+
+    std::fs::write(&file, text.replace("functionName: two", "functionNam: two")).expect("it is written");
+    let ran = Command::new(env!("CARGO_BIN_EXE_fc-emulator")).args(["serve", "--memory", &config]).output();
+    let ran = ran.expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(2));
+    let told = "s.yaml, line 14: unknown field `functionNam` in the function: did you mean `functionName`?";
+    assert!(said.contains(told), "{said}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use super::api::Auth;
 use super::api::signature::AccessKey;
 use super::config::{Affinity, FunctionConfig, HealthRequest, is_function_name};
 use super::core::{Health, Policy, Sessions};
+use super::definition::{self, Definition, HealthDefinition, Program};
 use super::tasks::book::AsyncPolicy;
 use super::tasks::check_url;
 use crate::error::{Error, Result};
@@ -22,11 +23,16 @@ use crate::platform::{Generation, Hook, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Arguments of `serve`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// The address to listen on; a free port is taken for 0
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     listen: SocketAddr,
+
+    /// Serve the functions of this file: fc.toml, or s.yaml of Serverless Devs; what it says of a function goes before
+    /// the options here
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "function", "words"])]
+    config: Option<PathBuf>,
 
     /// The name of the function
     #[arg(long, default_value = "function", value_name = "NAME", value_parser = function_name)]
@@ -188,6 +194,22 @@ pub struct ServeArgs {
     /// Run this command with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     words: Vec<String>,
+
+    #[arg(skip)]
+    health_definition: Option<HealthDefinition>,
+    #[arg(skip)]
+    memory_mb: Option<u64>,
+    #[arg(skip)]
+    handler: Option<String>,
+}
+
+/// What is read of a function in a file, and what is ignored.
+fn said_of(definition: &Definition, file: &Path) -> String {
+    let ignored = definition.ignored.iter().map(|(name, line)| format!("{name} (line {line})"));
+    let ignored: Vec<String> = ignored.collect();
+    let ignored = if ignored.is_empty() { "nothing".to_owned() } else { ignored.join(", ") };
+    let (name, read) = (&definition.name, definition.read.join(", "));
+    format!("{}: the function {name}: used: {read}; ignored: {ignored}", file.display())
 }
 
 /// A file for this working folder, so that the calls of one project never reach the functions of another. `None` for a
@@ -211,8 +233,87 @@ impl ServeArgs {
     /// What is to be served.
     ///
     /// # Errors
-    /// If there is no target, or it cannot be frozen as asked.
+    /// If there is no target, it cannot be frozen as asked, or the file of functions has a fault.
     pub fn plan(&self) -> Result<Plan> {
+        let (mut functions, mut notices) = (Vec::new(), Vec::new());
+        match &self.config {
+            None => functions.push(self.function_config()?),
+            Some(path) => {
+                for definition in definition::load(path)? {
+                    notices.push(said_of(&definition, path));
+                    functions.push(self.with(&definition, path).function_config()?);
+                }
+            }
+        }
+        let (quiet, auth, store) = (self.quiet, self.auth(), self.store());
+        Ok(Plan { listen: self.listen, functions, notices, quiet, auth, store })
+    }
+
+    /// These options, with what a file says of a function in their place.
+    fn with(&self, definition: &Definition, file: &Path) -> Self {
+        let mut args = self.clone();
+        let secs = |secs: Option<u64>, usual: Duration| secs.map_or(usual, Duration::from_secs);
+        let number = |number: Option<u64>, usual: u32| number.map_or(usual, |number| number as u32);
+        args.function.clone_from(&definition.name);
+        match &definition.program {
+            Program::Image { name, args: words, port } => {
+                args.image = Some(name.clone());
+                args.port = *port;
+                args.words.clone_from(words);
+            }
+            Program::Command { words, folder } => {
+                let folder = file.parent().unwrap_or(Path::new("")).join(folder);
+                let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+                let start = ["/bin/sh", "-c", r#"cd "$0" && exec "$@""#].map(str::to_owned);
+                args.words = [&start[..], &[folder.to_string_lossy().into_owned()], words].concat();
+            }
+        }
+        args.env.extend(definition.env.iter().cloned());
+        let hooks = &definition.hooks;
+        let set = [
+            (Hook::Initialize, hooks.initialize, &mut args.initialize_timeout),
+            (Hook::PreFreeze, hooks.pre_freeze, &mut args.pre_freeze_timeout),
+            (Hook::PreStop, hooks.pre_stop, &mut args.pre_stop_timeout),
+        ];
+        let on = set.into_iter().filter_map(|(hook, limit, option)| {
+            *option = Duration::from_secs(limit?);
+            Some(hook)
+        });
+        args.hooks = on.collect();
+        args.call_timeout = secs(definition.timeout_secs, self.call_timeout);
+        args.idle_timeout = secs(definition.idle_secs, self.idle_timeout);
+        args.concurrency = definition.concurrency.map_or(self.concurrency, |number| number as usize);
+        args.instances_max = number(definition.instances_max, self.instances_max);
+        args.instances_min = number(definition.instances_min, self.instances_min);
+        args.async_retries = number(definition.retries, self.async_retries);
+        args.async_event_age = secs(definition.event_age_secs, self.async_event_age);
+        args.on_success = definition.on_success.clone().or_else(|| self.on_success.clone());
+        args.on_failure = definition.on_failure.clone().or_else(|| self.on_failure.clone());
+        if let Some(health) = &definition.health {
+            args.health = Some(health.path.clone());
+            args.health_definition = Some(health.clone());
+        }
+        if let Some(session) = &definition.session {
+            args.session_header.clone_from(&session.header);
+            args.session_cookie = session.header.is_none();
+            args.session_isolation = session.exclusive;
+            args.sessions_per_instance = number(session.per_instance, self.sessions_per_instance);
+            args.session_ttl = secs(session.life_secs, self.session_ttl);
+            args.session_idle = secs(session.idle_secs, self.session_idle);
+        }
+        args.memory_mb = definition.memory_mb;
+        args.handler.clone_from(&definition.handler);
+        args
+    }
+
+    fn function_config(&self) -> Result<FunctionConfig> {
+        if self.instances_min > self.instances_max {
+            let (min, max) = (self.instances_min, self.instances_max);
+            return Err(Error::new(format!(
+                "the function {} keeps at least {min} instances, but has at most {max}",
+                self.function
+            )));
+        }
         let settings = self.settings();
         let calls = |hook| settings.hooks.contains(&hook);
         let policy = Policy {
@@ -228,14 +329,14 @@ impl ServeArgs {
             freeze_after: self.freeze_after,
             idle_time: self.idle_timeout,
             health: self.health.as_ref().map(|_| Health {
-                initial_delay: Duration::ZERO,
-                period: Duration::from_secs(3),
-                failures: 3,
-                successes: 1,
+                initial_delay: Duration::from_secs(self.health_definition.as_ref().map_or(0, |one| one.initial_delay)),
+                period: Duration::from_secs(self.health_definition.as_ref().map_or(3, |one| one.period)),
+                failures: self.health_definition.as_ref().map_or(3, |one| one.failures),
+                successes: self.health_definition.as_ref().map_or(1, |one| one.successes),
             }),
             sessions: self.sessions()?,
         };
-        let config = FunctionConfig {
+        Ok(FunctionConfig {
             name: self.function.clone(),
             setup: self.setup(settings)?,
             policy,
@@ -248,15 +349,8 @@ impl ServeArgs {
             },
             affinity: self.affinity(),
             health: self.health_request()?,
-            memory_mb: 512,
-            handler: "index.handler".to_owned(),
-        };
-        Ok(Plan {
-            listen: self.listen,
-            functions: vec![config],
-            quiet: self.quiet,
-            auth: self.auth(),
-            store: self.store(),
+            memory_mb: self.memory_mb.unwrap_or(512),
+            handler: self.handler.clone().unwrap_or_else(|| "index.handler".to_owned()),
         })
     }
 
@@ -356,6 +450,7 @@ impl ServeArgs {
                 "`--health {path}`: expected a path that begins with `/`, at most 2,048 long"
             )));
         }
-        Ok(Some(HealthRequest { path: path.clone(), timeout: Duration::from_secs(1) }))
+        let timeout = Duration::from_secs(self.health_definition.as_ref().map_or(1, |one| one.timeout));
+        Ok(Some(HealthRequest { path: path.clone(), timeout }))
     }
 }

@@ -9,6 +9,7 @@ pub mod args;
 pub mod call;
 pub mod config;
 pub mod core;
+pub mod definition;
 pub mod fault;
 pub mod function;
 pub mod journal;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// The functions.
     pub functions: Vec<FunctionConfig>,
+    /// What is to be said of them at the start.
+    pub notices: Vec<String>,
     /// Whether the output of instances is not printed.
     pub quiet: bool,
     /// How signatures are treated.
@@ -106,6 +109,10 @@ pub struct Platform {
 /// If the address cannot be listened on, or the runtime cannot be started.
 pub fn run(plan: Plan) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    for notice in &plan.notices {
+        // If standard error is closed, nobody misses it.
+        let _ = writeln!(std::io::stderr(), "fc-emulator: {notice}");
+    }
     let keeper = Arc::new(keeper(plan.store.as_deref())?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Error::failed("start", "the asynchronous runtime", cause))?;
