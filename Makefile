@@ -269,6 +269,12 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
 	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
 
+CALLS ?= 10000
+
+.PHONY: serve-calls
+serve-calls: ## CALLS=10000 to `fc-emulator serve` while instances are frozen, reclaimed and killed: none lost or doubled
+	@SERVE_CALLS=$(CALLS) cargo test --quiet -p fc-emulator --test serve no_call_is_lost -- --nocapture
+
 .PHONY: sdk
 sdk: ## the official clients of the platform, installed below target/sdk, call the emulator
 	@emulator/tests/sdk/install

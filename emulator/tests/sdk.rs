@@ -24,7 +24,8 @@ impl Served {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
-        let addr = line.trim().split("http://").nth(1).expect("the ready line has the address").to_owned();
+        let addr = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let addr = addr.expect("the ready line has the address").to_owned();
         Self(child, addr)
     }
 

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -42,7 +43,8 @@ impl Served {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it prints a line");
-        let addr = line.trim().split("http://").nth(1).expect("the ready line has the address").to_owned();
+        let addr = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let addr = addr.expect("the ready line has the address").to_owned();
         Self { child, addr }
     }
 
@@ -95,7 +97,7 @@ impl Served {
 
     /// The instances of the first function.
     fn instances(&self) -> Vec<Value> {
-        let (_, _, body) = self.request("GET /_fc/state HTTP/1.1", b"");
+        let (_, _, body) = self.request("GET /_fc/state?since=9999999999 HTTP/1.1", b"");
         let state: Value = serde_json::from_slice(&body).expect("the state is JSON");
         state["functions"][0]["instances"].as_array().expect("a list").clone()
     }
@@ -345,6 +347,123 @@ fn several_functions_come_from_a_file_and_a_fault_in_it_is_named() {
     let ran = ran.expect("it runs");
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(ran.status.code(), Some(2));
-    let told = "s.yaml, line 14: unknown field `functionNam` in the function: did you mean `functionName`?";
+    let told = "s.yaml, line 15: unknown field `functionNam` in the function: did you mean `functionName`?";
     assert!(said.contains(told), "{said}");
+}
+
+/// Orders random changes of instances until `done`. Returns how many were killed.
+fn disturb(served: &Served, seed: u64, done: &AtomicBool) -> usize {
+    let (mut rng, mut killed) = (fc_testkit::Rng::new(seed), 0);
+    while !done.load(Ordering::SeqCst) {
+        let instances = served.instances();
+        if instances.is_empty() {
+            continue;
+        }
+        let id = instances[rng.below(instances.len())]["id"].as_u64().expect("a number");
+        // Kills are rare, so that most calls pass.
+        let wish = ["freeze", "thaw", "reclaim", "kill"][[0, 0, 0, 1, 1, 1, 2, 3][rng.below(8)]];
+        let known = served.order(id, wish) == 200;
+        killed += usize::from(known && wish == "kill");
+        std::thread::sleep(Duration::from_millis(rng.below(20) as u64));
+    }
+    killed
+}
+
+/// `SERVE_CALLS=10000` makes so many calls; `make serve-calls` does. An answer of 200 means that the function saw the
+/// call once. Only a kill of its instance may cost a call, whose caller reads that; it was seen once or not at all.
+#[test]
+fn no_call_is_lost_or_doubled_while_instances_come_and_go() {
+    if !common::has_python() {
+        return;
+    }
+    let count: usize = std::env::var("SERVE_CALLS").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(15);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("calls");
+    let options = ["--memory", "--instances-max=6", "--async-backoff=10ms", "--async-retries=8"];
+    let served = Served::calls(&options, &file);
+    let (done, next, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let killed = std::thread::scope(|scope| {
+        let killer = scope.spawn(|| disturb(&served, seed, &done));
+        let callers: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::SeqCst);
+                        if number >= count {
+                            return;
+                        }
+                        let event = format!("{{\"n\": {number}}}").into_bytes();
+                        if number % 4 == 3 {
+                            assert_eq!(served.later(&format!("\r\nX-Fc-Async-Task-Id: n{number}"), &event).0, 202);
+                            continue;
+                        }
+                        let (status, _, body) = match number % 4 {
+                            0 => served.request("POST /x HTTP/1.1", &event),
+                            _ => served.invoke("", &event),
+                        };
+                        match status {
+                            200 => assert_eq!(body, event, "an answer belongs to its call"),
+                            502 => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                            _ => panic!("{status} {}", String::from_utf8_lossy(&body)),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.join().expect("every call has its answer");
+        }
+        for number in (0..count).filter(|number| number % 4 == 3).rev() {
+            served.wait_for_task(&format!("n{number}"), "Succeeded");
+        }
+        done.store(true, Ordering::SeqCst);
+        killer.join().expect("the orders are taken")
+    });
+    let refused = refused.into_inner();
+    let calls = std::fs::read_to_string(&file).expect("the function noted its calls");
+    let (mut seen, mut tries) = (vec![0usize; count], 0);
+    for line in calls.lines() {
+        let (_, event) = line.split_once(' ').expect("the retries and the event");
+        let event: Value = serde_json::from_str(event).expect("the event is JSON");
+        let number = event["n"].as_u64().expect("a number") as usize;
+        seen[number] += 1;
+        tries += 1;
+    }
+    let missed = (0..count).filter(|number| seen[*number] == 0).count();
+    let doubled: Vec<usize> = (0..count).filter(|number| number % 4 != 3 && seen[*number] > 1).collect();
+    println!("{count} calls, {tries} tries, {killed} kills, {refused} calls lost to a kill and told so");
+    assert!(doubled.is_empty(), "doubled: {doubled:?}");
+    assert!(missed <= refused, "{missed} calls were never seen, but only {refused} callers read an error");
+    assert!(refused <= killed, "{refused} callers read an error after {killed} kills");
+}
+
+/// The page in a browser: its script runs, and shows the instance, the call and the log.
+#[test]
+fn the_page_shows_instances_calls_and_logs_in_a_browser() {
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|ran| ran.status.success()))
+    else {
+        return fc_testkit::skip("there is no Chromium here, which shows the page");
+    };
+    let served = Served::start(&[], common::faulty());
+    let (_, head, _) = served.invoke("", b"hello");
+    let id = head.split("x-fc-request-id: ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an id");
+    served.wait_for(&["frozen"]);
+    let (status, head, body) = served.request("GET /_fc/ HTTP/1.1", b"");
+    let page = String::from_utf8(body).expect("it is text");
+    assert!(status == 200 && head.contains("content-security-policy: default-src 'none'"), "{head}");
+    assert!(!page.contains("https://") && !page.contains("//cdn"), "the page is self-contained");
+    let profile = tempfile::tempdir().expect("a folder");
+    let ran = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--window-size=400,800", "--timeout=4000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("http://{}/_fc/", served.addr))
+        .output()
+        .expect("the browser runs");
+    let shown = String::from_utf8_lossy(&ran.stdout);
+    for part in ["live", "#1", "frozen", id, "FC Invoke Start RequestId", "1 calls: 1 cold"] {
+        assert!(shown.contains(part), "`{part}` is not in the page: {shown}");
+    }
 }

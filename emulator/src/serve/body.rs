@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Sleep};
 
 use super::function::Lease;
@@ -21,6 +22,8 @@ pub enum ReplyBody {
     Whole(Full<Bytes>),
     /// The body of an instance's answer.
     Live(Box<LeasedBody>),
+    /// Pieces that come as long as somebody sends them.
+    Stream(Receiver<Bytes>),
 }
 
 impl ReplyBody {
@@ -146,6 +149,7 @@ impl Body for ReplyBody {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Live(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
@@ -153,6 +157,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Live(body) => body.is_end_stream(),
+            Self::Stream(_) => false,
         }
     }
 
@@ -160,6 +165,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Live(body) => body.size_hint(),
+            Self::Stream(_) => SizeHint::default(),
         }
     }
 }

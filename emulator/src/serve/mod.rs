@@ -73,6 +73,8 @@ pub struct Shared {
     pub auth: Auth,
     quiet: bool,
     ids: IdForm,
+    /// Tells this run from others, whose records are counted anew.
+    run: u64,
 }
 
 impl Shared {
@@ -120,10 +122,18 @@ pub fn run(plan: Plan) -> Result<()> {
         let listener = tokio::net::TcpListener::bind(plan.listen).await;
         let listener = listener.map_err(|cause| Error::failed("listen on", plan.listen, cause))?;
         let addr = listener.local_addr().map_err(|cause| Error::failed("listen on", plan.listen, cause))?;
-        let ids = plan.functions.first().map_or(IdForm::Uuid, |function| function.setup.settings.ids);
+        let form = plan.functions.first().map_or(IdForm::Uuid, |function| function.setup.settings.ids);
         let (journal, logs) = (Journal::default(), Logs::default());
         let auth = plan.auth;
-        let shared = Arc::new(Shared { epoch: Instant::now(), journal, logs, auth, quiet: plan.quiet, ids });
+        let shared = Arc::new(Shared {
+            epoch: Instant::now(),
+            journal,
+            logs,
+            auth,
+            quiet: plan.quiet,
+            ids: form,
+            run: ids::random() >> 12,
+        });
         let paths_have_names = plan.functions.len() > 1;
         let mut functions = BTreeMap::new();
         for config in plan.functions {
@@ -138,7 +148,7 @@ pub fn run(plan: Plan) -> Result<()> {
             tokio::spawn(tasks::work(function.clone()));
         }
         let names: Vec<&str> = functions.keys().map(String::as_str).collect();
-        let ready = format!("fc-emulator: serving {} at http://{addr}", names.join(", "));
+        let ready = format!("fc-emulator: serving {} at http://{addr} (page: http://{addr}/_fc/)", names.join(", "));
         writeln!(std::io::stdout().lock(), "{ready}")
             .map_err(|cause| Error::failed("write to", "standard output", cause))?;
         gateway::listen(listener, Arc::new(Platform { functions, shared, paths_have_names })).await;

@@ -204,7 +204,7 @@ mod tests {
         let text = "# c\na: 1\nb:\n  - x\n  - 'null'\nc: &m {d: ~}\ne:\n  <<: *m\n  f: yes\n";
         let expected = "{a@2:1@2 b@3:[x@4 null@5] c@6:{d@6:~@6} e@7:{f@9:yes@9 d@6:~@6}}";
         assert_eq!(yaml(text).map(|node| shown(&node)), Ok(expected.to_owned()));
-        let text = "# c\na = 1\nb = [\"x\",\n 2.5]\n[c]\nd = true\n[e.f]\ng = {h = 0x10}\n";
+        let text = "# c\na = 1\nb = [\"x\",\n 2.5]\n[c]\nd = true\n[e.f]\ng = {h = 10}\n";
         let expected = "{a@2:1@2 b@3:[x@3 2.5@4] c@5:{d@6:true@6} e@7:{f@7:{g@8:{h@8:10@8}}}}";
         assert_eq!(toml(text).map(|node| shown(&node)), Ok(expected.to_owned()));
     }
