@@ -59,11 +59,12 @@ build: target-$(TRIPLE) ## the static binary, on stable Rust
 	  --config "target.$(TRIPLE).rustflags=[$$flags]"
 	@$(call show,$(BUILT))
 
+# Without its feature `store`: SQLite is a megabyte, and its code in C needs a compiler for musl.
 .PHONY: emulator
 emulator: target-$(TRIPLE) ## the emulator as one static file, which runs on any Linux
 	@$(STATIC_CARGO) fetch --quiet --target $(TRIPLE)
 	@$(call remap); $(STATIC_CARGO) build --profile release-emulator -p fc-emulator --bin fc-emulator \
-	  $(if $(EMULATOR_FEATURES),--features '$(EMULATOR_FEATURES)') --target $(TRIPLE) --target-dir target \
+	  --no-default-features --features 'serve $(EMULATOR_FEATURES)' --target $(TRIPLE) --target-dir target \
 	  --config "target.$(TRIPLE).rustflags=[$$flags]"
 	@$(call show,$(EMULATOR))
 	@[ -n "$(EMULATOR_FEATURES)" ] || [ "$$(wc -c < $(EMULATOR))" -le 3000000 ] \

@@ -44,10 +44,11 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// List the checks with their rules
     List(ListArgs),
-    /// Serve a function on this machine as the platform does: from zero, frozen when idle, thawed by a call
+    /// Serve functions on this machine as the platform does: from zero, frozen when idle, thawed by a call
     ///
-    /// The listener takes the API call InvokeFunction at its own path, `/_fc/state` and `/_fc/metrics`, and everything
-    /// else as HTTP trigger of the function. Ctrl-C ends it and removes every instance.
+    /// The listener takes API calls of version 2023-03-30 as the official clients send them, a page at `/_fc/`, and
+    /// everything else as HTTP trigger of the function. Ctrl-C ends it and every instance. The official Python client
+    /// sends calls to HTTP_PROXY, even those to this machine.
     #[cfg(feature = "serve")]
     #[command(args_override_self = true)]
     Serve(Box<crate::serve::args::ServeArgs>),

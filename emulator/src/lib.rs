@@ -5,7 +5,7 @@
 //! outside: its port, its output, its signals, its exit.
 //!
 //! With the feature `serve` it is also a local platform for the developer of a function (`serve`): it has HTTP triggers
-//! and the API call that invokes a function, and no authentication. It is no gateway for real callers.
+//! and the API calls that invoke a function, at once or later. It is no gateway for real callers.
 //!
 //! From the outside in: [`cli`] turns arguments into plans, with the [`options`] that other tools share.
 //! [`lifecycle_run`] and [`check`] carry the plans out with a [`target`], a [`freezer`], the requests of the

@@ -214,6 +214,15 @@ resources:
     }
 
     #[test]
+    fn the_file_of_the_readme_is_one() {
+        let readme = include_str!("../../../README.md");
+        let text = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let functions = from_toml(text).unwrap();
+        assert_eq!(functions.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["orders", "bills"]);
+        assert!(functions.iter().all(|one| one.ignored.is_empty()));
+    }
+
+    #[test]
     fn functions_of_toml() {
         let text = "[functions.a]\ncommand = [\"./a\"]\ntimeout = 5\ninstancesMax = 3\n\
                     [functions.b]\nimage = \"b:1\"\n[functions.b.environmentVariables]\nX = 1\n";
