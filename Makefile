@@ -273,7 +273,7 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 CALLS ?= 10000
 
 .PHONY: serve-calls
-serve-calls: ## CALLS=10000 to `fc-emulator serve` while instances are frozen, reclaimed and killed: none lost or doubled
+serve-calls: ## CALLS=10000 while instances of `serve` are frozen, reclaimed and killed: none lost or doubled
 	@SERVE_CALLS=$(CALLS) cargo test --quiet -p fc-emulator --test serve no_call_is_lost -- --nocapture
 
 .PHONY: sdk

@@ -1,6 +1,5 @@
 //! The command line: it turns arguments into plans, and reports a wrong argument before anything is started.
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +12,10 @@ use crate::command_help::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Result};
 use crate::instance::{Limits, Setup};
 use crate::lifecycle_run;
-use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, env_file, variable};
-use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::options::{
+    DURATION, DataOutputArgs, FreezeArgs, Hooks, OutputArgs, duration, env_file, parse_hooks, variable,
+};
+use crate::platform::{Generation, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Emulates an instance of Alibaba Cloud Function Compute: drives a container or any server through
@@ -255,23 +256,6 @@ pub struct ListArgs {
     pub output: DataOutputArgs,
 }
 
-/// A set of hooks in one argument.
-#[derive(Clone, Debug)]
-pub struct Hooks(BTreeSet<Hook>);
-
-impl FromIterator<Hook> for Hooks {
-    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
-        Self(hooks.into_iter().collect())
-    }
-}
-
-impl Hooks {
-    /// The hooks.
-    pub fn set(&self) -> &BTreeSet<Hook> {
-        &self.0
-    }
-}
-
 impl TargetArgs {
     fn setup(&self) -> Result<Setup> {
         let generation = if self.fc3 { Generation::Fc3 } else { Generation::Fc2 };
@@ -281,7 +265,7 @@ impl TargetArgs {
                 generation,
                 ids: self.request_ids.unwrap_or_else(|| self.usual_ids(generation)),
                 control_path: !self.no_control_path,
-                hooks: self.hooks.0.clone(),
+                hooks: self.hooks.set().clone(),
                 initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
                 invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
             },
@@ -408,17 +392,6 @@ fn parse_addr(text: &str) -> std::result::Result<SocketAddr, String> {
     addrs.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
-pub(crate) fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
-    if text == "none" {
-        return Ok(Hooks(BTreeSet::new()));
-    }
-    let hook = |name: &str| {
-        let named = Hook::ALL.into_iter().find(|hook| &hook.path()[1..] == name);
-        named.ok_or_else(|| format!("unknown hook `{name}`: expected initialize, pre-freeze or pre-stop"))
-    };
-    text.split(',').map(hook).collect::<std::result::Result<_, _>>().map(Hooks)
-}
-
 /// The platform allows 1 to 200 calls at the same time (C-INV-7).
 pub(crate) fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
     parse_count(text, 200)
@@ -448,7 +421,10 @@ fn parse_http(text: &str) -> std::result::Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::platform::Hook;
 
     fn check_plan(words: &[&str]) -> Result<check::Plan> {
         let cli = Cli::try_parse_from([&["fc-emulator", "check"], words].concat());

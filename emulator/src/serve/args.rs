@@ -52,8 +52,8 @@ pub struct ServeArgs {
 
     /// The hooks that the function is configured with: some of initialize,pre-freeze,pre-stop, or none
     #[arg(long, value_name = "LIST", default_value = "initialize,pre-freeze,pre-stop",
-          value_parser = crate::cli::parse_hooks)]
-    hooks: crate::cli::Hooks,
+          value_parser = crate::options::parse_hooks)]
+    hooks: crate::options::Hooks,
 
     /// Emulate FC 2.0, which calls pre-freeze
     #[arg(long, conflicts_with = "fc3")]

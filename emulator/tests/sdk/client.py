@@ -41,7 +41,8 @@ for _ in range(600):
         break
     time.sleep(0.1)
 show("task", status=task.status, retries=task.already_retried_times, payload=task.task_payload)
-tasks = client.list_async_tasks_with_options("function", models.ListAsyncTasksRequest(include_payload=True), {}, RUNTIME)
+request = models.ListAsyncTasksRequest(include_payload=True)
+tasks = client.list_async_tasks_with_options("function", request, {}, RUNTIME)
 show("list", count=len(tasks.body.tasks))
 invoke(b'{"sleep": 600}', x_fc_invocation_type="Async", x_fc_async_task_id="endless")
 client.stop_async_task_with_options("function", "endless", models.StopAsyncTaskRequest(), {}, RUNTIME)

@@ -32,7 +32,8 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(event["exit"])
         time.sleep(event.get("sleep", 0))
         failed = int(retries) < event.get("fails", 0)
-        print(f"FC Invoke End RequestId: {request}" + (", Error: Unhandled function error" if failed else ""), flush=True)
+        error = ", Error: Unhandled function error" if failed else ""
+        print(f"FC Invoke End RequestId: {request}{error}", flush=True)
         if failed:
             self.answer(404, b'{"errorMessage": "not yet", "errorType": "Early"}')
         else:

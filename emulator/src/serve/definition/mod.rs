@@ -4,6 +4,7 @@
 //! have is a fault, named with its line.
 
 mod node;
+mod parts;
 mod read;
 
 use std::path::Path;

@@ -146,7 +146,7 @@ fn connect(path: &Path) -> std::result::Result<Connection, Unusable> {
             return Err(Unusable::Foreign(checked));
         }
     }
-    // With a log of its own, a kill at any moment leaves the last stored state. Only a power cut may lose the last ones.
+    // With a log of its own, a kill at any moment leaves the last stored state. Only a power cut may lose the newest.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.execute_batch(&format!(
