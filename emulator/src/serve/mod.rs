@@ -1,9 +1,9 @@
 //! The local platform: functions on this machine, scaled from zero, frozen when idle, thawed by a call.
 //!
 //! [`core`] decides, without I/O and without a clock. [`function`] carries its decisions out with a thread per instance
-//! ([`worker`]); [`gateway`] takes requests, [`call`] sends them on. Requests are carried by tasks of an asynchronous
+//! (`worker`); `gateway` takes requests, [`call`] sends them on. Requests are carried by tasks of an asynchronous
 //! runtime, so that a call costs no thread. [`tasks`] has the asynchronous calls, [`api`] what the official clients
-//! call, [`definition`] the functions of a file, and [`page`] what people see.
+//! call, [`definition`] the functions of a file, and `page` what people see.
 
 pub mod api;
 pub mod args;

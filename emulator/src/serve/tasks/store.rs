@@ -103,7 +103,7 @@ impl Store {
             let record = serde_json::to_string(task)
                 .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(Box::new(cause)))?;
             let db = self.db();
-            let mut insert = db.prepare_cached(
+            let mut insert = db.prepare(
                 "INSERT INTO task (function, id, record, payload, result) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (function, id) DO UPDATE SET record = ?3, result = ?5",
             )?;
