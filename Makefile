@@ -21,7 +21,9 @@ unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
 TRIPLE   := $(ARCH)-unknown-linux-musl
 # What panics print of the way there is of no use in a stripped binary, and two fifths of its bytes.
 FEATURES := no_backtrace $(if $(filter on_tiny_http,$(EXAMPLE)),tiny_http)
-WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks) --features '$(FEATURES)'
+# The binary has a logger of its own, which reads the same variable: `env_logger` is 35 kB.
+WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks --no-default-features) \
+  --features '$(FEATURES)$(if $(EXAMPLE),, adapter inspector)'
 OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
 BUILT    := target/$(OUTPUT)
 TINY     := target/tiny/$(OUTPUT)
@@ -52,11 +54,20 @@ help: ## list the commands
 	@echo "  PANIC=unwind with tiny; BIN=<path> and IMAGE=<name> with image;"
 	@echo "  ARGS=<arguments> with run, tests and fc-stress"
 
+# The unwinder names what is broken in its tables before it aborts. That takes the C library's `printf`, and nothing
+# else in these binaries prints by it.
+SILENT_UNWINDER := ,'-Clink-arg=--defsym=fprintf=getpid','-Clink-arg=--defsym=snprintf=getpid'\
+,'-Clink-arg=--defsym=fflush=getpid','-Clink-arg=--defsym=__assert_fail=abort'
+
+# LLVM inlines less than it likes to, and unrolls little. What each request runs through says so in the source.
+LESS_CODE := ,'-Cllvm-args=-inline-threshold=50','-Cllvm-args=-inlinehint-threshold=100'\
+,'-Cllvm-args=-unroll-threshold=40'
+
 .PHONY: build
 build: target-$(TRIPLE) ## the static binary, on stable Rust
 	@$(STATIC_CARGO) fetch --quiet --target $(TRIPLE)
 	@$(call remap); $(STATIC_CARGO) build --release $(WHAT) --target $(TRIPLE) --target-dir target \
-	  --config "target.$(TRIPLE).rustflags=[$$flags]"
+	  --config "target.$(TRIPLE).rustflags=[$$flags$(LESS_CODE)$(SILENT_UNWINDER)]"
 	@$(call show,$(BUILT))
 
 # Without its feature `store`: SQLite is a megabyte, and its code in C needs a compiler for musl.
@@ -130,7 +141,7 @@ test-all: ## the tests that take longer, too
 
 .PHONY: resources
 resources: build ## the figures of threads, wake-ups, memory, system calls and allocations
-	@cargo test --quiet -p fc-hooks --test resources --test allocations
+	@cargo test --quiet -p fc-hooks --test resources --test allocations --test adapter_allocations
 
 .PHONY: peers
 peers: ## the servers that benchmarks compare with; names those that cannot be built here
@@ -154,6 +165,12 @@ bench: bench-targets ## cold start, load, thaw and density, with the peers; targ
 bench-quick: bench-targets ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
 
+.PHONY: bench-proxy
+bench-proxy: build ## proxies before one program, the adapter among them; target/proxy.html, target/proxy.json
+	@bench/proxies/build
+	@cargo build --quiet --release -p fc-bench
+	@target/release/fc-bench proxy --export-json target/proxy.json --export-html target/proxy.html $(ARGS)
+
 # RECORD=1 writes down what the oracles say, and where we differ.
 RECORD ?=
 
@@ -167,6 +184,11 @@ framing: ## where requests end, by our server and by h11, hyper and node; says a
 sim: ## whole worlds from a seed over a simulated kernel, invariants checked at every step: SEED=, WORLDS=50000
 	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,50000)) \
 	  cargo test -p fc-hooks --lib --profile sim -- --exact server::event_loop::tests::sim::worlds --nocapture
+
+.PHONY: sim-adapter
+sim-adapter: ## the same for the adapter, between clients and a program that misbehave: SEED=, WORLDS=20000
+	@FC_HOOKS_SEED=$(or $(SEED),1) FC_HOOKS_WORLDS=$(or $(WORLDS),$(if $(SEED),1,20000)) \
+	  cargo test -p fc-hooks --lib --profile sim -- --exact server::adapter::proxy::tests::worlds --nocapture
 
 FUZZED   ?= $(patsubst tests/fuzz/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/fuzz_targets/*.rs))
 SECONDS  ?= 60
@@ -195,6 +217,13 @@ fuzz-toolchain: nightly
 attack: build ## slow, greedy and broken clients by the thousand, a healthy one beside them; ARGS=--quick is short
 	@cargo build --quiet --release -p fc-stress
 	@target/release/fc-stress attack --export-json target/attack.json $(ARGS)
+
+# The inspector behind the adapter, which keeps connections to it.
+.PHONY: attack-adapter
+attack-adapter: build ## the same attacks on the adapter; ARGS=--quick is short
+	@cargo build --quiet --release -p fc-stress
+	@target/release/fc-stress attack --kept 256 $(ARGS) -- env FC_HOOKS_INITIALIZE='POST /initialize' \
+	  FC_HOOKS_PRE_FREEZE='GET /pre-freeze' FC_HOOKS_PRE_STOP='GET /pre-stop' $(BUILT) -- $(BUILT)
 
 # An outside opinion, two minutes; SECS=10 is shorter.
 SECS ?= 30
@@ -232,6 +261,15 @@ freezes: tally ## 2,000 freezes at random moments under load: by control groups,
 	  $(MAKE) --no-print-directory image EXAMPLE=subject IMAGE=fc-hooks-tally && \
 	  target/release/fc-stress freezes --count 300 --image fc-hooks-tally --env SUBJECT=tally $(ARGS); \
 	else echo "SKIPPED: freezes in a container: no Docker engine answers"; fi
+
+# The adapter before the same function. It keeps connections to it.
+BEHIND := env FC_HOOKS_INITIALIZE='POST /initialize' FC_HOOKS_PRE_FREEZE='GET /pre-freeze' \
+	FC_HOOKS_PRE_STOP='GET /pre-stop' SUBJECT=tally \
+	target/$(TRIPLE)/release/fc-hooks -- target/$(TRIPLE)/release/examples/subject
+
+.PHONY: freezes-adapter
+freezes-adapter: build tally ## 2,000 freezes of the adapter and a program at random moments under load
+	@target/release/fc-stress freezes --kept 40 $(ARGS) -- $(BEHIND)
 
 FREEZES ?= 300
 
@@ -280,6 +318,31 @@ serve-calls: ## CALLS=10000 while instances of `serve` are frozen, reclaimed and
 sdk: ## the official clients of the platform, installed below target/sdk, call the emulator
 	@emulator/tests/sdk/install
 	@cargo test --quiet -p fc-emulator --test sdk
+
+.PHONY: adapter-tools
+adapter-tools: build
+	@emulator/tests/adapter-servers/install | tee target/adapter-servers.ready
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example adapter-servers \
+	  --example adapter-freezes
+
+.PHONY: adapter-servers
+adapter-servers: adapter-tools ## programs without any hook: rules that each breaks alone, and behind the adapter
+	@target/release/examples/adapter-servers $(CURDIR)/target/release/fc-emulator $(CURDIR)/$(BUILT) \
+	  target/adapter-servers target/adapter-servers.ready >target/adapter-servers.md; status=$$?; \
+	cat target/adapter-servers.md; exit $$status
+
+# ROWS=Node tries one of them; COUNT=20 is shorter. The last row takes five minutes.
+COUNT ?= 100
+
+.PHONY: adapter-freezes
+adapter-freezes: adapter-tools ## servers frozen behind the adapter for longer than their limits: no call is lost
+	@target/release/examples/adapter-freezes $(CURDIR)/$(BUILT) target/adapter-servers \
+	  $(CURDIR)/target/adapter-servers.ready $(COUNT) $(ROWS)
+
+.PHONY: adapter-clients
+adapter-clients: ## curl, fetch of Node, requests of Python and a WebSocket of Chromium through the adapter
+	@tests/clients/install
+	@cargo test -p fc-hooks --test adapter_clients $(ARGS) -- --include-ignored
 
 .PHONY: deny
 deny: ## licences, sources, duplicates and known weaknesses of every dependency, by cargo-deny
@@ -369,7 +432,7 @@ lint: ## formatting, clippy and documentation, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features -- -D warnings
-	cargo clippy -p fc-hooks --lib --bins --no-default-features --features inspector -- -D warnings
+	cargo clippy -p fc-hooks --lib --bins --no-default-features --features adapter,inspector -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features --features env_logger -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 

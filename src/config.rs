@@ -262,7 +262,7 @@ fn port(text: &str) -> Option<u16> {
     whole_number(text).and_then(|number| number.try_into().ok())
 }
 
-fn switch(value: &str) -> Result<bool, StartError> {
+pub(crate) fn switch(value: &str) -> Result<bool, StartError> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),

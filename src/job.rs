@@ -6,6 +6,7 @@
 use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
 use crate::function::request::{Headers, Peer, Request};
+use crate::http1::fields::Header;
 use crate::platform::headers::CONTROL_PATH;
 use crate::platform::hooks::{INVOKE_METHOD, INVOKE_PATH};
 use crate::platform::variables::HEADERS;
@@ -27,10 +28,10 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     }
     let values = HEADERS.map(|(_, variable)| std::env::var_os(variable).map(OsString::into_vec).unwrap_or_default());
     // The control path follows the headers that come from variables.
-    let control_path = httparse::Header { name: CONTROL_PATH, value: INVOKE_PATH.as_bytes() };
+    let control_path = Header::new(CONTROL_PATH, INVOKE_PATH.as_bytes());
     let mut headers = [control_path; HEADERS.len() + 1];
     for ((header, (name, _)), value) in headers.iter_mut().zip(HEADERS).zip(&values) {
-        *header = httparse::Header { name, value };
+        *header = Header::new(name, value);
     }
     let event = event.into_vec();
     let request = Request {

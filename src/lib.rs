@@ -118,13 +118,16 @@
 //!
 //! # Features
 //! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it,
-//!   errors and warnings go there, one line each.
-//! - `inspector` (default): the binary `fc-hooks` with its command line, and [`inspect`].
+//!   a small logger does the same by the same variable, for 35 kB less.
+//! - `adapter` (default): the binary before another program, the module `adapter`.
+//! - `inspector` (default): the binary `fc-hooks` with its command line, and the module `inspect`.
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
 //!   `std::backtrace` captures empty ones. Panics are caught as before. On other targets it has no effect.
 //! - `tiny_http`: the module `tiny_http`, which serves the same functions with that crate. It starts threads.
 
-#[cfg(all(any(test, fuzzing), feature = "inspector"))]
+#[cfg(feature = "adapter")]
+pub mod adapter;
+#[cfg(all(any(test, fuzzing), feature = "adapter", feature = "inspector"))]
 mod arguments;
 mod config;
 mod config_builder;

@@ -1,9 +1,9 @@
 //! Runs a function and returns an exit code. The environment decides between a server and a single event.
 
-use crate::config::{self, Config, Listen};
+use crate::config::{Config, Listen};
 use crate::function::app::App;
-use crate::platform::{markers, variables};
-use crate::server::logger::init_logging;
+use crate::platform::variables;
+use crate::server::logger::{init_logging, warn_of_unread_variables};
 use crate::start_error::StartError;
 use crate::{Server, job, server};
 use std::process::ExitCode;
@@ -75,11 +75,7 @@ pub(crate) fn serve_on<E>(
     serve: impl FnOnce(E) -> Result<(), StartError>,
 ) -> ExitCode {
     init_logging();
-    server::sys::environment::for_each_with_prefix(variables::OURS, &mut |variable| {
-        if let Some(name) = config::misspelt(variable) {
-            log::warn!("no setting has the variable {name}");
-        }
-    });
+    warn_of_unread_variables(false);
     if let Err(error) = fits {
         return fail(&error, MISUSED);
     }
@@ -87,21 +83,19 @@ pub(crate) fn serve_on<E>(
         Ok(started) => started,
         Err(error) => return fail(&error, FAILED),
     };
-    announce(&address);
+    server::announce(&address);
     match serve(engine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, FAILED),
     }
 }
 
-/// Says on standard output that the server waits for calls.
-fn announce(address: &Listen) {
-    let mut lines = format!("fc-hooks: listening on {address}\n");
-    if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
-        lines.push_str(markers::RUNTIME_INITED);
-    }
-    // The server works the same if nobody can read this.
-    let _ = server::print(lines.as_bytes());
+/// Becomes the program, which handles the event of the environment (C-JOB-2). Returns only if that fails.
+#[cfg(feature = "adapter")]
+pub fn exec(program: &[std::ffi::CString]) -> ExitCode {
+    let error = server::sys::process::exec(program);
+    let (error, code) = server::sys::process::cannot_execute(&program[0], error);
+    fail(&error, code)
 }
 
 const FAILED: u8 = 1;

@@ -57,7 +57,14 @@ impl StartError {
     }
 
     /// `cannot <action>: <cause>`.
+    #[cold]
     pub(crate) fn io(action: impl fmt::Display, cause: &io::Error) -> StartError {
+        StartError::io_of(&action, cause)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn io_of(action: &dyn fmt::Display, cause: &io::Error) -> StartError {
         // The error is borrowed, because its text goes into the message; the kernel's number makes a second one.
         let source = cause.raw_os_error().map_or_else(|| cause.kind().into(), io::Error::from_raw_os_error);
         StartError { message: format!("cannot {action}: {}", Cause(cause)), source: Some(source.into()) }

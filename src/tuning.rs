@@ -85,6 +85,51 @@ pub(crate) const CLOCK_JUMP_MIN: Duration = Duration::from_secs(1);
 /// unless a connection closes before.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
+/// The bytes that the adapter reads at a time from either side, and the most that it holds of a body in each direction
+/// of a call. 64 KiB: a head fits, and the system calls for a large body are few.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_BYTES: usize = 64 * KIB;
+
+/// The same once all calls together hold more than [`RELAY_HELD_BYTES_MANY`] that their receivers do not take. With
+/// 1,024 connections these are 32 MiB at most.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_BYTES_CROWDED: usize = 16 * KIB;
+
+/// 1 MiB: some slow receivers cost no other call its large pieces.
+#[cfg(feature = "adapter")]
+pub(crate) const RELAY_HELD_BYTES_MANY: usize = KIB * KIB;
+
+/// The bytes behind a head of the largest size that one read can take with it.
+#[cfg(feature = "adapter")]
+pub(crate) const SCRATCH_BYTES_BEHIND_HEAD: usize = 4 * KIB;
+
+/// A connection to the program that was used so recently is taken for open without a look at it: the wait that has
+/// just ended would have reported its end.
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_TRUSTED_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// Connections to the program without a request. 256: an instance has at most 200 calls at a time (C-INV-7).
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_MAX: usize = 256;
+
+/// The longest pause between two looks whether a starting program serves.
+#[cfg(feature = "adapter")]
+pub(crate) const READY_RETRY_MAX: Duration = Duration::from_millis(50);
+
+/// A connection to the program that was idle for longer gets no request that cannot be repeated. 1 s: no server in
+/// wide use closes an idle connection sooner.
+#[cfg(feature = "adapter")]
+pub(crate) const KEPT_IDLE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The bytes of a command's output that become the body of the hook's answer. 64 KiB: a message is shorter.
+#[cfg(feature = "adapter")]
+pub(crate) const COMMAND_OUTPUT_BYTES_MAX: usize = 64 * KIB;
+
+/// The reads of a command's output in a row before other work gets its turn. A pipe holds 64 KiB, so two reads empty
+/// one whose command has ended.
+#[cfg(feature = "adapter")]
+pub(crate) const COMMAND_READ_RUN_MAX: usize = 4;
+
 /// Log lines show at most this many bytes of a request id; the platform's ids have 36 characters.
 pub(crate) const LOGGED_ID_BYTES_MAX: usize = 128;
 

@@ -230,7 +230,7 @@ fn misuse_exits_2() {
     let cases: [(Arguments<'_>, Environment<'_>, &str); 17] = [
         (&["--nope"], &[], "invalid option '--nope' (--help lists the options)"),
         (&["-x"], &[], "invalid option '-x' (--help lists the options)"),
-        (&["serve"], &[], "unexpected argument \"serve\" (--help lists the options)"),
+        (&["serve"], &[], "unexpected argument 'serve' (a program stands behind --; --help lists the options)"),
         (&["--listen"], &[], "missing argument for option '--listen'"),
         (&["--listen", "host:9000"], &[], &format!("--listen: {address} 'host:9000'")),
         (&["--socket-mode", "rw"], &[], "--socket-mode: expected a mode such as 0660, not 'rw'"),

@@ -12,8 +12,8 @@ use std::{env, fs};
 const TRIPLE: &str = "x86_64-unknown-linux-musl";
 
 /// Well below the promise of the documentation, so that a change that adds much fails here first.
-const STABLE_BYTES_MAX: u64 = 400_000;
-const TINY_BYTES_MAX: u64 = 200_000;
+const STABLE_BYTES_MAX: u64 = 450_000;
+const TINY_BYTES_MAX: u64 = 264_500;
 
 #[test]
 fn the_stable_binary() {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 
 use crate::measure::{MeasureArgs, Measures};
-use crate::{coldstart, density, load, thaw};
+use crate::{coldstart, density, load, proxy, thaw};
 
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
@@ -33,6 +33,12 @@ pub enum Command {
     /// Measure many instances at once: memory, start rate, freeze and thaw
     #[command(args_override_self = true)]
     Density(MeasureWith<Freezing<density::Args>>),
+    /// Measure proxies before a program: processor time, requests per second, added time, memory
+    #[command(args_override_self = true)]
+    Proxy(MeasureWith<proxy::Args>),
+    /// Be the program behind a proxy, for bodies and streams
+    #[command(hide = true)]
+    Program,
     /// Run all four measures
     #[command(args_override_self = true)]
     Bench(MeasureWith<Freezing<AllArgs>>),
@@ -98,7 +104,7 @@ impl Command {
                 let (coldstart, thaw) = (Some(coldstart), Some(thaw));
                 (&it.common, Measures { freeze_with, coldstart, thaw, load: Some(load), density: Some(density) })
             }
-            Self::Report(_) => return None,
+            Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })
     }
 }

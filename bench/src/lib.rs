@@ -1,9 +1,9 @@
 //! Measures fc-hooks and other servers, all with the same requests in interleaved rounds.
 //!
-//! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`] and
-//! [`density`] measure, with the [`harness`] that they share. [`results`] holds every sample, [`stats`] computes
-//! figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the clean-up are those of
-//! `fc-emulator`.
+//! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`],
+//! [`density`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
+//! [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the
+//! clean-up are those of `fc-emulator`.
 
 pub mod cli;
 pub mod coldstart;
@@ -11,6 +11,7 @@ pub mod density;
 pub mod harness;
 pub mod load;
 pub mod measure;
+pub mod proxy;
 pub mod report;
 pub mod results;
 pub mod stats;

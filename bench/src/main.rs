@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fc_bench::cli::{Cli, Command, ReportArgs};
 use fc_bench::measure::{self, MeasureArgs, Measures};
+use fc_bench::proxy;
 use fc_bench::report::{self, TerminalProgress};
 use fc_bench::results::{Results, SCHEMA};
 use fc_emulator::cleanup;
@@ -20,6 +21,10 @@ fn main() -> ExitCode {
     let done = cleanup::on_interrupt().and_then(|()| match (&command, command.measures()) {
         (_, Some((args, measures))) => measure(args, &measures),
         (Command::Report(args), _) => show(args),
+        (Command::Proxy(args), _) => {
+            write(&args.common, measure::proxies(&args.common, &args.own, &mut TerminalProgress::new("fc-bench")))
+        }
+        (Command::Program, _) => proxy::program::serve(),
         (_, None) => Ok(()),
     });
     cleanup::wait_if_interrupted();
@@ -34,7 +39,11 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &MeasureArgs, measures: &Measures) -> Result<()> {
-    let results = measure::run(args, measures, &mut TerminalProgress::new("fc-bench"))?;
+    write(args, measure::run(args, measures, &mut TerminalProgress::new("fc-bench")))
+}
+
+fn write(args: &MeasureArgs, results: Result<Results>) -> Result<()> {
+    let results = results?;
     cleanup::wait_if_interrupted();
     if let Some(path) = &args.export_html {
         write_file(path, &report::html(&results)?)?;

@@ -10,7 +10,7 @@ use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
 use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA};
-use crate::{coldstart, density, load, thaw};
+use crate::{coldstart, density, load, proxy, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
 use fc_emulator::options::DataOutputArgs;
@@ -87,20 +87,8 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();
     let Contenders { mut contenders, mut skipped } = args.list()?;
-    let mut results = Results {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        began: began.as_secs(),
-        seconds: 0.0,
-        command: std::env::args().skip(1).collect(),
-        machine: machine(),
-        contenders: contenders.iter().map(|contender| contender.described.clone()).collect(),
-        skipped: Vec::new(),
-        coldstart: None,
-        load: None,
-        thaw: None,
-        density: None,
-    };
+    let mut results = empty(began.as_secs());
+    results.contenders = contenders.iter().map(|contender| contender.described.clone()).collect();
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
     let staged = StagedBinaries::below(&args.root)?;
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
@@ -116,6 +104,41 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
+}
+
+/// Measures proxies before a program, which is a run of its own: its contenders are the proxies.
+///
+/// # Errors
+/// If nothing can be measured.
+pub fn proxies(args: &MeasureArgs, own: &proxy::Args, progress: &mut dyn Progress) -> Result<Results> {
+    if !args.given.is_empty() {
+        return Err(Error::new("--contender names a server, and `proxy` measures proxies; leave it out"));
+    }
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let clock = Instant::now();
+    let mut results = empty(began.as_secs());
+    let seed = args.seed.unwrap_or(began.as_nanos() as u64);
+    proxy::run((&args.root, &args.only, args.quick, seed), own, progress, &mut results)?;
+    results.seconds = clock.elapsed().as_secs_f64();
+    Ok(results)
+}
+
+fn empty(began: u64) -> Results {
+    Results {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        began,
+        seconds: 0.0,
+        command: std::env::args().skip(1).collect(),
+        machine: machine(),
+        contenders: Vec::new(),
+        skipped: Vec::new(),
+        coldstart: None,
+        load: None,
+        thaw: None,
+        density: None,
+        proxy: None,
+    }
 }
 
 /// The machine of the run.

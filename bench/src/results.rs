@@ -41,6 +41,9 @@ pub struct Results {
     /// Many instances at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub density: Option<Density>,
+    /// Proxies before one program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxies>,
 }
 
 /// The machine, as far as it matters to the figures.
@@ -327,4 +330,69 @@ pub struct Fleet {
     /// The reasons of failures after all had answered.
     #[serde(default)]
     pub failures: Vec<String>,
+}
+
+/// Proxies before one program.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Proxies {
+    /// The processors of the client and of the program behind.
+    pub client_processors: Vec<usize>,
+    /// The processors of the proxy.
+    pub proxy_processors: Vec<usize>,
+    /// The length of the idle time in which context switches are counted, in seconds.
+    pub idle_secs: f64,
+    /// The length of each body that passes.
+    pub body_bytes: u64,
+    /// The number of streams at once, and the length of each.
+    pub streams: (u32, u64),
+    /// The same of streams that are longer than what the kernel can hold.
+    pub long_streams: (u32, u64),
+    /// How much each client of a stream reads before it stops reading.
+    pub stalled_at_bytes: u64,
+    /// Every proxy, and the program alone.
+    pub rows: Vec<ProxyRow>,
+}
+
+/// One proxy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProxyRow {
+    /// The name of the contender.
+    pub name: String,
+    /// One run under load for each round.
+    pub runs: Vec<ProxyRun>,
+    /// The round, and the time from the exec to the first reply. Only of those that start the program themselves.
+    pub starts_us: Vec<(u32, f64)>,
+    /// System calls of the proxy for one call on kept connections, by name.
+    pub system_calls: Vec<(String, f64)>,
+    /// Context switches of all its threads in the idle time.
+    pub idle_switches: Option<u64>,
+    /// Resident memory after a few calls.
+    pub resident_kb: Option<u64>,
+    /// The most resident memory after a body has passed to the program.
+    pub request_body_peak_kb: Option<u64>,
+    /// The most resident memory after a body has passed from the program.
+    pub reply_body_peak_kb: Option<u64>,
+    /// Resident memory while all streams stand still.
+    pub stalled_kb: Option<u64>,
+    /// Resident memory while all long streams stand still.
+    pub long_stalled_kb: Option<u64>,
+    /// A call before there is a stream: median and longest time.
+    pub unharmed_us: Option<(f64, f64)>,
+    /// A call beside the streams that stand still: median and longest time.
+    pub healthy_us: Option<(f64, f64)>,
+    /// What could not be measured, and why.
+    pub failures: Vec<String>,
+}
+
+/// One proxy under load in one round.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProxyRun {
+    /// The round.
+    pub round: u32,
+    /// Requests per second on 16 connections.
+    pub per_second: f64,
+    /// The processor time of the proxy for each of these requests, without that of the program.
+    pub cpu_us: f64,
+    /// The median time of a call on one connection.
+    pub one_us: f64,
 }

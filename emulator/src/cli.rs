@@ -265,6 +265,7 @@ impl TargetArgs {
                 generation,
                 ids: self.request_ids.unwrap_or_else(|| self.usual_ids(generation)),
                 control_path: !self.no_control_path,
+                credentials: true,
                 hooks: self.hooks.set().clone(),
                 initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
                 invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,

@@ -2,7 +2,7 @@
 //!
 //! `run` and `check` share this. It starts instances and calls them, and judges nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Deadline;
@@ -105,6 +105,8 @@ pub struct Variant {
     pub port: Option<u16>,
     /// Whether the target is process 1 of a namespace.
     pub pid_one: bool,
+    /// Whether the platform gives no credentials.
+    pub no_credentials: bool,
 }
 
 /// One running target and the platform that calls it.
@@ -118,7 +120,41 @@ pub struct Instance {
     /// The port in the older variable, which the target may have taken.
     other_port: Option<u16>,
     /// Released after the target has ended: fields are dropped in order.
+    port: Option<Port>,
+    /// Where the target goes at the end, unless we ended it.
+    morgue: Option<Arc<Morgue>>,
+}
+
+/// A target that nobody uses any more, so that one can still see whether it had ended by itself.
+pub struct Remains {
+    /// The target. Dropping it removes it.
+    pub target: Box<dyn Target>,
     _port: Option<Port>,
+}
+
+/// The targets of one check that are not in use any more.
+#[derive(Default)]
+pub struct Morgue(Mutex<Vec<Remains>>);
+
+impl Morgue {
+    /// Takes targets in.
+    pub fn give_back(&self, remains: Vec<Remains>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(remains);
+    }
+
+    /// Hands out all targets.
+    pub fn take(&self) -> Vec<Remains> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Some(morgue) = self.morgue.take() else { return };
+        let target = std::mem::replace(&mut self.target, target::placeholder());
+        let remains = Remains { target, _port: self.port.take() };
+        morgue.give_back(vec![remains]);
+    }
 }
 
 impl Instance {
@@ -141,7 +177,8 @@ impl Instance {
             }
             (None, _) => (PORT_DEFAULT, None),
         };
-        let platform = Platform::new(setup.settings.clone());
+        let credentials = setup.settings.credentials && !variant.no_credentials;
+        let platform = Platform::new(Settings { credentials, ..setup.settings.clone() });
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());
         let older = env.iter().rev().find(|(name, _)| name == PORT_NAMES[1]).and_then(|(_, port)| port.parse().ok());
@@ -153,7 +190,22 @@ impl Instance {
             pid_one: variant.pid_one,
         };
         let target = target::launch(&setup.spec, &launch)?;
-        Ok(Self { target, platform, limits: setup.limits, other_port: older, _port: lock })
+        Ok(Self { target, platform, limits: setup.limits, other_port: older, port: lock, morgue: None })
+    }
+
+    /// Gives the target to `morgue` at the end of this instance, unless we ask it to exit before.
+    pub fn leave_to(mut self, morgue: &Arc<Morgue>) -> Self {
+        self.morgue = Some(morgue.clone());
+        self
+    }
+
+    /// Sends SIGTERM to the target.
+    ///
+    /// # Errors
+    /// If it gets no signals, or has ended.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.morgue = None;
+        self.target.terminate()
     }
 
     /// Waits for an open port, as the start-up check of the platform does.

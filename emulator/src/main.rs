@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use fc_emulator::cli::{CheckArgs, Cli, Command, ListArgs, RunArgs};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::report::{self, CheckProgress, Format, LifecycleWatcher};
@@ -14,7 +15,7 @@ use fc_emulator::{check, cleanup, leftovers, lifecycle_run};
 const COULD_NOT_TEST: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_dashes(error).exit());
     let done = cleanup::on_interrupt().and_then(|()| match &cli.command {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
@@ -33,6 +34,18 @@ fn main() -> ExitCode {
             ExitCode::from(COULD_NOT_TEST)
         }
     }
+}
+
+/// Somebody who forgets the two dashes before the command learns of them.
+fn with_dashes(mut error: clap::Error) -> clap::Error {
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+        && !word.starts_with('-')
+    {
+        let tip = format!("write `--` before a command: `-- {word} ...`").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 fn run(args: &RunArgs) -> Result<u8> {

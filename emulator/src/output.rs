@@ -203,6 +203,21 @@ impl Output {
         Excerpt { lines: excerpt, end: record.end() }
     }
 
+    /// How many lines came on this stream. Dropped ones count for both, because nobody knows where they came.
+    pub fn count(&self, stream: Stream) -> usize {
+        let record = self.record();
+        record.dropped + record.lines.iter().filter(|line| line.stream == stream).count()
+    }
+
+    /// The last lines that are not blank, at most `count`, each cut after `chars` characters.
+    pub fn last_lines(&self, count: usize, chars: usize) -> Vec<String> {
+        let record = self.record();
+        let lines = record.lines.iter().rev().map(|line| line.text.trim_end()).filter(|text| !text.is_empty());
+        let mut last: Vec<String> = lines.take(count).map(|text| cut(text, chars)).collect();
+        last.reverse();
+        last
+    }
+
     /// How many lines were dropped because the target printed too much, and how many bytes they had.
     pub fn dropped(&self) -> (usize, usize) {
         let record = self.record();
@@ -376,6 +391,15 @@ mod tests {
         assert_eq!((texts(&small), small.dropped()), (vec!["one".to_owned()], (0, 0)));
         drop(output);
         assert!(KEPT.load(Ordering::Relaxed) < KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_last_lines_are_those_with_text() {
+        let output = Output::new();
+        output.follow(Stream::Out, &b"1\n22\n\n  \n333\n\n"[..]);
+        assert!(output.wait_end(Deadline::after(SOON)));
+        assert_eq!(output.last_lines(2, 9), ["22", "333"]);
+        assert_eq!(output.last_lines(9, 2), ["1", "22", &cut("333", 2)]);
     }
 
     #[test]

@@ -49,10 +49,67 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
-/// How many times the scheduler switched a task of a process, or of its descendants, in or out.
-pub(crate) fn switches(pid: u32) -> u64 {
-    descendants(pid).into_iter().flat_map(tasks).map(|task| task.switches).sum()
+/// Whether every task of these processes is in a system call that waits for something, or was in one when it was
+/// frozen. `None` if the kernel does not say it of one of them.
+///
+/// A task that is ready to run, and only has no processor yet, does not wait.
+pub(crate) fn all_wait(pids: &[u32]) -> Option<bool> {
+    let mut known = Some(true);
+    for pid in pids {
+        for task in tasks(*pid).iter().filter(|task| !matches!(task.state, 'Z' | 'X')) {
+            match waits(*pid, task.id) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => known = None,
+            }
+        }
+    }
+    known
 }
+
+/// Whether a task waits in a system call. One that has ended meanwhile does.
+fn waits(pid: u32, task: u32) -> Option<bool> {
+    match std::fs::read_to_string(format!("/proc/{pid}/task/{task}/syscall")) {
+        // The number of the call, `-1` outside of one, or `running`.
+        Ok(text) => {
+            let number = text.split_whitespace().next().and_then(|word| word.parse::<libc::c_long>().ok());
+            Some(number.is_some_and(|number| WAITS.contains(&number)))
+        }
+        Err(_) if !tasks(pid).iter().any(|other| other.id == task) => Some(true),
+        Err(_) => None,
+    }
+}
+
+/// The system calls in which servers wait for input, for a time, for each other or for their children.
+const WAITS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_pause,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_io_getevents,
+    libc::SYS_io_uring_enter,
+];
 
 /// The first child of a process that has one task.
 pub(crate) fn first_child(pid: u32) -> Option<u32> {
@@ -62,6 +119,12 @@ pub(crate) fn first_child(pid: u32) -> Option<u32> {
 /// The command line of a process, word by word. A process can set it to anything.
 pub(crate) fn command_line(pid: u32) -> Vec<String> {
     process(pid).and_then(|process| process.cmdline().ok()).unwrap_or_default()
+}
+
+/// Whether a process was started with this variable, and with a value.
+pub(crate) fn has_variable(pid: u32, name: &str) -> bool {
+    let variables = process(pid).and_then(|process| process.environ().ok()).unwrap_or_default();
+    variables.get(std::ffi::OsStr::new(name)).is_some_and(|value| !value.is_empty())
 }
 
 /// Whether the program of a process has the note that the linker of Go writes near the start of its files.
@@ -176,6 +239,23 @@ mod tests {
         assert!(tasks(pid).iter().any(|task| task.id == pid && task.switches > 0));
         assert_eq!(descendants(pid).first(), Some(&pid));
         assert!(tasks(u32::MAX).is_empty() && below(u32::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_process_waits_or_works() {
+        let mut sleeps = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let mut works = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let (sleeper, worker) = (sleeps.id(), works.id());
+        let deadline = crate::clock::Deadline::after(std::time::Duration::from_secs(10));
+        let slept = deadline.until(|| (all_wait(&[sleeper]) != Some(false)).then_some(()));
+        let worked = deadline.until(|| (name(worker).as_deref() == Some("sh")).then(|| all_wait(&[worker, sleeper])));
+        for child in [&mut sleeps, &mut works] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(slept.is_some());
+        assert_ne!(worked, Some(Some(true)));
+        assert_eq!(all_wait(&[u32::MAX]), Some(true));
     }
 
     #[test]

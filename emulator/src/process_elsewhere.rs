@@ -24,8 +24,12 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     vec![pid]
 }
 
-pub(crate) fn switches(_pid: u32) -> u64 {
-    0
+pub(crate) fn all_wait(_pids: &[u32]) -> Option<bool> {
+    None
+}
+
+pub(crate) fn has_variable(_pid: u32, _name: &str) -> bool {
+    false
 }
 
 pub(crate) fn command_line(_pid: u32) -> Vec<String> {

@@ -233,3 +233,13 @@ fn a_server_that_already_runs_is_checked_as_far_as_possible() {
     let table = stdout(&["run", "--addr", &addr], 0);
     assert!(table.contains("a server that already runs cannot be frozen"), "{table}");
 }
+
+#[test]
+fn forgotten_dashes_are_named() {
+    let output =
+        assert_cmd::Command::new(env!("CARGO_BIN_EXE_fc-emulator")).args(["run", "python3", "app.py"]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("write `--` before a command: `-- python3 ...`"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}

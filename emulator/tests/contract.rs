@@ -27,3 +27,14 @@ fn a_rule_that_is_disputed_or_inferred_is_never_a_must() {
     }
     assert!(doubtful > 5, "only {doubtful} checks have a doubtful rule: the search is broken");
 }
+
+/// The documents tell how many checks there are.
+#[test]
+fn documents_count_the_checks() {
+    let documents =
+        [("README.md", include_str!("../../README.md")), ("CHANGELOG.md", include_str!("../../CHANGELOG.md"))];
+    let told = format!("{} checks of the contract", all().len());
+    for (name, text) in documents {
+        assert!(text.contains(&told), "{name} should say `{told}`");
+    }
+}

@@ -18,6 +18,8 @@ const TABLE: &[(&str, &str)] = &[
     ("logs-probes", "probe-silent"),
     ("logs-resets", "probe-silent"),
     ("health-503", "health-url"),
+    ("health-ends", "health-for-life"),
+    ("health-markers", "health-is-no-call"),
     ("framing-plus", "response-framing"),
     ("framing-two-lengths", "response-framing"),
     ("framing-length-list", "response-framing"),
@@ -38,17 +40,23 @@ const TABLE: &[(&str, &str)] = &[
     ("framing-204-body", "response-framing"),
     ("framing-304-body", "response-framing"),
     ("framing-long-body", "response-framing"),
+    ("answers-any-path", "hooks-recognised"),
     ("initialize-missing", "initialize"),
     ("initialize-slow", "initialize"),
     ("initialize-once", "initialize-again"),
     ("initialize-poisoned", "initialize-abandoned"),
     ("requires-length", "initialize-without-length"),
     ("early-call-dropped", "call-before-initialize"),
+    ("early-call-refused", "call-without-initialize"),
     ("invoke-missing", "invoke"),
     ("empty-event-dropped", "invoke-empty"),
     ("event-as-text", "invoke-binary"),
     ("body-limit", "invoke-large"),
+    ("retry-refused", "retried-call"),
+    ("retry-replayed", "retried-call"),
     ("http-500", "http-call"),
+    ("head-with-body", "head-without-body"),
+    ("session-header-refused", "session-header"),
     ("no-status-header", "status-header"),
     ("status-header-always-200", "status-header-truthful"),
     ("status-header-always-404", "status-header-truthful"),
@@ -65,10 +73,12 @@ const TABLE: &[(&str, &str)] = &[
     ("pipelining-dropped", "pipelining"),
     ("one-connection", "other-connection"),
     ("buffers-output", "output-unbuffered"),
+    ("buffers-output-without-ids", "output-unbuffered"),
     ("markers-wrong-case", "log-invoke"),
     ("markers-indented", "log-invoke"),
     ("markers-wrong-id", "log-invoke"),
     ("markers-on-stderr", "log-invoke"),
+    ("markers-without-error", "log-failed-call"),
     ("no-initialize-markers", "log-initialize"),
     ("no-hook-markers", "log-hooks"),
     ("logs-event", "log-line-length"),
@@ -79,11 +89,15 @@ const TABLE: &[(&str, &str)] = &[
     ("outside-pre-stop", "outside-callers"),
     ("outside-initialize", "outside-callers"),
     ("any-method", "wrong-method"),
+    ("needs-credentials", "no-credentials"),
+    ("needs-credentials-in-environment", "no-credentials"),
     ("pre-freeze-missing", "pre-freeze"),
     ("pre-freeze-once", "pre-freeze-twice"),
     ("pre-freeze-locks", "call-during-pre-freeze"),
     ("watchdog-on-thaw", "thaw-call"),
     ("needs-pre-freeze", "thaw-without-pre-freeze"),
+    ("stale-before-first-call", "freeze-after-initialize"),
+    ("initialize-once-after-thaw", "initialize-after-thaw"),
     ("idle-timer-first", "call-while-frozen"),
     ("idle-since-reply", "freeze-at-reply"),
     ("idle-close-after-freeze", "keepalive-over-freeze"),
@@ -95,6 +109,7 @@ const TABLE: &[(&str, &str)] = &[
     ("pre-stop-once", "pre-stop-twice"),
     ("pre-stop-is-final", "call-after-pre-stop"),
     ("pre-stop-closes", "call-after-pre-stop"),
+    ("initialize-once-after-pre-stop", "initialize-after-pre-stop"),
     ("pre-stop-after-thaw-fails", "pre-stop-after-freeze"),
     ("sigterm-ignored", "sigterm"),
     ("sigterm-exit-1", "sigterm-code"),
@@ -104,6 +119,7 @@ const TABLE: &[(&str, &str)] = &[
     ("hook-500-without-headers", "hook-odd-headers"),
     ("hook-204", "hook-status-exact"),
     ("job-serves", "job"),
+    ("job-always-0", "job-failure"),
 ];
 
 /// The check of images. Its faulty target is in `own.rs`.
@@ -118,7 +134,8 @@ const LARGE: &str = "--large-bytes=8388608";
 
 #[test]
 fn without_a_fault_every_check_passes() {
-    let report = check(&[EVERYTHING, &[FAIL_EVENT]].concat(), &["--", faulty()]);
+    // Nothing here runs into a time limit, and 32 MB take a while on a busy machine.
+    let report = check(&[EVERYTHING, &[FAIL_EVENT, "--call-timeout=60s"]].concat(), &["--", faulty()]);
     for outcome in ["failed", "untested", "blocked"] {
         assert_eq!(report.details(outcome), Vec::<String>::new(), "{outcome}");
     }
@@ -168,6 +185,17 @@ fn a_short_answer_leaves_the_freeze_in_a_reply_untested() {
     let report = check(&["--only=freeze-in-reply", "--large-bytes=1000"], &["--", faulty()]);
     assert_eq!(report.ids("untested"), BTreeSet::from(["freeze-in-reply"]));
     assert!(report.actual("freeze-in-reply").contains("complete before the freeze"), "{:?}", report.json);
+    assert_eq!(report.code, Some(2));
+}
+
+/// A freeze that never finds the target waiting cannot show what its timers do, so it does not pass by it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_target_that_never_waits_does_not_pass_by_a_freeze() {
+    let command = format!("while :; do :; done & exec {}", faulty());
+    let report = check(&["--only=call-while-frozen"], &["--", "sh", "-c", &command]);
+    assert_eq!(report.ids("untested"), BTreeSet::from(["call-while-frozen"]), "{:?}", report.json);
+    assert!(report.actual("call-while-frozen").contains("at work"), "{:?}", report.json);
     assert_eq!(report.code, Some(2));
 }
 

@@ -112,6 +112,17 @@ fn a_port_that_is_taken_is_refused_with_its_holder() {
     }
 }
 
+/// With a fixed port one instance follows the other, also within a check that starts several.
+#[test]
+fn checks_of_several_instances_work_with_a_fixed_port() {
+    let port = format!("--port={}", Port::free().unwrap().number());
+    for fault in [&[][..], &["--fault", "needs-credentials"], &["--fault", "needs-control-path"]] {
+        let report = common::check(&[&port, "--only=ready,C-DISP,C-ENV,C-FRZ-4"], &[&["--", faulty()], fault].concat());
+        assert_eq!(report.details("untested"), Vec::<String>::new(), "{fault:?}");
+        assert_eq!(report.ids("failed").len(), fault.len() / 2, "{fault:?}: {:?}", report.details("failed"));
+    }
+}
+
 /// The listener comes after the start, so the port was free.
 fn refused_beside_a_stranger(words: &[&str], envs: &[(&str, String)]) -> String {
     let port = Port::free().unwrap();
@@ -241,6 +252,14 @@ fn another_port_is_noticed_while_the_wait_goes_on() {
     let mut emulator = Emulator::start(&["run", "--ready-timeout=1h", "--", "sh", "-c", &script], &[]);
     emulator.says("| starting");
     emulator.says(&format!("! the target listens on 0.0.0.0:{port}"));
+    assert!(emulator.0.try_wait().unwrap().is_none());
+}
+
+/// Nobody watches a blank screen for two minutes.
+#[test]
+fn a_long_wait_says_what_it_waits_for() {
+    let mut emulator = Emulator::start(&["run", "--ready-timeout=1h", "--", "sleep", "1000"], &[]);
+    emulator.says("yet; it may take 3600 s (--ready-timeout)");
     assert!(emulator.0.try_wait().unwrap().is_none());
 }
 

@@ -47,9 +47,9 @@ pub(crate) fn classify(request: &Request<'_>, health_path: Option<&str>, control
 fn control_path<'a>(request: Headers<'a>) -> Option<&'a str> {
     const OUTSIDE: &str = "?";
     let mut found = None;
-    for (name, value) in request.iter() {
-        if name.eq_ignore_ascii_case(headers::CONTROL_PATH) && !value.is_empty() {
-            let value = std::str::from_utf8(value).unwrap_or(OUTSIDE);
+    for header in request.0 {
+        if header.is(headers::CONTROL_PATH) && !header.value.is_empty() {
+            let value = std::str::from_utf8(header.value).unwrap_or(OUTSIDE);
             if found.replace(value).is_some() {
                 return Some(OUTSIDE);
             }

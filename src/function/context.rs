@@ -180,6 +180,7 @@ impl fmt::Display for Secret<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::fields::Header;
     use std::time::SystemTime;
 
     fn now() -> ClockReading {
@@ -191,8 +192,7 @@ mod tests {
         time_limit: Option<&'static str>,
         look: impl FnOnce(&Context<'_>) -> R,
     ) -> R {
-        let headers: Vec<_> =
-            pairs.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+        let headers: Vec<_> = pairs.iter().map(|(name, value)| Header::new(name, value.as_bytes())).collect();
         let lifecycle = Lifecycle::new(now());
         look(&Context {
             headers: Headers(&headers),

@@ -238,6 +238,7 @@ impl<S> Dispatcher<S> {
 
     /// Runs the thaw callback if there was a freeze that this call ends. The platform sends nothing else to a frozen
     /// instance than a repeated pre-freeze, and only a call or the initializer brings a stopped one back (C-STOP-5).
+    #[inline(always)]
     fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
         let leaves_it_as_it_is = match self.lifecycle.phase() {
             Phase::Frozen => matches!(call, Call::Hook(Hook::PreFreeze)),

@@ -133,6 +133,7 @@ impl Exchange {
     }
 
     /// The next piece of the response comes from the author's reader.
+    #[inline(always)]
     pub(crate) fn is_about_to_pull(&self) -> bool {
         self.response.is_streaming() && !self.response.has_unsent()
     }

@@ -224,6 +224,7 @@ impl Lifecycle {
     }
 
     /// Moves along a transition of [`next`].
+    #[inline(always)]
     pub(crate) fn apply(&mut self, event: Event) {
         let Some(next) = next(self.phase, event) else { unreachable!("an event that has no transition") };
         let before = std::mem::replace(&mut self.phase, next);

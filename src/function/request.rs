@@ -2,6 +2,7 @@
 
 use crate::function::error::Error;
 use crate::function::query;
+use crate::http1::fields::Header;
 use crate::platform::headers;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use serde_core::Deserialize;
@@ -29,6 +30,7 @@ impl<'a> Request<'a> {
     }
 
     /// The path as the client sent it, neither decoded nor normalised. It begins with `/`, or is `*` (OPTIONS).
+    #[inline(always)]
     pub fn path(&self) -> &'a str {
         &self.path_and_query[..self.query_mark().unwrap_or(self.path_and_query.len())]
     }
@@ -76,7 +78,7 @@ impl<'a> Request<'a> {
     /// The request id for log lines: of bounded length, and cut at the first character that is not visible ASCII,
     /// because the rest could look like another part of the line (C-LOG-1).
     pub(crate) fn logged_id(&self) -> &'a str {
-        let id = self.headers.get(headers::REQUEST_ID).unwrap_or_default();
+        let id = self.headers.find(headers::REQUEST_ID).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
         let most = id.len().min(LOGGED_ID_BYTES_MAX);
         let shown = visible_bytes(&id.as_bytes()[..most]);
         if shown == 0 { NO_ID } else { &id[..shown] }
@@ -127,22 +129,29 @@ fn visible_bytes(bytes: &[u8]) -> usize {
 
 /// The headers of a request, in the order in which they came. `Debug` withholds the values of secret ones.
 #[derive(Clone, Copy)]
-pub struct Headers<'a>(pub(crate) &'a [httparse::Header<'a>]);
+pub struct Headers<'a>(pub(crate) &'a [Header<'a>]);
 
 impl<'a> Headers<'a> {
     /// The value of the first header with that name, whose case does not matter. None if it is absent or not UTF-8.
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// As [`Headers::get`], also for values that are not UTF-8.
     pub fn get_bytes(&self, name: &str) -> Option<&'a [u8]> {
-        self.0.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.find(name)
+    }
+
+    /// [`Headers::get_bytes`] within its caller, which pays where the name is known and each request asks.
+    #[inline(always)]
+    fn find(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.iter().find(|header| header.is(name)).map(|header| header.value)
     }
 
     /// The name and the value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        self.0.iter().map(|header| (header.name, header.value))
+        self.0.iter().map(|header| (header.name(), header.value))
     }
 
     /// The number of headers.
@@ -202,7 +211,7 @@ impl fmt::Display for Peer {
 mod tests {
     use super::*;
 
-    fn request<'a>(path_and_query: &'a str, headers: &'a [httparse::Header<'a>]) -> Request<'a> {
+    fn request<'a>(path_and_query: &'a str, headers: &'a [Header<'a>]) -> Request<'a> {
         Request { method: "GET", path_and_query, headers: Headers(headers), body: b"", peer: Peer::Unix }
     }
 
@@ -256,7 +265,7 @@ mod tests {
             (long.as_bytes(), &long[..LOGGED_ID_BYTES_MAX]),
         ];
         for (value, shown) in cases {
-            let headers = [httparse::Header { name: "x-fc-request-id", value }];
+            let headers = [Header::new("x-fc-request-id", value)];
             assert_eq!(request("/", &headers).logged_id(), shown);
         }
         assert_eq!(request("/", &[]).logged_id(), NO_ID);
@@ -265,10 +274,10 @@ mod tests {
     #[test]
     fn headers_ignore_case_and_debug_withholds() {
         let headers = [
-            httparse::Header { name: "X-Fc-Security-Token", value: b"S3CRET" },
-            httparse::Header { name: "Authorization", value: b"S3CRET" },
-            httparse::Header { name: "a", value: b"\xff" },
-            httparse::Header { name: "A", value: b"second" },
+            Header::new("X-Fc-Security-Token", b"S3CRET"),
+            Header::new("Authorization", b"S3CRET"),
+            Header::new("a", b"\xff"),
+            Header::new("A", b"second"),
         ];
         let request = request("/", &headers);
         assert_eq!(request.headers().get("x-fc-security-token"), Some("S3CRET"));

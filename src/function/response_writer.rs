@@ -53,6 +53,7 @@ impl ResponseWriter {
         !self.has_unsent() && !self.is_streaming()
     }
 
+    #[inline(always)]
     pub(crate) fn has_unsent(&self) -> bool {
         let (head, body) = self.unsent();
         !(head.is_empty() && body.is_empty())
@@ -76,6 +77,7 @@ impl ResponseWriter {
     }
 
     /// The bytes to write next: first those of the head, then those of the body.
+    #[inline(always)]
     pub(crate) fn unsent(&self) -> (&[u8], &[u8]) {
         let body: &[u8] = match &self.body {
             Bytes::None => &[],

@@ -61,6 +61,7 @@ impl RequestDecoder {
     }
 
     /// No request has begun, so a close loses nothing.
+    #[inline(always)]
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head(_)) && self.pending().is_empty()
     }
@@ -282,6 +283,7 @@ impl RequestDecoder {
         self.start = 0;
     }
 
+    #[inline(always)]
     fn pending(&self) -> &[u8] {
         &self.buffer[self.start..]
     }

@@ -1,28 +1,25 @@
 //! The head of a request: its end, its content, and the framing of the body.
 //!
-//! `httparse` knows the grammar. This file adds the rules that it leaves to its users: line ends (it accepts a bare
-//! LF), the form of the target, `Host`, and the framing headers. Must not know connections or buffers.
+//! [`fields`] reads the header lines. This file reads the request line, and knows the form of the target, `Host`, and
+//! the framing headers. Must not know connections or buffers.
 
 use crate::http1::error::ProtocolError;
+use crate::http1::fields::{self, FieldError, Header};
 use crate::limits::Limits;
 use crate::tuning::{HEADERS_CAPACITY, HEADERS_SMALL};
-use httparse::Status;
-use std::mem::MaybeUninit;
 
-/// Storage for the headers of one head. Only as much of it is touched as there are headers.
-pub(crate) type HeaderStorage<'a> = [MaybeUninit<httparse::Header<'a>>];
+/// Storage for the headers of one head.
+pub(crate) type HeaderStorage<'a> = [Header<'a>];
 
 /// Storage for most requests, on the stack of the caller.
-pub(crate) fn small_header_storage<'a>() -> [MaybeUninit<httparse::Header<'a>>; HEADERS_SMALL] {
-    [const { MaybeUninit::uninit() }; HEADERS_SMALL]
+pub(crate) fn small_header_storage<'a>() -> [Header<'a>; HEADERS_SMALL] {
+    [Header::EMPTY; HEADERS_SMALL]
 }
 
 /// Storage for any request.
 #[cold]
-pub(crate) fn large_header_storage<'a>() -> Vec<MaybeUninit<httparse::Header<'a>>> {
-    let mut storage = Vec::new();
-    storage.resize_with(HEADERS_CAPACITY, MaybeUninit::uninit);
-    storage
+pub(crate) fn large_header_storage<'a>() -> Vec<Header<'a>> {
+    vec![Header::EMPTY; HEADERS_CAPACITY]
 }
 
 /// Finds the end of a head whose bytes arrive piece by piece. It looks at each byte once.
@@ -58,7 +55,7 @@ pub(crate) struct Head<'a> {
     pub(crate) method: &'a str,
     /// The request target without scheme and authority. It begins with `/`, or is `*`.
     pub(crate) path_and_query: &'a str,
-    pub(crate) headers: &'a [httparse::Header<'a>],
+    pub(crate) headers: &'a [Header<'a>],
     pub(crate) meta: RequestMeta,
 }
 
@@ -91,40 +88,48 @@ pub(crate) fn parse<'a>(
     storage: &'a mut HeaderStorage<'a>,
     limits: &Limits,
 ) -> Result<(Head<'a>, usize), ProtocolError> {
-    let mut request = httparse::Request::new(&mut []);
+    let (method, target, http10, line_end) = request_line(bytes)?;
     let headers_max = limits.headers_max.min(storage.len());
-    let head_bytes = match request.parse_with_uninit_headers(bytes, &mut storage[..headers_max]) {
-        Ok(Status::Complete(head_bytes)) => head_bytes,
-        Ok(Status::Partial) => return Err(ProtocolError::MalformedHead),
-        Err(httparse::Error::TooManyHeaders) => return Err(ProtocolError::TooManyHeaders),
-        Err(httparse::Error::Version) if names_other_version(bytes) => return Err(ProtocolError::Version),
-        Err(_) => return Err(ProtocolError::MalformedHead),
-    };
-    if !has_strict_line_ends(&bytes[..head_bytes], request.headers) {
-        return Err(ProtocolError::BareLineFeed);
-    }
-    // A complete parse has set all three.
-    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
-        return Err(ProtocolError::MalformedHead);
-    };
+    let (count, head_bytes) = fields::parse(bytes, line_end, &mut storage[..headers_max])?;
     if target.len() > limits.target_bytes_max {
         return Err(ProtocolError::TargetTooLong);
     }
     let path_and_query = path_and_query(method, target).ok_or(ProtocolError::TargetForm)?;
-    let headers: &'a [httparse::Header<'a>] = request.headers;
-    let meta = meta(headers, minor == 0, limits)?;
+    let headers = &storage[..count];
+    let meta = meta(headers, http10, limits)?;
     Ok((Head { method, path_and_query, headers, meta }, head_bytes))
 }
 
-/// Whether every line of a parsed head ends with CRLF. A line ends where the name of the next header begins, so no
-/// search is needed.
-fn has_strict_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> bool {
-    let begins_behind_crlf = |header: &httparse::Header<'_>| {
-        let position = header.name.as_ptr().addr() - head.as_ptr().addr();
-        head[..position].ends_with(b"\r\n")
+impl From<FieldError> for ProtocolError {
+    fn from(error: FieldError) -> ProtocolError {
+        match error {
+            FieldError::Partial | FieldError::Malformed => ProtocolError::MalformedHead,
+            FieldError::BareLineFeed => ProtocolError::BareLineFeed,
+            FieldError::TooMany => ProtocolError::TooManyHeaders,
+        }
+    }
+}
+
+/// Method, target, whether the version is 1.0, and where the next line begins (RFC 9112 §3).
+fn request_line(bytes: &[u8]) -> Result<(&str, &str, bool, usize), ProtocolError> {
+    let until_blank = |from: usize, belongs: fn(u8) -> bool| {
+        let length = bytes[from..].iter().position(|byte| !belongs(*byte)).filter(|length| *length > 0)?;
+        let word = std::str::from_utf8(&bytes[from..from + length]).ok()?;
+        (bytes[from + length] == b' ').then_some((word, from + length + 1))
     };
-    // httparse skips line feeds before the request.
-    head[0] != b'\n' && head.ends_with(b"\r\n\r\n") && headers.iter().all(begins_behind_crlf)
+    if bytes.first() == Some(&b'\n') {
+        return Err(ProtocolError::BareLineFeed);
+    }
+    let (method, target_start) = until_blank(0, super::is_token_byte).ok_or(ProtocolError::MalformedHead)?;
+    let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
+    let (target, version_start) = until_blank(target_start, is_visible).ok_or(ProtocolError::MalformedHead)?;
+    let http10 = match bytes[version_start..].first_chunk() {
+        Some(b"HTTP/1.1") => false,
+        Some(b"HTTP/1.0") => true,
+        _ if names_other_version(bytes) => return Err(ProtocolError::Version),
+        _ => return Err(ProtocolError::MalformedHead),
+    };
+    Ok((method, target, http10, fields::line_end(bytes, version_start + 8)?))
 }
 
 /// The error for a head that is larger than `head_bytes_max`: the target or the whole head is too large.
@@ -172,7 +177,7 @@ fn path_and_query<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     }
 }
 
-fn meta(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Result<RequestMeta, ProtocolError> {
+fn meta(headers: &[Header<'_>], http10: bool, limits: &Limits) -> Result<RequestMeta, ProtocolError> {
     let mut length = None;
     let mut chunked = false;
     let mut hosts = 0;
@@ -180,7 +185,7 @@ fn meta(headers: &[httparse::Header<'_>], http10: bool, limits: &Limits) -> Resu
     let mut keep_alive = false;
     let mut expects_continue = false;
     for header in headers {
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let is = |name: &str| header.is(name);
         // For most headers the length shows that they are none of the five that matter here.
         match header.name.len() {
             4 if is("host") => {
@@ -243,6 +248,7 @@ fn is_host_and_port(value: &[u8]) -> bool {
     is_host && matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit)
 }
 
+#[inline(always)]
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=')
 }

@@ -10,10 +10,15 @@
 pub(crate) mod chunked;
 pub(crate) mod decoder;
 pub(crate) mod error;
+pub(crate) mod fields;
 pub(crate) mod head;
 pub(crate) mod response_head;
 
 /// `tchar` of RFC 9110 §5.6.2: a byte of a field's name.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }

@@ -133,7 +133,7 @@ impl Acceptor {
     }
 
     /// The kernel could not give the server a connection. True if the log should say so.
-    fn pause(&mut self, now: Duration) -> bool {
+    pub(super) fn pause(&mut self, now: Duration) -> bool {
         let until = now + ACCEPT_RETRY;
         let is_draining = matches!(self.state, Accept::Draining { .. });
         let next = if is_draining { Accept::Draining { paused_until: Some(until) } } else { Accept::Paused { until } };
@@ -147,9 +147,15 @@ impl Acceptor {
 
     /// A connection failed for a reason of its own. False if so many have in a row that the reason is the server's: a
     /// security profile that forbids to accept says `EPERM`, as a firewall does of one connection.
-    fn may_be_its_own(&mut self) -> bool {
+    pub(super) fn may_be_its_own(&mut self) -> bool {
         self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         self.failed_in_a_row < ACCEPT_RUN_MAX
+    }
+
+    /// A connection was accepted, or none waits.
+    #[cfg(feature = "adapter")]
+    pub(super) fn none_failed(&mut self) {
+        self.failed_in_a_row = 0;
     }
 
     /// Ends a pause whose time is over.
@@ -170,7 +176,7 @@ impl Acceptor {
     }
 
     /// While the table is full: from when on a connection can be evicted, as of now.
-    fn refresh(&mut self, next: Option<Duration>) {
+    pub(super) fn refresh(&mut self, next: Option<Duration>) {
         if let Accept::Full { evictable_at } = &mut self.state {
             *evictable_at = next;
         }
@@ -288,7 +294,7 @@ impl<S, O: System> Loop<S, O> {
 
 /// Errors of `accept` that concern the connection that was to be accepted, not the server (accept(2)), unless they do
 /// not end.
-fn is_of_the_connection(error: Errno) -> bool {
+pub(super) fn is_of_the_connection(error: Errno) -> bool {
     const ERRORS: [Errno; 6] =
         [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN, Errno::HOSTUNREACH];
     ERRORS.contains(&error)

@@ -25,6 +25,7 @@ impl AwakeClock {
     }
 
     /// One turn of the loop has passed.
+    #[inline(always)]
     pub(crate) fn turn(&mut self, now: Instant) {
         self.reading += now.saturating_duration_since(self.last).min(TURN_TIME_MAX);
         self.last = now;

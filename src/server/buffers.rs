@@ -18,6 +18,7 @@ impl BufferPool {
         take(&mut self.input, FIRST_READ_BYTES)
     }
 
+    #[inline(always)]
     pub(crate) fn take_output(&mut self) -> Vec<u8> {
         take(&mut self.output, FIRST_WRITE_BYTES)
     }
@@ -32,11 +33,13 @@ impl BufferPool {
     }
 }
 
+#[inline(always)]
 fn take(spare: &mut Vec<u8>, first_bytes: usize) -> Vec<u8> {
     if spare.capacity() == 0 { Vec::with_capacity(first_bytes) } else { std::mem::take(spare) }
 }
 
 /// Keeps a buffer of the usual size; one that had to grow goes back to the allocator.
+#[inline(always)]
 fn give(spare: &mut Vec<u8>, buffer: Option<Vec<u8>>) {
     if let Some(buffer) = buffer.filter(|buffer| buffer.capacity() <= SPARE_BYTES_MAX) {
         *spare = buffer;

@@ -24,12 +24,12 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// `age`: the time since the signal.
-    fn new(age: Duration, now: Instant) -> Drain {
+    pub(super) fn new(age: Duration, now: Instant) -> Drain {
         Drain { spent: age, counted_until: now, polled_once: false }
     }
 
     /// Counts the time since the last count; of a stretch with a freeze in it no more than a turn.
-    fn count(&mut self, now: Instant, was_frozen: bool) {
+    pub(super) fn count(&mut self, now: Instant, was_frozen: bool) {
         let passed = now.saturating_duration_since(self.counted_until);
         self.spent += if was_frozen { passed.min(TURN_TIME_MAX) } else { passed };
         self.counted_until = now;
@@ -42,6 +42,7 @@ impl Drain {
 
 impl<S, O: System> Loop<S, O> {
     /// Everything is closed, or the drain's time is over.
+    #[inline(always)]
     pub(super) fn is_done(&self) -> bool {
         self.drain
             .is_some_and(|drain| self.connections.open() == 0 || drain.time_left(self.limits.drain_time_max).is_zero())

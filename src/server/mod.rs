@@ -5,8 +5,12 @@
 //! meaning of a call is not known here.
 
 mod accept;
+#[cfg(feature = "adapter")]
+pub(crate) mod adapter;
 mod awake_clock;
 mod buffers;
+#[cfg(feature = "adapter")]
+pub(crate) mod client;
 mod connection;
 mod connection_table;
 mod drain;
@@ -23,6 +27,7 @@ use crate::function::app::App;
 use crate::function::context::Env;
 use crate::function::exchange;
 use crate::function::lifecycle::{ClockReading, Machine};
+use crate::platform::{markers, variables};
 use crate::start_error::StartError;
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -118,6 +123,16 @@ pub(crate) const PROCESS_ENV: Env = Env {
 
 fn now() -> ClockReading {
     ClockReading { instant: Instant::now(), wall: SystemTime::now() }
+}
+
+/// Says on standard output that the server waits for calls.
+pub(crate) fn announce(address: &Listen) {
+    let mut lines = format!("fc-hooks: listening on {address}\n");
+    if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {
+        lines.push_str(markers::RUNTIME_INITED);
+    }
+    // The server works the same if nobody can read this.
+    let _ = print(lines.as_bytes());
 }
 
 /// Prints to standard output in one write, without a buffer.

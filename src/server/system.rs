@@ -29,12 +29,15 @@ impl Token {
     }
 }
 
-/// What a connection waits for, always one of the two: while a response is on its way the server reads nothing, so a
-/// client that does not take its responses cannot make it hold more of them.
+/// What a connection waits for. A connection of the server waits for one of the two: while a response is on its way the
+/// server reads nothing, so a client that does not take its responses cannot make it hold more of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
     Write,
+    /// The adapter passes bytes on in both directions.
+    #[cfg(feature = "adapter")]
+    Both,
 }
 
 /// What is ready. A connection that broke is both readable and writable: the next call on it fails with the cause.

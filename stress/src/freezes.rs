@@ -48,6 +48,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
         limit: LIMIT,
         misbehaving: None,
         setup: initialize,
+        kept: args.common.kept,
         failing_thaws: false,
     };
     trial::run(&plan, progress)

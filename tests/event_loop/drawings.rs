@@ -108,3 +108,16 @@ fn a_wrong_drawing_is_found() {
         assert!(is_found(wrong), "{wrong}");
     }
 }
+
+/// The machines of the adapter; the ways to the end are not drawn.
+#[cfg(feature = "adapter")]
+#[test]
+fn the_drawings_of_the_adapter_are_its_tables() {
+    use crate::adapter::{downstream, upstream};
+    let rows =
+        downstream::TRANSITIONS.map(|(from, event, to)| [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")]);
+    check(include_str!("../../src/adapter/downstream.rs"), "", &rows);
+    let rows =
+        upstream::TRANSITIONS.map(|(from, event, to)| [format!("{from:?}"), format!("{event:?}"), format!("{to:?}")]);
+    check(include_str!("../../src/adapter/upstream.rs"), "", &rows);
+}

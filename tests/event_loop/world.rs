@@ -220,6 +220,8 @@ impl World {
                 || match interest {
                     Interest::Read => !client.arrived.is_empty(),
                     Interest::Write => client.in_flight.len() < client.window,
+                    #[cfg(feature = "adapter")]
+                    Interest::Both => unreachable!("only the adapter waits for both"),
                 };
             if wanted {
                 ready.push(Ready { token, readable: true, writable: true });

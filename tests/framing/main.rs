@@ -9,11 +9,13 @@
 
 #![cfg(not(fc_hooks_poll))] // nothing here depends on the poller
 
+mod behind;
 mod corpus;
 mod mutants;
 mod oracle;
 mod ours;
 mod reasons;
+mod replies;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;
@@ -117,6 +119,99 @@ fn mutants_are_framed_alike() {
 #[ignore = "a quarter of a minute: make framing"]
 fn boundaries_of_all_cases_are_the_same_however_cut() {
     cut(1);
+}
+
+/// With the adapter in the middle, the program gets the requests that our server would accept, with the same bodies,
+/// and no others.
+#[test]
+fn the_adapter_passes_on_what_was_sent() {
+    let cases = corpus::all();
+    let (behind, forwarded) = observe_behind(&cases);
+    compare_behind(&cases.iter().collect::<Vec<_>>(), &observe_whole(&cases), &behind);
+    agree_on_forwarded(forwarded, &[]);
+}
+
+/// All readers agree about each request that the adapter writes: of the corpus and of mutants.
+#[test]
+#[ignore = "a minute, asks the network: make framing"]
+fn what_the_adapter_writes_is_framed_alike_by_all() {
+    let mut random = seeded("mutants behind the adapter");
+    let mut cases = corpus::all();
+    cases.extend(mutants::of(&corpus::all(), MUTANTS, &mut random));
+    let (behind, forwarded) = observe_behind(&cases);
+    compare_behind(&cases.iter().collect::<Vec<_>>(), &observe_whole(&cases), &behind);
+    agree_on_forwarded(forwarded, &oracle::NAMES);
+}
+
+/// A sample of the cases, in pieces of random length, with the adapter in the middle.
+#[test]
+fn the_adapter_passes_on_the_same_however_cut() {
+    let cases = corpus::all();
+    let sample: Vec<&Case> = cases.iter().step_by(5).filter(|case| case.bytes.len() < CUT_BYTES_MAX).collect();
+    let server = ours::start();
+    let whole = ours::whole(&server, &sample);
+    server.finish();
+    let mut random = seeded("pieces behind the adapter");
+    let behind = behind::Behind::start();
+    let lasting = sample.into_iter().zip(whole).filter(|(_, whole)| whole.end != End::Closed);
+    let (sample, whole): (Vec<&Case>, Vec<Verdict>) = lasting.unzip();
+    let in_pieces = ours::in_pieces(&behind.server, &sample, |case| {
+        let ends = std::iter::successors(Some(0), |end| Some(end + 1 + random.below(40)));
+        ends.skip(1).take_while(|end| *end < case.bytes.len()).collect()
+    });
+    behind.finish();
+    compare_behind(&sample, &whole, &in_pieces);
+}
+
+fn observe_behind(cases: &[Case]) -> (Vec<Verdict>, Vec<(Case, String)>) {
+    let behind = behind::Behind::start();
+    let verdicts = ours::whole(&behind.server, &cases.iter().collect::<Vec<_>>());
+    (verdicts, behind.finish())
+}
+
+fn compare_behind(cases: &[&Case], direct: &[Verdict], behind: &[Verdict]) {
+    let mut differences = Vec::new();
+    for ((case, direct), behind) in cases.iter().zip(direct).zip(behind) {
+        // After a request that asks for another protocol, what follows could belong to that.
+        let declined = mutants::names_upgrade(case) && relate(behind, direct) == Relation::ClosesFirst;
+        // Where a head has several faults, or more of it has arrived, another one may be named.
+        let status = |verdict: &Verdict| match &verdict.end {
+            End::Refused(why) => Some(why[..3].to_owned()),
+            _ => None,
+        };
+        let alike = behind.requests == direct.requests && status(behind).is_some() && status(behind) == status(direct);
+        let shape = |verdict: &Verdict| matches!(&verdict.end, End::Refused(why) if why.ends_with(" to HEAD"));
+        if behind != direct && !declined && !(alike && shape(behind) == shape(direct)) {
+            differences.push(format!("{}: {direct}; behind the adapter {behind}", case.name));
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Our server, and these oracles, see one request in the bytes of each, and behind it the canary.
+fn agree_on_forwarded(forwarded: Vec<(Case, String)>, names: &[&str]) {
+    let (cases, texts): (Vec<Case>, Vec<String>) = forwarded.into_iter().unzip();
+    assert!(cases.len() > 500, "only {} different requests were passed on", cases.len());
+    let ours = observe_whole(&cases);
+    let asked: Vec<(&str, Testimony)> =
+        names.iter().filter_map(|name| Some((*name, oracle::ask(name, &cases)?))).collect();
+    assert!(names.is_empty() || !asked.is_empty(), "no oracle could be asked");
+    for (index, (case, text)) in cases.iter().zip(&texts).enumerate() {
+        let shown = || case.bytes.escape_ascii();
+        let expected = Verdict { requests: vec![text.clone(), verdict::CANARY_SHORT.to_owned()], end: End::Waits };
+        assert_eq!(ours[index].requests, expected.requests, "our server sees {} in {}", ours[index], shown());
+        let mut alone = asked.len() == oracle::NAMES.len();
+        for (name, oracle) in &asked {
+            let relation = relate(&expected, &oracle.verdicts[index]);
+            alone &= relation == Relation::Laxer;
+            // After a request with Upgrade, node reads nothing more.
+            let dropped = *name == "node" && mutants::names_upgrade(case);
+            let alike = dropped || matches!(relation, Relation::Same | Relation::Laxer);
+            assert!(alike, "{name} sees {} in {}", oracle.verdicts[index], shown());
+        }
+        assert!(!alone, "no oracle accepts {}", shown());
+    }
+    say(format_args!("{} requests that the adapter wrote: {} other parsers see the same", cases.len(), asked.len()));
 }
 
 fn observe_whole(cases: &[Case]) -> Vec<Verdict> {

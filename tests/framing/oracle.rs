@@ -15,8 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// hyper parses heads by httparse, as we do, so it is no second opinion on their grammar. That is why node is asked
-/// too.
+/// Three parsers that share no code with each other, nor with ours.
 pub const NAMES: [&str; 3] = ["h11", "hyper", "node"];
 
 /// Building an oracle may take minutes, asking takes seconds.

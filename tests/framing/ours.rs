@@ -7,10 +7,11 @@ use super::support::process::{Server, Setup};
 use super::verdict::{self, End, Verdict};
 use fc_testkit::http::{BodyFraming, Decoder, Head, Response};
 
-/// Starts the server with time limits so long that none ends a case, even on a busy machine.
+/// Time limits so long that none ends a case, even on a busy machine.
+pub const PATIENT: &str = "head_ms_max=600000,body_ms_max=600000,linger_ms_max=600000";
+
 pub fn start() -> Server {
-    let patient = "head_ms_max=600000,body_ms_max=600000,linger_ms_max=600000";
-    Setup::subject("witness").limits(patient).start()
+    Setup::subject("witness").limits(PATIENT).start()
 }
 
 /// Sends each case in one piece. Sends some before it reads, so that client and server work at the same time.

@@ -17,6 +17,7 @@ use crate::function::per_hook::PerHook;
 use crate::function::reply::Reply;
 use crate::function::request::{Headers, Peer, Request};
 use crate::function::route::Route;
+use crate::http1::fields::Header;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
 use crate::{Error, server};
 use std::cell::{Cell, RefCell};
@@ -233,7 +234,7 @@ impl World {
         }
         let headers: Vec<_> = parts
             .filter_map(|header| header.split_once(':'))
-            .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
+            .map(|(name, value)| Header::new(name, value.as_bytes()))
             .collect();
         let headers = Headers(&headers);
         // What a caller's clock shows is for the tests of `caller_clock`: the clocks of this world are not the

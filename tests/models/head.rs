@@ -78,7 +78,7 @@ type Described = (String, String, Vec<(String, Vec<u8>)>, String, usize);
 
 /// A parsed head, owned, to compare.
 fn described((head, head_bytes): &(Head<'_>, usize)) -> Described {
-    let headers = head.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
+    let headers = head.headers.iter().map(|header| (header.name().to_owned(), header.value.to_vec())).collect();
     (head.method.to_owned(), head.path_and_query.to_owned(), headers, format!("{:?}", head.meta), *head_bytes)
 }
 
@@ -90,12 +90,12 @@ pub(super) fn check(head: &Head<'_>, limits: &Limits) {
     assert!(!target.bytes().any(|byte| byte <= b' ' || byte == b'#' || byte == 0x7f), "target {target:?}");
     assert!(target.len() <= limits.target_bytes_max && head.headers.len() <= limits.headers_max);
     for header in head.headers {
-        assert!(is_token(header.name.as_bytes()), "name {:?}", header.name);
+        assert!(is_token(header.name), "name {:?}", header.name);
         let text = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
         assert!(header.value.iter().all(text), "value {:?}", header.value.escape_ascii().to_string());
     }
     let values = |name: &str| -> Vec<&[u8]> {
-        head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value).collect()
+        head.headers.iter().filter(|header| header.is(name)).map(|header| header.value).collect()
     };
     let framing = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
         ([], []) => Framing::Sized(0),
@@ -125,7 +125,7 @@ fn again(head: &Head<'_>, limits: &Limits) {
     let version = if head.meta.http10 { "1.0" } else { "1.1" };
     let mut plain = format!("{} {} HTTP/{version}\r\n", head.method, head.path_and_query).into_bytes();
     for header in head.headers {
-        plain.extend_from_slice(header.name.as_bytes());
+        plain.extend_from_slice(header.name);
         plain.extend_from_slice(b": ");
         plain.extend_from_slice(header.value);
         plain.extend_from_slice(b"\r\n");

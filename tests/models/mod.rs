@@ -6,7 +6,7 @@
 //!
 //! A broken promise is a panic. The only state is the input: the same bytes always do the same.
 
-#[cfg(feature = "inspector")]
+#[cfg(all(feature = "adapter", feature = "inspector"))]
 mod arguments;
 mod chunked;
 mod connection;
@@ -27,7 +27,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of the folder of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
-    #[cfg(feature = "inspector")]
+    #[cfg(all(feature = "adapter", feature = "inspector"))]
     ("arguments", arguments::run),
     ("head", head::run),
     ("chunked", chunked::run),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     replayed! {
-        #[cfg(feature = "inspector")] arguments
+        #[cfg(all(feature = "adapter", feature = "inspector"))] arguments
         head
         chunked
         connection

@@ -7,6 +7,7 @@
 //! because Cargo would take it for a test then.
 
 mod pattern;
+mod puppet;
 mod tally;
 
 use fc_hooks::{App, Context, Error, Reply, Request, Result, Route, Thaw};
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         "required" => &REQUIRED,
         "thaw" => &THAW,
         "health" => &HEALTH,
+        "puppet" => return puppet::run(),
         "tally" => return run(&tally::APP, tally::state()),
         #[cfg(feature = "inspector")]
         "inspector" => return run(&fc_hooks::inspect::APP, Default::default()),

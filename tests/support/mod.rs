@@ -7,6 +7,7 @@
 pub mod client;
 pub mod freezer;
 pub mod process;
+pub mod program;
 pub mod subject;
 pub mod sys;
 

@@ -105,7 +105,15 @@ impl Instance {
     /// # Errors
     /// If it cannot be started, or there is no free port for it.
     pub fn start(contender: &Contender, start: &Start<'_>) -> Result<Self> {
-        Self::spawn(contender, start, false)
+        Self::spawn(contender, start, false, Port::free()?)
+    }
+
+    /// Starts an instance on a port that the caller has reserved.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_on(contender: &Contender, start: &Start<'_>, port: Port) -> Result<Self> {
+        Self::spawn(contender, start, false, port)
     }
 
     /// Starts an instance that the calling thread traces (ptrace): it is stopped before the first instruction of its
@@ -114,11 +122,10 @@ impl Instance {
     /// # Errors
     /// As [`Instance::start`], or if the kernel does not allow the trace.
     pub fn start_traced(contender: &Contender, start: &Start<'_>) -> Result<Self> {
-        Self::spawn(contender, start, true)
+        Self::spawn(contender, start, true, Port::free()?)
     }
 
-    fn spawn(contender: &Contender, start: &Start<'_>, traced: bool) -> Result<Self> {
-        let port = Port::free()?;
+    fn spawn(contender: &Contender, start: &Start<'_>, traced: bool, port: Port) -> Result<Self> {
         let words: Vec<&String> = start.prefix.iter().chain(&contender.described.command).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -15,7 +15,7 @@ pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
 pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
-pub use pin::{Pinned, Processors, RealTime, pin_self};
+pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
 pub use rounds::shuffled;
 pub use staged_binaries::StagedBinaries;
 

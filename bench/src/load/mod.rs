@@ -16,6 +16,7 @@ mod schedule;
 mod server;
 mod traffic;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args as Arguments;
@@ -66,6 +67,30 @@ struct Task<'a> {
     rate: Option<f64>,
     warm_up: Duration,
     length: Duration,
+}
+
+/// Loads what listens at `address` with an event on kept connections, each request after a reply. `cpu` reads the clock
+/// of the processor time that counts.
+///
+/// # Errors
+/// If it could not be loaded at all, or if a request failed.
+pub fn closed(
+    address: SocketAddr,
+    connections: usize,
+    (warm_up, length): (Duration, Duration),
+    cpu: &dyn Fn() -> Result<u64>,
+) -> Result<LoadRun> {
+    let pattern = Pattern { connections: connections as u32, reconnect: false, rate: None, markers: None };
+    let requests = Requests::new(&Platform::new(Settings::default()));
+    let request = requests.of(&pattern);
+    let outcome =
+        client::run(address, &Task { request, connections, reconnect: false, rate: None, warm_up, length }, cpu)?;
+    let run = outcome.counters.run();
+    if let (true, Some(note)) = (run.errors + run.unanswered > 0, &run.note) {
+        return Err(Error::new(note));
+    }
+    let server_cpu_us = outcome.server_cpu as f64 / 1e3 / run.requests.max(1) as f64;
+    Ok(LoadRun { seconds: outcome.seconds, client_busy: outcome.client_busy, server_cpu_us, ..run })
 }
 
 /// A contender and its setting of log markers.

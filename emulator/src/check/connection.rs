@@ -121,11 +121,15 @@ fn keepalive_idle(context: &CheckContext<'_>) -> Verdict {
         return fail(format!("`Keep-Alive: {header}` says {} s, and the platform needs {} s", limits.0, limits.1));
     }
     let started = Instant::now();
-    if context.rest(|| conn.closes(Deadline::after(context.plan.idle))) {
-        return fail(format!("the target closed the connection after {} of idle time", seconds(started.elapsed())));
-    }
-    let idle = seconds(started.elapsed());
-    let answered = next_call(context, &instance, &mut conn)?;
+    // The call belongs to the rest: to wait for our turn before it would be more idle time.
+    let (idle, answered) = context.rest(|| {
+        let closed = conn.closes(Deadline::after(context.plan.idle));
+        let idle = seconds(started.elapsed());
+        match closed {
+            true => fail(format!("the target closed the connection after {idle} of idle time")),
+            false => next_call(context, &instance, &mut conn).map(|answered| (idle, answered)),
+        }
+    })?;
     Ok(match advertised {
         Some(limit) => format!("{answered}, after {idle} of idle time; it advertises {} s", limit.as_secs()),
         None if context.plan.idle >= IDLE_LEAST => format!("{answered}, after {idle} of idle time"),

@@ -1,6 +1,6 @@
 //! Helpers that checks share: instances in a known state, or the reason why there is none.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::schedule::Schedule;
@@ -9,10 +9,10 @@ use super::{Plan, Stop, Verdict, blocked, fail, skip};
 use crate::clock::{Deadline, millis};
 use crate::freezer::Proof;
 use crate::http::{Conn, Response};
-use crate::instance::{Instance, Variant};
+use crate::instance::{Instance, Morgue, Variant};
 use crate::output::{Line, Output};
 use crate::platform::{Hook, Request, ids};
-use crate::target::{Ready, Spec};
+use crate::target::{self, Ready, Spec, Target};
 
 /// The output is complete if the target printed nothing for this long.
 const QUIET: Duration = Duration::from_millis(150);
@@ -27,6 +27,9 @@ pub const REST: Duration = Duration::from_millis(500);
 /// What a thaw makes a target do, a timer that fires or an exit, it does within this time.
 pub const AFTER_THAW: Duration = Duration::from_millis(200);
 
+/// A target that closed its connections because it ends has ended after this time.
+const END_WAIT: Duration = Duration::from_millis(300);
+
 /// Everything that a check works with.
 pub struct CheckContext<'a> {
     /// The target, and how it is checked.
@@ -38,6 +41,8 @@ pub struct CheckContext<'a> {
     check: Option<&'static str>,
     /// The software that serves, once a check has recognised it.
     server: &'a OnceLock<&'static Server>,
+    /// The targets that the check started and uses no more.
+    morgue: Arc<Morgue>,
 }
 
 impl<'a> CheckContext<'a> {
@@ -49,7 +54,22 @@ impl<'a> CheckContext<'a> {
         schedule: &'a Schedule<'a>,
         check: &'static str,
     ) -> Self {
-        Self { plan, shared_initialized, schedule, check: Some(check), server }
+        Self { plan, shared_initialized, schedule, check: Some(check), server, morgue: Arc::default() }
+    }
+
+    /// Names the end of a target that ended by itself, if that is why the check did not pass.
+    pub fn with_its_end(&self, verdict: Verdict) -> Verdict {
+        let mut remains = self.morgue.take();
+        let mut explained = |why: String| match remains.iter_mut().find_map(|remains| end(&mut *remains.target, &why)) {
+            Some(end) => format!("{why}{end}"),
+            None => why,
+        };
+        match verdict {
+            Err(Stop::Fail(why)) => Err(Stop::Fail(explained(why))),
+            Err(Stop::Blocked { by, why }) => Err(Stop::Blocked { by, why: explained(why) }),
+            Err(Stop::Untested(why)) => Err(Stop::Untested(explained(why))),
+            verdict => verdict,
+        }
     }
 
     /// Waits without work, so that another check can work meanwhile. Every wait of a good part of a second belongs
@@ -69,7 +89,7 @@ impl<'a> CheckContext<'a> {
             return Ok((first(self)?, second(self)?));
         }
         std::thread::scope(|scope| {
-            let part = Self { check: None, ..*self };
+            let part = Self { check: None, morgue: self.morgue.clone(), ..*self };
             let other = scope.spawn(move || part.schedule.beside(|| second(&part)));
             let one = first(self);
             let other = self.rest(|| other.join());
@@ -106,13 +126,23 @@ impl<'a> CheckContext<'a> {
 
     /// An instance that accepts connections and was started differently.
     pub fn start_as(&self, variant: &Variant) -> Result<Instance, Stop> {
-        let mut instance = Instance::start(&self.plan.setup, variant)?;
+        let mut instance = self.launch(variant)?;
         match instance.wait_ready() {
             Ready::Yes => Ok(instance),
             Ready::Exited(exit) => blocked("ready", format!("the target {exit} before it listened")),
             Ready::No(why) => blocked("ready", why),
             Ready::Stranger(why) => Err(Stop::Untested(why)),
         }
+    }
+
+    /// An instance that was just started and is not ready yet.
+    pub fn launch(&self, variant: &Variant) -> Result<Instance, Stop> {
+        // The instances before it are gone, unless the check fails by one of them.
+        let mut remains = self.morgue.take();
+        remains.retain_mut(|remains| remains.target.try_exit().is_some());
+        let instance = Instance::start(&self.plan.setup, variant)?.leave_to(&self.morgue);
+        self.morgue.give_back(remains);
+        Ok(instance)
     }
 
     /// An instance that has had no call yet.
@@ -227,6 +257,18 @@ impl<'a> CheckContext<'a> {
     /// Skips the check where we cannot send signals.
     pub fn require_signals(&self) -> Result<(), Stop> {
         if self.is_shared() { skip("a server that already runs gets no signals") } else { Ok(()) }
+    }
+}
+
+/// How a target ended by itself and what it printed last, as the end of a sentence that begins with `why`.
+fn end(target: &mut dyn Target, why: &str) -> Option<String> {
+    let exit = target::wait_exit(target, Deadline::after(END_WAIT))?;
+    let words = target::last_words(target);
+    let told = why.contains(&format!("the target {exit}"));
+    match (told, why.contains(&words)) {
+        (true, true) => None,
+        (true, false) => Some(words),
+        (false, _) => Some(format!("; the target {exit} by itself{}{words}", target::daemon(&target.left_behind()))),
     }
 }
 

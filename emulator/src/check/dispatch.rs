@@ -52,7 +52,7 @@ fn without_control_path(context: &CheckContext<'_>) -> Verdict {
         let request = instance.platform.request(Caller::Local, method, path, &[], event);
         success(&request.line, Instant::now(), instance.send(&request))
     };
-    let mut count = 0;
+    let (mut count, mut failed) = (0, Vec::new());
     if !context.plan.http_only {
         local(&instance, "POST", "/invoke")?;
         count += 1;
@@ -62,11 +62,15 @@ fn without_control_path(context: &CheckContext<'_>) -> Verdict {
         context.invoke(&instance)?;
         match local(&instance, hook.method(), hook.path()) {
             Ok(_) => count += 1,
-            // Another check reports a hook that also fails with the header.
-            Err(stop) if context.initialized()?.hook(hook).is_ok_and(|response| response.is_success()) => {
-                return Err(stop);
-            }
-            Err(_) => {}
+            Err(stop) => failed.push((hook, stop)),
+        }
+    }
+    // With a fixed port, only one instance can be there.
+    drop(instance);
+    for (hook, stop) in failed {
+        // Another check reports a hook that also fails with the header.
+        if context.initialized()?.hook(hook).is_ok_and(|response| response.is_success()) {
+            return Err(stop);
         }
     }
     if count == 0 {
@@ -101,6 +105,8 @@ fn each_hook(context: &CheckContext<'_>, how: fn(Hook) -> (Caller, &'static str)
         if !real_answer.is_success() {
             continue;
         }
+        // With a fixed port, only one instance can be there.
+        drop(genuine);
         let (caller, method) = how(hook);
         match attempt(&prepared(context, hook)?, hook, caller, method, (&real, &real_answer))? {
             Sign::Ran(sign) => return fail(sign),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::kept;
 use super::context::{AFTER_THAW, CheckContext, second_conn, success};
-use super::{Check, Severity, Stop, Verdict, blocked, fail};
+use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
 use crate::clock::Deadline;
 use crate::freezer::Proof;
 use crate::http::Conn;
@@ -64,6 +64,26 @@ pub const CHECKS: &[Check] = &[
         expected: "2xx for each call",
         fix: "do not depend on pre-freeze, which FC 3.0 never calls: leave a safe state after every answer",
         run: thaw_without_pre_freeze,
+    },
+    Check {
+        id: "freeze-after-initialize",
+        rule: "C-INIT-4",
+        severity: Severity::Must,
+        needs: &["thaw-call"],
+        request: "POST /initialize, a freeze (--freeze-for), and the first call, which arrives during the freeze",
+        expected: "2xx right after the thaw",
+        fix: "let nothing that /initialize prepares expire before the first call: hours may lie between them",
+        run: freeze_after_initialize,
+    },
+    Check {
+        id: "initialize-after-thaw",
+        rule: "C-INIT-5",
+        severity: Severity::Should,
+        needs: &["initialize-again", "thaw-call"],
+        request: "a call, a freeze (--freeze-for), POST /initialize as the first call after it, and a call",
+        expected: "2xx for both",
+        fix: "answer a repeated POST /initialize with the stored success: by one page it comes on unfreezing, too",
+        run: initialize_after_thaw,
     },
 ];
 
@@ -139,6 +159,29 @@ fn thaw_call(context: &CheckContext<'_>) -> Verdict {
     success("a later call", Instant::now(), instance.send(&context.request(&instance)))?;
     let clocks = instance.target.own_clocks()?.map_or(String::new(), |clocks| format!("{clocks}; "));
     Ok(format!("{proof}; {clocks}{actual}"))
+}
+
+fn freeze_after_initialize(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::Initialize)?;
+    if context.is_shared() {
+        return skip("a server that already runs cannot be frozen");
+    }
+    let mut instance = context.initialized()?;
+    announce(&instance);
+    Ok(frozen_call(context, &mut instance, context.plan.freeze)?.0)
+}
+
+fn initialize_after_thaw(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::Initialize)?;
+    let mut instance = context.initialized()?;
+    context.invoke(&instance)?;
+    announce(&instance);
+    context.freeze(&mut instance, context.plan.freeze)?;
+    instance.target.thaw()?;
+    let thawed = Instant::now();
+    let repeated = success("POST /initialize after the thaw", thawed, instance.hook(Hook::Initialize))?;
+    let call = success("the call after it", Instant::now(), instance.send(&context.request(&instance)))?;
+    Ok(format!("{repeated}; {call}"))
 }
 
 /// Freezes the instance, sends a call during the freeze, thaws, and reads the answer. Where nothing accepts calls

@@ -63,6 +63,18 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// A check that needs calls. It comes later in the list.
+pub const LATE_CHECKS: &[Check] = &[Check {
+    id: "call-without-initialize",
+    rule: "C-CMD-5",
+    severity: Severity::Note,
+    needs: &["invoke", "call-before-initialize"],
+    request: "a call to a fresh instance, without any POST /initialize",
+    expected: "2xx, as for a function whose Initializer is a command, and under local tools, which never call it",
+    fix: "initialize at the first call if POST /initialize has not come; else do not configure it as a command",
+    run: call_without_initialize,
+}];
+
 fn initialize(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::Initialize)?;
     let instance = context.start()?;
@@ -107,6 +119,14 @@ fn initialize_without_length(context: &CheckContext<'_>) -> Verdict {
     let head = String::from_utf8_lossy(&request.head).replace("Content-Length: 0\r\n", "");
     request.head = head.into_bytes();
     success("without a length", Instant::now(), instance.send(&request))
+}
+
+/// No fault where the Initializer is configured as a request, so it is a note.
+fn call_without_initialize(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::Initialize)?;
+    let instance = context.fresh()?;
+    let request = context.request(&instance);
+    success(&request.line, Instant::now(), instance.send(&request))
 }
 
 fn call_before_initialize(context: &CheckContext<'_>) -> Verdict {

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::context::{CheckContext, success};
+use super::context::{CheckContext, line, success};
 use super::{Check, Severity, Stop, Verdict, blocked, fail, skip};
 use crate::http::{BODY_BYTES_MAX, Response};
 use crate::instance::Instance;
-use crate::platform::Hook;
+use crate::platform::{Hook, Request};
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -48,6 +48,16 @@ pub const CHECKS: &[Check] = &[
         expected: "a status below 500 and not 413; from a function that echoes, the same bytes",
         fix: "raise the limit of the server for request bodies to 32 MB",
         run: invoke_large,
+    },
+    Check {
+        id: "retried-call",
+        rule: "C-INV-8",
+        severity: Severity::Should,
+        needs: &["invoke"],
+        request: "an event again with the same request id and x-fc-retry-count: 1; likewise one that fails (--fail-event)",
+        expected: "the same status again; after a failure a second run, where log markers show runs",
+        fix: "do not refuse or replay a call because its request id is known: asynchronous calls are retried",
+        run: retried_call,
     },
     Check {
         id: "http-call",
@@ -138,6 +148,40 @@ fn invoke_large(context: &CheckContext<'_>) -> Verdict {
     let mut pattern = PATTERN.repeat(context.plan.large_bytes / PATTERN.len() + 1);
     pattern.truncate(context.plan.large_bytes);
     accepts(context, &pattern)
+}
+
+fn retried_call(context: &CheckContext<'_>) -> Verdict {
+    context.require_events()?;
+    let instance = context.initialized()?;
+    let (request, first) = context.invoke(&instance)?;
+    let again = instance.send(&request.retried()).map_err(|why| Stop::Fail(format!("the retry: {why}")))?;
+    if !again.is_success() {
+        return fail(format!("{}, then for the retry {} `{}`", first.status, again.status, again.body_text(80)));
+    }
+    let Some(event) = &context.plan.fail_event else { return Ok(format!("{} both times", again.status)) };
+    let request = instance.platform.invoke(event.clone());
+    let run = |request: &Request| {
+        let mark = instance.target.output().map_or(0, |output| output.mark());
+        let answer = instance.send(request).map_err(|why| Stop::Fail(format!("with the event that fails: {why}")))?;
+        Ok::<_, Stop>((answer, mark))
+    };
+    let (failed, mark) = run(&request)?;
+    if failed.is_success() {
+        return Err(Stop::Untested(format!("the event of --fail-event was answered {}", failed.status)));
+    }
+    let ran_at_first = ran(&instance, mark, &request.id);
+    let (again, mark) = run(&request.retried())?;
+    if ran_at_first && !ran(&instance, mark, &request.id) {
+        return fail("the log has no marker of a second run after a failure");
+    }
+    Ok(format!("{} both times; after a failure with {}: {}", first.status, failed.status, again.status))
+}
+
+/// Whether the log has the marker of a run with this id.
+fn ran(instance: &Instance, mark: usize, id: &str) -> bool {
+    let start = format!("FC Invoke Start RequestId: {id}");
+    let output = instance.target.output();
+    output.is_some_and(|output| line(output, mark, |line| line.text.starts_with(&start)).is_some())
 }
 
 fn http_call(context: &CheckContext<'_>) -> Verdict {

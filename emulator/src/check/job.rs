@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::context::CheckContext;
-use super::{Check, Severity, Verdict, fail, skip};
+use super::{Check, Severity, Stop, Verdict, fail, skip};
 use crate::clock::{Deadline, millis};
-use crate::instance::{Instance, Variant};
+use crate::instance::Variant;
 use crate::platform::JOB_EVENT;
 use crate::target::{self, Exit, Spec};
 
@@ -21,6 +21,16 @@ pub const CHECKS: &[Check] = &[
         run: job,
     },
     Check {
+        id: "job-failure",
+        rule: "C-JOB-1",
+        severity: Severity::Must,
+        needs: &["job"],
+        request: "a start with an event that fails (--fail-event) in FC_CUSTOM_CONTAINER_EVENT (with --job only)",
+        expected: "the target exits with another code than 0",
+        fix: "exit with a code other than 0 if the event could not be handled: 0 means success",
+        run: job_failure,
+    },
+    Check {
         id: "image-platform",
         rule: "C-IMG-1",
         severity: Severity::Must,
@@ -33,18 +43,34 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn job(context: &CheckContext<'_>) -> Verdict {
+    match handled(context, &context.plan.event)? {
+        (Exit::Code(0), took) => Ok(format!("the target exited with code 0 after {took}")),
+        (exit, _) => fail(format!("the target {exit}")),
+    }
+}
+
+fn job_failure(context: &CheckContext<'_>) -> Verdict {
+    let Some(event) = &context.plan.fail_event else {
+        return skip("no event is known that makes the function fail (--fail-event FILE)");
+    };
+    match handled(context, event)? {
+        (Exit::Code(0), _) => fail("the target exited with code 0"),
+        (exit, took) => Ok(format!("the target {exit} after {took}")),
+    }
+}
+
+/// Starts the target for one event, and waits for its exit.
+fn handled(context: &CheckContext<'_>, event: &[u8]) -> Result<(Exit, String), Stop> {
     if !context.plan.job {
         return skip("the check runs only with --job, because few targets work with web server mode off");
     }
     context.require_signals()?;
-    let event = String::from_utf8_lossy(&context.plan.event).into_owned();
-    let env = vec![(JOB_EVENT.to_owned(), event)];
-    let mut instance = Instance::start(&context.plan.setup, &Variant { env, ..Variant::default() })?;
+    let env = vec![(JOB_EVENT.to_owned(), String::from_utf8_lossy(event).into_owned())];
+    let mut instance = context.launch(&Variant { env, ..Variant::default() })?;
     let started = Instant::now();
     let deadline = Deadline::after(instance.limits.call);
     match target::wait_exit(&mut *instance.target, deadline) {
-        Some(Exit::Code(0)) => Ok(format!("the target exited with code 0 after {}", millis(started.elapsed()))),
-        Some(exit) => fail(format!("the target {exit}")),
+        Some(exit) => Ok((exit, millis(started.elapsed()))),
         None => fail(format!("the target still runs after {}", millis(started.elapsed()))),
     }
 }

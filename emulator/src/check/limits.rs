@@ -89,7 +89,7 @@ fn http(
 }
 
 /// Fails if the target refuses the larger request and not the smaller one.
-fn compare(context: &CheckContext<'_>, query: &str, headers: &[(&str, &str)]) -> Verdict {
+pub fn compare(context: &CheckContext<'_>, query: &str, headers: &[(&str, &str)]) -> Verdict {
     let instance = context.initialized()?;
     let small = match http(context, &instance, "", &[]) {
         Ok((_, small)) => small,

@@ -16,6 +16,9 @@ const LINE_BYTES_MAX: usize = 32 * 1024;
 /// This many characters of a secret in the output reveal it.
 const REVEALING_CHARS: usize = 16;
 
+/// The end of the last line of a call that failed.
+const FAILED: &str = ", Error: Unhandled function error";
+
 /// So many calls fill any usual output buffer, if each prints a line.
 const FILLING_CALLS: usize = 300;
 
@@ -45,11 +48,21 @@ pub const CHECKS: &[Check] = &[
         id: "log-initialize",
         rule: "C-LOG-1",
         severity: Severity::Should,
-        needs: &["output-unbuffered", "initialize"],
+        needs: &["output-unbuffered", "initialize", "hooks-recognised"],
         request: "POST /initialize",
         expected: "`FC Initialize Start RequestId: <id>` and `FC Initialize End RequestId: <id>`, likewise",
         fix: "print both lines for the initializer, too",
         run: log_initialize,
+    },
+    Check {
+        id: "log-failed-call",
+        rule: "C-LOG-3",
+        severity: Severity::Note,
+        needs: &["log-invoke"],
+        request: "POST /invoke with an event that fails (--fail-event)",
+        expected: "`FC Invoke End RequestId: <id>, Error: Unhandled function error`",
+        fix: "end the second line of a call that failed with `, Error: Unhandled function error`",
+        run: log_failed_call,
     },
     Check {
         id: "log-line-length",
@@ -69,7 +82,7 @@ pub const LATE_CHECKS: &[Check] = &[
         id: "log-hooks",
         rule: "C-LOG-2",
         severity: Severity::Note,
-        needs: &["output-unbuffered"],
+        needs: &["output-unbuffered", "hooks-recognised"],
         request: "GET /pre-freeze and GET /pre-stop",
         expected: "`FC PreFreeze Start RequestId: <id>` and `FC PreFreeze End RequestId: <id>`; the same with PreStop",
         fix: "print both lines for these hooks, too",
@@ -90,24 +103,28 @@ pub const LATE_CHECKS: &[Check] = &[
 fn output_unbuffered(context: &CheckContext<'_>) -> Verdict {
     let mut instance = context.initialized()?;
     let output = context.output(&instance)?.clone();
+    let lines_out = || output.all().iter().filter(|line| line.stream == Stream::Out).count();
     let (request, _) = context.invoke(&instance)?;
     let has_id = |line: &Line| line.text.contains(&request.id);
     if line(&output, 0, has_id).is_some() {
         return Ok("a line with the request id appeared".into());
     }
-    let mark = output.mark();
-    for _ in 0..FILLING_CALLS {
-        if instance.send(&context.request(&instance)).is_err() {
-            break;
-        }
+    let (mark, printed) = (output.mark(), lines_out());
+    let mut calls = 0;
+    while calls < FILLING_CALLS && instance.send(&context.request(&instance)).is_ok() {
+        calls += 1;
     }
     let late = output.wait_for(mark, Deadline::after(std::time::Duration::from_millis(300)), has_id).is_some();
-    let _ = instance.target.terminate();
+    let _ = instance.terminate();
     target::wait_exit(&mut *instance.target, Deadline::after(instance.limits.term));
     output.wait_end(Deadline::after(OUTPUT_WAIT));
     match (late, output.all().iter().any(has_id)) {
         (true, _) => fail(format!("the line of the call appeared only during {FILLING_CALLS} more calls")),
         (false, true) => fail("the line of the call appeared only when the process ended"),
+        // A line for each call, but none for the first one when it was answered.
+        (false, false) if printed == 0 && calls == FILLING_CALLS && lines_out() > calls => {
+            fail(format!("no line when the first call was answered, and {} lines after {calls} more", lines_out()))
+        }
         (false, false) => skip("the target prints no request id, so there is no line to wait for"),
     }
 }
@@ -129,10 +146,11 @@ fn markers(output: &Output, mark: usize, word: &str, id: &str) -> Verdict {
         (true, false) => format!("no `{end}`"),
     };
     let lower = format!("fc {} ", word.to_lowercase());
-    let near = output.since(mark).into_iter().find(|line| {
-        let text = line.text.to_lowercase();
-        text.contains(&lower) && text.trim_end() != start.to_lowercase().trim_end() || line.text.contains(id)
-    });
+    // The marker that is right does not explain why the other one is missing.
+    let right = |line: &&Line| seen_start && line.text.trim_end() == start || seen_end && is_end(line);
+    let near = |line: &&Line| line.text.to_lowercase().contains(&lower) || line.text.contains(id);
+    let lines = output.since(mark);
+    let near = lines.iter().filter(|line| !right(line)).find(near);
     fail(match near {
         Some(near) => format!("{missing}; the most similar line is `{}`", cut(&near.text, 120)),
         None => missing,
@@ -146,6 +164,25 @@ fn log_invoke(context: &CheckContext<'_>) -> Verdict {
     let mark = output.mark();
     let (request, _) = context.invoke(&instance)?;
     markers(output, mark, "Invoke", &request.id)
+}
+
+fn log_failed_call(context: &CheckContext<'_>) -> Verdict {
+    let Some(event) = &context.plan.fail_event else {
+        return skip("no event is known that makes the function fail (--fail-event FILE)");
+    };
+    let instance = context.initialized()?;
+    let output = context.output(&instance)?;
+    let request = instance.platform.invoke(event.clone());
+    let response = instance.send(&request).map_err(Stop::Untested)?;
+    if response.is_success() {
+        return Err(Stop::Untested(format!("the event of --fail-event was answered {}", response.status)));
+    }
+    let end = format!("FC Invoke End RequestId: {}", request.id);
+    match line(output, 0, |line| line.text.starts_with(&end)) {
+        Some(line) if line.text.trim_end() == format!("{end}{FAILED}") => Ok(format!("`{}`", line.text)),
+        Some(line) => fail(format!("`{}`", cut(&line.text, 160))),
+        None => fail(format!("no `{end}` after the answer {}", response.status)),
+    }
 }
 
 /// Calls a hook and looks for its markers. Another check reports a hook that fails.
@@ -221,7 +258,7 @@ fn secrets_silent(context: &CheckContext<'_>) -> Verdict {
         let _ = instance.send(request);
     }
     send_malformed(&instance, &requests[0].head);
-    let _ = instance.target.terminate();
+    let _ = instance.terminate();
     target::wait_exit(&mut *instance.target, Deadline::after(instance.limits.term));
     settle(&output);
     let lines = output.all();

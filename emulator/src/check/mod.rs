@@ -8,17 +8,21 @@
 //! The severity follows the confidence in the contract: a rule marked X (sources disagree) or I (inferred) is never a
 //! "must". A test compares them.
 
+mod client;
 mod connection;
 mod context;
+mod credentials;
 mod dispatch;
 mod framing;
 mod freeze;
+mod health;
 mod hooks;
 mod initialize;
 mod invoke;
 mod job;
 mod limits;
 mod log;
+mod recognised;
 mod runner;
 mod schedule;
 mod servers;
@@ -119,17 +123,23 @@ fn blocked<T>(by: &'static str, why: impl Into<String>) -> Result<T, Stop> {
 
 /// Every check, in the order of a lifecycle. A check comes after the checks that it needs.
 pub fn all() -> Vec<&'static Check> {
-    let groups: [&'static [Check]; 14] = [
+    let groups: [&'static [Check]; 20] = [
         start::CHECKS,
         framing::CHECKS,
+        health::CHECKS,
+        recognised::CHECKS,
         initialize::CHECKS,
         invoke::CHECKS,
+        initialize::LATE_CHECKS,
+        client::CHECKS,
         limits::CHECKS,
         connection::CHECKS,
         log::CHECKS,
         dispatch::CHECKS,
+        credentials::CHECKS,
         freeze::CHECKS,
         waiting::CHECKS,
+        health::LATE_CHECKS,
         stop::CHECKS,
         hooks::CHECKS,
         log::LATE_CHECKS,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::context::CheckContext;
 use super::schedule::{Bounds, Schedule};
 use super::servers::{self, Server};
-use super::{Finding, Findings, Outcome, Plan, Progress};
+use super::{Check, Finding, Findings, Outcome, Plan, Progress};
 use crate::clock::seconds;
 use crate::error::Result;
 use crate::target::{self, Spec};
@@ -59,17 +59,21 @@ fn bounds(plan: &Plan) -> Bounds {
     Bounds { in_progress: in_progress.max(1), working: plan.jobs.clamp(1, in_progress.max(1)) }
 }
 
-fn circumstances(plan: &Plan, findings: &[Finding], server: Option<&Server>) -> Vec<String> {
+fn circumstances(plan: &Plan, findings: &[Finding], server: Option<&'static Server>) -> Vec<String> {
     let mut lines = Vec::new();
-    let frozen = findings.iter().find(|f| f.id == "thaw-call" && f.outcome == Outcome::Passed);
-    lines.push(match frozen {
-        Some(finding) => format!("freezes of {}: {}", seconds(plan.freeze), finding.actual),
-        None => format!("freezes of {}", seconds(plan.freeze)),
-    });
-    if !matches!(plan.setup.spec, Spec::Addr(_)) {
+    let tried = |finding: &&Finding| matches!(finding.outcome, Outcome::Passed | Outcome::Failed);
+    let any = |checks: &[Check]| findings.iter().filter(tried).any(|f| checks.iter().any(|check| check.id == f.id));
+    if any(super::freeze::CHECKS) || any(super::waiting::CHECKS) {
+        let frozen = findings.iter().find(|f| f.id == "thaw-call" && f.outcome == Outcome::Passed);
+        lines.push(match frozen {
+            Some(finding) => format!("freezes of {}: {}", seconds(plan.freeze), finding.actual),
+            None => format!("freezes of {}", seconds(plan.freeze)),
+        });
         lines.push(servers::hidden_limits(plan.freeze, server));
     }
-    lines.push(format!("connections idle for {}", seconds(plan.idle)));
+    if findings.iter().filter(tried).any(|finding| finding.id == "keepalive-idle") {
+        lines.push(format!("connections idle for {}", seconds(plan.idle)));
+    }
     if matches!(plan.setup.spec, Spec::Addr(_)) {
         lines.push(
             "a server that already runs: no freezes, no signals, no checks of its log or of a fresh instance".into(),

@@ -112,7 +112,7 @@ impl<'a> Schedule<'a> {
                 None => catch_unwind(AssertUnwindSafe(|| (check.run)(&context)))
                     .unwrap_or_else(|_| Err(Stop::Untested("the check itself panicked".into()))),
             };
-            let (mut finding, by) = finding(check, verdict, started);
+            let (mut finding, by) = finding(check, context.with_its_end(verdict), started);
             if finding.outcome == Outcome::Failed {
                 finding.server_fix = context.known_fix(check);
             }

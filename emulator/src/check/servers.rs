@@ -253,33 +253,26 @@ pub fn advertised_idle_limit(response: &Response) -> Option<Duration> {
 }
 
 /// Which time limits freezes of this length cannot show: those of the server if it is known, else well-known ones.
-pub fn hidden_limits(freeze: Duration, server: Option<&Server>) -> String {
+pub fn hidden_limits(freeze: Duration, server: Option<&'static Server>) -> String {
     let shown = format!("the longest time limit that such freezes show is {}", seconds(freeze));
-    let longer = |server: &&'static Server| longer_limits(server, freeze);
-    let (hidden, whose) = match server {
-        Some(server) => (longer_limits(server, freeze), format!("default limits of {} are longer", server.name)),
-        None => (SERVERS.iter().flat_map(|server| longer(&server)).collect(), "longer ones are known".to_owned()),
+    let all = server.map_or(SERVERS, std::slice::from_ref);
+    let limits = || all.iter().flat_map(|server| server.limits).filter(|(_, secs)| *secs <= EXAMPLE_MOST);
+    let longer = || limits().filter(|(_, secs)| Duration::from_secs(*secs) >= freeze);
+    let secs = || longer().map(|(_, secs)| *secs);
+    let (Some(least), Some(most)) = (secs().min(), secs().max()) else { return shown };
+    let said = match server {
+        Some(server) => {
+            let named: Vec<_> = longer().map(|(what, secs)| format!("{what} {secs} s")).collect();
+            format!("default limits of {} are longer ({})", server.name, named.join(", "))
+        }
+        None if least == most => format!("other servers have {most} s"),
+        None => format!("other servers have {least} s to {most} s"),
     };
-    let Some(most) = hidden.iter().map(|(_, _, secs)| *secs).filter(|secs| *secs <= EXAMPLE_MOST).max() else {
-        return shown;
-    };
-    let named: Vec<_> = hidden
-        .iter()
-        .filter(|(_, _, secs)| *secs <= EXAMPLE_MOST)
-        .map(
-            |(name, what, secs)| if server.is_some() { format!("{what} {secs} s") } else { format!("{name} {secs} s") },
-        )
-        .collect();
-    format!("{shown}; {whose} ({}): --freeze-for {}s shows those, too", named.join(", "), most + 3)
+    format!("{shown}; {said}: `--freeze-for {}s` shows those, too", most + 3)
 }
 
 /// Longer limits are no reason to freeze for so long.
 const EXAMPLE_MOST: u64 = 120;
-
-fn longer_limits(server: &Server, freeze: Duration) -> Vec<(&'static str, &'static str, u64)> {
-    let longer = server.limits.iter().filter(|(_, secs)| Duration::from_secs(*secs) >= freeze);
-    longer.map(|(what, secs)| (server.name, *what, *secs)).collect()
-}
 
 #[cfg(test)]
 mod tests {
@@ -343,11 +336,16 @@ mod tests {
     fn a_report_names_the_limits_that_its_freezes_hide() {
         let puma = SERVERS.iter().find(|server| server.name == "Puma");
         let text = hidden_limits(Duration::from_secs(7), puma);
-        assert!(text.contains("is 7 s; default limits of Puma") && text.contains("--freeze-for 33s"), "{text}");
+        assert!(text.contains("is 7 s; default limits of Puma") && text.contains("`--freeze-for 33s`"), "{text}");
         assert!(text.contains("idle connection 20 s, first data 30 s"), "{text}");
         assert!(!hidden_limits(Duration::from_secs(31), puma).contains("Puma"));
         let unknown = hidden_limits(Duration::from_secs(7), None);
-        assert!(unknown.contains("Puma 20 s") && unknown.contains("Fastify 72 s"), "{unknown}");
+        assert!(
+            unknown.ends_with("other servers have 20 s to 120 s: `--freeze-for 123s` shows those, too"),
+            "{unknown}"
+        );
+        assert!(hidden_limits(Duration::from_secs(100), None).contains("other servers have 120 s:"));
+        assert!(!hidden_limits(Duration::from_secs(121), None).contains("other"));
     }
 
     /// A misspelt name of a check would hide every advice.

@@ -1,4 +1,4 @@
-//! START and HEALTH: the open port, the start-up check, the health check, and probes, which must cause nothing.
+//! START: the open port, the start-up check, and probes, which must cause nothing.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::http::{Conn, cut};
 use crate::instance::{Instance, Variant};
 use crate::output::Line;
 use crate::platform::PORT_NAMES;
-use crate::target::{Port, Ready, Spec};
+use crate::target::{self, Port, Ready, Spec};
 
 /// The number of probes of each kind.
 const PROBES: usize = 20;
@@ -69,36 +69,23 @@ pub const CHECKS: &[Check] = &[
         fix: "log a connection that ends before a request at level debug, or not at all",
         run: probe_silent,
     },
-    Check {
-        id: "health-url",
-        rule: "C-START-4",
-        severity: Severity::Should,
-        needs: &[],
-        request: "GET of the path of the health check (--health)",
-        expected: "200 within 1 s",
-        fix: "answer the path of the health check with 200 as soon as the port is open, even before /initialize",
-        run: health_url,
-    },
 ];
 
 fn ready(context: &CheckContext<'_>) -> Verdict {
     let started = Instant::now();
-    let mut instance = Instance::start(&context.plan.setup, &Variant::default())?;
+    let mut instance = context.launch(&Variant::default())?;
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("open after {}", millis(started.elapsed()))),
-        Ready::Exited(exit) => fail(format!("the target {exit} before it listened{}", last_output(&instance))),
-        Ready::No(why) => fail(format!("{why}{}", last_output(&instance))),
+        Ready::Exited(exit) => {
+            fail(format!("the target {exit} before it listened{}", target::last_words(&*instance.target)))
+        }
+        Ready::No(why) => fail(format!("{why}{}", target::last_words(&*instance.target))),
         Ready::Stranger(why) => Err(Stop::Untested(why)),
     }
 }
 
-/// The last line that the target printed, as the end of a message.
-fn last_output(instance: &Instance) -> String {
-    let Some(output) = instance.target.output() else { return String::new() };
-    settle(output);
-    let lines = output.all();
-    let last = lines.iter().rev().map(|line| line.text.as_str()).find(|text| !text.trim().is_empty());
-    last.map_or_else(String::new, |text| format!("; its last line of output: `{}`", cut(text, 120)))
+fn lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }
 
 fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
@@ -108,10 +95,10 @@ fn port_from_environment(context: &CheckContext<'_>) -> Verdict {
     let ports = (Port::free()?, Port::free()?);
     let (ours, other) = (ports.0.number(), ports.1.number());
     let env = vec![(PORT_NAMES[0].to_owned(), ours.to_string()), (PORT_NAMES[1].to_owned(), other.to_string())];
-    let mut instance = Instance::start(&context.plan.setup, &Variant { env, port: Some(ours), pid_one: false })?;
+    let mut instance = context.launch(&Variant { env, port: Some(ours), ..Variant::default() })?;
     match instance.wait_ready() {
         Ready::Yes => Ok(format!("port {ours} is open")),
-        Ready::Exited(exit) => fail(format!("the target {exit}{}", last_output(&instance))),
+        Ready::Exited(exit) => fail(format!("the target {exit}{}", target::last_words(&*instance.target))),
         Ready::No(_) if Conn::open(([127, 0, 0, 1], other).into(), instance.call_deadline()).is_ok() => {
             fail("the port in FC_SERVER_PORT is open in its place")
         }
@@ -170,9 +157,9 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
     let texts = |lines: &[Line]| lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
     let again = again(&texts(&first), &texts(&second));
     match (again.first(), first.len() + second.len()) {
-        (Some(line), _) => fail(format!("it printed {} lines, the first: `{}`", again.len(), cut(line, 120))),
+        (Some(line), _) => fail(format!("it printed {}, the first: `{}`", lines(again.len()), cut(line, 120))),
         (None, 0) => Ok("the target printed nothing".into()),
-        (None, count) => Ok(format!("the target printed {count} lines, but none of them with each volley of probes")),
+        (None, count) => Ok(format!("the target printed {}, but none with each volley of probes", lines(count))),
     }
 }
 
@@ -187,23 +174,6 @@ fn kind(line: &str) -> String {
     let varies = |word: &str| word.chars().any(|c| c.is_ascii_digit());
     let words = line.split(|c: char| c.is_whitespace() || c == ':').filter(|word| !varies(word));
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// FC takes every status from 200 to 399 for healthy (C-HLT-2), but 200 is the safe answer.
-fn health_url(context: &CheckContext<'_>) -> Verdict {
-    const WAIT: Duration = Duration::from_secs(1);
-    let Some(path) = &context.plan.health_path else {
-        return skip("the function is configured without an HTTP health check (--health PATH)");
-    };
-    let instance = context.start()?;
-    let request = instance.platform.request(crate::platform::Caller::Stranger, "GET", path, &[], Vec::new());
-    let deadline = crate::clock::Deadline::after(WAIT);
-    let answer = Conn::open(instance.target.addr(), deadline).and_then(|mut c| c.exchange(&request.bytes(), deadline));
-    match answer {
-        Ok(response) if response.status == 200 => Ok("200".into()),
-        Ok(response) => fail(format!("{} `{}`", response.status, response.body_text(80))),
-        Err(why) => fail(why),
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,16 @@ pub const CHECKS: &[Check] = &[
         run: call_after_pre_stop,
     },
     Check {
+        id: "initialize-after-pre-stop",
+        rule: "C-INIT-5",
+        severity: Severity::Should,
+        needs: &["initialize-again", "pre-stop"],
+        request: "a call, GET /pre-stop, and POST /initialize",
+        expected: "2xx",
+        fix: "let the initializer run again after pre-stop: an instance that lives on may be initialized anew",
+        run: initialize_after_pre_stop,
+    },
+    Check {
         id: "pre-stop-after-freeze",
         rule: "C-STOP-2",
         severity: Severity::Should,
@@ -146,6 +156,21 @@ fn call_after_pre_stop(context: &CheckContext<'_>) -> Verdict {
     }
 }
 
+fn initialize_after_pre_stop(context: &CheckContext<'_>) -> Verdict {
+    context.require(Hook::Initialize)?;
+    context.require(Hook::PreStop)?;
+    // A shared server would take the pre-stop for its end.
+    let instance = context.fresh()?;
+    context.initialize(&instance)?;
+    context.invoke(&instance)?;
+    match instance.hook(Hook::PreStop) {
+        Ok(response) if response.is_success() => {}
+        Ok(response) => return blocked("pre-stop", format!("GET /pre-stop: {}", response.status)),
+        Err(why) => return blocked("pre-stop", why),
+    }
+    success("POST /initialize after pre-stop", Instant::now(), instance.hook(Hook::Initialize))
+}
+
 fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
     context.require(Hook::PreStop)?;
     let mut instance = context.initialized()?;
@@ -161,7 +186,7 @@ fn pre_stop_after_freeze(context: &CheckContext<'_>) -> Verdict {
 /// Sends SIGTERM and waits for the exit.
 fn terminated(context: &CheckContext<'_>, instance: &mut Instance) -> Result<(Exit, String), Stop> {
     let started = Instant::now();
-    instance.target.terminate()?;
+    instance.terminate()?;
     let deadline = Deadline::after(instance.limits.term);
     match context.rest(|| target::wait_exit(&mut *instance.target, deadline)) {
         Some(exit) => Ok((exit, format!("the target {exit} after {}", millis(started.elapsed())))),

@@ -3,6 +3,7 @@
 //! It does to one instance, step by step, what the platform would do, and records the answer and the output of the
 //! target for each step. A [`Timeline`] conforms if every step kept the contract. [`crate::report`] shows it.
 
+mod buffered;
 mod call;
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::clock::{Deadline, seconds};
 use crate::error::{Error, Result};
 use crate::http::{Conn, Response};
 use crate::instance::{Instance, Setup, Variant};
-use crate::output::Output;
+use crate::output::{Output, Stream};
 use crate::platform::{Hook, Request};
 use crate::target::{self, Exit, Ready, Spec};
 
@@ -100,8 +101,8 @@ pub trait Watcher {
     fn begins(&mut self, name: &str);
     /// A step has ended.
     fn ended(&mut self, step: &Step);
-    /// The last step has a warning.
-    fn warned(&mut self, step: &Step);
+    /// The last step has this warning.
+    fn warned(&mut self, warning: &str);
     /// Something about the step at work that should be known before its end.
     fn noticed(&mut self, said: &str);
     /// The target runs, and this is its output.
@@ -242,8 +243,24 @@ impl Runner<'_> {
         let ok = self.answered(started, request.line.clone(), &request, answer);
         if let Some(genuine) = genuine {
             self.compare_with_unknown_path(&request, &genuine);
+            if genuine.status != 200 {
+                self.warn(format!(
+                    "FC 2.0 knows 200 for success and 404 for failure, FC 3.0 takes each 2xx for success: answer 200 \
+                     in place of {}",
+                    genuine.status
+                ));
+            }
         }
         ok
+    }
+
+    /// Adds a warning to the last step.
+    fn warn(&mut self, warning: String) {
+        if let Some(step) = self.steps.last_mut() {
+            let warnings = [std::mem::take(&mut step.warning), warning.clone()];
+            step.warning = warnings.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+            self.watcher.warned(&warning);
+        }
     }
 
     /// Warns of a hook that is answered like a path that does not exist: then probably no hook ran. A log marker of the
@@ -260,14 +277,11 @@ impl Runner<'_> {
         let same = |(unknown, answer): &(Request, Response)| {
             unknown.line.starts_with(method) && alike((request, genuine), (unknown, answer))
         };
-        if self.unknown.iter().any(same)
-            && let Some(step) = self.steps.last_mut()
-        {
-            step.warning = format!(
+        if self.unknown.iter().any(same) {
+            self.warn(format!(
                 "it answers {NO_SUCH_PATH} the same way, so {hook} probably runs no hook: implement the hook, or leave \
                  it out of --hooks"
-            );
-            self.watcher.warned(step);
+            ));
         }
     }
 
@@ -366,6 +380,8 @@ impl Runner<'_> {
         let started = Instant::now();
         self.watcher.begins("SIGTERM");
         let deadline = Deadline::after(self.instance.limits.term);
+        let silent = self.lines_out() == Some(0);
+        let is_python = self.instance.target.pid().is_some_and(buffered::is_python);
         let exit = match self.instance.target.try_exit() {
             Some(exit) => Some(exit),
             None => {
@@ -387,7 +403,18 @@ impl Runner<'_> {
             None => (format!("the target still runs after {}", seconds(self.instance.limits.term)), false),
         };
         self.record(started, Step { name: "SIGTERM".into(), note, ok, ms: took, ..Step::default() });
+        let calls = self.plan.calls + self.plan.freezes;
+        if let Some(late) = self.lines_out().filter(|_| silent)
+            && let Some(warning) = buffered::warning(calls, late, is_python)
+        {
+            self.warn(warning);
+        }
         Ok(())
+    }
+
+    /// How many lines the target has printed on standard output.
+    fn lines_out(&self) -> Option<usize> {
+        self.instance.target.output().map(|output| output.count(Stream::Out))
     }
 
     fn answered(

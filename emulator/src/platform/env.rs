@@ -17,9 +17,6 @@ impl Platform {
             (PORT_NAMES[0], port.as_str()),
             (PORT_NAMES[1], port.as_str()),
             ("FC_FUNC_CODE_PATH", "/code"),
-            ("ALIBABA_CLOUD_ACCESS_KEY_ID", &self.secrets.key_id),
-            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.secrets.key_secret),
-            ("ALIBABA_CLOUD_SECURITY_TOKEN", &self.secrets.token),
             ("FC_ACCOUNT_ID", "1234567890123456"),
             ("FC_FUNCTION_HANDLER", "index.handler"),
             ("FC_FUNCTION_MEMORY_SIZE", "512"),
@@ -27,6 +24,11 @@ impl Platform {
             ("FC_REGION", "cn-hangzhou"),
             ("FC_INSTANCE_ID", &instance),
         ];
+        if self.settings.credentials {
+            pairs.push(("ALIBABA_CLOUD_ACCESS_KEY_ID", &self.secrets.key_id));
+            pairs.push(("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.secrets.key_secret));
+            pairs.push(("ALIBABA_CLOUD_SECURITY_TOKEN", &self.secrets.token));
+        }
         if self.settings.generation == Generation::Fc2 {
             pairs.push(("FC_SERVICE_NAME", "fc-emulator"));
             pairs.push(("FC_QUALIFIER", "LATEST"));

@@ -2,6 +2,9 @@
 
 use super::{Generation, Hook, Platform};
 
+/// The header that counts how often a call was repeated.
+pub(super) const RETRY_COUNT: &str = "X-Fc-Retry-Count";
+
 /// The caller of a request, which decides its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -35,7 +38,9 @@ impl Platform {
             return Vec::new();
         }
         let mut headers = vec![("X-Fc-Request-Id", id.to_owned())];
-        headers.extend(self.credentials());
+        if self.settings.credentials {
+            headers.extend(self.credentials());
+        }
         headers.extend(self.function());
         headers.extend(self.lifecycle());
         headers.extend(tracing(&self.secrets.tracing, caller));
@@ -48,7 +53,7 @@ impl Platform {
             headers.push(("X-Fc-Api-Server-Ip", String::new()));
         }
         if matches!(caller, Caller::Http | Caller::Event) {
-            headers.push(("X-Fc-Retry-Count", "0".to_owned()));
+            headers.push((RETRY_COUNT, "0".to_owned()));
         }
         headers
     }

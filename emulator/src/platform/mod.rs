@@ -87,6 +87,8 @@ pub struct Settings {
     pub ids: IdForm,
     /// Whether it sends `x-fc-control-path`. The public local tools do not.
     pub control_path: bool,
+    /// Whether it gives credentials, in the environment and in headers. A function can be configured without them.
+    pub credentials: bool,
     /// The hooks that the function is configured with.
     pub hooks: BTreeSet<Hook>,
     /// The time limit of the initializer in seconds, for a header.
@@ -101,6 +103,7 @@ impl Default for Settings {
             generation: Generation::default(),
             ids: IdForm::default(),
             control_path: true,
+            credentials: true,
             hooks: Hook::ALL.into(),
             initialize_secs: 3,
             invoke_secs: 60,
@@ -148,6 +151,13 @@ impl Request {
     /// The head and the body.
     pub fn bytes(&self) -> Vec<u8> {
         [self.head.as_slice(), &self.body].concat()
+    }
+
+    /// The same call once more, as the platform repeats an asynchronous one: with the same id, and counted.
+    pub fn retried(&self) -> Self {
+        let count = |number: u8| format!("\r\n{}: {number}\r\n", headers::RETRY_COUNT);
+        let head = String::from_utf8_lossy(&self.head).replace(&count(0), &count(1));
+        Self { head: head.into_bytes(), ..self.clone() }
     }
 }
 
@@ -272,6 +282,29 @@ mod tests {
 
         let silent = Platform::new(Settings { control_path: false, ..Settings::default() });
         assert_eq!(value(&silent.invoke("")), None);
+    }
+
+    #[test]
+    fn a_retry_has_the_same_id_and_another_count() {
+        let call = platform(Generation::Fc3).invoke("x");
+        let value = |request: &Request, wanted: &str| {
+            fc_headers(request).into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value)
+        };
+        let again = call.retried();
+        assert_eq!(value(&again, "X-Fc-Request-Id"), Some(call.id.clone()));
+        assert_eq!(value(&call, "X-Fc-Retry-Count").as_deref(), Some("0"));
+        assert_eq!(value(&again, "X-Fc-Retry-Count").as_deref(), Some("1"));
+        assert_eq!(fc_headers(&again).len(), fc_headers(&call).len());
+    }
+
+    /// C-ENV-1: neither the headers nor the environment have any.
+    #[test]
+    fn a_function_can_be_configured_without_credentials() {
+        let mut platform = platform(Generation::Fc2);
+        platform.settings.credentials = false;
+        let text = String::from_utf8(platform.invoke("x").head).unwrap() + &format!("{:?}", platform.env(9000));
+        assert!(platform.secrets()[..3].iter().all(|(_, secret)| !text.contains(secret)), "{text}");
+        assert!(!text.contains("Access-Key") && !text.contains("ALIBABA"), "{text}");
     }
 
     #[test]

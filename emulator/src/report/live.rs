@@ -49,8 +49,8 @@ impl Watcher for LifecycleWatcher {
         show(self.spinner.as_ref(), self.quiet, &line);
     }
 
-    fn warned(&mut self, step: &Step) {
-        show(self.spinner.as_ref(), self.quiet, &format!("{:>12} {}", "!", step.warning));
+    fn warned(&mut self, warning: &str) {
+        show(self.spinner.as_ref(), self.quiet, &format!("{:>12} {warning}", "!"));
     }
 
     fn noticed(&mut self, said: &str) {

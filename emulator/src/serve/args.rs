@@ -373,6 +373,7 @@ impl ServeArgs {
             generation,
             ids: IdForm::of(generation),
             control_path: true,
+            credentials: true,
             hooks,
             initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
             invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,

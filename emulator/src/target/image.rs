@@ -94,7 +94,9 @@ fn new_name() -> String {
 fn ensure_image(image: &str) -> Result<()> {
     match image_platform(image) {
         Ok(_) => Ok(()),
-        Err(_) => docker(&["pull", "--quiet", image]).map(drop),
+        Err(_) => docker(&["pull", "--quiet", image])
+            .map(drop)
+            .map_err(|cause| Error::new(format!("there is no image `{image}` here, and it cannot be had: {cause}"))),
     }
 }
 

@@ -18,6 +18,7 @@ mod supervisor;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
@@ -184,6 +185,26 @@ pub trait Target: Send {
 
     /// How it ended, or `None` while it runs.
     fn try_exit(&mut self) -> Option<Exit>;
+}
+
+/// Stands in the place of a target that was moved elsewhere. It does nothing.
+pub(crate) fn placeholder() -> Box<dyn Target> {
+    Box::new(addr::Running::new((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))
+}
+
+/// The last lines that a target printed, as the end of a sentence. Empty if it printed none.
+pub fn last_words(target: &dyn Target) -> String {
+    const LINES: usize = 5;
+    const CHARS: usize = 120;
+    let Some(output) = target.output() else { return String::new() };
+    output.wait_end(Deadline::after(Duration::from_millis(150)));
+    let lines = output.last_lines(LINES, CHARS);
+    let quoted: Vec<_> = lines.iter().map(|line| format!("`{line}`")).collect();
+    match quoted.as_slice() {
+        [] => "; it printed nothing".into(),
+        [line] => format!("; its last line of output: {line}"),
+        lines => format!("; its last lines of output: {}", lines.join(" ")),
+    }
 }
 
 /// Starts an instance. It is not ready yet.

@@ -23,6 +23,9 @@ const NOTICED_AFTER: Duration = Duration::from_secs(1);
 /// an administrator.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 
+/// Who waits for longer than this learns for what.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+
 /// The ports that servers take if nobody tells them one: that of the platform, then those of web frameworks.
 const FIXED_PORTS: [u16; 5] = [PORT_DEFAULT, 8080, 8000, 5000, 3000];
 
@@ -49,13 +52,15 @@ pub fn wait_ready(
     cancelled: &dyn Fn() -> bool,
 ) -> Ready {
     let deadline = Deadline::after(limit);
-    let mut watch = Watch { other_port, since: None, looked: Instant::now(), noticed: false };
+    let mut watch =
+        Watch { other_port, since: None, started: Instant::now(), looked: Instant::now(), limit, noticed: false };
     let look = || {
         if cancelled() {
             return Some(Ready::No("the start was cancelled".to_owned()));
         }
         if let Some(exit) = target.try_exit() {
-            return Some(Ready::Exited(before_listening(exit, &target.left_behind())));
+            let hint = container_client(target);
+            return Some(Ready::Exited(format!("{}{hint}", before_listening(exit, &target.left_behind()))));
         }
         if connects(target, deadline) {
             return Some(whose(target));
@@ -68,15 +73,18 @@ pub fn wait_ready(
 /// Where the target listens if the platform cannot reach it there: "listens on 127.0.0.1:9000 only …".
 pub fn loopback_only(target: &mut dyn Target) -> Option<String> {
     let port = target.addr().port();
-    let only = match target.listener() {
-        Some(listener) => listener == Listener::LoopbackOnly,
-        None => {
-            let mut ours = listening::of(&target.pids());
-            ours.retain(|addr| addr.port() == port);
-            !ours.is_empty() && ours.iter().all(listening::is_loopback)
-        }
-    };
-    only.then(|| format!("listens on 127.0.0.1:{port} only, where the platform cannot reach it: listen on 0.0.0.0"))
+    let at = match target.listener() {
+        Some(listener) => (listener == Listener::LoopbackOnly).then(|| format!("127.0.0.1:{port}")),
+        None => only_loopback(&listening::of(&target.pids()), port),
+    }?;
+    Some(format!("listens on {at} only, where the platform cannot reach it: listen on 0.0.0.0"))
+}
+
+/// The addresses with this port, if there are some and all of them are loopback addresses.
+fn only_loopback(addrs: &[SocketAddr], port: u16) -> Option<String> {
+    let ours: Vec<_> = addrs.iter().filter(|addr| addr.port() == port).collect();
+    let all_loopback = !ours.is_empty() && ours.iter().all(|addr| listening::is_loopback(addr));
+    all_loopback.then(|| ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
 }
 
 /// The exit of a target that has not listened yet, with the meaning of known codes (C-START-5).
@@ -174,7 +182,9 @@ fn late(target: &mut dyn Target, limit: Duration) -> String {
 struct Watch {
     other_port: Option<u16>,
     since: Option<(Instant, Vec<SocketAddr>)>,
+    started: Instant,
     looked: Instant,
+    limit: Duration,
     noticed: bool,
 }
 
@@ -196,9 +206,20 @@ impl Watch {
         if let Some(only) = loopback_only(target) {
             return Some(format!("the target {only}"));
         }
-        let said = elsewhere(addrs, port)?;
         let certain = |addr: &SocketAddr| FIXED_PORTS.contains(&addr.port()) || self.other_port == Some(addr.port());
-        if addrs.iter().any(certain) || stayed >= GIVEN_UP_AFTER {
+        // An administrator's port is mostly on loopback, so that alone ends no wait early.
+        let outside = elsewhere(addrs, port);
+        let is_sure = outside.is_some() && addrs.iter().any(certain);
+        let Some(said) = outside.or_else(|| on_loopback_elsewhere(addrs, port, certain)) else {
+            if self.started.elapsed() >= LONG_WAIT && !std::mem::replace(&mut self.noticed, true) {
+                notice(&format!(
+                    "nothing listens on port {port} yet; it may take {} (--ready-timeout)",
+                    seconds(self.limit)
+                ));
+            }
+            return None;
+        };
+        if is_sure || stayed >= GIVEN_UP_AFTER {
             return Some(said);
         }
         if !std::mem::replace(&mut self.noticed, true) {
@@ -219,6 +240,17 @@ fn elsewhere(addrs: &[SocketAddr], port: u16) -> Option<String> {
     ))
 }
 
+/// The same for a server that listens on loopback alone. Its port tells it from a debugger.
+fn on_loopback_elsewhere(addrs: &[SocketAddr], port: u16, is_server: impl Fn(&SocketAddr) -> bool) -> Option<String> {
+    let first = addrs.iter().filter(|addr| addr.port() != port).find(|addr| is_server(addr))?;
+    Some(format!(
+        "the target listens on {first} only, not on port {port}, which {} says: let it listen on 0.0.0.0, and read \
+         the variable or use `--port {}`",
+        PORT_NAMES[0],
+        first.port()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +264,22 @@ mod tests {
         }
         assert_eq!(elsewhere(&addrs(&["127.0.0.1:9229"]), 21081), None);
         assert_eq!(elsewhere(&addrs(&["0.0.0.0:21081"]), 21081), None);
+    }
+
+    #[test]
+    fn a_fixed_port_on_loopback_is_told_from_a_debugger() {
+        let addrs: Vec<SocketAddr> = vec!["127.0.0.1:9229".parse().unwrap(), "127.0.0.1:5000".parse().unwrap()];
+        let said = on_loopback_elsewhere(&addrs, 21081, |addr| FIXED_PORTS.contains(&addr.port())).unwrap();
+        assert!(said.contains("127.0.0.1:5000") && said.contains("0.0.0.0") && said.contains("--port 5000"), "{said}");
+        assert_eq!(on_loopback_elsewhere(&addrs[..1], 21081, |addr| FIXED_PORTS.contains(&addr.port())), None);
+    }
+
+    #[test]
+    fn a_server_on_loopback_is_told_its_own_address() {
+        let at = |list: &[&str]| only_loopback(&list.iter().map(|addr| addr.parse().unwrap()).collect::<Vec<_>>(), 7);
+        assert_eq!(at(&["[::1]:7", "0.0.0.0:8"]).as_deref(), Some("[::1]:7"));
+        assert_eq!(at(&["127.0.0.1:7", "[::1]:7"]).as_deref(), Some("127.0.0.1:7 and [::1]:7"));
+        assert_eq!((at(&["127.0.0.1:7", "[::]:7"]), at(&["127.0.0.1:8"])), (None, None));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
 use serde_json::Value;
 
-/// How many targets are checked at the same time. Most of the time passes in freezes.
-const TARGETS_AT_ONCE: usize = 12;
+/// How many targets are checked at the same time, for each processor. Most of the time passes in freezes.
+const TARGETS_AT_ONCE: usize = 4;
 
 /// A command that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -114,8 +114,9 @@ impl Report {
 /// Does `work` for every row, for several at the same time.
 pub fn work_through<T: Sync>(rows: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..TARGETS_AT_ONCE {
+        for _ in 0..(TARGETS_AT_ONCE * processors).min(12) {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(row);

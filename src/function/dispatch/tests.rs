@@ -1,6 +1,7 @@
 use super::*;
 use crate::function::request::Peer;
 use crate::function::route::Route;
+use crate::http1::fields::Header;
 use crate::{Error, Thaw};
 use std::cell::Cell;
 use std::io::Cursor;
@@ -84,8 +85,7 @@ impl Bench {
 
     fn call(&mut self, line: &str, headers: &[(&str, &str)]) -> String {
         let (method, path_and_query) = line.split_once(' ').unwrap();
-        let headers: Vec<_> =
-            headers.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| Header::new(name, value.as_bytes())).collect();
         let request = Request { method, path_and_query, headers: Headers(&headers), body: b"event", peer: Peer::Unix };
         let received = (self.service.env.now)();
         let answer = self.service.handle(&request, received, usize::MAX, &mut self.lines);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http1::fields::Header;
 use crate::http1::head::{Framing, RequestMeta};
 use crate::{Error, Reply, Route};
 use std::cell::Cell;
@@ -77,7 +78,7 @@ impl Bench {
             http10: method == "OLD",
         };
         let method = if method == "OLD" { "GET" } else { method };
-        let headers = [httparse::Header { name: "x-fc-request-id", value: b"id-1" }];
+        let headers = [Header::new("x-fc-request-id", b"id-1")];
         let head = Head { method, path_and_query, headers: &headers, meta };
         let received = Received { head, body: b"", client: Peer::Unix, at: now() };
         self.exchange.start(&mut self.dispatcher, received, allowance, &mut self.lines)

@@ -101,3 +101,20 @@ pub(crate) const STATUS_FAILED: &str = "404";
 pub(crate) const fn status_line(failed: bool) -> &'static [u8] {
     if failed { b"\r\nx-fc-status: 404" } else { b"\r\nx-fc-status: 200" }
 }
+
+/// Whether a header belongs to the platform.
+#[cfg(feature = "adapter")]
+pub(crate) fn is_of_platform(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+// What the adapter tells its program about a freeze. The names are ours; clients cannot set them (C-DISP-3).
+
+/// The milliseconds between the last activity and the call that ended the freeze.
+#[cfg(feature = "adapter")]
+pub(crate) const GAP: &str = "x-fc-hooks-gap-ms";
+/// The signs of the freeze, with `+` between them.
+#[cfg(feature = "adapter")]
+pub(crate) const EVIDENCE: &str = "x-fc-hooks-evidence";
+#[cfg(feature = "adapter")]
+pub(crate) const CONFIDENCE: &str = "x-fc-hooks-confidence";

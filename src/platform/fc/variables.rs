@@ -14,12 +14,19 @@ pub(crate) const FUNCTION_NAME: &str = "FC_FUNCTION_NAME";
 /// The instance's memory in MB.
 pub(crate) const FUNCTION_MEMORY: &str = "FC_FUNCTION_MEMORY_SIZE";
 
+/// The credentials: access key id, access key secret, security token.
+pub(crate) const CREDENTIALS: [&str; 3] =
+    ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"];
+
+/// The id of the call.
+pub(crate) const REQUEST_ID: &str = "FC_REQUEST_ID";
+
 /// If web server mode is off, no request carries headers. Each variable holds the value of the header beside it.
 pub(crate) const HEADERS: [(&str, &str); 11] = [
-    (headers::REQUEST_ID, "FC_REQUEST_ID"),
-    (headers::ACCESS_KEY_ID, "ALIBABA_CLOUD_ACCESS_KEY_ID"),
-    (headers::ACCESS_KEY_SECRET, "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-    (headers::SECURITY_TOKEN, "ALIBABA_CLOUD_SECURITY_TOKEN"),
+    (headers::REQUEST_ID, REQUEST_ID),
+    (headers::ACCESS_KEY_ID, CREDENTIALS[0]),
+    (headers::ACCESS_KEY_SECRET, CREDENTIALS[1]),
+    (headers::SECURITY_TOKEN, CREDENTIALS[2]),
     (headers::FUNCTION_NAME, FUNCTION_NAME),
     (headers::FUNCTION_HANDLER, "FC_FUNCTION_HANDLER"),
     (headers::FUNCTION_MEMORY, FUNCTION_MEMORY),
@@ -42,3 +49,30 @@ pub(crate) const LIMITS: &str = "FC_HOOKS_LIMITS";
 pub(crate) const LOG_MARKERS: &str = "FC_HOOKS_LOG_MARKERS";
 pub(crate) const HEALTH_PATH: &str = "FC_HOOKS_HEALTH_PATH";
 pub(crate) const REQUIRE_CONTROL_PATH: &str = "FC_HOOKS_REQUIRE_CONTROL_PATH";
+
+/// The variables of the adapter.
+#[cfg(feature = "adapter")]
+pub(crate) mod adapter {
+    // What a command of a hook is told: which hook, and about the thaw.
+
+    pub(crate) const TOLD_HOOK: &str = "FC_HOOKS_HOOK";
+    pub(crate) const TOLD_GAP: &str = "FC_HOOKS_GAP_MS";
+    pub(crate) const TOLD_EVIDENCE: &str = "FC_HOOKS_EVIDENCE";
+    pub(crate) const TOLD_CONFIDENCE: &str = "FC_HOOKS_CONFIDENCE";
+
+    // Settings of the adapter.
+
+    pub(crate) const HOOK_INITIALIZE: &str = "FC_HOOKS_INITIALIZE";
+    pub(crate) const HOOK_PRE_FREEZE: &str = "FC_HOOKS_PRE_FREEZE";
+    pub(crate) const HOOK_PRE_STOP: &str = "FC_HOOKS_PRE_STOP";
+    pub(crate) const ON_THAW: &str = "FC_HOOKS_ON_THAW";
+    pub(crate) const APP: &str = "FC_HOOKS_APP";
+    pub(crate) const EVENT_PATH: &str = "FC_HOOKS_EVENT_PATH";
+    pub(crate) const FAIL_ON: &str = "FC_HOOKS_FAIL_ON";
+    pub(crate) const READY: &str = "FC_HOOKS_READY";
+    pub(crate) const READY_TIMEOUT: &str = "FC_HOOKS_READY_TIMEOUT";
+    pub(crate) const STOP_TIMEOUT: &str = "FC_HOOKS_STOP_TIMEOUT";
+    pub(crate) const HOOK_TIMEOUT: &str = "FC_HOOKS_HOOK_TIMEOUT";
+    pub(crate) const WITHHOLD_SECRETS: &str = "FC_HOOKS_WITHHOLD_SECRETS";
+    pub(crate) const COMMAND_SECRETS: &str = "FC_HOOKS_COMMAND_SECRETS";
+}

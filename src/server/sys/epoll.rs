@@ -60,6 +60,8 @@ fn flags(interest: Interest) -> EventFlags {
     match interest {
         Interest::Read => EventFlags::IN,
         Interest::Write => EventFlags::OUT,
+        #[cfg(feature = "adapter")]
+        Interest::Both => EventFlags::IN.union(EventFlags::OUT),
     }
 }
 

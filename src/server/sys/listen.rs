@@ -2,7 +2,7 @@
 
 use crate::config::Listen;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, sockopt};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -30,14 +30,14 @@ impl Listener {
         let listener = match address {
             Listen::Tcp(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-                let socket = stream_socket(family)?;
+                let socket = super::stream_socket(family)?;
                 // A restarted instance must not wait until the kernel has forgotten the last one's connections.
                 sockopt::set_socket_reuseaddr(&socket, true)?;
                 net::bind(&socket, address)?;
                 Listener { socket, file: None }
             }
             Listen::Unix(path) => {
-                let socket = stream_socket(AddressFamily::UNIX)?;
+                let socket = super::stream_socket(AddressFamily::UNIX)?;
                 let address = SocketAddrUnix::new(path)?;
                 bind_unix(&socket, path, &address)?;
                 let file = SocketFile { path: path.clone(), identity: identity(path) };
@@ -102,18 +102,5 @@ fn bind_unix(socket: &OwnedFd, path: &Path, address: &SocketAddrUnix) -> io::Res
 /// A listener with a full backlog refuses as well, but with another error. The socket does not block on it.
 fn is_abandoned(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    Ok(is_socket && net::connect(stream_socket(AddressFamily::UNIX)?, address) == Err(Errno::CONNREFUSED))
-}
-
-#[cfg(not(target_vendor = "apple"))]
-fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    use rustix::net::SocketFlags;
-    Ok(net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
-}
-
-#[cfg(target_vendor = "apple")]
-fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    let socket = net::socket(family, SocketType::STREAM, None)?;
-    super::set_cloexec_nonblock(&socket)?;
-    Ok(socket)
+    Ok(is_socket && net::connect(super::stream_socket(AddressFamily::UNIX)?, address) == Err(Errno::CONNREFUSED))
 }

@@ -17,6 +17,10 @@ pub(crate) mod machine;
 mod no_backtrace;
 #[cfg(not(all(target_os = "linux", not(fc_hooks_poll))))]
 mod poll;
+#[cfg(feature = "adapter")]
+pub(crate) mod process;
+#[cfg(feature = "adapter")]
+pub(crate) mod program;
 pub(crate) mod signals;
 pub(crate) mod stdout;
 pub(crate) mod unix;
@@ -72,4 +76,23 @@ pub(crate) fn unacked_bytes(_: std::os::fd::BorrowedFd<'_>) -> Option<usize> {
 pub(crate) fn set_cloexec_nonblock(socket: impl AsFd) -> Result<(), Errno> {
     rustix::io::ioctl_fioclex(&socket)?;
     rustix::io::ioctl_fionbio(&socket, true)
+}
+
+/// A socket that is closed on exec and never blocks.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn stream_socket(family: rustix::net::AddressFamily) -> Result<std::os::fd::OwnedFd, Errno> {
+    use rustix::net::SocketFlags;
+    rustix::net::socket_with(
+        family,
+        rustix::net::SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
+}
+
+#[cfg(target_vendor = "apple")]
+pub(crate) fn stream_socket(family: rustix::net::AddressFamily) -> Result<std::os::fd::OwnedFd, Errno> {
+    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None)?;
+    set_cloexec_nonblock(&socket)?;
+    Ok(socket)
 }

@@ -73,5 +73,7 @@ fn events(interest: Interest) -> libc::c_short {
     match interest {
         Interest::Read => libc::POLLIN,
         Interest::Write => libc::POLLOUT,
+        #[cfg(feature = "adapter")]
+        Interest::Both => libc::POLLIN | libc::POLLOUT,
     }
 }

@@ -1,4 +1,5 @@
-//! SIGTERM, SIGINT and SIGCONT, without a thread.
+//! SIGTERM, SIGINT and SIGCONT, without a thread. Where there is a program to pass calls to, SIGCHLD too, and the
+//! signals that are meant for that program.
 //!
 //! The handlers count, and write a byte into a pipe that the loop waits for. The first SIGTERM or SIGINT asks for a
 //! stop; the second ends the process in the handler, so that it works while a callback is stuck. For PID 1 the kernel
@@ -111,6 +112,74 @@ pub(crate) fn install_with_wake() -> io::Result<WakePipe> {
     Ok(WakePipe { reader, writer })
 }
 
+/// Has the end of a child end waits for the pipe as well.
+#[cfg(feature = "adapter")]
+pub(crate) fn install_children() -> io::Result<()> {
+    take_over(&[libc::SIGCHLD])
+}
+
+/// The process groups of the program and of a command, or 0.
+#[cfg(feature = "adapter")]
+static GROUPS: [AtomicI32; 2] = [AtomicI32::new(0), AtomicI32::new(0)];
+
+/// Passes signals on to the process group of the program, which shares no group with this process. A signal that was
+/// ignored when this process began stays ignored, for both. A second stop signal ends this group, too.
+#[cfg(feature = "adapter")]
+#[cold]
+pub(crate) fn forward_to(group: i32) -> io::Result<()> {
+    GROUPS[0].store(group, Ordering::Relaxed);
+    FORWARDED.iter().filter(|signal| !is_ignored(**signal)).try_for_each(|signal| take_over(&[*signal]))
+}
+
+/// A second stop signal ends this group, too; 0 for none.
+#[cfg(feature = "adapter")]
+pub(crate) fn note_command(group: i32) {
+    GROUPS[1].store(group, Ordering::Relaxed);
+}
+
+/// What people send to servers by hand, and what a terminal sends.
+#[cfg(feature = "adapter")]
+const FORWARDED: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
+
+#[cfg(feature = "adapter")]
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all zeroes is a valid sigaction; the call only writes to it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Sends a signal to a group that was noted.
+#[cfg(feature = "adapter")]
+fn send_to_group(place: usize, signal: libc::c_int) {
+    let group = GROUPS[place].load(Ordering::Relaxed);
+    if group > 1 {
+        // SAFETY: kill is async-signal-safe and takes numbers only.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// True if the signal was for the program alone.
+#[cfg(feature = "adapter")]
+fn is_forwarded(signal: libc::c_int) -> bool {
+    let is_of_program = FORWARDED.contains(&signal);
+    if is_of_program {
+        // SAFETY: errno belongs to this thread; it is restored because the interrupted code may be about to read it.
+        unsafe {
+            let errno = *errno();
+            send_to_group(0, signal);
+            *self::errno() = errno;
+        }
+    }
+    is_of_program
+}
+
+#[cfg(not(feature = "adapter"))]
+fn is_forwarded(_signal: libc::c_int) -> bool {
+    false
+}
+
 /// Installs the handler for the three signals.
 pub(crate) fn install() -> io::Result<()> {
     take_over(&[libc::SIGTERM, libc::SIGINT, libc::SIGCONT])
@@ -136,8 +205,8 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
         // SAFETY: all zeroes is a valid sigaction (no flags, empty mask) on every Unix.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
-        // A blocking call in an author's callback goes on.
-        action.sa_flags = libc::SA_RESTART;
+        // A blocking call in an author's callback goes on. A child that is stopped is no news.
+        action.sa_flags = libc::SA_RESTART | libc::SA_NOCLDSTOP;
         // SAFETY: the handler makes only async-signal-safe calls and stays valid for the life of the process.
         if unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
@@ -149,7 +218,12 @@ fn take_over(signals: &[libc::c_int]) -> io::Result<()> {
 extern "C" fn on_signal(signal: libc::c_int) {
     if signal == libc::SIGCONT {
         CONTINUED.store(true, Ordering::Relaxed);
+    } else if signal == libc::SIGCHLD || is_forwarded(signal) {
+        // It only ends the wait.
     } else if STOPPED_AT_MS.compare_exchange(0, monotonic_ms().max(1), Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        // Nobody else would end them: the group of this process is another one.
+        #[cfg(feature = "adapter")]
+        [0, 1].into_iter().for_each(|place| send_to_group(place, libc::SIGKILL));
         // SAFETY: _exit is async-signal-safe and never returns.
         unsafe { libc::_exit(128 + signal) }
     }

@@ -15,10 +15,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+pub(crate) const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
 /// Sockets have an option for it there, which `accept` sets.
 #[cfg(target_vendor = "apple")]
-const NO_SIGNAL: SendFlags = SendFlags::empty();
+pub(crate) const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 pub(crate) struct Unix {
     poller: Poller,
@@ -50,6 +50,35 @@ impl Unix {
 }
 
 impl Unix {
+    /// Of the adapter: it listens once its program serves. Children that it starts by `posix_spawn` share no socket.
+    #[cfg(feature = "adapter")]
+    pub(crate) fn without_listener() -> io::Result<Unix> {
+        let mut poller = Poller::new()?;
+        let wake = signals::install_with_wake()?;
+        signals::install_children()?;
+        poller.add(wake.as_fd(), Token::WAKE, Interest::Read)?;
+        Ok(Unix {
+            poller,
+            listener: None,
+            listener_watched: false,
+            wake,
+            signals_seen: 0,
+            owes_watching_forks: false,
+            has_written: true,
+        })
+    }
+
+    #[cfg(feature = "adapter")]
+    pub(crate) fn listen_on(&mut self, listener: Listener) {
+        self.listener = Some(listener);
+    }
+
+    /// Waits report nothing more of this source.
+    #[cfg(feature = "adapter")]
+    pub(crate) fn forget(&mut self, source: BorrowedFd<'_>) {
+        self.poller.remove(source);
+    }
+
     pub(crate) fn stop_requester(&self) -> io::Result<signals::StopRequester> {
         self.wake.stop_requester()
     }
@@ -84,6 +113,7 @@ impl System for Unix {
         Instant::now()
     }
 
+    #[inline(always)]
     fn signals(&mut self) -> Signals {
         let seen = signals::count();
         let any = seen != self.signals_seen;
@@ -143,6 +173,7 @@ impl System for Unix {
         rustix::io::read(socket, spare_capacity(buffer))
     }
 
+    #[inline(always)]
     fn write(&mut self, socket: &OwnedFd, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
         self.owes_watching_forks |= !std::mem::replace(&mut self.has_written, true);
         // Not `write`: its SIGPIPE would end a process whose author has put that signal back to its default.

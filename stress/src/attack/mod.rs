@@ -79,6 +79,10 @@ pub struct Args {
     #[arg(long)]
     strict: bool,
 
+    /// Connections that the server may keep to a program behind it, as the adapter does
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    kept: usize,
+
     /// The checkout whose build is attacked if there is no command
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     root: PathBuf,
@@ -125,6 +129,7 @@ struct Setting {
     command: Vec<String>,
     is_peer: bool,
     strict: bool,
+    kept: usize,
     cycles: u32,
     window: Duration,
     processors: Processors,
@@ -155,6 +160,7 @@ impl Setting {
             command,
             is_peer: args.peer,
             strict: args.strict,
+            kept: args.kept,
             cycles,
             window: Duration::from_millis(window_ms),
             processors: Processors::split()?,
@@ -171,7 +177,7 @@ impl Setting {
         let (kept, fresh) = (begin(ConnectionMode::Kept), begin(ConnectionMode::Fresh));
         let clients =
             AttackClients::raise(address, (0..attack.connections).map(attack.script).collect(), client.clone());
-        let descriptors = Descriptors { before, most: before, after: None };
+        let descriptors = Descriptors { before, most: before, after: None, kept: self.kept };
         let mut scene = AttackedInstance {
             instance,
             kept,
@@ -238,7 +244,8 @@ impl Setting {
         let mut stats = None;
         if !attack.until_the_end {
             stats = clients.take().map(AttackClients::dismiss).transpose()?;
-            let back = || proc::descriptors(pid).ok().filter(|count| *count == descriptors.before);
+            let usual = descriptors.before..=descriptors.before + descriptors.kept;
+            let back = || proc::descriptors(pid).ok().filter(|count| usual.contains(count));
             let after = Deadline::after(LEAVE_WAIT).until(back).or_else(|| proc::descriptors(pid).ok());
             descriptors.after = after;
             memory.after_kb = Memory::of(pid).ok().map(|memory| memory.resident_kb);

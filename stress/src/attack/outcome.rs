@@ -117,6 +117,8 @@ pub struct Descriptors {
     pub most: usize,
     /// After the attack. `None` if the attack lasted until the end.
     pub after: Option<usize>,
+    /// Connections that the server may keep to a program behind it.
+    pub kept: usize,
 }
 
 /// The windows of an attack: odd numbers without attackers, even numbers with attackers, 0 for the time between
@@ -195,8 +197,8 @@ impl Outcome {
         if let Some(bound_kb) = bound_kb.filter(|bound_kb| peak_kb > *bound_kb) {
             faults.push(format!("it took {peak_kb} kB of memory, and {bound_kb} is the bound"));
         }
-        let Descriptors { before, after, .. } = self.descriptors;
-        if let Some(after) = after.filter(|after| *after != before) {
+        let Descriptors { before, after, kept, .. } = self.descriptors;
+        if let Some(after) = after.filter(|after| !(before..=before + kept).contains(after)) {
             faults.push(format!("{after} descriptors are open after the attack, {before} were before"));
         }
         // Another server may die of the signal: there is no rule about how it ends.
@@ -315,7 +317,7 @@ impl Outcome {
     fn cells(&self) -> [String; COLUMNS.len()] {
         let us = |latency: Latency| format!("{:.0}", latency.p99_us);
         let mb = |kb: Option<u64>| kb.map_or(NONE.into(), |kb| format!("{:.1}", kb as f64 / 1024.0));
-        let Descriptors { before, most, after } = self.descriptors;
+        let Descriptors { before, most, after, .. } = self.descriptors;
         let memory = &self.memory;
         [
             self.name.into(),
@@ -376,7 +378,7 @@ mod tests {
             after: None,
             p99_ratio: Some(2.0),
             memory: Memory { peak_kb: 1000, bound_kb: Some(1000), ..Memory::default() },
-            descriptors: Descriptors { before: 7, most: 1007, after: Some(7) },
+            descriptors: Descriptors { before: 7, most: 1007, after: Some(7), kept: 0 },
             in_place: 1000,
             stats: AttackStats { connected: 1000, statuses: [(200, 1000)].into(), ..AttackStats::default() },
             exit: EXIT_0.into(),

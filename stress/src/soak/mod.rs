@@ -52,6 +52,7 @@ pub fn run(args: &Args, progress: &mut dyn Progress) -> Result<Report> {
         limit: LIMIT,
         misbehaving: Some((MISBEHAVING, &misbehaving::misbehave)),
         setup: initialize_badly,
+        kept: args.common.kept,
         failing_thaws: true,
     };
     trial::run(&plan, progress)

@@ -22,6 +22,10 @@ pub struct CommonArgs {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
 
+    /// Connections that the target may keep to a program behind it, as the adapter does
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub kept: usize,
+
     /// How the target is frozen.
     #[command(flatten)]
     freeze: FreezeArgs,

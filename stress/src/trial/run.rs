@@ -66,6 +66,8 @@ pub struct Plan<'a> {
     pub misbehaving: Option<(usize, Misbehaving<'a>)>,
     /// Runs before the load starts, and returns faults.
     pub setup: fn(&mut Session) -> Result<Vec<String>>,
+    /// The connections that the target may keep to a program behind it.
+    pub kept: usize,
     /// Whether thaw callbacks are told to fail or panic at times.
     pub failing_thaws: bool,
 }
@@ -140,7 +142,8 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
     opening.into_iter().for_each(|fault| driver.load.report_fault(fault));
 
     let closed = drive(plan, &mut driver, &mut watch, progress).and_then(|()| {
-        let come_back = |before| watch.as_ref().map(|watch| come_back(watch, before).map(|after| (before, after)));
+        let come_back =
+            |before| watch.as_ref().map(|watch| come_back(watch, before, plan.kept).map(|after| (before, after)));
         Ok((driver.close()?, before.and_then(come_back).transpose()?))
     });
     let (counters, descriptors) = match (closed, driver.session.lost()) {
@@ -151,7 +154,8 @@ pub fn run(plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Report> {
         }
         (Err(cause), None) => return Err(cause),
     };
-    judge_end(&mut driver, descriptors, watch.as_ref());
+    let beyond = descriptors.filter(|(before, after)| !(*before..=before + plan.kept).contains(after));
+    judge_end(&mut driver, beyond, watch.as_ref());
     let figures = driver.figures.clone();
     let (mut faults, mut fault_texts) = driver.load.faults();
     let exit = session.stop()?;
@@ -264,13 +268,13 @@ fn freeze_and_thaw(
 }
 
 /// The number of open descriptors: as soon as it is that of before, or else when it stays the same.
-fn come_back(watch: &Watch, before: usize) -> Result<usize> {
-    let back = Deadline::after(CLOSE_WAIT).until(|| watch.descriptors().ok().filter(|now| *now <= before));
+fn come_back(watch: &Watch, before: usize, kept: usize) -> Result<usize> {
+    let back = Deadline::after(CLOSE_WAIT).until(|| watch.descriptors().ok().filter(|now| *now <= before + kept));
     back.map_or_else(|| watch.descriptors(), Ok)
 }
 
-fn judge_end(driver: &mut Driver<'_>, descriptors: Option<(usize, usize)>, watch: Option<&Watch>) {
-    if let Some((before, after)) = descriptors.filter(|(before, after)| before != after) {
+fn judge_end(driver: &mut Driver<'_>, beyond: Option<(usize, usize)>, watch: Option<&Watch>) {
+    if let Some((before, after)) = beyond {
         driver.load.report_fault(format!("{before} descriptors were open before the load, {after} are after it"));
     }
     if let Some(trend) = watch.and_then(Watch::trend).filter(|trend| trend.exceeds(GROWTH_KB_MAX)) {

@@ -153,7 +153,8 @@ impl Session {
     /// Waits until it sleeps, as an instance without work does. `None` if its process cannot be seen.
     pub fn falls_asleep(&self) -> Option<bool> {
         let pid = self.pid()?;
-        let asleep = || proc::is_asleep(pid).ok()?.then_some(());
+        // A program behind the target has to sleep, too.
+        let asleep = || proc::family(pid).into_iter().all(|pid| proc::is_asleep(pid).unwrap_or(false)).then_some(());
         Some(Deadline::after(SLEEP_WAIT).until(asleep).is_some())
     }
 

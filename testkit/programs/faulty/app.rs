@@ -31,6 +31,8 @@ pub struct App {
     fault: String,
     state: Mutex<State>,
     invokes: AtomicUsize,
+    /// Events so far.
+    events: AtomicUsize,
     probes: AtomicUsize,
     /// Lines that `buffers-output` holds back.
     held: Mutex<String>,
@@ -46,8 +48,9 @@ struct State {
     quiesced: bool,
     /// Pre-freeze was called, and no freeze has come since.
     announced: bool,
-    /// A freeze came without pre-freeze before it.
+    /// A freeze came without pre-freeze before it, or before the first call.
     surprised: bool,
+    thawed: bool,
     pre_stops: usize,
 }
 
@@ -57,6 +60,7 @@ impl App {
             fault,
             state: Mutex::default(),
             invokes: AtomicUsize::new(0),
+            events: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
             held: Mutex::default(),
         }
@@ -74,7 +78,12 @@ impl App {
 
     pub fn thawed(&self) {
         let mut state = self.state();
-        state.surprised = !std::mem::take(&mut state.announced);
+        let announced = std::mem::take(&mut state.announced);
+        state.thawed = true;
+        state.surprised = match () {
+            () if self.has("stale-before-first-call") => self.events.load(Ordering::SeqCst) == 0,
+            () => self.has("needs-pre-freeze") && !announced,
+        };
     }
 
     pub fn half_initialized(&self) {
@@ -94,7 +103,7 @@ impl App {
 
     /// Prints a line at once, unless the fault is to hold it back.
     pub fn print(&self, line: &str) {
-        if self.has("buffers-output") {
+        if self.has("buffers-output") || self.has("buffers-output-without-ids") {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.push_str(line);
             held.push('\n');
@@ -152,7 +161,14 @@ impl App {
         if self.has("hook-500-without-headers") && request.header("x-fc-request-id").is_none() {
             return Reply::new(500, "KeyError: x-fc-request-id");
         }
+        if self.has("answers-any-path") {
+            return self.http(request);
+        }
+        if self.lacks_credentials(request) {
+            return Reply::new(404, "no credentials");
+        }
         let silent = match word {
+            _ if self.has("buffers-output-without-ids") => true,
             "Initialize" => self.has("no-initialize-markers"),
             _ => self.has("no-hook-markers"),
         };
@@ -175,7 +191,10 @@ impl App {
         if self.has("initialize-missing") || state.poisoned {
             return Reply::new(404, "no such path");
         }
-        if self.has("initialize-once") && state.initialized {
+        let again = self.has("initialize-once") && state.initialized
+            || self.has("initialize-once-after-thaw") && state.thawed
+            || self.has("initialize-once-after-pre-stop") && state.pre_stops > 0;
+        if again {
             return Reply::new(409, "initialized already");
         }
         state.initialized = true;
@@ -216,7 +235,12 @@ impl App {
         }
     }
 
+    fn lacks_credentials(&self, request: &Request) -> bool {
+        self.has("needs-credentials") && request.header("x-fc-security-token").is_none()
+    }
+
     fn invoke(&self, request: &Request) -> Option<Reply> {
+        self.events.fetch_add(1, Ordering::SeqCst);
         let at_once = self.invokes.fetch_add(1, Ordering::SeqCst) + 1;
         let reply = self.event(request, at_once);
         self.invokes.fetch_sub(1, Ordering::SeqCst);
@@ -231,11 +255,22 @@ impl App {
         if dropped {
             return None;
         }
+        let early = self.has("early-call-refused") && !state.initialized;
         let stopped = self.has("pre-stop-is-final") && state.pre_stops > 0;
-        if (self.has("pre-freeze-locks") && state.pre_freezing) || state.surprised || stopped {
+        if early || (self.has("pre-freeze-locks") && state.pre_freezing) || state.surprised || stopped {
             return Some(Reply::new(503, "not now"));
         }
         drop(state);
+        if self.lacks_credentials(request) {
+            return Some(Reply::new(404, "no credentials"));
+        }
+        let retried = request.header("x-fc-retry-count").is_some_and(|count| count != "0");
+        if retried && self.has("retry-refused") {
+            return Some(Reply::new(409, "known already"));
+        }
+        if retried && self.has("retry-replayed") {
+            return Some(self.result(&request.body));
+        }
         if self.has("refuses-parallel") {
             // Long enough that calls which were sent together meet here.
             std::thread::sleep(Duration::from_millis(40));
@@ -243,23 +278,25 @@ impl App {
                 return Some(Reply::new(503, "one at a time"));
             }
         }
-        self.mark(request, "Start");
+        self.mark(request, "Start", "");
         if self.has("logs-event") && request.body.len() < 100_000 {
             self.print(&String::from_utf8_lossy(&request.body));
         }
         let reply = self.result(&request.body);
-        self.mark(request, "End");
+        let failed = reply.status >= 400 && !self.has("markers-without-error");
+        self.mark(request, "End", if failed { ", Error: Unhandled function error" } else { "" });
         Some(reply)
     }
 
     /// Prints a log marker of an event.
-    fn mark(&self, request: &Request, word: &str) {
+    fn mark(&self, request: &Request, word: &str, end: &str) {
         let id = request.header("x-fc-request-id").unwrap_or_default();
         let line = match () {
             () if self.has("markers-wrong-case") => format!("fc invoke {} requestId: {id}", word.to_lowercase()),
             () if self.has("markers-indented") => format!("INFO  FC Invoke {word} RequestId: {id}"),
             () if self.has("markers-wrong-id") => format!("FC Invoke {word} RequestId: 00000000"),
-            () => format!("FC Invoke {word} RequestId: {id}"),
+            () if self.has("buffers-output-without-ids") => format!("{word} of an event"),
+            () => format!("FC Invoke {word} RequestId: {id}{end}"),
         };
         match self.has("markers-on-stderr") {
             true => eprintln!("{line}"),
@@ -281,11 +318,18 @@ impl App {
     }
 
     fn http(&self, request: &Request) -> Reply {
+        if request.path() == "/health" && self.has("health-markers") {
+            self.mark(request, "Start", "");
+            self.mark(request, "End", "");
+        }
+        let called = self.events.load(Ordering::SeqCst) > 0;
         match (request.method.as_str(), request.path()) {
+            (_, "/health") if self.has("health-ends") && called => Reply::new(503, "gone"),
             (_, "/health") if self.has("health-503") => Reply::new(503, "not yet"),
             (_, "/health") => Reply::new(200, "healthy"),
             _ if self.has("http-500") => Reply::new(500, "no handler"),
-            ("GET", "/") => Reply::new(200, "hello"),
+            _ if self.has("answers-any-path") => Reply::new(200, "hello"),
+            ("GET" | "HEAD", "/") => Reply::new(200, "hello"),
             _ => Reply::new(404, "no such path"),
         }
     }

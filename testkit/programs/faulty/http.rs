@@ -46,7 +46,8 @@ pub fn serve(app: &Arc<App>, mut stream: TcpStream) {
         if app.has("pipelining-dropped") {
             conn.pending.clear();
         }
-        if !send(app, &mut stream, &reply) || closes(app) {
+        let bodiless = request.method == "HEAD" && !app.has("head-with-body");
+        if !send(app, &mut stream, &reply, bodiless) || closes(app) {
             return;
         }
         if app.has("idle-since-reply") {
@@ -95,7 +96,7 @@ impl Conn<'_> {
                 if self.app.has("logs-broken-requests") {
                     self.app.print(&format!("broken request: {}", head.replace("\r\n", " | ")));
                 }
-                send(self.app, stream, &Reply::new(400, "broken request"));
+                send(self.app, stream, &Reply::new(400, "broken request"), false);
                 return None;
             }
         };
@@ -186,6 +187,7 @@ fn refusal(app: &App, request: &Request) -> Option<Reply> {
     let status = match () {
         () if app.has("requires-length") && request.method == "POST" && !has_length => 411,
         () if app.has("body-limit") && request.body.len() > 1_000_000 => 413,
+        () if app.has("session-header-refused") && request.headers.iter().any(|(name, _)| name.contains('_')) => 400,
         () if app.has("target-limit") && request.target.len() > 2048 => 414,
         () if app.has("head-limit") && request.header_bytes() > 6 * 1024 => 431,
         () if app.has("case-sensitive") && request.header("x-fc-request-id").is_some() && !exact("X-Fc-Request-Id") => {
@@ -202,7 +204,7 @@ fn closes(app: &App) -> bool {
 }
 
 /// Sends a reply. Returns false if the client has closed the connection.
-fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
+fn send(app: &App, stream: &mut TcpStream, reply: &Reply, bodiless: bool) -> bool {
     let version = if app.has("http-1-0") { "HTTP/1.0" } else { "HTTP/1.1" };
     let connection = if closes(app) { "close" } else { "keep-alive" };
     let mut head = format!("{version} {} -\r\nConnection: {connection}\r\n", reply.status);
@@ -227,7 +229,9 @@ fn send(app: &App, stream: &mut TcpStream, reply: &Reply) -> bool {
     }
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(&reply.body);
+    if !bodiless {
+        bytes.extend_from_slice(&reply.body);
+    }
     if let Some(broken) = broken_framing(app) {
         bytes = broken.to_vec();
     }

@@ -40,7 +40,7 @@ fn main() {
         && !app.has("job-serves")
     {
         println!("{event}");
-        return;
+        std::process::exit(i32::from(event == "fail" && !app.has("job-always-0")));
     }
     on_sigterm(&app);
     if app.has("logs-environment") {
@@ -68,7 +68,9 @@ fn on_sigterm(app: &Arc<App>) {
 
 /// A timer that fires after a thaw, as some servers have one.
 fn watch_for_freezes(app: &Arc<App>) {
-    if !app.has("watchdog-on-thaw") && !app.has("needs-pre-freeze") {
+    const FAULTS: [&str; 4] =
+        ["watchdog-on-thaw", "needs-pre-freeze", "stale-before-first-call", "initialize-once-after-thaw"];
+    if !FAULTS.iter().any(|fault| app.has(fault)) {
         return;
     }
     let app = app.clone();
@@ -88,6 +90,10 @@ fn watch_for_freezes(app: &Arc<App>) {
 }
 
 fn listen(app: &Arc<App>) {
+    if app.has("needs-credentials-in-environment") && std::env::var_os("ALIBABA_CLOUD_SECURITY_TOKEN").is_none() {
+        eprintln!("KeyError: ALIBABA_CLOUD_SECURITY_TOKEN");
+        std::process::exit(1);
+    }
     if app.has("exits-at-start") {
         eprintln!("cannot find the configuration");
         std::process::exit(13);

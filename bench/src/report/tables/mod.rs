@@ -5,6 +5,7 @@
 mod coldstart;
 mod density;
 mod load;
+mod proxy;
 mod thaw;
 
 use super::units::{NONE, number};
@@ -42,6 +43,7 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables.extend(thaw::tables(results));
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));
+    tables.extend(proxy::tables(results));
     tables.retain(|table| !table.rows.is_empty());
     tables
 }
