@@ -70,11 +70,12 @@ build: target-$(TRIPLE) ## the static binary, on stable Rust
 	  --config "target.$(TRIPLE).rustflags=[$$flags$(LESS_CODE)$(SILENT_UNWINDER)]"
 	@$(call show,$(BUILT))
 
+# Without its feature `store`: SQLite is a megabyte, and its code in C needs a compiler for musl.
 .PHONY: emulator
 emulator: target-$(TRIPLE) ## the emulator as one static file, which runs on any Linux
 	@$(STATIC_CARGO) fetch --quiet --target $(TRIPLE)
 	@$(call remap); $(STATIC_CARGO) build --profile release-emulator -p fc-emulator --bin fc-emulator \
-	  $(if $(EMULATOR_FEATURES),--features '$(EMULATOR_FEATURES)') --target $(TRIPLE) --target-dir target \
+	  --no-default-features --features 'serve $(EMULATOR_FEATURES)' --target $(TRIPLE) --target-dir target \
 	  --config "target.$(TRIPLE).rustflags=[$$flags]"
 	@$(call show,$(EMULATOR))
 	@[ -n "$(EMULATOR_FEATURES)" ] || [ "$$(wc -c < $(EMULATOR))" -le 3000000 ] \
@@ -306,6 +307,17 @@ real-servers: ## what real servers do with a call that waits during a freeze, as
 	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example real-servers
 	@target/release/examples/real-servers $(CURDIR)/target/release/fc-emulator target/real-servers \
 	  target/real-servers.ready $(ROWS) >target/real-servers.md; status=$$?; cat target/real-servers.md; exit $$status
+
+CALLS ?= 10000
+
+.PHONY: serve-calls
+serve-calls: ## CALLS=10000 while instances of `serve` are frozen, reclaimed and killed: none lost or doubled
+	@SERVE_CALLS=$(CALLS) cargo test --quiet -p fc-emulator --test serve no_call_is_lost -- --nocapture
+
+.PHONY: sdk
+sdk: ## the official clients of the platform, installed below target/sdk, call the emulator
+	@emulator/tests/sdk/install
+	@cargo test --quiet -p fc-emulator --test sdk
 
 .PHONY: adapter-tools
 adapter-tools: build

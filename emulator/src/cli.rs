@@ -1,6 +1,5 @@
 //! The command line: it turns arguments into plans, and reports a wrong argument before anything is started.
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +12,10 @@ use crate::command_help::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Result};
 use crate::instance::{Limits, Setup};
 use crate::lifecycle_run;
-use crate::options::{DURATION, DataOutputArgs, FreezeArgs, OutputArgs, duration, env_file, variable};
-use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::options::{
+    DURATION, DataOutputArgs, FreezeArgs, Hooks, OutputArgs, duration, env_file, parse_hooks, variable,
+};
+use crate::platform::{Generation, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Emulates an instance of Alibaba Cloud Function Compute: drives a container or any server through
@@ -44,6 +45,14 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// List the checks with their rules
     List(ListArgs),
+    /// Serve functions on this machine as the platform does: from zero, frozen when idle, thawed by a call
+    ///
+    /// The listener takes API calls of version 2023-03-30 as the official clients send them, a page at `/_fc/`, and
+    /// everything else as HTTP trigger of the function. Ctrl-C ends it and every instance. The official Python client
+    /// sends calls to HTTP_PROXY, even those to this machine.
+    #[cfg(feature = "serve")]
+    #[command(args_override_self = true)]
+    Serve(Box<crate::serve::args::ServeArgs>),
     /// Print a script that completes commands and options in a shell
     Completions(CompletionsArgs),
     /// Print a manual page, in the format of man
@@ -247,10 +256,6 @@ pub struct ListArgs {
     pub output: DataOutputArgs,
 }
 
-/// A set of hooks in one argument.
-#[derive(Clone, Debug)]
-struct Hooks(BTreeSet<Hook>);
-
 impl TargetArgs {
     fn setup(&self) -> Result<Setup> {
         let generation = if self.fc3 { Generation::Fc3 } else { Generation::Fc2 };
@@ -261,7 +266,7 @@ impl TargetArgs {
                 ids: self.request_ids.unwrap_or_else(|| self.usual_ids(generation)),
                 control_path: !self.no_control_path,
                 credentials: true,
-                hooks: self.hooks.0.clone(),
+                hooks: self.hooks.set().clone(),
                 initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
                 invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
             },
@@ -388,19 +393,8 @@ fn parse_addr(text: &str) -> std::result::Result<SocketAddr, String> {
     addrs.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
-fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
-    if text == "none" {
-        return Ok(Hooks(BTreeSet::new()));
-    }
-    let hook = |name: &str| {
-        let named = Hook::ALL.into_iter().find(|hook| &hook.path()[1..] == name);
-        named.ok_or_else(|| format!("unknown hook `{name}`: expected initialize, pre-freeze or pre-stop"))
-    };
-    text.split(',').map(hook).collect::<std::result::Result<_, _>>().map(Hooks)
-}
-
 /// The platform allows 1 to 200 calls at the same time (C-INV-7).
-fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
+pub(crate) fn parse_concurrency(text: &str) -> std::result::Result<usize, String> {
     parse_count(text, 200)
 }
 
@@ -428,7 +422,10 @@ fn parse_http(text: &str) -> std::result::Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::platform::Hook;
 
     fn check_plan(words: &[&str]) -> Result<check::Plan> {
         let cli = Cli::try_parse_from([&["fc-emulator", "check"], words].concat());

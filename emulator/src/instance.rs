@@ -215,7 +215,12 @@ impl Instance {
 
     /// The same. `notice` gets a sentence as soon as the target listens elsewhere, though it may become ready yet.
     pub fn wait_ready_noting(&mut self, notice: &mut dyn FnMut(&str)) -> Ready {
-        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, notice)
+        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, notice, &|| false)
+    }
+
+    /// The same, but it ends early if `cancelled` says so.
+    pub fn wait_ready_unless(&mut self, cancelled: &dyn Fn() -> bool) -> Ready {
+        target::wait_ready(&mut *self.target, self.other_port, self.limits.ready, &mut |_| (), cancelled)
     }
 
     /// Opens a connection.

@@ -4,7 +4,8 @@
 //! contract of the platform (`check`). The target may be written in any language. The emulator sees it only from
 //! outside: its port, its output, its signals, its exit.
 //!
-//! The emulator is no gateway that serves real callers, and it emulates neither triggers nor the platform's API.
+//! With the feature `serve` it is also a local platform for the developer of a function (`serve`): it has HTTP triggers
+//! and the API calls that invoke a function, at once or later. It is no gateway for real callers.
 //!
 //! From the outside in: [`cli`] turns arguments into plans, with the [`options`] that other tools share.
 //! [`lifecycle_run`] and [`check`] carry the plans out with a [`target`], a [`freezer`], the requests of the
@@ -28,5 +29,7 @@ pub mod platform;
 #[cfg_attr(not(target_os = "linux"), path = "process_elsewhere.rs")]
 mod process;
 pub mod report;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod target;
 pub mod vm;

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Check(args) => check(args),
         Command::List(args) => list(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve(args),
         Command::Completions(args) => print(&args.script()),
         Command::Man(args) => args.page().and_then(|page| print(&page)),
     });
@@ -66,6 +68,15 @@ fn check(args: &CheckArgs) -> Result<u8> {
     cleanup::wait_if_interrupted();
     args.output.write(&findings)?;
     Ok(findings.exit_code())
+}
+
+#[cfg(feature = "serve")]
+fn serve(args: &fc_emulator::serve::args::ServeArgs) -> Result<u8> {
+    let plan = args.plan()?;
+    for function in &plan.functions {
+        end_leftovers(&function.setup.spec);
+    }
+    fc_emulator::serve::run(plan).map(|()| 0)
 }
 
 /// Ends what killed runs left, and says so.

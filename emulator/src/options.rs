@@ -24,6 +24,7 @@
 //! assert_eq!(tool.freeze_for, Duration::from_millis(1500));
 //! ```
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::freezer::FreezeWith;
+use crate::platform::Hook;
 use crate::report::{self, Report};
 
 /// The name of a duration in the help.
@@ -99,6 +101,34 @@ pub fn env_file(path: &Path) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(variables)
+}
+
+/// A set of hooks in one argument.
+#[derive(Clone, Debug)]
+pub struct Hooks(BTreeSet<Hook>);
+
+impl FromIterator<Hook> for Hooks {
+    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
+        Self(hooks.into_iter().collect())
+    }
+}
+
+impl Hooks {
+    /// The hooks.
+    pub fn set(&self) -> &BTreeSet<Hook> {
+        &self.0
+    }
+}
+
+pub(crate) fn parse_hooks(text: &str) -> std::result::Result<Hooks, String> {
+    if text == "none" {
+        return Ok(Hooks(BTreeSet::new()));
+    }
+    let hook = |name: &str| {
+        let named = Hook::ALL.into_iter().find(|hook| &hook.path()[1..] == name);
+        named.ok_or_else(|| format!("unknown hook `{name}`: expected initialize, pre-freeze or pre-stop"))
+    };
+    text.split(',').map(hook).collect::<std::result::Result<_, _>>().map(Hooks)
 }
 
 /// How to freeze.

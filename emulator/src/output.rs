@@ -72,6 +72,7 @@ struct Record {
     dropped: usize,
     dropped_bytes: usize,
     streams_open: usize,
+    diversion: Option<Diversion>,
 }
 
 /// Some of the lines after a mark.
@@ -102,6 +103,15 @@ impl Record {
         })
     }
 
+    /// Takes the lines out. They count as dropped, so that marks stay true.
+    fn take(&mut self) -> VecDeque<Line> {
+        KEPT.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        let lines = std::mem::take(&mut self.lines);
+        self.dropped += lines.len();
+        self.dropped_bytes += lines.iter().map(|line| line.text.len() + 1).sum::<usize>();
+        lines
+    }
+
     fn push(&mut self, line: Line) {
         let bytes = cost(&line);
         self.bytes += bytes;
@@ -129,6 +139,9 @@ fn cost(line: &Line) -> usize {
     line.text.capacity() + LINE_OVERHEAD
 }
 
+/// Takes lines in place of the record.
+type Diversion = Arc<dyn Fn(Line) + Send + Sync>;
+
 impl Output {
     /// An empty record.
     pub fn new() -> Self {
@@ -144,6 +157,17 @@ impl Output {
             output.record().streams_open -= 1;
             output.0.grown.notify_all();
         });
+    }
+
+    /// Gives `to` every line so far and every later one. None is kept any more, so that a target can print for ever.
+    pub fn divert(&self, to: impl Fn(Line) + Send + Sync + 'static) {
+        let to: Diversion = Arc::new(to);
+        // Locked while the earlier lines are passed on, so that no later one overtakes them.
+        let mut record = self.record();
+        for line in record.take() {
+            to(line);
+        }
+        record.diversion = Some(to);
     }
 
     /// The number of lines so far, for [`Output::since`].
@@ -274,7 +298,14 @@ impl Output {
     fn push(&self, stream: Stream, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes).into_owned();
-        self.record().push(Line { at: Instant::now(), stream, text });
+        let line = Line { at: Instant::now(), stream, text };
+        let mut record = self.record();
+        if let Some(to) = record.diversion.clone() {
+            drop(record);
+            return to(line);
+        }
+        record.push(line);
+        drop(record);
         self.0.grown.notify_all();
     }
 }
@@ -309,6 +340,18 @@ mod tests {
         assert!(output.wait_for(1, Deadline::after(SOON), same).is_some());
         assert!(output.wait_for(2, Deadline::after(SOON), same).is_none());
         assert_eq!(output.since(9).len(), 0);
+    }
+
+    #[test]
+    fn diverted_lines_are_passed_on_in_order_and_not_kept() {
+        let output = Output::new();
+        output.push(Stream::Out, b"early\n");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        output.divert(move |line| sink.lock().unwrap().push(line.text));
+        output.push(Stream::Err, b"late\n");
+        assert_eq!(*seen.lock().unwrap(), ["early", "late"]);
+        assert!(output.all().len() == 1 && output.mark() == 1, "the record says that it has a gap");
     }
 
     #[test]

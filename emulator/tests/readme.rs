@@ -15,8 +15,14 @@ const RECIPES: [(&str, &str); 2] = [
 ];
 
 /// The first lines of blocks that install, or that need Docker and a terminal. Other tests and make targets cover them.
-const NOT_RUN: [&str; 4] =
-    ["make emulator", "cargo install --path emulator", "source <(fc-emulator completions bash)", "docker run --rm"];
+/// `serve` runs until it is ended.
+const NOT_RUN: [&str; 5] = [
+    "make emulator",
+    "cargo install --path emulator",
+    "source <(fc-emulator completions bash)",
+    "docker run --rm",
+    "fc-emulator serve",
+];
 
 /// The exit code of a block that shows a fault, by its first line. The other blocks succeed.
 const FAILS: [&str; 1] = ["sed '/protocol_version/d' app.py > old.py"];
@@ -98,9 +104,10 @@ fn recipes_are_yaml() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[cfg(feature = "serve")]
 #[test]
 fn the_options_of_the_page_exist() {
-    let help = ["run", "check"].map(|command| stdout(&[command, "-h"], 0)).concat();
+    let help = ["run", "check", "serve"].map(|command| stdout(&[command, "-h"], 0)).concat();
     let ours = README.lines().filter(|line| line.starts_with("fc-emulator ") || line.starts_with('|'));
     let words = ours.flat_map(|line| line.split([' ', '`', ',', '|'])).filter(|word| word.starts_with("--"));
     let options: Vec<_> = words.filter(|word| *word != "--" && word.as_bytes()[2].is_ascii_lowercase()).collect();

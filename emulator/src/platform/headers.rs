@@ -33,7 +33,7 @@ impl Caller {
 
 impl Platform {
     /// The common headers of one request, in a fixed order. An empty value means "none".
-    pub(super) fn common_headers(&self, caller: Caller, id: &str) -> Vec<(&'static str, String)> {
+    pub(crate) fn common_headers(&self, caller: Caller, id: &str) -> Vec<(&'static str, String)> {
         if caller == Caller::Stranger {
             return Vec::new();
         }

@@ -42,17 +42,22 @@ pub enum Ready {
     Stranger(String),
 }
 
-/// The start-up check. `other_port` is a port that the target may have taken from an older variable.
+/// The start-up check. `other_port` is a port that the target may have taken from an older variable. The check ends as
+/// soon as `cancelled` says so.
 pub fn wait_ready(
     target: &mut dyn Target,
     other_port: Option<u16>,
     limit: Duration,
     notice: &mut dyn FnMut(&str),
+    cancelled: &dyn Fn() -> bool,
 ) -> Ready {
     let deadline = Deadline::after(limit);
     let mut watch =
         Watch { other_port, since: None, started: Instant::now(), looked: Instant::now(), limit, noticed: false };
     let look = || {
+        if cancelled() {
+            return Some(Ready::No("the start was cancelled".to_owned()));
+        }
         if let Some(exit) = target.try_exit() {
             let hint = container_client(target);
             return Some(Ready::Exited(format!("{}{hint}", before_listening(exit, &target.left_behind()))));

@@ -1,0 +1,125 @@
+//! Asynchronous calls: retries, destinations, stops, and a restart of the emulator.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+#[cfg(feature = "store")]
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{LONGEST, Served, common};
+
+/// Takes one POST, and answers it. Returns its JSON.
+fn take_post(listener: &TcpListener) -> Value {
+    let (mut stream, _) = listener.accept().expect("it is told");
+    stream.set_read_timeout(Some(LONGEST)).expect("a time limit can be set");
+    let mut reader = BufReader::new(stream.try_clone().expect("it is duplicated"));
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a head");
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    stream.write_all(b"HTTP/1.1 204 .\r\n\r\n").expect("it reads the answer");
+    serde_json::from_slice(&body).expect("the message is JSON")
+}
+
+#[test]
+fn asynchronous_calls_are_tried_again_and_their_end_is_told() {
+    if !common::has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("calls");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/told", listener.local_addr().expect("it has an address"));
+    let (success, failure) = (format!("--on-success={url}"), format!("--on-failure={url}"));
+    let options = ["--memory", "--async-backoff=10ms", "--async-retries=2", &success, &failure];
+    let served = Served::calls(&options, &file);
+
+    let (status, head, body) = served.later("", br#"{"fails": 2}"#);
+    assert!(status == 202 && body.is_empty() && head.contains("x-fc-async-task-id: "), "{status} {head}");
+    let told = take_post(&listener);
+    assert_eq!(told["requestContext"]["approximateInvokeCount"], 3, "{told}");
+    assert_eq!(told["responsePayload"], r#"{"fails": 2}"#);
+    let id = told["requestContext"]["taskId"].as_str().expect("the id").to_owned();
+    assert!(head.contains(&format!("x-fc-request-id: {id}")), "{head}");
+    let task = served.wait_for_task(&id, "Succeeded");
+    assert_eq!((&task["alreadyRetriedTimes"], &task["taskPayload"]), (&2.into(), &r#"{"fails": 2}"#.into()));
+    let calls = std::fs::read_to_string(&file).expect("the function noted its calls");
+    assert_eq!(calls, "0 {\"fails\": 2}\n1 {\"fails\": 2}\n2 {\"fails\": 2}\n", "x-fc-retry-count counts");
+
+    assert_eq!(served.later("\r\nX-Fc-Async-Task-Id: mine", br#"{"fails": 9}"#).0, 202);
+    assert_eq!(served.later("\r\nX-Fc-Async-Task-Id: mine", b"").0, 409, "an id names one call");
+    let told = take_post(&listener);
+    assert_eq!(told["requestContext"]["condition"], "RetriesExhausted", "{told}");
+    let task = served.wait_for_task("mine", "Failed");
+    assert!(task["returnPayload"].as_str().is_some_and(|text| text.contains("not yet")), "{task}");
+    assert_eq!((task["alreadyRetriedTimes"].as_u64(), task["events"].as_array().map(Vec::len)), (Some(2), Some(7)));
+
+    // A call that runs is broken off with its instance; one that waits never runs.
+    assert_eq!(served.later("\r\nX-Fc-Async-Task-Id: long", br#"{"sleep": 600}"#).0, 202);
+    assert_eq!(served.later("\r\nX-Fc-Async-Task-Id: late\r\nX-Fc-Async-Delay: 600", b"{}").0, 202);
+    served.wait_for_task("long", "Running");
+    let stop =
+        |id: &str| served.request(&format!("PUT /2023-03-30/functions/function/async-tasks/{id}/stop HTTP/1.1"), b"").0;
+    assert_eq!((stop("long"), stop("late"), stop("none")), (200, 200, 404));
+    served.wait_for_task("long", "Stopped");
+    served.wait_for_task("late", "Stopped");
+    assert_eq!(stop("late"), 409);
+
+    let list = served.tasks("?status=Stopped&limit=1");
+    assert_eq!((list["tasks"].as_array().map(Vec::len), &list["nextToken"]), (Some(1), &"1".into()), "{list}");
+    assert_eq!(served.tasks("?prefix=mi")["tasks"][0]["taskId"], "mine");
+    let large = vec![b'x'; 128 * 1024 + 1];
+    for (extra, event) in [("", &large[..]), ("\r\nX-Fc-Async-Delay: 3601", b""), ("\r\nX-Fc-Async-Task-Id: a b", b"")]
+    {
+        assert_eq!(served.later(extra, event).0, 400, "{extra}");
+    }
+    served.wait_for(&[]);
+}
+
+#[cfg(feature = "store")]
+#[test]
+fn asynchronous_calls_outlive_a_kill_of_the_emulator() {
+    if !common::has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, store) = (folder.path().join("calls"), folder.path().join("store.db"));
+    let store_option = format!("--store={}", store.display());
+    let mut served = Served::calls(&[&store_option, "--instances-max=1"], &file);
+    let second = Command::new(env!("CARGO_BIN_EXE_fc-emulator"))
+        .args(["serve", "--listen=127.0.0.1:0", &store_option, "--", "true"])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(2) && said.contains("another fc-emulator uses the store"), "{said}");
+    served.invoke("", b"{}");
+    for id in ["a", "b", "c"] {
+        assert_eq!(served.later(&format!("\r\nX-Fc-Async-Task-Id: {id}"), br#"{"sleep": 2}"#).0, 202);
+    }
+    served.wait_for_task("a", "Running");
+    served.child.kill().expect("it runs");
+    served.child.wait().expect("it ends");
+
+    let served = Served::calls(&[&store_option], &file);
+    for id in ["a", "b", "c"] {
+        let task = served.wait_for_task(id, "Succeeded");
+        assert_eq!(task["alreadyRetriedTimes"], 0, "{task}");
+    }
+    drop(served);
+    // A damaged file is kept under another name. Its log would mend it.
+    std::fs::remove_file(folder.path().join("store.db-wal")).expect("the log is there");
+    std::fs::write(&store, b"damage").expect("it can be written");
+    let served = Served::calls(&[&store_option], &file);
+    assert_eq!(served.tasks("")["tasks"], serde_json::json!([]));
+    assert_eq!(std::fs::read(folder.path().join("store.db.damaged-1")).expect("it is kept"), b"damage");
+}
