@@ -128,7 +128,7 @@ fn check(peer: &Peer) {
     let env = vec![("FC_SERVER_PORT".to_owned(), port.number().to_string())];
     let launch = Launch { env, port: port.number(), ..Launch::default() };
     let mut target = target::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
-    let ready = target::wait_ready(&mut *target, None, SOON, &mut |_| ());
+    let ready = target::wait_ready(&mut *target, None, SOON, &mut |_| (), &|| false);
     assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, target.output().map(|output| output.all()));
 
     let calls = calls();
