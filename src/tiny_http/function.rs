@@ -10,6 +10,7 @@ use crate::function::lifecycle::Evidence;
 use crate::function::marker_log::{MarkerLog, MarkerWriter, Output};
 use crate::function::rejection;
 use crate::function::request::Peer;
+use crate::http1::fields::Header;
 use crate::http1::head;
 use crate::limits::Limits;
 use crate::server::sys::signals;
@@ -17,7 +18,6 @@ use crate::server::{self, PROCESS_ENV};
 use crate::start_error::StartError;
 use std::fmt;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 
 /// An [`App`] with its state, for a [`tiny_http::Server`](::tiny_http::Server) of one's own.
@@ -110,8 +110,7 @@ impl<S> Function<S> {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.refuse(request, client, error.into())),
         };
-        let mut room = Vec::new();
-        room.resize_with(request.headers().len(), MaybeUninit::uninit);
+        let mut room = vec![Header::EMPTY; request.headers().len()];
         let (head, _) = match head::parse(&bytes, &mut room, &self.limits) {
             Ok(head) => head,
             Err(error) => return Err(self.refuse(request, client, error.into())),
