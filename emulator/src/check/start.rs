@@ -101,7 +101,7 @@ fn last_output(instance: &Instance) -> String {
     let Some(output) = instance.target.output() else { return String::new() };
     settle(output);
     let lines = output.all();
-    let last = lines.iter().rev().map(|line| line.text.as_str()).find(|text| !text.trim().is_empty());
+    let last = lines.iter().rev().map(|line| &*line.text).find(|text| !text.trim().is_empty());
     last.map_or_else(String::new, |text| format!("; its last line of output: `{}`", cut(text, 120)))
 }
 
@@ -181,9 +181,9 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
 }
 
 /// The lines of the second volley of which the first one had the same kind.
-fn again(first: &[String], second: &[String]) -> Vec<String> {
-    let kinds: HashSet<String> = first.iter().map(|line| kind(line)).collect();
-    second.iter().filter(|line| kinds.contains(&kind(line))).cloned().collect()
+fn again<T: AsRef<str> + Clone>(first: &[T], second: &[T]) -> Vec<T> {
+    let kinds: HashSet<String> = first.iter().map(|line| kind(line.as_ref())).collect();
+    second.iter().filter(|line| kinds.contains(&kind(line.as_ref()))).cloned().collect()
 }
 
 /// The line without what differs from one time to the next: numbers, times, ports, ids.
