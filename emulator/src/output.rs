@@ -18,7 +18,8 @@ use crate::http::cut;
 /// A longer line is cut into pieces. The limit is far above the 32 KB of the platform and far below our memory.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The output of all targets together takes no more memory than this: half of 64 MiB, because checks work on copies.
+/// The output of all targets together takes no more memory than this: half of 64 MiB, because checks work on copies of
+/// the lines, though not of their texts.
 pub const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Each target may keep this much, however much the others print: two of the longest lines of the platform and more.
@@ -49,8 +50,8 @@ pub struct Line {
     pub at: Instant,
     /// Its stream.
     pub stream: Stream,
-    /// Its text. Bytes that are not UTF-8 are replaced.
-    pub text: String,
+    /// Its text, which copies of the line share. Bytes that are not UTF-8 are replaced.
+    pub text: Arc<str>,
 }
 
 /// The output of a target so far. Clones share it.
@@ -136,7 +137,7 @@ impl Drop for Record {
 }
 
 fn cost(line: &Line) -> usize {
-    line.text.capacity() + LINE_OVERHEAD
+    line.text.len() + LINE_OVERHEAD
 }
 
 /// Takes lines in place of the record.
@@ -178,7 +179,8 @@ impl Output {
     /// The lines after `mark`. If some of them were dropped, the first line says so.
     pub fn since(&self, mark: usize) -> Vec<Line> {
         let record = self.record();
-        let gap = record.gap_after(mark).map(|text| Line { at: Instant::now(), stream: Stream::Err, text });
+        let gap =
+            record.gap_after(mark).map(|text| Line { at: Instant::now(), stream: Stream::Err, text: text.into() });
         gap.into_iter().chain(record.after(mark).cloned()).collect()
     }
 
@@ -297,7 +299,7 @@ impl Output {
 
     fn push(&self, stream: Stream, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let text = String::from_utf8_lossy(bytes).into_owned();
+        let text = String::from_utf8_lossy(bytes).into();
         let line = Line { at: Instant::now(), stream, text };
         let mut record = self.record();
         if let Some(to) = record.diversion.clone() {
@@ -320,7 +322,7 @@ mod tests {
     static FULL: Mutex<()> = Mutex::new(());
 
     fn texts(output: &Output) -> Vec<String> {
-        output.all().into_iter().map(|line| line.text).collect()
+        output.all().into_iter().map(|line| line.text.to_string()).collect()
     }
 
     #[test]
@@ -336,7 +338,7 @@ mod tests {
         let output = Output::new();
         output.follow(Stream::Err, &b"same\nsame\n"[..]);
         assert!(output.wait_end(Deadline::after(SOON)));
-        let same = |line: &Line| line.text == "same";
+        let same = |line: &Line| &*line.text == "same";
         assert!(output.wait_for(1, Deadline::after(SOON), same).is_some());
         assert!(output.wait_for(2, Deadline::after(SOON), same).is_none());
         assert_eq!(output.since(9).len(), 0);
@@ -348,7 +350,7 @@ mod tests {
         output.push(Stream::Out, b"early\n");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
-        output.divert(move |line| sink.lock().unwrap().push(line.text));
+        output.divert(move |line| sink.lock().unwrap().push(line.text.to_string()));
         output.push(Stream::Err, b"late\n");
         assert_eq!(*seen.lock().unwrap(), ["early", "late"]);
         assert!(output.all().len() == 1 && output.mark() == 1, "the record says that it has a gap");
@@ -372,7 +374,7 @@ mod tests {
         let mut record = output.record();
         for number in 0..count {
             let text = format!("{number} {}", String::from_utf8_lossy(&line));
-            record.push(Line { at: Instant::now(), stream: Stream::Out, text });
+            record.push(Line { at: Instant::now(), stream: Stream::Out, text: text.into() });
             assert!(record.bytes <= KEPT_BYTES_MAX);
         }
         drop(record);

@@ -164,9 +164,9 @@ fn probe_silent(context: &CheckContext<'_>) -> Verdict {
 }
 
 /// The lines of the second volley of which the first one had the same kind.
-fn again(first: &[String], second: &[String]) -> Vec<String> {
-    let kinds: HashSet<String> = first.iter().map(|line| kind(line)).collect();
-    second.iter().filter(|line| kinds.contains(&kind(line))).cloned().collect()
+fn again<T: AsRef<str> + Clone>(first: &[T], second: &[T]) -> Vec<T> {
+    let kinds: HashSet<String> = first.iter().map(|line| kind(line.as_ref())).collect();
+    second.iter().filter(|line| kinds.contains(&kind(line.as_ref()))).cloned().collect()
 }
 
 /// The line without what differs from one time to the next: numbers, times, ports, ids.

@@ -282,7 +282,7 @@ impl Function {
             let likely = function.worker(id).and_then(|worker| worker.likely_call());
             function.shared.print(&function.config.name, id, &line);
             let at = function.shared.now();
-            function.shared.logs.add(&function.config.name, id, at, line.stream, line.text, likely);
+            function.shared.logs.add(&function.config.name, id, at, line.stream, line.text.to_string(), likely);
         };
         let ready = move |started: Result<Worker, String>| match started {
             Ok(worker) => {

@@ -94,9 +94,9 @@ impl Agent {
     /// # Errors
     /// If it says that it failed, if it ends, or if the deadline passes.
     pub(super) fn wait_up(&self, deadline: Deadline) -> Result<()> {
-        let line = self.lines.wait_for(0, deadline, |line| line.text == "- up" || line.text.starts_with("- failed"));
+        let line = self.lines.wait_for(0, deadline, |line| &*line.text == "- up" || line.text.starts_with("- failed"));
         match line {
-            Some(line) if line.text == "- up" => Ok(()),
+            Some(line) if &*line.text == "- up" => Ok(()),
             Some(line) => Err(Error::new(line.text.trim_start_matches("- failed").trim().to_owned())),
             None => Err(Error::new("the guest did not start in time, or it ended")),
         }

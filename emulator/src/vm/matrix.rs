@@ -277,7 +277,7 @@ fn wait_ready(guest: &mut Guest) -> Result<()> {
             return Ok(());
         }
         if let Some(exit) = guest.try_exit() {
-            let said: Vec<String> = guest.output().all().into_iter().map(|line| line.text).collect();
+            let said: Vec<String> = guest.output().all().into_iter().map(|line| line.text.to_string()).collect();
             return Err(Error::new(format!("the program {exit}: {}", said.join(" | "))));
         }
         if deadline.passed() {

@@ -248,7 +248,7 @@ fn adopt(command: &mut Command, inherited: [RawFd; 5]) {
 fn explained(cause: Error, complaints: &Output, console: Option<&Output>) -> Error {
     // QEMU's last words come just before its end.
     complaints.settle(WATCH, Deadline::after(COMMAND_WAIT));
-    let said: Vec<String> = complaints.all().into_iter().map(|line| line.text).collect();
+    let said: Vec<String> = complaints.all().into_iter().map(|line| line.text.to_string()).collect();
     let console: Vec<String> =
         console.into_iter().flat_map(Output::all).map(|line| line.text.trim().to_owned()).collect();
     let console: Vec<&str> = console.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
