@@ -14,6 +14,10 @@ struct Browser {
     driver: Child,
     addr: String,
     session: String,
+    /// The id of its process.
+    browser: u64,
+    /// Everything that it writes is below this folder.
+    _folder: tempfile::TempDir,
 }
 
 impl Browser {
@@ -24,6 +28,8 @@ impl Browser {
         drop(listener);
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let folder = tempfile::tempdir().expect("a folder");
+        command.env("TMPDIR", folder.path());
         let Ok(mut driver) = command.spawn() else {
             fc_testkit::skip("there is no chromedriver here, which drives a browser: the page is not looked at");
             return None;
@@ -31,11 +37,13 @@ impl Browser {
         let stdout = BufReader::new(driver.stdout.take().expect("it is piped"));
         let ready = stdout.lines().map_while(Result::ok).any(|line| line.contains("started successfully"));
         assert!(ready, "chromedriver starts");
-        let mut browser = Self { driver, addr: format!("127.0.0.1:{port}"), session: String::new() };
+        let addr = format!("127.0.0.1:{port}");
+        let mut browser = Self { driver, addr, session: String::new(), browser: 0, _folder: folder };
         let args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=500,900"];
         let wanted = serde_json::json!({"alwaysMatch": {"goog:chromeOptions": {"args": args}}});
         let session = browser.order("POST", "/session", &serde_json::json!({"capabilities": wanted}));
         browser.session = session["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {session}")).to_owned();
+        browser.browser = session["capabilities"]["goog:processID"].as_u64().expect("the browser's process");
         Some(browser)
     }
 
@@ -85,12 +93,20 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Without its session, the browser ends.
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.order("DELETE", &format!("/session/{}", self.session), &Value::Null);
+        // Without its session, the browser ends. The end of the driver alone would leave it behind.
+        let path = format!("/session/{}", self.session);
+        let end = || self.order("DELETE", &path, &serde_json::json!({}));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(end));
+        let process = std::path::PathBuf::from(format!("/proc/{}", self.browser));
+        let until = Instant::now() + LONGEST;
+        while self.browser > 0 && process.exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
+        if !std::thread::panicking() && !self.session.is_empty() {
+            assert_eq!(ended.ok(), Some(Value::Null), "the browser ends");
+        }
     }
 }
 
