@@ -10,7 +10,7 @@
 mod counting;
 mod support;
 
-use counting::{ALLOCATIONS, WATCHED};
+use counting::{ALLOCATIONS, WATCHED, allocations};
 use fc_hooks::Config;
 use fc_hooks::adapter::{Settings, run};
 use std::net::{TcpListener, TcpStream};
@@ -56,17 +56,6 @@ fn program(stream: TcpStream) {
             return;
         }
     }
-}
-
-/// Sends a request many times over one connection, and returns how many allocations the adapter made meanwhile.
-fn allocations(client: &mut Client, request: &[u8], body_bytes: usize, times: usize) -> u64 {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..times {
-        client.send(request);
-        let reply = client.reply();
-        assert_eq!((reply.status, reply.body.len()), (200, body_bytes));
-    }
-    ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
 #[test]

@@ -8,10 +8,9 @@
 mod counting;
 mod support;
 
-use counting::{ALLOCATIONS, WATCHED};
+use counting::{WATCHED, allocations};
 use fc_hooks::{App, Config, Route, Server};
 use std::net::TcpStream;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use support::client::Client;
 
@@ -21,17 +20,6 @@ static APP: App<()> = App::new(&[
     Route::get("/large", |_, _, _| Ok((&[b'x'; 100_000][..]).into())),
     Route::get("/owned", |_, _, _| Ok(String::from("owned").into())),
 ]);
-
-/// Sends a request many times over one connection, and returns how many allocations the server made meanwhile.
-fn allocations(client: &mut Client, request: &[u8], body_bytes: usize, times: usize) -> u64 {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..times {
-        client.send(request);
-        let reply = client.reply();
-        assert_eq!((reply.status, reply.body.len()), (200, body_bytes));
-    }
-    ALLOCATIONS.load(Ordering::Relaxed) - before
-}
 
 #[test]
 fn a_static_reply_allocates_nothing() {

@@ -3,6 +3,7 @@
 //! Not a part of `support`: whoever declares this module gets the allocator with it.
 #![allow(unsafe_code)]
 
+use crate::support::client::Client;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,4 +51,15 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: as above.
         unsafe { System.dealloc(block, layout) }
     }
+}
+
+/// Sends a request many times over one connection, and returns how many allocations the watched thread made meanwhile.
+pub fn allocations(client: &mut Client, request: &[u8], body_bytes: usize, times: usize) -> u64 {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..times {
+        client.send(request);
+        let reply = client.reply();
+        assert_eq!((reply.status, reply.body.len()), (200, body_bytes));
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
 }

@@ -1,34 +1,21 @@
 //! Asynchronous calls: retries, destinations, stops, and a restart of the emulator.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 #[cfg(feature = "store")]
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::{LONGEST, Served, common};
+use super::{LONGEST, Served, common, read_json};
 
 /// Takes one POST, and answers it. Returns its JSON.
 fn take_post(listener: &TcpListener) -> Value {
     let (mut stream, _) = listener.accept().expect("it is told");
     stream.set_read_timeout(Some(LONGEST)).expect("a time limit can be set");
-    let mut reader = BufReader::new(stream.try_clone().expect("it is duplicated"));
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("a head");
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a number");
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).expect("a body");
+    let message = read_json(&mut BufReader::new(stream.try_clone().expect("it is duplicated")));
     stream.write_all(b"HTTP/1.1 204 .\r\n\r\n").expect("it reads the answer");
-    serde_json::from_slice(&body).expect("the message is JSON")
+    message
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The page at `/_fc/`, driven in a browser.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{LONGEST, Served, common};
+use super::{LONGEST, Served, common, read_json};
 
 /// A browser that is driven over HTTP (W3C WebDriver).
 struct Browser {
@@ -54,22 +54,7 @@ impl Browser {
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n", self.addr);
         stream.write_all(format!("{head}Content-Type: application/json\r\n\r\n{body}").as_bytes()).expect("it reads");
-        let mut reader = BufReader::new(stream);
-        let mut answered = 0;
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).expect("a head");
-            if line.trim().is_empty() {
-                break;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                answered = value.trim().parse().expect("a number");
-            }
-        }
-        let mut body = vec![0; answered];
-        reader.read_exact(&mut body).expect("a body");
-        let answer: Value = serde_json::from_slice(&body).expect("it answers with JSON");
-        answer["value"].clone()
+        read_json(&mut BufReader::new(stream))["value"].clone()
     }
 
     fn open(&self, url: &str) {

@@ -20,6 +20,24 @@ use serde_json::Value;
 /// A state that does not come within this time never comes.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Reads a message of HTTP, and returns its JSON.
+fn read_json(reader: &mut impl BufRead) -> Value {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a head");
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    serde_json::from_slice(&body).expect("the body is JSON")
+}
+
 /// One emulator that serves.
 struct Served {
     child: Child,
