@@ -82,6 +82,7 @@ pub(super) struct Facts {
     pub(super) before_body: bool,
     pub(super) response_empty: bool,
     holds_input: bool,
+    input_held: usize,
     holds_output: bool,
     pub(super) deadline: Option<Duration>,
     buffered_bytes: usize,
@@ -102,6 +103,7 @@ fn facts(server: &mut Loop<Function, Kernel>) -> Vec<Facts> {
             before_body: connection.input.is_before_body(),
             response_empty: connection.exchange.response.is_empty(),
             holds_input: !connection.input.wants_buffer(),
+            input_held: connection.input.held(),
             holds_output: !connection.exchange.response.wants_buffer(),
             deadline: connection.deadline(stall_time_max),
             buffered_bytes: connection.buffered_bytes(),
@@ -148,8 +150,11 @@ pub(super) fn audit(server: &mut Loop<Function, Kernel>, limit: Option<Duration>
 
 /// The memory of all connections together, and of the buffer pool.
 fn check_memory(server: &Loop<Function, Kernel>, sim: &mut Sim, facts: &[Facts]) {
-    for facts in facts.iter().filter(|facts| !facts.holds_input) {
-        sim.clients[facts.index].capacity = 0;
+    // What was noted at the last read may be more: the buffer shrinks when a request is answered.
+    for facts in facts {
+        let capacity = if facts.holds_input { SPARE_BYTES_MAX + facts.input_held } else { 0 };
+        let client = &mut sim.clients[facts.index];
+        client.capacity = client.capacity.min(capacity);
     }
     let held: usize = facts.iter().map(|facts| facts.buffered_bytes).sum();
     // The call whose reply passes the bound is the last, but hooks are always served. What is read whole grows by
