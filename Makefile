@@ -21,9 +21,8 @@ unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
 TRIPLE   := $(ARCH)-unknown-linux-musl
 # What panics print of the way there is of no use in a stripped binary, and two fifths of its bytes.
 FEATURES := no_backtrace $(if $(filter on_tiny_http,$(EXAMPLE)),tiny_http)
-# The binary has a logger of its own, which reads the same variable: `env_logger` is 35 kB.
-WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE),--bin fc-hooks --no-default-features) \
-  --features '$(FEATURES)$(if $(EXAMPLE),, adapter inspector)'
+# An example is built as the crate of an author is: without the adapter and the inspector.
+WHAT     := $(if $(EXAMPLE),--example $(EXAMPLE) --no-default-features,--bin fc-hooks) --features '$(FEATURES)'
 OUTPUT   := $(TRIPLE)/release/$(if $(EXAMPLE),examples/$(EXAMPLE),fc-hooks)
 BUILT    := target/$(OUTPUT)
 TINY     := target/tiny/$(OUTPUT)

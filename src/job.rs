@@ -5,7 +5,7 @@
 
 use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
-use crate::function::request::{Headers, Peer, Request};
+use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::http1::fields::Header;
 use crate::platform::headers::CONTROL_PATH;
 use crate::platform::hooks::{INVOKE_METHOD, INVOKE_PATH};
@@ -65,7 +65,7 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
 struct Silent;
 
 impl CallLog for Silent {
-    fn start(&mut self, _: LogMarker, _: &str) {}
+    fn start(&mut self, _: LogMarker, _: LoggedId<'_>) {}
 
-    fn end(&mut self, _: LogMarker, _: &str, _: bool) {}
+    fn end(&mut self, _: LogMarker, _: LoggedId<'_>, _: bool) {}
 }

@@ -117,10 +117,10 @@
 //! `C-INIT-2` and the like are numbered rules of the platform; `docs/contract.md` lists them.
 //!
 //! # Features
-//! - `env_logger` (default): [`run`] sets up logging by `RUST_LOG`, to standard error, default `warn`. Without it,
-//!   a small logger does the same by the same variable, for 35 kB less.
 //! - `adapter` (default): the binary before another program, the module `adapter`.
 //! - `inspector` (default): the binary `fc-hooks` with its command line, and the module `inspect`.
+//! - `env_logger`: [`run`] sets up logging with that crate, for 40 kB. Without it, a small logger does the same by the
+//!   same variable, `RUST_LOG`: to standard error, default `warn`.
 //! - `no_backtrace`: makes a static musl binary 215 kB smaller. Then no part of the program can print a backtrace, and
 //!   `std::backtrace` captures empty ones. Panics are caught as before. On other targets it has no effect.
 //! - `tiny_http`: the module `tiny_http`, which serves the same functions with that crate. It starts threads.

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 const KIB: usize = 1024;
 
-/// Headers that most requests need at most, for storage on the stack. The stack's overflow probes would touch every
-/// page of a larger array on every call, however few headers come.
-pub(crate) const HEADERS_SMALL: usize = 48;
+/// Headers that most requests need at most: the platform sends 26, and HTTP a handful.
+pub(crate) const HEADERS_USUAL: usize = 32;
 
-/// Headers of the larger storage for all other requests; the largest value of `headers_max`.
+/// The largest value of `headers_max`.
 pub(crate) const HEADERS_CAPACITY: usize = 256;
 
 /// The first size of the buffer that a connection has while bytes are pending. With the allocator's own bytes it fills

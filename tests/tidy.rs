@@ -17,16 +17,15 @@ const FILE_LINES_MAX: usize = 500;
 
 /// The crates that the default build links. A dependency has to earn its bytes, so one more is a decision, and
 /// docs/dependencies.md gives its cost.
-const DEPENDENCIES: [&str; 12] = [
+const DEPENDENCIES: [&str; 11] = [
     "bitflags",
-    "env_filter",
-    "env_logger",
     "itoa",
     "libc",
     "linux-raw-sys",
     "log",
     "memchr",
     "rustix",
+    "safe_arch",
     "serde_core",
     "serde_json",
     "zmij",

@@ -4,7 +4,6 @@ use crate::adapter::head::write_no_body;
 use crate::adapter::relay::{Relay, Writer};
 use crate::adapter::reply_head::{self, BrokenReply};
 use crate::config::Listen;
-use crate::http1::head::large_header_storage;
 use crate::limits::Limits;
 use crate::platform::headers::CONTROL_PATH;
 use crate::platform::hooks::Hook;
@@ -117,7 +116,7 @@ impl Response {
     /// Reads the head if it is whole; what follows it goes to `rest`.
     fn take_head(&mut self, rest: &mut Vec<u8>, limits: &Limits) -> Result<(), BrokenReply> {
         loop {
-            let mut headers = large_header_storage();
+            let mut headers = Vec::new();
             let Some(head) = reply_head::parse(&self.head, &mut headers, limits)? else { return Ok(()) };
             // RFC 9110 §15.2: others may come before the final response.
             if head.status < 200 {

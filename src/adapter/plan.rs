@@ -62,14 +62,13 @@ mod tests {
     use super::*;
     use crate::adapter::head::{Lines, write_reply};
     use crate::adapter::reply_head::parse;
-    use crate::http1::head::small_header_storage;
     use crate::limits::Limits;
 
     const CLIENT: ClientFacts = ClientFacts { keep: true, http10: false, is_head: false, is_uploaded: true };
 
     /// The head that the client gets without its status line, whether both connections stay open.
     fn pass(reply: &str, client: ClientFacts) -> (String, bool, bool) {
-        let mut storage = small_header_storage();
+        let mut storage = Vec::new();
         let head = parse(reply.as_bytes(), &mut storage, &Limits::default()).unwrap().unwrap();
         let plan = plan(&head, client, &Statuses(vec![(500, 599)]));
         let lines = Lines { head: &reply.as_bytes()[..head.bytes], headers: head.headers };

@@ -5,9 +5,9 @@
 
 use crate::adapter::relay::{Reader, Relay};
 use crate::http1::fields::{self, FieldError, Header};
-use crate::http1::head::HeaderStorage;
 use crate::limits::Limits;
 use crate::platform::headers;
+use crate::tuning::HEADERS_CAPACITY;
 use std::fmt;
 
 /// A reply's head, which borrows from the buffer that it arrived in.
@@ -58,12 +58,12 @@ impl fmt::Display for BrokenReply {
 }
 
 /// Parses the head at the beginning of `bytes`; None if it is not whole yet.
-pub(crate) fn parse<'a>(
+pub(crate) fn parse<'s, 'a: 's>(
     bytes: &'a [u8],
-    storage: &'a mut HeaderStorage<'a>,
+    headers: &'s mut Vec<Header<'a>>,
     limits: &Limits,
-) -> Result<Option<ReplyHead<'a>>, BrokenReply> {
-    let (status, reason, minor, count, length) = match read(bytes, storage) {
+) -> Result<Option<ReplyHead<'s>>, BrokenReply> {
+    let (status, reason, minor, length) = match read(bytes, headers) {
         Ok(head) => head,
         Err(FieldError::Partial) if bytes.len() > limits.head_bytes_max => return Err(BrokenReply::TooLarge),
         Err(FieldError::Partial) => return Ok(None),
@@ -71,7 +71,6 @@ pub(crate) fn parse<'a>(
         Err(FieldError::BareLineFeed) => return Err(BrokenReply::BareLineFeed),
         Err(FieldError::Malformed) => return Err(BrokenReply::NotHttp),
     };
-    let headers = &storage[..count];
     if length > limits.head_bytes_max {
         return Err(BrokenReply::TooLarge);
     }
@@ -136,8 +135,8 @@ impl ReplyHead<'_> {
     }
 }
 
-/// Status, reason phrase, minor version, the number of headers and the bytes of the head (RFC 9112 §4).
-fn read<'a>(bytes: &'a [u8], storage: &mut HeaderStorage<'a>) -> Result<(u16, &'a str, u8, usize, usize), FieldError> {
+/// Status, reason phrase, minor version and the bytes of the head (RFC 9112 §4).
+fn read<'a>(bytes: &'a [u8], headers: &mut Vec<Header<'a>>) -> Result<(u16, &'a str, u8, usize), FieldError> {
     let minor = match bytes.first_chunk() {
         Some(b"HTTP/1.1") => 1,
         Some(b"HTTP/1.0") => 0,
@@ -157,17 +156,14 @@ fn read<'a>(bytes: &'a [u8], storage: &mut HeaderStorage<'a>) -> Result<(u16, &'
     }
     let mut reason_end = 12;
     if bytes.get(12) == Some(&b' ') {
-        reason_end = fields::control_byte(bytes, 13);
-        while bytes.get(reason_end) == Some(&b'\t') {
-            reason_end = fields::control_byte(bytes, reason_end + 1);
-        }
+        reason_end = 13 + fields::text_bytes(&bytes[13..]);
     }
     let line_end = fields::line_end(bytes, reason_end)?;
     // A reason that is no ASCII is not passed on: nobody knows its encoding.
     let reason = bytes.get(13..reason_end).unwrap_or_default();
     let reason = std::str::from_utf8(reason).ok().filter(|reason| reason.is_ascii()).unwrap_or_default();
-    let (count, length) = fields::parse(bytes, line_end, storage)?;
-    Ok((status, reason, minor, count, length))
+    let length = fields::parse(bytes, line_end, headers, HEADERS_CAPACITY)?;
+    Ok((status, reason, minor, length))
 }
 
 /// `1*DIGIT`, of at most 64 bits: no body is longer.
@@ -187,10 +183,9 @@ fn timeout(value: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::head::small_header_storage;
 
     fn with<T>(bytes: &str, look: impl Fn(&ReplyHead<'_>) -> T) -> Result<Option<T>, BrokenReply> {
-        let mut storage = small_header_storage();
+        let mut storage = Vec::new();
         parse(bytes.as_bytes(), &mut storage, &Limits::default()).map(|head| head.as_ref().map(&look))
     }
 

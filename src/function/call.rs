@@ -49,7 +49,11 @@ fn control_path<'a>(request: Headers<'a>) -> Option<&'a str> {
     let mut found = None;
     for header in request.0 {
         if header.is(headers::CONTROL_PATH) && !header.value.is_empty() {
-            let value = std::str::from_utf8(header.value).unwrap_or(OUTSIDE);
+            // Most requests are events.
+            let value = match header.value {
+                value if value == INVOKE_PATH.as_bytes() => INVOKE_PATH,
+                value => std::str::from_utf8(value).unwrap_or(OUTSIDE),
+            };
             if found.replace(value).is_some() {
                 return Some(OUTSIDE);
             }

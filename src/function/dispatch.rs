@@ -13,7 +13,7 @@ use crate::function::lifecycle::{Admission, ClockReading, Event, Evidence, Lifec
 use crate::function::panic::{self, Failure};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::{Body, Reply};
-use crate::function::request::{Headers, NO_ID, Peer, Request};
+use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::logging::OneLine;
 use crate::networks::Networks;
 use crate::platform::hooks::{Hook, INVOKE_MARKER, INVOKE_PATH, INVOKE_TIME_LIMIT};
@@ -71,8 +71,8 @@ impl LogMarker {
 
 /// Receives the start and the end of each call.
 pub(crate) trait CallLog {
-    fn start(&mut self, marker: LogMarker, request_id: &str);
-    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool);
+    fn start(&mut self, marker: LogMarker, request_id: LoggedId<'_>);
+    fn end(&mut self, marker: LogMarker, request_id: LoggedId<'_>, failed: bool);
 }
 
 impl<S> Dispatcher<S> {
@@ -188,7 +188,7 @@ impl<S> Dispatcher<S> {
     }
 
     /// Ends a call with a streamed reply: the stream was sent, or it failed.
-    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: &str, failed: bool, log: &mut dyn CallLog) {
+    pub(crate) fn finish(&mut self, marker: LogMarker, request_id: LoggedId<'_>, failed: bool, log: &mut dyn CallLog) {
         log.end(marker, request_id, failed);
         self.lifecycle.mark_idle((self.env.now)());
     }
@@ -207,11 +207,11 @@ impl<S> Dispatcher<S> {
             peer: Peer::None,
         };
         let marker = LogMarker::Hook(Hook::PreStop);
-        log.start(marker, NO_ID);
+        log.start(marker, LoggedId::NONE);
         self.lifecycle.look(now, None, self.env.machine);
-        self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, NO_ID);
-        let answer = self.run_hook(Hook::PreStop, &request, now, NO_ID);
-        log.end(marker, NO_ID, answer.failed);
+        self.thaw(&Call::Hook(Hook::PreStop), request.headers, now, LoggedId::NONE);
+        let answer = self.run_hook(Hook::PreStop, &request, now, LoggedId::NONE);
+        log.end(marker, LoggedId::NONE, answer.failed);
     }
 
     #[cold]
@@ -229,9 +229,9 @@ impl<S> Dispatcher<S> {
     }
 
     /// The time of the caller, if the request tells one.
-    fn caller_time(&self, request: &Request<'_>, request_id: &str) -> Option<CallerTime> {
+    fn caller_time(&self, request: &Request<'_>, request_id: LoggedId<'_>) -> Option<CallerTime> {
         match self.app.caller_clock {
-            None => request_id::unix_time(request_id).map(CallerTime::from),
+            None => request_id::unix_time(request_id.bytes()).map(CallerTime::from),
             Some((header, format)) => format.parse(request.headers.get(header)?),
         }
     }
@@ -239,7 +239,7 @@ impl<S> Dispatcher<S> {
     /// Runs the thaw callback if there was a freeze that this call ends. The platform sends nothing else to a frozen
     /// instance than a repeated pre-freeze, and only a call or the initializer brings a stopped one back (C-STOP-5).
     #[inline(always)]
-    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: &str) {
+    fn thaw(&mut self, call: &Call, headers: Headers<'_>, now: ClockReading, request_id: LoggedId<'_>) {
         let leaves_it_as_it_is = match self.lifecycle.phase() {
             Phase::Frozen => matches!(call, Call::Hook(Hook::PreFreeze)),
             Phase::Stopped => !matches!(call, Call::Event | Call::Http | Call::Hook(Hook::Initialize)),
@@ -252,7 +252,7 @@ impl<S> Dispatcher<S> {
 
     #[cold]
     #[inline(never)]
-    fn thaw_now(&mut self, headers: Headers<'_>, now: ClockReading, request_id: &str) {
+    fn thaw_now(&mut self, headers: Headers<'_>, now: ClockReading, request_id: LoggedId<'_>) {
         let Some(thaw) = self.lifecycle.thaw() else { return };
         let Thaw { evidence, confidence, gap, gap_clock, .. } = thaw;
         let gap_ms = gap.as_millis() as u64;
@@ -273,12 +273,18 @@ impl<S> Dispatcher<S> {
             // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
             self.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
-        self.observe(hook, false, true, request, received, NO_ID);
+        self.observe(hook, false, true, request, received, LoggedId::NONE);
         let message = format!("{} is not implemented by this function", hook.path());
         Answer::failed(404, &failure("HookNotImplemented", &message))
     }
 
-    fn run_hook(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
+    fn run_hook(
+        &mut self,
+        hook: Hook,
+        request: &Request<'_>,
+        received: ClockReading,
+        request_id: LoggedId<'_>,
+    ) -> Answer {
         let Some(callback) = self.app.hook(hook) else { return self.not_implemented(hook, request, received) };
         let admission = self.lifecycle.admit(hook);
         let answer = match (admission, self.stored.get(hook)) {
@@ -303,7 +309,7 @@ impl<S> Dispatcher<S> {
         failed: bool,
         request: &Request<'_>,
         received: ClockReading,
-        request_id: &str,
+        request_id: LoggedId<'_>,
     ) {
         let Some(observer) = self.app.observer else { return };
         let context = context(request.headers, received, None, &self.lifecycle, self.env);
@@ -321,7 +327,7 @@ impl<S> Dispatcher<S> {
         callback: HookFn<S>,
         headers: Headers<'_>,
         received: ClockReading,
-        request_id: &str,
+        request_id: LoggedId<'_>,
     ) -> Answer {
         self.lifecycle.apply(Event::HookBegins(hook));
         let context = context(headers, received, hook.time_limit(), &self.lifecycle, self.env);
@@ -337,7 +343,7 @@ impl<S> Dispatcher<S> {
         answer
     }
 
-    fn run_event(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
+    fn run_event(&mut self, request: &Request<'_>, received: ClockReading, request_id: LoggedId<'_>) -> Answer {
         let Some(callback) = self.app.invoke else {
             let message = format!("{INVOKE_PATH} is not implemented by this function");
             return Answer::failed(404, &failure("NotImplemented", &message));
@@ -354,7 +360,7 @@ impl<S> Dispatcher<S> {
         conclude(INVOKE_PATH, outcome, request_id)
     }
 
-    fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: &str) -> Answer {
+    fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: LoggedId<'_>) -> Answer {
         self.lifecycle.apply(Event::CallBegins);
         match self.app.find(request.method, request.path()) {
             Found::Call(callback) => {
@@ -375,7 +381,7 @@ impl<S> Dispatcher<S> {
     /// Anyone may have made the call, so the texts of inner errors stay inside unless the author asks for them.
     #[cold]
     #[inline(never)]
-    fn http_failure(&self, mut failure: Failure, request_id: &str) -> Answer {
+    fn http_failure(&self, mut failure: Failure, request_id: LoggedId<'_>) -> Answer {
         let status = failure.status;
         if status < 500 {
             return Answer::client_error(status, &failure);
@@ -403,7 +409,7 @@ fn context<'a>(
 
 /// The answer of a hook or an event: 200 or 404, whatever the author's code does (C-STAT-1, C-FRZ-4).
 #[inline(never)]
-fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: &str) -> Answer {
+fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: LoggedId<'_>) -> Answer {
     match outcome {
         Ok(mut reply) => {
             reply.status = 200;
@@ -438,7 +444,7 @@ fn wrong_method(allow: String) -> Answer {
 /// Kept out of line, because each use of the macro takes more than the call.
 #[cold]
 #[inline(never)]
-fn log_failure(what: &str, failure: &Failure, request_id: &str) {
+fn log_failure(what: &str, failure: &Failure, request_id: LoggedId<'_>) {
     log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
 }
 

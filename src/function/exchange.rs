@@ -11,7 +11,7 @@ use crate::function::context::Env;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
 use crate::function::lifecycle::ClockReading;
 use crate::function::rejection;
-use crate::function::request::{Headers, Peer, Request};
+use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::function::response_writer::{ResponseWriter, StreamPoll};
 use crate::http1::error::ProtocolError;
 use crate::http1::head::Head;
@@ -98,11 +98,11 @@ impl Exchange {
         &mut self,
         dispatcher: &mut Dispatcher<S>,
         marker: LogMarker,
-        request_id: &str,
+        request_id: LoggedId<'_>,
         log: &mut dyn CallLog,
     ) {
         if self.response.is_streaming() {
-            self.streaming = Some(StreamingCall { marker, request_id: request_id.to_owned() });
+            self.streaming = Some(StreamingCall { marker, request_id: request_id.text().to_owned() });
         } else {
             // The status has no content (204, 205, 304), so nothing of the stream will be sent.
             dispatcher.finish(marker, request_id, false, log);
@@ -152,7 +152,7 @@ impl Exchange {
                 Err(StreamFailed)
             }
         };
-        dispatcher.finish(call.marker, &call.request_id, outcome.is_err(), log);
+        dispatcher.finish(call.marker, LoggedId::new(call.request_id.as_bytes()), outcome.is_err(), log);
         outcome
     }
 
@@ -166,7 +166,7 @@ impl Exchange {
         self.response.abandon();
         let Some(call) = self.streaming.take() else { return false };
         // The call has not failed: the author's code did nothing wrong, its reader was only not read to the end.
-        dispatcher.finish(call.marker, &call.request_id, false, log);
+        dispatcher.finish(call.marker, LoggedId::new(call.request_id.as_bytes()), false, log);
         true
     }
 }

@@ -2,6 +2,7 @@
 //! assign the output to calls (C-LOG-1, C-LOG-2). Pure: an [`Output`] prints.
 
 use crate::function::dispatch::{CallLog, LogMarker};
+use crate::function::request::LoggedId;
 use crate::platform::markers;
 
 /// The line for the start of an initializer with an id of 36 characters takes 68.
@@ -41,7 +42,7 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
         MarkerWriter { output, marker_log }
     }
 
-    fn print(&mut self, marker: LogMarker, edge: &str, request_id: &str, tail: &str) {
+    fn print(&mut self, marker: LogMarker, edge: &str, request_id: LoggedId<'_>, tail: &str) {
         if marker == LogMarker::Invoke && !self.marker_log.call_markers {
             return;
         }
@@ -52,19 +53,20 @@ impl<'a, O: Output> MarkerWriter<'a, O> {
         }
         // One allocation instead of one for each doubling.
         line.reserve(LINE_BYTES_USUAL);
-        for part in [markers::PREFIX, marker.word(), edge, markers::REQUEST_ID, request_id, tail, "\n"] {
-            line.extend_from_slice(part.as_bytes());
+        let words = [markers::PREFIX, marker.word(), edge, markers::REQUEST_ID].map(str::as_bytes);
+        for part in words.into_iter().chain([request_id.bytes(), tail.as_bytes(), b"\n"]) {
+            line.extend_from_slice(part);
         }
         self.output.print(line);
     }
 }
 
 impl<O: Output> CallLog for MarkerWriter<'_, O> {
-    fn start(&mut self, marker: LogMarker, request_id: &str) {
+    fn start(&mut self, marker: LogMarker, request_id: LoggedId<'_>) {
         self.print(marker, markers::START, request_id, "");
     }
 
-    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
+    fn end(&mut self, marker: LogMarker, request_id: LoggedId<'_>, failed: bool) {
         self.output.flush_output();
         self.print(marker, markers::END, request_id, if failed { markers::ERROR_TAIL } else { "" });
     }
@@ -93,9 +95,9 @@ mod tests {
     fn a_marker_begins_a_line() {
         for (printed, seen) in [("", ""), ("x\n", "x\n"), ("x", "x\n"), ("x\ny", "x\ny\n")] {
             let (mut page, mut marker_log) = (Page(String::new()), MarkerLog::new(true));
-            MarkerWriter::new(&mut page, &mut marker_log).start(LogMarker::Invoke, "1");
+            MarkerWriter::new(&mut page, &mut marker_log).start(LogMarker::Invoke, LoggedId::new(b"1"));
             page.0.push_str(printed);
-            MarkerWriter::new(&mut page, &mut marker_log).end(LogMarker::Invoke, "1", false);
+            MarkerWriter::new(&mut page, &mut marker_log).end(LogMarker::Invoke, LoggedId::new(b"1"), false);
             assert_eq!(page.0, format!("FC Invoke Start RequestId: 1\n{seen}FC Invoke End RequestId: 1\n"));
         }
     }

@@ -10,8 +10,37 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Stands for the request id in log lines if there is none.
-pub(crate) const NO_ID: &str = "-";
+/// A request id for log lines: visible ASCII of bounded length. It stays bytes, because few requests need its text.
+#[derive(Clone, Copy)]
+pub(crate) struct LoggedId<'a>(&'a [u8]);
+
+impl<'a> LoggedId<'a> {
+    /// Stands for the request id in log lines if there is none.
+    pub(crate) const NONE: LoggedId<'static> = LoggedId(b"-");
+
+    /// Cut at the first character that is not visible ASCII, because the rest could look like another part of the line
+    /// (C-LOG-1).
+    pub(crate) fn new(id: &'a [u8]) -> LoggedId<'a> {
+        let most = id.len().min(LOGGED_ID_BYTES_MAX);
+        let shown = visible_bytes(&id[..most]);
+        if shown == 0 { LoggedId::NONE } else { LoggedId(&id[..shown]) }
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    #[cold]
+    pub(crate) fn text(self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for LoggedId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
 
 /// One whole request, head and body. It borrows from the connection's buffer while the callback runs.
 #[derive(Clone, Copy)]
@@ -75,13 +104,8 @@ impl<'a> Request<'a> {
         self.path_and_query.bytes().position(|byte| byte == b'?')
     }
 
-    /// The request id for log lines: of bounded length, and cut at the first character that is not visible ASCII,
-    /// because the rest could look like another part of the line (C-LOG-1).
-    pub(crate) fn logged_id(&self) -> &'a str {
-        let id = self.headers.find(headers::REQUEST_ID).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
-        let most = id.len().min(LOGGED_ID_BYTES_MAX);
-        let shown = visible_bytes(&id.as_bytes()[..most]);
-        if shown == 0 { NO_ID } else { &id[..shown] }
+    pub(crate) fn logged_id(&self) -> LoggedId<'a> {
+        LoggedId::new(self.headers.find(headers::REQUEST_ID).unwrap_or_default())
     }
 
     /// Every header, including the platform's.
@@ -140,10 +164,10 @@ impl<'a> Headers<'a> {
 
     /// As [`Headers::get`], also for values that are not UTF-8.
     pub fn get_bytes(&self, name: &str) -> Option<&'a [u8]> {
-        self.find(name)
+        self.0.iter().find(|header| header.is_any_case(name)).map(|header| header.value)
     }
 
-    /// [`Headers::get_bytes`] within its caller, which pays where the name is known and each request asks.
+    /// [`Headers::get_bytes`] of a known name in small letters, which each request asks for.
     #[inline(always)]
     fn find(&self, name: &str) -> Option<&'a [u8]> {
         self.0.iter().find(|header| header.is(name)).map(|header| header.value)
@@ -266,9 +290,9 @@ mod tests {
         ];
         for (value, shown) in cases {
             let headers = [Header::new("x-fc-request-id", value)];
-            assert_eq!(request("/", &headers).logged_id(), shown);
+            assert_eq!(request("/", &headers).logged_id().text(), shown);
         }
-        assert_eq!(request("/", &[]).logged_id(), NO_ID);
+        assert_eq!(request("/", &[]).logged_id().text(), "-");
     }
 
     #[test]

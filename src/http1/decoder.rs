@@ -10,7 +10,8 @@
 
 use crate::http1::chunked::{Decoder, Progress};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{self, Framing, Head, HeadEndFinder, HeaderStorage};
+use crate::http1::fields::Header;
+use crate::http1::head::{self, Framing, Head, HeadEndFinder};
 use crate::limits::Limits;
 use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
@@ -132,26 +133,25 @@ impl RequestDecoder {
         Some(std::mem::take(&mut self.buffer))
     }
 
-    /// The next step, from the bytes read so far. Call until it is `NeedMore` or `Refuse`. After `TooManyHeaders` it
-    /// can be called again with a larger storage.
-    pub(crate) fn advance<'a>(
+    /// The next step, from the bytes read so far. Call until it is `NeedMore` or `Refuse`.
+    pub(crate) fn advance<'s, 'a: 's>(
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        storage: &'a mut HeaderStorage<'a>,
-    ) -> Step<'a> {
+        storage: &'s mut Vec<Header<'a>>,
+    ) -> Step<'s> {
         match self.try_advance(now, limits, storage) {
             Ok(step) => step,
             Err(error) => Step::Refuse(error),
         }
     }
 
-    fn try_advance<'a>(
+    fn try_advance<'s, 'a: 's>(
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        storage: &'a mut HeaderStorage<'a>,
-    ) -> Result<Step<'a>, ProtocolError> {
+        storage: &'s mut Vec<Header<'a>>,
+    ) -> Result<Step<'s>, ProtocolError> {
         match self.state {
             State::Head(_) => self.advance_head(now, limits, storage),
             State::Body { .. } => self.advance_body(limits, storage),
@@ -159,12 +159,12 @@ impl RequestDecoder {
         }
     }
 
-    fn advance_head<'a>(
+    fn advance_head<'s, 'a: 's>(
         &'a mut self,
         now: Duration,
         limits: &Limits,
-        storage: &'a mut HeaderStorage<'a>,
-    ) -> Result<Step<'a>, ProtocolError> {
+        storage: &'s mut Vec<Header<'a>>,
+    ) -> Result<Step<'s>, ProtocolError> {
         let State::Head(scan) = &mut self.state else { unreachable!("called in state Head") };
         // RFC 9112 §2.2: empty lines in front of a request are ignored.
         while *scan == HeadEndFinder::default() && self.buffer[self.start..].starts_with(b"\r\n") {
@@ -219,11 +219,11 @@ impl RequestDecoder {
         Ok(Step::HeadDone { send_continue: meta.expects_continue && arrived == 0 })
     }
 
-    fn advance_body<'a>(
+    fn advance_body<'s, 'a: 's>(
         &'a mut self,
         limits: &Limits,
-        storage: &'a mut HeaderStorage<'a>,
-    ) -> Result<Step<'a>, ProtocolError> {
+        storage: &'s mut Vec<Header<'a>>,
+    ) -> Result<Step<'s>, ProtocolError> {
         let State::Body { head_bytes, body, .. } = &mut self.state else { unreachable!("called in state Body") };
         let head_bytes = *head_bytes;
         let region = &mut self.buffer[self.start + head_bytes..];

@@ -1,10 +1,10 @@
 //! The header lines of a head (RFC 9112 §5), read in one pass.
 //!
-//! A request on the platform has 26 headers and 2 kB of head, so most of the parser's work is here. Values are looked
-//! at eight bytes at a time, long ones by loops that the compiler turns into vector instructions. Nothing asks the
-//! processor for its abilities: under a hypervisor the question costs more than a request.
+//! A request on the platform has 26 headers and 2 kB of head, so most of the parser's work is here.
 //!
 //! Strict where two readers could disagree: CRLF only, no blank before the colon, no folding, no control byte.
+
+use crate::http1::scan::{plain_bytes, usual_name_bytes};
 
 /// One header line.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,18 +23,38 @@ impl<'a> Header<'a> {
         Header { name: name.as_bytes(), value }
     }
 
-    /// Whether the header has this name, in any case.
+    /// Whether the header has this name, which is given in small letters, digits and `-`, in any case.
     #[inline(always)]
     pub(crate) fn is(&self, name: &str) -> bool {
-        // Most names differ in length, and most of the others in nothing, which is told without a call.
-        let name = name.as_bytes();
-        self.name.len() == name.len() && (self.name == name || self.name.eq_ignore_ascii_case(name))
+        debug_assert!(name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')), "{name}");
+        self.name.len() == name.len() && is_same_name(self.name, name.as_bytes())
+    }
+
+    /// Whether the header has this name, in any case of both.
+    pub(crate) fn is_any_case(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The name as text. A token is ASCII.
     pub(crate) fn name(&self) -> &'a str {
         std::str::from_utf8(self.name).unwrap_or_default()
     }
+}
+
+/// Whether a token is a name of the same length in small letters, digits and `-`. Eight bytes at a time, the last ones
+/// twice, which becomes a few instructions where the name is known.
+#[inline(always)]
+fn is_same_name(sent: &[u8], name: &[u8]) -> bool {
+    // This bit makes letters small. It turns no other byte of a token into a letter, a digit or `-`.
+    const SMALL: u8 = 0x20;
+    let differing = |sent: &[u8; 8], name: &[u8; 8]| {
+        (u64::from_ne_bytes(*sent) | u64::from_ne_bytes([SMALL; 8])) ^ u64::from_ne_bytes(*name)
+    };
+    let (Some(sent_end), Some(name_end)) = (sent.last_chunk(), name.last_chunk()) else {
+        return sent.iter().zip(name).all(|(sent, name)| sent | SMALL == *name);
+    };
+    let eights = sent.as_chunks().0.iter().zip(name.as_chunks().0);
+    eights.fold(differing(sent_end, name_end), |bits, (sent, name)| bits | differing(sent, name)) == 0
 }
 
 /// Why no headers could be read.
@@ -47,58 +67,79 @@ pub(crate) enum FieldError {
     TooMany,
 }
 
-/// Reads the header lines that begin at `start`, up to the empty line, into `storage`. Returns their number and where
-/// the head ends.
+/// Reads the header lines that begin at `start`, up to the empty line, into `headers`, whatever was there before.
+/// Returns where the head ends.
 pub(crate) fn parse<'a>(
     bytes: &'a [u8],
     start: usize,
-    storage: &mut [Header<'a>],
-) -> Result<(usize, usize), FieldError> {
+    headers: &mut Vec<Header<'a>>,
+    headers_max: usize,
+) -> Result<usize, FieldError> {
     let mut rest = bytes.get(start..).unwrap_or_default();
-    let mut count = 0;
+    headers.clear();
     loop {
-        let (name, behind) = match name_and_rest(rest) {
-            (name, [b':', behind @ ..]) if !name.is_empty() => (name, behind),
-            ([], [b'\r', b'\n', body @ ..]) => return Ok((count, bytes.len() - body.len())),
-            ([], [b'\n', ..]) => return Err(FieldError::BareLineFeed),
-            (_, []) | ([], [b'\r']) => return Err(FieldError::Partial),
-            _ => return Err(FieldError::Malformed),
+        let (header, next) = match usual_line(rest) {
+            Some(line) => line,
+            None => match any_line(rest)? {
+                Line::Header(header, next) => (header, next),
+                Line::Empty(body) => return Ok(bytes.len() - body.len()),
+            },
         };
-        let (value, next) = value_and_rest(behind)?;
-        *storage.get_mut(count).ok_or(FieldError::TooMany)? = Header { name, value };
-        count += 1;
+        if headers.len() >= headers_max {
+            return Err(FieldError::TooMany);
+        }
+        headers.push(header);
         rest = next;
     }
 }
 
-/// The value behind a colon, without the blanks around it, and the bytes behind its line end.
-#[inline]
-fn value_and_rest(mut bytes: &[u8]) -> Result<(&[u8], &[u8]), FieldError> {
-    // Nearly always one blank.
-    if let [b' ', behind @ ..] = bytes {
-        bytes = behind;
-    }
-    while let [..=b' ', behind @ ..] = bytes
-        && is_blank(bytes[0])
-    {
-        bytes = behind;
-    }
-    let mut end = control_byte(bytes, 0);
-    while let Some(b'\t') = bytes.get(end) {
-        end = control_byte(bytes, end + 1);
-    }
-    let (mut value, behind) = bytes.split_at(end);
-    while let [before @ .., last @ ..=b' '] = value
-        && is_blank(*last)
-    {
-        value = before;
+enum Line<'a> {
+    /// With the bytes behind its line end.
+    Header(Header<'a>, &'a [u8]),
+    /// The end of the head, with the bytes behind it.
+    Empty(&'a [u8]),
+}
+
+/// A line as nearly all are: a name of letters and `-`, a colon, one blank, and a value of ASCII. Nothing is
+/// refused here.
+#[inline(always)]
+fn usual_line(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
+    let (name, behind) = bytes.split_at_checked(usual_name_bytes(bytes))?;
+    let (colon, line) = behind.split_first_chunk::<2>()?;
+    let (value, behind) = line.split_at_checked(plain_bytes(line))?;
+    let (line_end, next) = behind.split_first_chunk::<2>()?;
+    let is_trimmed = value.first().is_none_or(|byte| *byte != b' ') && value.last().is_none_or(|byte| *byte != b' ');
+    (colon == b": " && line_end == b"\r\n" && !name.is_empty() && is_trimmed).then_some((Header { name, value }, next))
+}
+
+/// Any line.
+#[cold]
+#[inline(never)]
+fn any_line(bytes: &[u8]) -> Result<Line<'_>, FieldError> {
+    let name_bytes = bytes.iter().position(|byte| !super::is_token_byte(*byte)).unwrap_or(bytes.len());
+    let (name, behind) = match bytes.split_at(name_bytes) {
+        (name, [b':', behind @ ..]) if !name.is_empty() => (name, behind),
+        ([], [b'\r', b'\n', body @ ..]) => return Ok(Line::Empty(body)),
+        ([], [b'\n', ..]) => return Err(FieldError::BareLineFeed),
+        (_, []) | ([], [b'\r']) => return Err(FieldError::Partial),
+        _ => return Err(FieldError::Malformed),
+    };
+    let (mut value, behind) = behind.split_at(text_bytes(behind));
+    while let [b' ' | b'\t', inner @ ..] | [inner @ .., b' ' | b'\t'] = value {
+        value = inner;
     }
     match behind {
-        [b'\r', b'\n', next @ ..] => Ok((value, next)),
+        [b'\r', b'\n', next @ ..] => Ok(Line::Header(Header { name, value }, next)),
         [] | [b'\r'] => Err(FieldError::Partial),
         [b'\n', ..] => Err(FieldError::BareLineFeed),
         _ => Err(FieldError::Malformed),
     }
+}
+
+/// How many bytes at the beginning are no control bytes. A tab is the one that values may have.
+pub(crate) fn text_bytes(bytes: &[u8]) -> usize {
+    let ends_text = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    bytes.iter().position(ends_text).unwrap_or(bytes.len())
 }
 
 /// Where the line behind this line end begins.
@@ -109,81 +150,6 @@ pub(crate) fn line_end(bytes: &[u8], at: usize) -> Result<usize, FieldError> {
         Some([b'\n', ..]) => Err(FieldError::BareLineFeed),
         Some(_) => Err(FieldError::Malformed),
     }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// The bytes of a name, and those behind it.
-#[inline]
-fn name_and_rest(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let mut chunks = bytes.chunks_exact(8);
-    let mut before = 0;
-    for chunk in &mut chunks {
-        for (index, byte) in chunk.iter().enumerate() {
-            if !IS_TOKEN_BYTE[usize::from(*byte)] {
-                return bytes.split_at(before + index);
-            }
-        }
-        before += 8;
-    }
-    let rest = chunks.remainder();
-    bytes.split_at(before + rest.iter().position(|byte| !IS_TOKEN_BYTE[usize::from(*byte)]).unwrap_or(rest.len()))
-}
-
-static IS_TOKEN_BYTE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = super::is_token_byte(byte as u8);
-        byte += 1;
-    }
-    table
-};
-
-/// Blocks of long values.
-const BLOCK: usize = 32;
-
-/// The first control byte from `at` on, or the end.
-#[inline]
-pub(crate) fn control_byte(bytes: &[u8], at: usize) -> usize {
-    let mut rest = bytes.get(at..).unwrap_or_default();
-    let place = |rest: &[u8], index: usize| bytes.len() - rest.len() + index;
-    let mut eights = 0;
-    while let Some((eight, behind)) = rest.split_first_chunk() {
-        let found = controls(u64::from_le_bytes(*eight));
-        if found != 0 {
-            return place(rest, found.trailing_zeros() as usize / 8);
-        }
-        rest = behind;
-        eights += 1;
-        if eights == BLOCK / 8 {
-            rest = without_plain_blocks(rest);
-        }
-    }
-    place(rest, rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len()))
-}
-
-/// What follows the blocks in which there is no control byte.
-#[inline(never)]
-fn without_plain_blocks(mut bytes: &[u8]) -> &[u8] {
-    while let Some((block, behind)) = bytes.split_first_chunk::<BLOCK>() {
-        if block.iter().fold(false, |found, byte| found | byte.is_ascii_control()) {
-            break;
-        }
-        bytes = behind;
-    }
-    bytes
-}
-
-/// The highest bit of each control byte of a word; behind the first one, other bits mean nothing.
-fn controls(word: u64) -> u64 {
-    const LOW: u64 = u64::from_ne_bytes([1; 8]);
-    let below_blank = word.wrapping_sub(LOW * 0x20);
-    let delete = (word ^ (LOW * 0x7f)).wrapping_sub(LOW);
-    // A borrow reaches only bytes behind one that is found.
-    (below_blank | delete) & !word & (LOW << 7)
 }
 
 #[cfg(test)]

@@ -6,20 +6,24 @@
 use crate::http1::error::ProtocolError;
 use crate::http1::fields::{self, FieldError, Header};
 use crate::limits::Limits;
-use crate::tuning::{HEADERS_CAPACITY, HEADERS_SMALL};
+use crate::tuning::HEADERS_USUAL;
 
-/// Storage for the headers of one head.
-pub(crate) type HeaderStorage<'a> = [Header<'a>];
+/// Memory for the headers of a head, kept from one to the next.
+#[derive(Default)]
+pub(crate) struct HeaderStorage(Vec<Header<'static>>);
 
-/// Storage for most requests, on the stack of the caller.
-pub(crate) fn small_header_storage<'a>() -> [Header<'a>; HEADERS_SMALL] {
-    [Header::EMPTY; HEADERS_SMALL]
-}
+impl HeaderStorage {
+    #[inline(always)]
+    pub(crate) fn lend<'a>(&mut self) -> Vec<Header<'a>> {
+        if self.0.capacity() == 0 { Vec::with_capacity(HEADERS_USUAL) } else { std::mem::take(&mut self.0) }
+    }
 
-/// Storage for any request.
-#[cold]
-pub(crate) fn large_header_storage<'a>() -> Vec<Header<'a>> {
-    vec![Header::EMPTY; HEADERS_CAPACITY]
+    /// Nothing is copied or allocated: an empty vector of one type becomes one of the other in place.
+    #[inline(always)]
+    pub(crate) fn take_back(&mut self, mut headers: Vec<Header<'_>>) {
+        headers.clear();
+        self.0 = headers.into_iter().map(|_| Header::EMPTY).collect();
+    }
 }
 
 /// Finds the end of a head whose bytes arrive piece by piece. It looks at each byte once.
@@ -81,21 +85,18 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// Parses the head at the beginning of `bytes`, including its final empty line, and returns its length too. More
-/// headers than `storage` holds are too many, like those beyond the limit.
-pub(crate) fn parse<'a>(
+/// Parses the head at the beginning of `bytes`, including its final empty line, and returns its length too.
+pub(crate) fn parse<'s, 'a: 's>(
     bytes: &'a [u8],
-    storage: &'a mut HeaderStorage<'a>,
+    headers: &'s mut Vec<Header<'a>>,
     limits: &Limits,
-) -> Result<(Head<'a>, usize), ProtocolError> {
+) -> Result<(Head<'s>, usize), ProtocolError> {
     let (method, target, http10, line_end) = request_line(bytes)?;
-    let headers_max = limits.headers_max.min(storage.len());
-    let (count, head_bytes) = fields::parse(bytes, line_end, &mut storage[..headers_max])?;
+    let head_bytes = fields::parse(bytes, line_end, headers, limits.headers_max)?;
     if target.len() > limits.target_bytes_max {
         return Err(ProtocolError::TargetTooLong);
     }
     let path_and_query = path_and_query(method, target).ok_or(ProtocolError::TargetForm)?;
-    let headers = &storage[..count];
     let meta = meta(headers, http10, limits)?;
     Ok((Head { method, path_and_query, headers, meta }, head_bytes))
 }
@@ -120,15 +121,22 @@ fn request_line(bytes: &[u8]) -> Result<(&str, &str, bool, usize), ProtocolError
     if bytes.first() == Some(&b'\n') {
         return Err(ProtocolError::BareLineFeed);
     }
-    let (method, target_start) = until_blank(0, super::is_token_byte).ok_or(ProtocolError::MalformedHead)?;
+    // Unlike patterns, comparisons of arrays are one instruction each.
+    let (method, target_start) = if bytes.first_chunk() == Some(b"GET ") {
+        ("GET", 4)
+    } else if bytes.first_chunk() == Some(b"POST") && bytes.get(4) == Some(&b' ') {
+        ("POST", 5)
+    } else {
+        until_blank(0, super::is_token_byte).ok_or(ProtocolError::MalformedHead)?
+    };
     let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
     let (target, version_start) = until_blank(target_start, is_visible).ok_or(ProtocolError::MalformedHead)?;
-    let http10 = match bytes[version_start..].first_chunk() {
-        Some(b"HTTP/1.1") => false,
-        Some(b"HTTP/1.0") => true,
-        _ if names_other_version(bytes) => return Err(ProtocolError::Version),
-        _ => return Err(ProtocolError::MalformedHead),
-    };
+    let version = bytes[version_start..].first_chunk();
+    let http10 = version == Some(b"HTTP/1.0");
+    if !http10 && version != Some(b"HTTP/1.1") {
+        let is_other = names_other_version(bytes);
+        return Err(if is_other { ProtocolError::Version } else { ProtocolError::MalformedHead });
+    }
     Ok((method, target, http10, fields::line_end(bytes, version_start + 8)?))
 }
 
@@ -186,7 +194,10 @@ fn meta(headers: &[Header<'_>], http10: bool, limits: &Limits) -> Result<Request
     let mut expects_continue = false;
     for header in headers {
         let is = |name: &str| header.is(name);
-        // For most headers the length shows that they are none of the five that matter here.
+        // The platform's headers are most of all, and none of the five that matter here.
+        if let [b'x' | b'X', ..] = header.name {
+            continue;
+        }
         match header.name.len() {
             4 if is("host") => {
                 if !is_host_and_port(header.value) {
@@ -234,23 +245,30 @@ fn meta(headers: &[Header<'_>], http10: bool, limits: &Limits) -> Result<Request
 /// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2) without the comma. In anything else, such as a user or a
 /// comma, some readers see another host.
 fn is_host_and_port(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
-            Some(end) if end > 0 => (&rest[..end], &rest[end + 1..]),
+    let name_bytes = value.iter().position(|byte| !super::is_host_byte(*byte)).unwrap_or(value.len());
+    let port = match value.split_at(name_bytes) {
+        ([], [b'[', rest @ ..]) => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) if end > 0 && is_host(&rest[..end], b":") => &rest[end + 1..],
             _ => return false,
         },
-        _ => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
+        (_, port @ ([] | [b':', ..])) => port,
+        // Perhaps with escapes.
+        _ => {
+            let (host, port) = value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len()));
+            if !is_host(host, b"") {
+                return false;
+            }
+            port
+        }
     };
-    let in_brackets = value.starts_with(b"[");
-    let is_plain = |byte: &u8| is_name_byte(*byte) || (in_brackets && *byte == b':');
-    let is_host = host.iter().all(is_plain)
-        || (host.iter().all(|byte| is_plain(byte) || *byte == b'%') && has_whole_escapes(host));
-    is_host && matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit)
+    matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit)
 }
 
-#[inline(always)]
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=')
+/// Whether all bytes are those of hosts, or among `more`, or belong to whole escapes.
+#[cold]
+fn is_host(text: &[u8], more: &[u8]) -> bool {
+    let is_plain = |byte: &u8| super::is_host_byte(*byte) || more.contains(byte);
+    text.iter().all(|byte| is_plain(byte) || *byte == b'%') && has_whole_escapes(text)
 }
 
 fn has_whole_escapes(text: &[u8]) -> bool {

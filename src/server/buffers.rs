@@ -1,5 +1,6 @@
 //! Buffers that go from one connection to the next, so that idle connections hold none.
 
+use crate::http1::head::HeaderStorage;
 use crate::server::connection::Connection;
 use crate::tuning::{FIRST_READ_BYTES, FIRST_WRITE_BYTES, SPARE_BYTES_MAX};
 
@@ -8,6 +9,7 @@ use crate::tuning::{FIRST_READ_BYTES, FIRST_WRITE_BYTES, SPARE_BYTES_MAX};
 pub(crate) struct BufferPool {
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<u8>,
+    pub(crate) headers: HeaderStorage,
     /// The last small body, kept until the next comes: musl gives a group of slots of one size back with the last
     /// allocation in it and makes it anew for the next, which costs more than all other work for a request together.
     pub(crate) last_body: Vec<u8>,

@@ -58,6 +58,7 @@ impl<S, O: System> Loop<S, O> {
         log::info!("stopping: {} connections are open", self.connections.open());
     }
 
+    #[inline(always)]
     pub(super) fn count_drain(&mut self, was_frozen: bool) {
         if let Some(drain) = &mut self.drain {
             self.now = self.system.now();

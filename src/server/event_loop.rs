@@ -86,9 +86,11 @@ impl<S, O: System> Loop<S, O> {
                 self.count_drain(false);
             }
             self.fire_timeouts();
-            let saw_all = !interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT;
-            self.close_idle_for_drain(saw_all);
-            self.accept_backlog();
+            if self.drain.is_some() {
+                let saw_all = !interrupted && limit == Some(Duration::ZERO) && ready.len() < EVENTS_PER_WAIT;
+                self.close_idle_for_drain(saw_all);
+                self.accept_backlog();
+            }
         }
         Ok(())
     }

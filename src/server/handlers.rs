@@ -9,7 +9,6 @@ use crate::function::exchange::{Allowance, Next, Received, StreamFailed, linger_
 use crate::function::marker_log::MarkerWriter;
 use crate::http1::decoder::Step;
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{large_header_storage, small_header_storage};
 use crate::server::connection::{CloseReason, Event, LingerAfter, State, Transfer};
 use crate::server::system::{Interest, Ready, System, Token};
 use crate::tuning::{LINGER_BYTES_MAX, PIPELINE_RUN_MAX, STREAM_RUN_MAX};
@@ -138,20 +137,21 @@ impl<S, O: System> Loop<S, O> {
         let now = self.clock.reading();
         let reply_bytes_max = self.reply_bytes_max(token);
         let Some(connection) = self.connections.get(token) else { return Ok(Served::Nothing) };
-        let mut small = small_header_storage();
-        let mut large;
-        let mut step = connection.input.advance(now, &self.limits, &mut small);
-        if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
-            large = large_header_storage();
-            step = connection.input.advance(now, &self.limits, &mut large);
-        }
-        match step {
+        let mut headers = self.buffers.headers.lend();
+        match connection.input.advance(now, &self.limits, &mut headers) {
             Step::NeedMore => {
+                self.buffers.headers.take_back(headers);
                 connection.needs_more(now);
                 Ok(Served::Nothing)
             }
-            Step::HeadDone { send_continue } => self.head_done(token, send_continue),
-            Step::Refuse(error) => self.reject(token, error).map(|()| Served::Nothing),
+            Step::HeadDone { send_continue } => {
+                self.buffers.headers.take_back(headers);
+                self.head_done(token, send_continue)
+            }
+            Step::Refuse(error) => {
+                self.buffers.headers.take_back(headers);
+                self.reject(token, error).map(|()| Served::Nothing)
+            }
             Step::Request(head, body) => {
                 if connection.exchange.response.wants_buffer() {
                     connection.exchange.response.attach(self.buffers.take_output());
@@ -161,6 +161,7 @@ impl<S, O: System> Loop<S, O> {
                 let allowance = Allowance { keep: self.drain.is_none(), reply_bytes_max };
                 let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
                 let started = connection.exchange.start(&mut self.dispatcher, received, allowance, markers);
+                self.buffers.headers.take_back(headers);
                 connection.input.consume();
                 let is_last_request = connection.input.is_idle();
                 let response = &connection.exchange.response;
@@ -178,7 +179,8 @@ impl<S, O: System> Loop<S, O> {
                 if started.overloaded {
                     self.evict_largest_response();
                 }
-                Ok(if self.send(token)? { Served::Request } else { Served::Nothing })
+                let may_have_more = self.send(token)? && !is_last_request;
+                Ok(if may_have_more { Served::Request } else { Served::Nothing })
             }
         }
     }
@@ -250,8 +252,10 @@ impl<S, O: System> Loop<S, O> {
             Some(_) if !progress => before,
             _ => self.system.unacked_bytes(&connection.socket),
         };
+        // Counted for the first time since the stream gave way to others: nobody knows what the client took meanwhile.
+        let first_count = before.is_none() && unacked_bytes.is_some();
         if let Some(transfer) = connection.transfer() {
-            let progress_at = if progress { now } else { transfer.progress_at };
+            let progress_at = if progress || first_count { now } else { transfer.progress_at };
             *transfer = Transfer { begun_at: transfer.begun_at, progress_at, unacked_bytes, yields };
         }
         Ok(false)

@@ -2,7 +2,6 @@
 
 use crate::http1::chunked::Decoder;
 use crate::http1::fields;
-use crate::http1::head::large_header_storage;
 use crate::platform::headers;
 use serde_core::Deserialize;
 
@@ -19,13 +18,13 @@ pub struct Answer {
 impl Answer {
     /// From the bytes of a response that the server made, so nothing about it can be wrong.
     pub(super) fn parse(response: Vec<u8>, is_cut: bool, log: Vec<String>) -> Answer {
-        let mut storage = large_header_storage();
+        let mut storage = Vec::new();
         let line_end = response.iter().position(|byte| *byte == b'\n').map_or(response.len(), |end| end + 1);
-        let Ok((count, head_bytes)) = fields::parse(&response, line_end, &mut storage) else {
+        let Ok(head_bytes) = fields::parse(&response, line_end, &mut storage, usize::MAX) else {
             return Answer { status: 0, headers: Vec::new(), body: Vec::new(), is_cut: true, log };
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let headers = storage[..count].iter().map(|header| (text(header.name), text(header.value))).collect();
+        let headers = storage.iter().map(|header| (text(header.name), text(header.value))).collect();
         let status = text(&response[..line_end]).split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         let mut answer = Answer { status, headers, body: response[head_bytes..].to_vec(), is_cut, log };
         if answer.header("transfer-encoding").is_some() {

@@ -46,7 +46,6 @@ use crate::function::exchange::{self, Allowance, Exchange, Next, Received};
 use crate::function::lifecycle::Lifecycle;
 use crate::function::request::Peer;
 use crate::http1::decoder::{RequestDecoder, Step};
-use crate::http1::head::large_header_storage;
 use crate::limits::Limits;
 use crate::platform::headers;
 use crate::platform::hooks::{HTTP_PATH, Hook, INVOKE_METHOD, INVOKE_PATH};
@@ -132,7 +131,7 @@ impl<S> Instance<S> {
         let mut response = Vec::new();
         loop {
             let by_head = decoder.is_by_head();
-            let mut storage = large_header_storage();
+            let mut storage = Vec::new();
             match decoder.advance(Duration::ZERO, &self.limits, &mut storage) {
                 Step::HeadDone { .. } => continue,
                 // The request is whole, so this is a head that its own headers end too early.

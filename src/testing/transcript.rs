@@ -1,6 +1,7 @@
 //! The lines that a call leaves in the log: its markers, and what the server and the callbacks log.
 
 use crate::function::dispatch::{CallLog, LogMarker};
+use crate::function::request::LoggedId;
 use crate::platform::markers;
 use std::cell::RefCell;
 
@@ -28,13 +29,13 @@ fn push(line: String) {
 pub(super) struct Transcript;
 
 impl CallLog for Transcript {
-    fn start(&mut self, marker: LogMarker, request_id: &str) {
-        push([markers::PREFIX, marker.word(), markers::START, markers::REQUEST_ID, request_id].concat());
+    fn start(&mut self, marker: LogMarker, request_id: LoggedId<'_>) {
+        push([markers::PREFIX, marker.word(), markers::START, markers::REQUEST_ID, request_id.text()].concat());
     }
 
-    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
+    fn end(&mut self, marker: LogMarker, request_id: LoggedId<'_>, failed: bool) {
         let tail = if failed { markers::ERROR_TAIL } else { "" };
-        push([markers::PREFIX, marker.word(), markers::END, markers::REQUEST_ID, request_id, tail].concat());
+        push([markers::PREFIX, marker.word(), markers::END, markers::REQUEST_ID, request_id.text(), tail].concat());
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Draw, Rng, chunked, cuts, head, prefixes, wire};
 use crate::Limits;
 use crate::http1::decoder::{RequestDecoder, Step};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{Framing, large_header_storage, small_header_storage};
+use crate::http1::head::Framing;
 use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, SPARE_BYTES_MAX};
 use std::time::Duration;
 
@@ -119,10 +119,10 @@ fn advance(connection: &mut RequestDecoder, limits: &Limits, fed: usize, seen: &
     let mut continued = None;
     loop {
         let (mut usual, mut full);
-        usual = small_header_storage();
+        usual = Vec::new();
         let mut step = connection.advance(Duration::ZERO, limits, &mut usual);
         if matches!(step, Step::Refuse(ProtocolError::TooManyHeaders)) {
-            full = large_header_storage();
+            full = Vec::new();
             step = connection.advance(Duration::ZERO, limits, &mut full);
         }
         match step {

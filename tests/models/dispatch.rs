@@ -15,7 +15,7 @@ use crate::function::dispatch::{Answer, CallLog, Dispatcher, LogMarker};
 use crate::function::lifecycle::{ClockReading, Evidence, Hook, Phase, Thaw};
 use crate::function::per_hook::PerHook;
 use crate::function::reply::Reply;
-use crate::function::request::{Headers, Peer, Request};
+use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::function::route::Route;
 use crate::http1::fields::Header;
 use crate::tuning::LOGGED_ID_BYTES_MAX;
@@ -135,13 +135,14 @@ static BARE: App<Shared> = App::<Shared>::new(&[
 struct Lines(Vec<(LogMarker, bool)>);
 
 impl CallLog for Lines {
-    fn start(&mut self, marker: LogMarker, request_id: &str) {
+    fn start(&mut self, marker: LogMarker, request_id: LoggedId<'_>) {
+        let request_id = request_id.text();
         assert!(!request_id.is_empty() && request_id.len() <= LOGGED_ID_BYTES_MAX, "an id of {}", request_id.len());
         assert!(request_id.bytes().all(|byte| byte.is_ascii_graphic()), "{request_id:?} in the log");
         self.0.push((marker, true));
     }
 
-    fn end(&mut self, marker: LogMarker, _: &str, _: bool) {
+    fn end(&mut self, marker: LogMarker, _: LoggedId<'_>, _: bool) {
         self.0.push((marker, false));
     }
 }
@@ -255,7 +256,7 @@ impl World {
         let status = answer.reply.status;
         let (received, ended) = wire::send(answer, meta, method, usize::MAX);
         if let Some(marker) = streaming {
-            self.service.finish(marker, "id", ended == Some(true), &mut lines);
+            self.service.finish(marker, LoggedId::new(b"id"), ended == Some(true), &mut lines);
         }
         self.check_log(call, &lines);
         assert_eq!(received.status, status);

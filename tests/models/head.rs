@@ -10,7 +10,7 @@
 use super::{Draw, Rng, cuts, prefixes};
 use crate::Limits;
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{Framing, Head, HeadEndFinder, large_header_storage, parse};
+use crate::http1::head::{Framing, Head, HeadEndFinder, parse};
 
 pub(super) fn run(input: &[u8]) {
     let mut draw = Draw(input);
@@ -25,21 +25,18 @@ pub(super) fn run(input: &[u8]) {
     for cuts in cuts(bytes, &mut numbers) {
         assert_eq!(scan(bytes, &cuts), end, "cut at {cuts:?}");
     }
-    let mut room = large_header_storage();
+    let mut room = Vec::new();
     let outcome = parse(bytes, &mut room, &limits);
     if let Ok(Some(end)) = end {
         // What the connection relies on: the parser sees nothing behind the end.
-        let mut room = large_header_storage();
+        let mut room = Vec::new();
         let alone = parse(&bytes[..end], &mut room, &limits);
         assert_eq!(outcome.as_ref().map(described), alone.as_ref().map(described));
     }
     if let Ok((head, head_bytes)) = &outcome {
         assert_eq!(end, Ok(Some(*head_bytes)), "the parser and the scan disagree on the end");
         for shorter in prefixes(*head_bytes, &mut numbers) {
-            assert!(
-                parse(&bytes[..shorter], &mut large_header_storage(), &limits).is_err(),
-                "{shorter} bytes are no whole head"
-            );
+            assert!(parse(&bytes[..shorter], &mut Vec::new(), &limits).is_err(), "{shorter} bytes are no whole head");
         }
         check(head, &limits);
         again(head, &limits);
@@ -131,7 +128,7 @@ fn again(head: &Head<'_>, limits: &Limits) {
         plain.extend_from_slice(b"\r\n");
     }
     plain.extend_from_slice(b"\r\n");
-    let mut room = large_header_storage();
+    let mut room = Vec::new();
     let (seen, bytes) = parse(&plain, &mut room, limits).expect("it was accepted before");
     assert_eq!(described(&(seen, bytes)), described(&(*head, plain.len())));
 }

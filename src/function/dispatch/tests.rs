@@ -1,5 +1,5 @@
 use super::*;
-use crate::function::request::Peer;
+use crate::function::request::{LoggedId, Peer};
 use crate::function::route::Route;
 use crate::http1::fields::Header;
 use crate::{Error, Thaw};
@@ -62,11 +62,11 @@ static BARE: App<Script> = App::new(&[Route::get("/a", |script, _, _| script.pla
 struct Lines(Vec<String>);
 
 impl CallLog for Lines {
-    fn start(&mut self, marker: LogMarker, request_id: &str) {
+    fn start(&mut self, marker: LogMarker, request_id: LoggedId<'_>) {
         self.0.push(format!("{} start {request_id}", marker.word()));
     }
 
-    fn end(&mut self, marker: LogMarker, request_id: &str, failed: bool) {
+    fn end(&mut self, marker: LogMarker, request_id: LoggedId<'_>, failed: bool) {
         self.0.push(format!("{} end {request_id}{}", marker.word(), if failed { " failed" } else { "" }));
     }
 }
@@ -463,7 +463,7 @@ fn streams() {
     let mut bench = Bench::new(&APP);
     assert_eq!(bench.platform("/http-invoke", "GET /stream"), "200 200 stream");
     assert_eq!(bench.lines.0, ["Invoke start id-1"]);
-    bench.service.finish(LogMarker::Invoke, "id-1", true, &mut bench.lines);
+    bench.service.finish(LogMarker::Invoke, LoggedId::new(b"id-1"), true, &mut bench.lines);
     assert_eq!(bench.lines.0, ["Invoke start id-1", "Invoke end id-1 failed"]);
     bench.platform("/http-invoke", "HEAD /stream");
     assert_eq!(bench.lines.0.len(), 4, "nothing is streamed for HEAD");

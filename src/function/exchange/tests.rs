@@ -41,11 +41,11 @@ thread_local! {
 struct Lines(Vec<String>);
 
 impl CallLog for Lines {
-    fn start(&mut self, _: LogMarker, request_id: &str) {
+    fn start(&mut self, _: LogMarker, request_id: LoggedId<'_>) {
         self.0.push(format!("start {request_id}"));
     }
 
-    fn end(&mut self, _: LogMarker, request_id: &str, failed: bool) {
+    fn end(&mut self, _: LogMarker, request_id: LoggedId<'_>, failed: bool) {
         self.0.push(format!("end {request_id}{}", if failed { " failed" } else { "" }));
     }
 }

@@ -1,11 +1,12 @@
 use super::*;
+use crate::tuning::HEADERS_CAPACITY;
 
 use ProtocolError::*;
 
 fn parse_whole<R>(bytes: &[u8], limits: &Limits, look: impl FnOnce(&Head<'_>) -> R) -> Result<R, ProtocolError> {
     let end = HeadEndFinder::default().find(bytes)?;
     assert_eq!(end, Some(bytes.len()), "the case must be one whole head: {:?}", bytes.escape_ascii().to_string());
-    let mut room = large_header_storage();
+    let mut room = Vec::new();
     let (head, head_bytes) = parse(bytes, &mut room, limits)?;
     assert_eq!(head_bytes, bytes.len());
     Ok(look(&head))

@@ -14,9 +14,9 @@ use crate::function::caller_clock::CallerTime;
 use crate::function::dispatch::{CallLog, LogMarker};
 use crate::function::marker_log::MarkerWriter;
 use crate::function::rejection::write_rejection;
-use crate::function::request::{Headers, Peer, Request};
+use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::http1::error::ProtocolError;
-use crate::http1::head::{self, Framing, Head, HeadEndFinder, large_header_storage, small_header_storage};
+use crate::http1::head::{self, Framing, Head, HeadEndFinder};
 use crate::http1::response_head;
 use crate::platform::hooks::Hook;
 use crate::platform::request_id;
@@ -109,14 +109,8 @@ impl<O: AdapterSystem> Proxy<O> {
         }
         let pending = &bytes[start..end];
         let limits = &self.config.limits;
-        let mut small = small_header_storage();
-        let mut large;
-        let mut parsed = head::parse(pending, &mut small, limits);
-        if matches!(parsed, Err(ProtocolError::TooManyHeaders)) {
-            large = large_header_storage();
-            parsed = head::parse(pending, &mut large, limits);
-        }
-        match parsed {
+        let mut headers = self.headers.lend();
+        let found = match head::parse(pending, &mut headers, limits) {
             Ok((head, head_bytes)) if head_bytes <= limits.head_bytes_max => {
                 client.finder = HeadEndFinder::default();
                 client.deadline = None;
@@ -143,7 +137,9 @@ impl<O: AdapterSystem> Proxy<O> {
                     }
                 })
             }
-        }
+        };
+        self.headers.take_back(headers);
+        found
     }
 
     /// A whole head: decides what becomes of its request.
@@ -176,7 +172,7 @@ impl<O: AdapterSystem> Proxy<O> {
             _ => {}
         }
         let id = request.logged_id();
-        let caller = request_id::unix_time(id).map(CallerTime::from);
+        let caller = request_id::unix_time(id.bytes()).map(CallerTime::from);
         let arrival = Arrival { now: self.now, caller, machine: self.system.machine() };
         let verdict = self.gate.admit(&call, arrival);
         if self.gate.take_thawed() {
@@ -245,14 +241,14 @@ impl<O: AdapterSystem> Proxy<O> {
         matches!(peer, Peer::Ip(address) if !networks.contains(address.ip()))
     }
 
-    fn begin_call(&mut self, token: Token, id: &str) {
+    fn begin_call(&mut self, token: Token, id: LoggedId<'_>) {
         let Some(client) = self.clients.get(token) else { return };
         client.call.is_counted = true;
         client.call.failed = false;
         if self.config.call_markers {
             client.call.is_logged = true;
             client.call.request_id.clear();
-            client.call.request_id.extend_from_slice(id.as_bytes());
+            client.call.request_id.extend_from_slice(id.bytes());
             MarkerWriter::new(&mut self.system, &mut self.marker_log).start(LogMarker::Invoke, id);
         }
     }
@@ -273,7 +269,7 @@ impl<O: AdapterSystem> Proxy<O> {
         let Some(client) = self.clients.get(token) else { return };
         let CallInHand { is_logged, request_id, failed, .. } = &mut client.call;
         if std::mem::take(is_logged) {
-            let id = std::str::from_utf8(request_id).unwrap_or_default();
+            let id = LoggedId::new(request_id);
             MarkerWriter::new(&mut self.system, &mut self.marker_log).end(LogMarker::Invoke, id, *failed);
         }
     }

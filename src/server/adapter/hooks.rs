@@ -16,7 +16,7 @@ use crate::adapter::upstream;
 use crate::function::dispatch::{CallLog, LogMarker};
 use crate::function::marker_log::MarkerWriter;
 use crate::function::panic::error_json;
-use crate::function::request::Headers;
+use crate::function::request::{Headers, LoggedId};
 use crate::http1::head::Head;
 use crate::logging::OneLine;
 use crate::platform::headers;
@@ -73,7 +73,7 @@ impl<O: AdapterSystem> Proxy<O> {
         task: Task,
         client: Option<Token>,
         call: Option<(&Head<'_>, &[u8])>,
-        request_id: &str,
+        request_id: LoggedId<'_>,
     ) {
         let action = match task {
             Task::Hook(hook) => self.settings.hook(hook),
@@ -98,7 +98,7 @@ impl<O: AdapterSystem> Proxy<O> {
             },
             Action::Command(words) => How::Command {
                 words: words.clone(),
-                environment: self.task_environment(&task, request_id, given),
+                environment: self.task_environment(&task, request_id.text(), given),
                 process: None,
                 run: Run::new(self.clock.reading(), time_max),
             },
@@ -106,7 +106,8 @@ impl<O: AdapterSystem> Proxy<O> {
         if let Task::Hook(hook) = task {
             MarkerWriter::new(&mut self.system, &mut self.marker_log).start(LogMarker::Hook(hook), request_id);
         }
-        self.task = Some(RunningTask { task, client, request_id: request_id.to_owned(), time_max, deadline, how });
+        self.task =
+            Some(RunningTask { task, client, request_id: request_id.text().to_owned(), time_max, deadline, how });
     }
 
     #[cold]
@@ -279,7 +280,7 @@ impl<O: AdapterSystem> Proxy<O> {
         self.gate.task_ended(self.now, answer.clone());
         if let Task::Hook(hook) = task.task {
             let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
-            markers.end(LogMarker::Hook(hook), &task.request_id, !answer.succeeded);
+            markers.end(LogMarker::Hook(hook), LoggedId::new(task.request_id.as_bytes()), !answer.succeeded);
         }
         if let Some(token) = task.client {
             let end = ROOM_BEFORE + self.take_input(token);

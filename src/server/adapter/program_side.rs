@@ -8,7 +8,7 @@ use super::system::AdapterSystem;
 use crate::adapter::downstream::{CloseReason, Event, State};
 use crate::adapter::relay::{CutShort, ROOM_BEFORE, ROOM_BEHIND, Relay, Writer};
 use crate::adapter::upstream;
-use crate::http1::head::{self, large_header_storage};
+use crate::http1::head::{self};
 use crate::server::system::{Interest, Ready, Token};
 use crate::tuning::{COALESCE_BYTES_MAX, RELAY_BYTES_CROWDED};
 use rustix::io::Errno;
@@ -414,7 +414,7 @@ impl<O: AdapterSystem> Proxy<O> {
     fn repeat(&mut self, token: Token) -> Outcome {
         let end = ROOM_BEFORE + self.take_input(token);
         let scratch = std::mem::take(&mut self.scratch);
-        let mut storage = large_header_storage();
+        let mut storage = Vec::new();
         let parsed = head::parse(&scratch[ROOM_BEFORE..end], &mut storage, &self.config.limits);
         let found = parsed.map(|(head, bytes)| {
             let place = ROOM_BEFORE..ROOM_BEFORE + bytes;

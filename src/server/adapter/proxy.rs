@@ -19,6 +19,7 @@ use crate::function::freeze::Evidence;
 use crate::function::lifecycle::ClockReading;
 use crate::function::marker_log::MarkerLog;
 use crate::function::per_hook::PerHook;
+use crate::http1::head::HeaderStorage;
 use crate::platform::hooks::Hook;
 use crate::server::accept::Acceptor;
 use crate::server::awake_clock::AwakeClock;
@@ -63,6 +64,7 @@ pub(crate) struct Proxy<O: AdapterSystem> {
     pub(super) turn: u64,
     pub(super) scratch: Vec<u8>,
     pub(super) head: Vec<u8>,
+    pub(super) headers: HeaderStorage,
     pub(super) pool: Pool,
     /// Bytes that wait for their receivers, or for a hook.
     pub(super) held_bytes: usize,
@@ -120,6 +122,7 @@ impl<O: AdapterSystem> Proxy<O> {
             again: Vec::new(),
             scratch: vec![0; ROOM_BEFORE + scratch_bytes + ROOM_BEHIND],
             head: Vec::new(),
+            headers: HeaderStorage::default(),
             pool: Pool::default(),
             held_bytes: 0,
             timed: 0,

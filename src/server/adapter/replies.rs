@@ -10,9 +10,7 @@ use crate::adapter::plan::{ClientFacts, plan};
 use crate::adapter::relay::{Relay, Writer};
 use crate::adapter::reply_head::{self, BrokenReply, ReplyHead};
 use crate::adapter::upstream;
-use crate::http1::head::{large_header_storage, small_header_storage};
 use crate::server::system::Token;
-use crate::tuning::HEADERS_CAPACITY;
 
 /// What a look at a program's bytes has found.
 enum Found {
@@ -74,27 +72,25 @@ impl<O: AdapterSystem> Proxy<O> {
             return Found::Partial(start);
         }
         let pending = &bytes[start..];
-        let limits = &self.config.limits;
-        let mut small = small_header_storage();
-        let mut large;
-        let mut parsed = reply_head::parse(pending, &mut small, limits);
-        if matches!(parsed, Err(BrokenReply::TooLarge)) && pending.len() <= limits.head_bytes_max + HEADERS_CAPACITY {
-            large = large_header_storage();
-            parsed = reply_head::parse(pending, &mut large, limits);
-        }
-        let head = match parsed {
-            Ok(None) => return Found::Partial(start),
-            Err(broken) => return Found::Broken(broken),
-            Ok(Some(head)) => head,
+        let mut headers = self.headers.lend();
+        let found = match reply_head::parse(pending, &mut headers, &self.config.limits) {
+            Ok(None) => Found::Partial(start),
+            Err(broken) => Found::Broken(broken),
+            Ok(Some(head)) => self.found_reply(token, owner, pending, &head, start + head.bytes),
         };
-        let lines = Lines { head: &pending[..head.bytes], headers: head.headers };
-        let next = start + head.bytes;
+        self.headers.take_back(headers);
+        found
+    }
+
+    #[inline(always)]
+    fn found_reply(&mut self, token: Token, owner: Owner, bytes: &[u8], head: &ReplyHead<'_>, next: usize) -> Found {
+        let lines = Lines { head: &bytes[..head.bytes], headers: head.headers };
         match owner {
-            Owner::Client(client) => self.take_reply(token, client, &head, &lines, next),
+            Owner::Client(client) => self.take_reply(token, client, head, &lines, next),
             Owner::Task | Owner::Ready | Owner::Nobody => match head.status {
                 100..=199 => Found::Interim(next),
                 _ => {
-                    self.begin_task_reply(token, &head);
+                    self.begin_task_reply(token, head);
                     Found::Reply(next)
                 }
             },

@@ -14,7 +14,7 @@ use crate::adapter::head::write_bare_request;
 use crate::adapter::program;
 use crate::adapter::settings::Ready;
 use crate::adapter::upstream;
-use crate::function::request::NO_ID;
+use crate::function::request::LoggedId;
 use crate::server::drain::Drain;
 use crate::server::system::Token;
 use crate::start_error::StartError;
@@ -206,7 +206,7 @@ impl<O: AdapterSystem> Proxy<O> {
         let arrival = Arrival { now: self.now, caller: None, machine: self.system.machine() };
         match self.gate.stop(arrival) {
             Some(task @ (Task::Hook(_) | Task::Thaw(_))) => {
-                self.prepare_task(task, None, None, NO_ID);
+                self.prepare_task(task, None, None, LoggedId::NONE);
                 self.start_task();
             }
             None => self.end_program(),

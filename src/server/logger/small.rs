@@ -6,7 +6,7 @@ use crate::logging::OneLine;
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::OnceLock;
 
-#[cfg_attr(test, expect(dead_code, reason = "builds with env_logger set up that"))]
+#[cfg_attr(all(test, feature = "env_logger"), expect(dead_code, reason = "builds with env_logger set up that"))]
 #[cold]
 #[inline(never)]
 pub(super) fn set_logger() {
