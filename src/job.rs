@@ -5,6 +5,7 @@
 
 use crate::function::app::App;
 use crate::function::dispatch::{CallLog, Dispatcher, LogMarker};
+use crate::function::reply::Body;
 use crate::function::request::{Headers, LoggedId, Peer, Request};
 use crate::http1::fields::Header;
 use crate::platform::headers::CONTROL_PATH;
@@ -44,7 +45,8 @@ pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCod
     let mut dispatcher = Dispatcher::new(app, state, PROCESS_ENV);
     let answer = dispatcher.handle(&request, (PROCESS_ENV.now)(), usize::MAX, &mut Silent);
     // The dispatcher has read a streamed reply whole (C-INV-6), so the bytes are there.
-    let body = answer.reply.body.bytes().unwrap_or_default();
+    let body = if let Body::OfRequest(_) = answer.reply.body { Some(request.body) } else { answer.reply.body.bytes() };
+    let body = body.unwrap_or_default();
     let mut failed = answer.failed;
     if failed {
         eprint_line(format_args!("{}", String::from_utf8_lossy(body)));

@@ -335,6 +335,7 @@ impl<S> Dispatcher<S> {
         let outcome = panic::run(|| {
             let mut reply = callback(state, &context)?;
             reply.read_whole().map_err(stream_failed)?;
+            reply.forget_request();
             Ok(reply)
         });
         self.lifecycle.apply(if outcome.is_ok() { Event::HookSucceeds(hook) } else { Event::HookFails(hook) });

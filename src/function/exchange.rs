@@ -19,6 +19,7 @@ use crate::http1::response_head;
 use crate::limits::Limits;
 use crate::logging::OneLine;
 use crate::tuning::DRAIN_LINGER_TIME_MAX;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The exchange of one connection; the next begins when nothing of the last is left.
@@ -55,6 +56,8 @@ pub(crate) struct Allowance {
 pub(crate) struct Started {
     /// The connection stays open behind it.
     pub(crate) keep: bool,
+    /// The response has the request's body: call [`Exchange::hand_over`] before anything is sent.
+    pub(crate) wants_body: bool,
     /// The callback's own reply was replaced by a 503, because there was no memory for it.
     pub(crate) overloaded: bool,
 }
@@ -81,7 +84,8 @@ impl Exchange {
     ) -> Started {
         let Received { head: Head { method, path_and_query, headers, meta }, body, client, at } = received;
         let request = Request { method, path_and_query, headers: Headers(headers), body, peer: client };
-        let answer = dispatcher.handle(&request, at, allowance.reply_bytes_max, log);
+        let mut answer = dispatcher.handle(&request, at, allowance.reply_bytes_max, log);
+        let wants_body = answer.reply.adopt(body, method);
         let (streaming, overloaded) = (answer.streaming, answer.dropped);
         // A stop may have been asked for while the callback ran, and the engine has not seen it yet.
         let keep = meta.keep_alive && allowance.keep && !dispatcher.is_cancelled();
@@ -89,7 +93,13 @@ impl Exchange {
         if let Some(marker) = streaming {
             self.log_later(dispatcher, marker, request.logged_id(), log);
         }
-        Started { keep, overloaded }
+        Started { keep, wants_body, overloaded }
+    }
+
+    /// The memory of the request that is answered, and the place of its body there.
+    #[cold]
+    pub(crate) fn hand_over(&mut self, request: Vec<u8>, body: Range<usize>) {
+        self.response.hand_over(request, body);
     }
 
     /// The author's reply is a stream.

@@ -40,6 +40,8 @@ pub(crate) enum Body {
     Owned(Vec<u8>),
     /// With its length, if the author knows it.
     Stream(Source, Option<u64>),
+    /// The body of the request that the reply answers, of this many bytes once the request is known.
+    OfRequest(usize),
 }
 
 impl Reply {
@@ -76,6 +78,20 @@ impl Reply {
     /// The value cannot be JSON, for example a map whose keys are no text; its own `Serialize` fails.
     pub fn json(value: &(impl Serialize + ?Sized)) -> crate::Result {
         Ok(Reply::from_json(serde_json::to_vec(value)?))
+    }
+
+    /// A reply with the body of the request that it answers, byte for byte, as `application/octet-stream`.
+    ///
+    /// The server sends it from the memory that it has received it in, so an event of 32 MB takes 32 MB and not 64.
+    /// In a hook the reply is empty, because a hook has no event.
+    ///
+    /// ```
+    /// use fc_hooks::{App, Reply, Route};
+    ///
+    /// static APP: App<()> = App::new(&[Route::invoke(|_, _, _| Ok(Reply::echo()))]);
+    /// ```
+    pub fn echo() -> Reply {
+        Reply { body: Body::OfRequest(0), ..Reply::new().of_type(OCTETS) }
     }
 
     /// A reply whose body the server reads from `reader` while the client receives it, at most 16 KiB at a time.
@@ -171,9 +187,28 @@ impl Reply {
         self
     }
 
-    /// Replaces a streamed body by its bytes.
+    /// Replaces a streamed body by its bytes. Events and hooks are answered at once (C-INV-6).
     pub(crate) fn read_whole(&mut self) -> io::Result<()> {
         if matches!(self.body, Body::Stream(..)) { self.read_stream() } else { Ok(()) }
+    }
+
+    /// The request is known that the reply has the body of. A small body is copied. Whether a larger one must be handed
+    /// over.
+    #[inline(always)]
+    pub(crate) fn adopt(&mut self, body: &[u8], method: &str) -> bool {
+        if !matches!(self.body, Body::OfRequest(_)) {
+            return false;
+        }
+        let is_large = body.len() > COALESCE_BYTES_MAX;
+        self.body = if is_large { Body::OfRequest(body.len()) } else { Body::Owned(body.to_vec()) };
+        is_large && self.has_content(method)
+    }
+
+    /// Leaves the request's body out.
+    pub(crate) fn forget_request(&mut self) {
+        if let Body::OfRequest(_) = self.body {
+            self.body = Body::Static(b"");
+        }
     }
 
     /// A function of its own, because reading takes two pages of the stack.
@@ -192,7 +227,7 @@ impl Reply {
         let body = match &self.body {
             Body::Static(bytes) => Body::Static(bytes),
             Body::Owned(bytes) => Body::Owned(bytes.clone()),
-            Body::Stream(..) => Body::Static(b""),
+            Body::Stream(..) | Body::OfRequest(_) => Body::Static(b""),
         };
         Reply { headers: self.headers.clone(), body, ..*self }
     }
@@ -291,7 +326,7 @@ impl Body {
         match self {
             Body::Static(bytes) => Some(bytes),
             Body::Owned(bytes) => Some(bytes),
-            Body::Stream(..) => None,
+            Body::Stream(..) | Body::OfRequest(_) => None,
         }
     }
 }
@@ -300,6 +335,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Body::Stream(_, length) => write!(f, "Stream({length:?})"),
+            Body::OfRequest(_) => f.write_str("the request's body"),
             known => write!(f, "{} bytes", known.bytes().unwrap_or_default().len()),
         }
     }

@@ -10,6 +10,7 @@ use crate::http1::response_head::{self, BodyEnd, ConnectionHeader, ResponseHead}
 use crate::platform::headers;
 use crate::tuning::{COALESCE_BYTES_MAX, STREAM_CHUNK_BYTES};
 use std::io;
+use std::ops::Range;
 
 #[derive(Default)]
 pub(crate) struct ResponseWriter {
@@ -27,6 +28,8 @@ enum Bytes {
     None,
     Static(&'static [u8]),
     Owned(Vec<u8>),
+    /// A part of a request's memory.
+    OfRequest(Vec<u8>, Range<usize>),
 }
 
 /// A body that is still being pulled from the author's reader.
@@ -62,7 +65,7 @@ impl ResponseWriter {
     /// The bytes of memory that count against [`Limits::buffered_bytes_max`](crate::Limits::buffered_bytes_max).
     pub(crate) fn held(&self) -> usize {
         match &self.body {
-            Bytes::Owned(bytes) => reply::held(bytes),
+            Bytes::Owned(bytes) | Bytes::OfRequest(bytes, _) => reply::held(bytes),
             Bytes::None | Bytes::Static(_) => 0,
         }
     }
@@ -83,6 +86,7 @@ impl ResponseWriter {
             Bytes::None => &[],
             Bytes::Static(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
+            Bytes::OfRequest(request, body) => &request[body.clone()],
         };
         (&self.head[self.head_sent..], &body[self.body_sent..])
     }
@@ -157,9 +161,17 @@ impl ResponseWriter {
                 }
             }
             Body::Static(bytes) => self.body = Bytes::Static(bytes),
+            // It is handed over.
+            Body::OfRequest(_) => {}
             Body::Owned(bytes) => self.body = Bytes::Owned(bytes),
         }
         keep
+    }
+
+    /// The body of a reply that has that of its request.
+    pub(crate) fn hand_over(&mut self, request: Vec<u8>, body: Range<usize>) {
+        debug_assert!(matches!(self.body, Bytes::None) && self.body_sent == 0 && body.end <= request.len());
+        self.body = Bytes::OfRequest(request, body);
     }
 
     /// Pulls the next piece of a streamed body, once all bytes before it are sent.
@@ -218,6 +230,7 @@ fn body_end(reply: &Reply, method: &str, http10: bool) -> BodyEnd {
         (RESET_CONTENT, _) => BodyEnd::Length(0),
         (_, Body::Static(bytes)) => BodyEnd::Length(bytes.len() as u64),
         (_, Body::Owned(bytes)) => BodyEnd::Length(bytes.len() as u64),
+        (_, Body::OfRequest(bytes)) => BodyEnd::Length(*bytes as u64),
         (_, Body::Stream(_, Some(bytes))) => BodyEnd::Length(*bytes),
         // No stream follows, so nothing is chunked and nothing ends by a close (RFC 9110 §9.3.2).
         (_, Body::Stream(_, None)) if method == "HEAD" => BodyEnd::NoBody,

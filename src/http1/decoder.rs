@@ -14,6 +14,7 @@ use crate::http1::fields::Header;
 use crate::http1::head::{self, Framing, Head, HeadEndFinder};
 use crate::limits::Limits;
 use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
+use std::ops::Range;
 use std::time::Duration;
 
 /// The input side of one connection. Times are readings of the awake clock.
@@ -31,8 +32,11 @@ enum State {
         head_bytes: usize,
         body: Body,
     },
-    /// The server has a request of this many bytes, which awaits `consume`.
+    /// The server has a request of `total` bytes, which awaits `consume`. Its body ends before that where it was
+    /// chunked.
     Delivered {
+        head_bytes: usize,
+        body_bytes: usize,
         total: usize,
     },
     /// The request was rejected, or the peer's input ended: no more HTTP is read.
@@ -206,7 +210,7 @@ impl RequestDecoder {
             && arrived >= body_bytes
         {
             self.deadline = None;
-            self.state = State::Delivered { total: head_bytes + body_bytes };
+            self.state = State::Delivered { head_bytes, body_bytes, total: head_bytes + body_bytes };
             return Ok(Step::Request(head, &pending[head_bytes..head_bytes + body_bytes]));
         }
         let body = match meta.framing {
@@ -245,13 +249,13 @@ impl RequestDecoder {
         // The head was parsed before the body arrived. To parse it again is cheaper than to keep 128 headers.
         let (head, _) = head::parse(&request[..head_bytes], storage, limits)?;
         self.deadline = None;
-        self.state = State::Delivered { total };
+        self.state = State::Delivered { head_bytes, body_bytes, total };
         Ok(Step::Request(head, &request[head_bytes..head_bytes + body_bytes]))
     }
 
     /// Drops the request that the server has answered.
     pub(crate) fn consume(&mut self) {
-        let State::Delivered { total } = self.state else { unreachable!("only a delivered request is consumed") };
+        let State::Delivered { total, .. } = self.state else { unreachable!("only a delivered request is consumed") };
         self.start += total;
         self.state = State::Head(HeadEndFinder::default());
         if self.buffer.capacity() > SPARE_BYTES_MAX && (1..=READ_BYTES).contains(&self.pending().len()) {
@@ -260,6 +264,24 @@ impl RequestDecoder {
             self.buffer.shrink_to(READ_BYTES);
             self.start = 0;
         }
+    }
+
+    /// Drops the request, and gives away the memory that it is in. Returns the place of its body there too.
+    #[cold]
+    pub(crate) fn take_body(&mut self) -> (Vec<u8>, Range<usize>) {
+        let State::Delivered { head_bytes, body_bytes, total } = self.state else {
+            unreachable!("only a delivered request has a body")
+        };
+        let begin = self.start + head_bytes;
+        let mut rest = Vec::new();
+        if let Some(behind @ [_, ..]) = self.buffer.get(self.start + total..) {
+            // The next request has begun.
+            rest.reserve(behind.len().max(FIRST_READ_BYTES));
+            rest.extend_from_slice(behind);
+        }
+        self.start = 0;
+        self.state = State::Head(HeadEndFinder::default());
+        (std::mem::replace(&mut self.buffer, rest), begin..begin + body_bytes)
     }
 
     /// The error when the deadline has passed.

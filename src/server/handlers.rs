@@ -162,7 +162,12 @@ impl<S, O: System> Loop<S, O> {
                 let markers = &mut MarkerWriter::new(&mut self.system, &mut self.marker_log);
                 let started = connection.exchange.start(&mut self.dispatcher, received, allowance, markers);
                 self.buffers.headers.take_back(headers);
-                connection.input.consume();
+                if started.wants_body {
+                    let (request, body) = connection.input.take_body();
+                    connection.exchange.hand_over(request, body);
+                } else {
+                    connection.input.consume();
+                }
                 let is_last_request = connection.input.is_idle();
                 let response = &connection.exchange.response;
                 if (response.is_streaming() || !is_last_request) && !std::mem::replace(&mut connection.nodelay, true) {

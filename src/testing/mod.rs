@@ -141,7 +141,11 @@ impl<S> Instance<S> {
                     let client = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
                     let received = Received { head, body, client, at: self.clock.reading() };
                     let allowance = Allowance { keep: true, reply_bytes_max: usize::MAX };
-                    exchange.start(&mut self.dispatcher, received, allowance, &mut Transcript);
+                    let started = exchange.start(&mut self.dispatcher, received, allowance, &mut Transcript);
+                    if started.wants_body {
+                        let (request, body) = decoder.take_body();
+                        exchange.hand_over(request, body);
+                    }
                 }
             }
             break;

@@ -146,7 +146,11 @@ impl<S> Function<S> {
         let mut exchange = Exchange::default();
         let allowance = Allowance { keep: !is_last, reply_bytes_max: usize::MAX };
         let markers = &mut MarkerWriter::new(&mut self.output, &mut self.marker_log);
+        let body = received.body;
         let started = exchange.start(&mut self.dispatcher, received, allowance, markers);
+        if started.wants_body {
+            exchange.hand_over(body.to_vec(), 0..body.len());
+        }
         let is_stopping = self.dispatcher.is_cancelled();
         let outcome = self.send(exchange, &mut *writer);
         self.dispatcher.settle_in();

@@ -300,3 +300,35 @@ fn more_headers_than_usual() {
         }
     }
 }
+
+/// The memory of a request goes with its body; what follows stays, and is served.
+#[test]
+fn a_body_is_taken_with_its_memory() {
+    let limits = Limits::default();
+    let body = "b".repeat(9_000);
+    let sized = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n{body}");
+    let chunked =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", 9_000);
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    for request in [sized, chunked] {
+        for behind in ["", &next[..5], next] {
+            let mut decoder = RequestDecoder::new();
+            let bytes = format!("{request}{behind}");
+            for piece in bytes.as_bytes().chunks(700) {
+                decoder.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(piece);
+                while let Step::HeadDone { .. } = decoder.advance(NOW, &limits, &mut Vec::new()) {}
+            }
+            assert!(matches!(decoder.advance(NOW, &limits, &mut Vec::new()), Step::NeedMore));
+            let (memory, place) = decoder.take_body();
+            assert_eq!(&memory[place], body.as_bytes());
+            assert_eq!(
+                (decoder.held(), decoder.wants_buffer(), decoder.is_idle()),
+                (0, behind.is_empty(), behind.is_empty())
+            );
+            decoder.buffer_for_reading(usize::MAX).unwrap().extend_from_slice(&next.as_bytes()[behind.len()..]);
+            let mut seen = Vec::new();
+            feed(&mut decoder, b"", &limits, &mut seen);
+            assert_eq!(seen, ["GET /next "]);
+        }
+    }
+}

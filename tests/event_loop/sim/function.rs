@@ -115,6 +115,7 @@ fn act(function: &mut Function, number: u64, does: Does) -> crate::Result {
     let marked = |reply: Reply| reply.with_header("x-number", format!("{number:016x}"));
     match does {
         Does::Owned(bytes) => Ok(marked(requests::contents(number, bytes).into())?),
+        Does::Echo => Ok(marked(Reply::echo())?),
         Does::Fixed => Ok(marked(FIXED.into())?),
         Does::Status(status) => Ok(marked(requests::contents(number, 5).into())?.with_status(status)?),
         Does::Fails => Err(Error::typed("Simulated", format!("fails {number:016x}"))),

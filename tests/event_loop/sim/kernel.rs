@@ -372,7 +372,8 @@ impl System for Kernel {
         sim.tick();
         let index = socket.index;
         let whole = head.len() + body.len();
-        if sim.clients[index].server_ended || whole == 0 || whole > REPLY_BYTES_MAX + REPLY_HEAD_BYTES_MAX {
+        let most = REPLY_BYTES_MAX.max(sim.limits.body_bytes_max) + REPLY_HEAD_BYTES_MAX;
+        if sim.clients[index].server_ended || whole == 0 || whole > most {
             sim.fail("sockets are used as they are", format!("client {index}: a write of {whole} bytes"));
         }
         // The server has decided about the reply when it first tries to write it.

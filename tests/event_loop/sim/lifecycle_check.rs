@@ -52,7 +52,7 @@ pub(super) struct Life {
 /// Whether a hook's callback gives a reply, streams read to their end.
 fn succeeds(does: Does) -> bool {
     match does {
-        Does::Owned(_) | Does::Fixed | Does::Status(_) => true,
+        Does::Owned(_) | Does::Echo | Does::Fixed | Does::Status(_) => true,
         Does::Fails | Does::Panics => false,
         Does::Stream { end, .. } => end == StreamEnd::Whole,
     }

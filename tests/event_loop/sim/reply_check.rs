@@ -28,6 +28,8 @@ fn error(message: &str, error_type: &str) -> Vec<u8> {
 fn outcome(number: u64, does: Does, failed: u16, whole: bool) -> Expected {
     match does {
         Does::Owned(bytes) => Expected::Content(200, bytes),
+        // Of a hook, which has no event.
+        Does::Echo => Expected::Content(200, 0),
         Does::Fixed => Expected::Text(200, FIXED.to_vec()),
         Does::Status(status) => Expected::Content(if whole { 200 } else { status }, 5),
         Does::Fails => Expected::Text(failed, error(&format!("fails {number:016x}"), "Simulated")),
@@ -40,6 +42,7 @@ fn outcome(number: u64, does: Does, failed: u16, whole: bool) -> Expected {
 impl Sim {
     fn expected(&self, ask: &Ask) -> Expected {
         match ask.what {
+            What::Call(Does::Echo) | What::Event(Does::Echo) => Expected::Content(200, ask.body_bytes),
             What::Call(does) => outcome(ask.number, does, 500, false),
             What::Event(does) => outcome(ask.number, does, 404, true),
             What::Hook(..) if self.life.variant == Variant::Bare => Expected::Refusal(404),

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) enum Does {
     /// So many bytes of its own.
     Owned(usize),
+    /// The body of its request.
+    Echo,
     /// The same text for all; only a header bears the number.
     Fixed,
     Stream {
@@ -136,6 +138,7 @@ fn does(chance: &mut Rng) -> Does {
             };
             Does::Stream { bytes, sized, end }
         }
+        18.. => Does::Echo,
         8..11 => Does::Owned(REPLY_BYTES_MAX - chance.below(1_000)),
         _ => Does::Owned(chance.size(REPLY_BYTES_MAX)),
     }
