@@ -6,6 +6,7 @@ mod support;
 
 use fc_testkit::proc;
 use std::path::Path;
+use support::client::{Client, request};
 use support::process::{Ended, Server, Setup};
 use support::{sys, temp_dir, wait_until};
 
@@ -397,4 +398,31 @@ fn pre_stop_runs_before_the_program_ends() {
     server.process.signal(libc::SIGTERM);
     let ended = server.process.ended();
     assert!(ended.code == 0 && ended.stderr.contains("alive\n"), "{} {}", ended.code, ended.stderr);
+}
+
+/// Where idle clients have all descriptors, a call takes one of theirs for its connection to the program.
+#[test]
+fn a_call_without_a_descriptor_takes_that_of_an_idle_client() {
+    const DESCRIPTORS: u64 = 20;
+    let server = before_inspector().descriptors(DESCRIPTORS).expect_stderr().start();
+    // The connection to the program is kept, and so is this client's.
+    let mut first = server.connect();
+    assert_eq!(first.call("POST", "/invoke", &[], b"first").text(), "first");
+    let free = || proc::free_descriptors(server.pid(), DESCRIPTORS).expect("it lives").len();
+    let mut clients: Vec<_> = (0..free()).map(|_| server.connect()).collect();
+    wait_until("all descriptors are used", || free() == 0);
+    // The first call has the kept connection until its body is there, so the second one needs another.
+    let [mut slow, mut fast] = [clients.pop().expect("a client"), clients.pop().expect("a client")];
+    let whole = request("POST", "/invoke", &[], b"slow");
+    let (begin, rest) = whole.split_at(whole.len() - 2);
+    slow.send(begin);
+    fast.send(request("POST", "/invoke", &[], b"fast"));
+    assert_eq!((fast.reply().text().as_str(), fast.has_received_nothing()), ("fast", true));
+    let closed = clients.iter().filter(|client: &&Client| !client.has_received_nothing()).count();
+    slow.send(rest);
+    assert_eq!((slow.reply().text().as_str(), closed, first.has_received_nothing()), ("slow", 1, true));
+    server.process.signal(libc::SIGTERM);
+    let ended = server.process.ended();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("cannot connect"), "{}", ended.stderr);
 }

@@ -103,6 +103,26 @@ impl<O: AdapterSystem> Proxy<O> {
         can_go
     }
 
+    /// Closes an idle client, because a call that was accepted has no descriptor for its connection to the program: first
+    /// those that never sent a request, then the one that is idle for longest. Such a client can ask again (RFC 9112
+    /// §9.3.1), and the call would be lost. False if all are busy.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn evict_for_call(&mut self) -> bool {
+        let idle = self.clients.iter().filter(|(_, client)| client.machine.is_between_calls());
+        let mut idle: Vec<_> =
+            idle.map(|(token, client)| (client.state() != State::New, client.since, token)).collect();
+        idle.sort_unstable_by_key(|(is_used, since, _)| (*is_used, *since));
+        for (_, _, token) in idle {
+            let Some(client) = self.clients.get(token) else { continue };
+            if !self.system.has_unread(&client.socket) {
+                self.close(token, CloseReason::Evicted);
+                return true;
+            }
+        }
+        false
+    }
+
     #[cold]
     #[inline(never)]
     fn pause_accepting(&mut self, error: Errno) {

@@ -76,7 +76,12 @@ impl<O: AdapterSystem> Proxy<O> {
             }
             self.close_upstream(token, upstream::CloseReason::ProgramLeft);
         }
-        let socket = self.system.connect()?;
+        let socket = loop {
+            match self.system.connect() {
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) if self.evict_for_call() => {}
+                outcome => break outcome?,
+            }
+        };
         let token = self.upstreams.insert(Upstream::new(socket, owner, self.now.instant));
         let outcome = self.write_upstream(token, piece);
         let Some(upstream) = self.upstreams.get(token) else { return Err(Errno::BADF) };
