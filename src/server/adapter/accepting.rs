@@ -109,18 +109,14 @@ impl<O: AdapterSystem> Proxy<O> {
     #[cold]
     #[inline(never)]
     pub(super) fn evict_for_call(&mut self) -> bool {
-        let idle = self.clients.iter().filter(|(_, client)| client.machine.is_between_calls());
-        let mut idle: Vec<_> =
-            idle.map(|(token, client)| (client.state() != State::New, client.since, token)).collect();
-        idle.sort_unstable_by_key(|(is_used, since, _)| (*is_used, *since));
-        for (_, _, token) in idle {
-            let Some(client) = self.clients.get(token) else { continue };
-            if !self.system.has_unread(&client.socket) {
-                self.close(token, CloseReason::Evicted);
-                return true;
-            }
-        }
-        false
+        let idle = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.machine.is_between_calls() && !self.system.has_unread(&client.socket));
+        let first = idle.min_by_key(|(_, client)| (client.state() != State::New, client.since));
+        let Some((token, _)) = first else { return false };
+        self.close(token, CloseReason::Evicted);
+        true
     }
 
     #[cold]
