@@ -3,6 +3,8 @@
 use crate::server::system::{EVENTS_PER_WAIT, Interest, Ready, Token};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+#[cfg(feature = "adapter")]
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -40,6 +42,8 @@ impl Poller {
 
     /// Waits, and adds to `ready` what became ready.
     pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<(), Errno> {
+        #[cfg(feature = "adapter")]
+        let limit = limit.map(|limit| self.wait_for_microseconds(limit));
         let limit = limit.map(whole_milliseconds);
         let mut room = [const { MaybeUninit::<Event>::uninit() }; EVENTS_PER_WAIT];
         let (events, _) = epoll::wait(&self.epoll, &mut room, limit.as_ref())?;
@@ -53,6 +57,21 @@ impl Poller {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "adapter")]
+impl Poller {
+    /// Waits for less than a millisecond, and returns how long is to be waited still. `epoll_wait` knows whole
+    /// milliseconds, in which a program has long begun to listen.
+    fn wait_for_microseconds(&self, limit: Duration) -> Duration {
+        if limit.is_zero() || limit >= Duration::from_millis(1) {
+            return limit;
+        }
+        let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+        // Where that is not allowed, the wait is only shorter.
+        let _ = rustix::event::poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&limit));
+        Duration::ZERO
     }
 }
 
