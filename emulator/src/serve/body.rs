@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Sleep};
 
@@ -55,6 +56,7 @@ pub struct LeasedBody {
     timer: Option<Pin<Box<Sleep>>>,
     end: Option<BodyEnd>,
     on_end: Option<Box<dyn FnOnce(BodyEnd, Lease) + Send>>,
+    runtime: Handle,
 }
 
 impl LeasedBody {
@@ -69,7 +71,7 @@ impl LeasedBody {
         let deadline = began + limit;
         let on_end: Box<dyn FnOnce(BodyEnd, Lease) + Send> = Box::new(on_end);
         let (lease, sender, on_end) = (Some(lease), Some(sender), Some(on_end));
-        Self { body, lease, sender, deadline, timer: None, end: None, on_end }
+        Self { body, lease, sender, deadline, timer: None, end: None, on_end, runtime: Handle::current() }
     }
 
     fn finish(&mut self, end: BodyEnd) {
@@ -80,7 +82,9 @@ impl LeasedBody {
             lease.worker.pool().push(sender);
         }
         if let Some(on_end) = self.on_end.take() {
-            on_end(end, lease);
+            // In a task of its own, so that the caller has the answer first. The runtime has one thread, so the task
+            // runs before another request of the caller can be seen.
+            self.runtime.spawn(async move { on_end(end, lease) });
         }
     }
 

@@ -30,7 +30,17 @@ impl World {
         Self(Scheduler::new(policy), 0)
     }
 
+    /// What follows from an event, and from everything being settled after it.
     fn at(&mut self, secs: u64, event: Event) -> Vec<Action> {
+        let mut actions = self.at_once(secs, event);
+        if actions.last() == Some(&Action::Settle) {
+            actions.pop();
+            actions.extend(self.at_once(secs, Event::Settled));
+        }
+        actions
+    }
+
+    fn at_once(&mut self, secs: u64, event: Event) -> Vec<Action> {
         self.1 = secs;
         let mut actions = Vec::new();
         self.0.apply(event, Time::from_secs(secs), &mut actions);
@@ -78,6 +88,25 @@ fn from_zero_to_frozen_to_a_thaw() {
         (Event::Frozen(1), vec![Action::Thaw(1)]),
         (Event::Thawed(1), vec![to(3, 1, Found::Thawed)]),
     ]);
+}
+
+#[test]
+fn a_call_that_has_come_finds_the_instance_awake() {
+    let mut world = World::new(|_| ());
+    for event in [call(1), Event::Started(1), Event::Initialized(1)] {
+        world.then(event);
+    }
+    for (event, expected) in [
+        (Event::Ended(1, None), vec![Action::Settle]),
+        (call(2), vec![to(2, 1, Found::Warm)]),
+        (Event::Settled, vec![]),
+        (Event::Ended(1, None), vec![Action::Settle]),
+        (Event::Settled, vec![Action::Freeze(1)]),
+        (Event::Settled, vec![]),
+    ] {
+        let shown = format!("{event:?}");
+        assert_eq!(world.at_once(0, event), expected, "{shown}");
+    }
 }
 
 #[test]
@@ -256,7 +285,7 @@ fn no_call_is_lost_or_doubled_in_random_worlds() {
                 _ if !due.is_empty() => due.remove(rng.below(due.len())),
                 _ => Event::Tick,
             };
-            for action in world.then(event) {
+            for action in world.at_once(0, event) {
                 match action {
                     Action::Start(id) => due.push(Event::Started(id)),
                     Action::Initialize(id) => due.push(Event::Initialized(id)),
@@ -265,6 +294,7 @@ fn no_call_is_lost_or_doubled_in_random_worlds() {
                     Action::Thaw(id) => due.push(Event::Thawed(id)),
                     Action::PreStop(id) => due.push(Event::PreStopped(id)),
                     Action::End { instance, .. } => due.push(Event::Removed(instance)),
+                    Action::Settle => due.push(Event::Settled),
                     Action::Check(_) | Action::SessionEnded(_) => {}
                     Action::Refuse(id, _) => assert_eq!(answered.insert(id, 0), None, "seed {seed}: call {id}"),
                     Action::Dispatch { call, instance, .. } => {
