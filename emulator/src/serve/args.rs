@@ -17,6 +17,7 @@ use super::definition::{self, Definition, HealthDefinition, Program};
 use super::tasks::book::AsyncPolicy;
 use super::tasks::check_url;
 use crate::error::{Error, Result};
+use crate::freezer::FreezeWith;
 use crate::instance::{Limits, Setup};
 use crate::options::{DURATION, FreezeArgs, duration, variable};
 use crate::platform::{Generation, Hook, IdForm, Settings};
@@ -69,6 +70,11 @@ pub struct ServeArgs {
     /// Never freeze instances
     #[arg(long)]
     no_freeze: bool,
+
+    /// Run instances in virtual machines by QEMU: a pause of a session saves the machine and ends it, a resume restores
+    /// it; idle instances are not frozen
+    #[arg(long, conflicts_with_all = ["freeze_with", "no_freeze"])]
+    resume: bool,
 
     /// How long an instance is idle before it is frozen
     #[arg(long, default_value = "0s", value_name = DURATION, value_parser = duration)]
@@ -325,7 +331,7 @@ impl ServeArgs {
             initialize: calls(Hook::Initialize),
             pre_freeze: calls(Hook::PreFreeze) && settings.generation == Generation::Fc2,
             pre_stop: calls(Hook::PreStop),
-            freeze: !self.no_freeze,
+            freeze: !self.no_freeze && !self.resume,
             freeze_after: self.freeze_after,
             idle_time: self.idle_timeout,
             health: self.health.as_ref().map(|_| Health {
@@ -389,12 +395,13 @@ impl ServeArgs {
             }
             None => Spec::Command(words),
         };
-        let machines = self.freeze.freeze_with.machine();
+        let freeze_with = if self.resume { FreezeWith::VmSnapshot } else { self.freeze.freeze_with };
+        let machines = freeze_with.machine();
         let machines = machines.map(|method| Machines::prepare(method, None, &spec)).transpose()?;
         let setup = Setup {
             spec,
             settings,
-            freeze_with: self.freeze.freeze_with,
+            freeze_with,
             machines,
             port: self.port,
             env: self.env.clone(),
@@ -435,6 +442,11 @@ impl ServeArgs {
         }
         if affinity == Affinity::None && self.session_isolation {
             return Err(Error::new("`--session-isolation` needs `--session-header NAME` or `--session-cookie`"));
+        }
+        if affinity == Affinity::None && self.resume {
+            return Err(Error::new(
+                "`--resume` needs `--session-header NAME` or `--session-cookie`: sessions are paused",
+            ));
         }
         Ok((affinity != Affinity::None).then_some(Sessions {
             per_instance: if self.session_isolation { 1 } else { self.sessions_per_instance as usize },

@@ -176,15 +176,9 @@ impl Function {
         look(&self.state().scheduler)
     }
 
-    /// Changes the scheduler by something that is no event, then lets it act.
-    pub fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Scheduler, Time, &mut Vec<Action>) -> T) -> T {
-        let mut actions = Vec::new();
-        let changed = change(&mut self.state().scheduler, self.shared.now(), &mut actions);
-        for action in actions {
-            self.perform(action);
-        }
-        self.apply(Event::Tick);
-        changed
+    /// Changes the scheduler by something that is no event, and that nothing follows from.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Scheduler, Time) -> T) -> T {
+        change(&mut self.state().scheduler, self.shared.now())
     }
 
     /// The instance with this number, if it is there and ready.

@@ -8,6 +8,7 @@ mod common;
 mod asynchronous;
 mod browser;
 mod disturbed;
+mod sessions;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

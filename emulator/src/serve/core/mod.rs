@@ -140,6 +140,10 @@ pub enum Event {
     Asked(InstanceId, Wish),
     /// A session was deleted.
     SessionDeleted(String),
+    /// A session is to be paused.
+    SessionPaused(String),
+    /// A session is to go on after a pause.
+    SessionResumed(String),
     /// Time passed.
     Tick,
 }
@@ -303,6 +307,8 @@ impl Scheduler {
             Event::Settled => {}
             Event::Tick => self.tick(now, actions),
             Event::SessionDeleted(name) => self.end_session(&name, now, actions),
+            Event::SessionPaused(name) => self.pause_session(&name, now, actions),
+            Event::SessionResumed(name) => self.resume_session(&name, now, actions),
             Event::Asked(id, wish) => self.ask(id, wish, now, actions),
             Event::Removed(id) => self.instances.retain(|instance| instance.id != id),
             Event::Lost(id) => self.end(id, false, actions),
