@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::freezer::FreezeWith;
 use crate::instance::{Limits, Setup};
 use crate::options::{DURATION, FreezeArgs, duration, variable};
-use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::platform::{Credentials, Generation, Hook, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Arguments of `serve`.
@@ -207,6 +207,8 @@ pub struct ServeArgs {
     memory_mb: Option<u64>,
     #[arg(skip)]
     handler: Option<String>,
+    #[arg(skip)]
+    credentials: Credentials,
 }
 
 /// What is read of a function in a file, and what is ignored.
@@ -309,6 +311,7 @@ impl ServeArgs {
         }
         args.memory_mb = definition.memory_mb;
         args.handler.clone_from(&definition.handler);
+        args.credentials = definition.credentials;
         args
     }
 
@@ -379,7 +382,7 @@ impl ServeArgs {
             generation,
             ids: IdForm::of(generation),
             control_path: true,
-            credentials: true,
+            credentials: self.credentials,
             hooks,
             initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
             invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
