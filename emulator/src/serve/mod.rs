@@ -24,6 +24,7 @@ mod headers;
 mod hooks;
 mod metrics;
 mod page;
+mod refusals;
 mod trigger;
 mod websocket;
 mod worker;

@@ -8,6 +8,7 @@ mod common;
 mod asynchronous;
 mod browser;
 mod disturbed;
+mod hostile;
 mod sessions;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +21,9 @@ use serde_json::Value;
 
 /// A state that does not come within this time never comes.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between two looks at a state. Each costs a connection.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads a message of HTTP, and returns its JSON.
 fn read_json(reader: &mut impl BufRead) -> Value {
@@ -149,6 +153,7 @@ impl Served {
                 return instances.iter().filter_map(|one| one["id"].as_u64()).collect();
             }
             assert!(Instant::now() < until, "{seen:?} did not become {phases:?}");
+            std::thread::sleep(LOOK_PAUSE);
         }
     }
 }
