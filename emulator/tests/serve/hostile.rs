@@ -134,7 +134,7 @@ fn a_client_that_leaves_during_a_cold_start_leaves_no_busy_instance() {
 }
 
 /// Waits until no process has this text in its arguments.
-fn wait_until_gone(text: &str) {
+pub fn wait_until_gone(text: &str) {
     let there = || {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let lines = processes.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok());

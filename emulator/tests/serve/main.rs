@@ -9,6 +9,7 @@ mod asynchronous;
 mod browser;
 mod disturbed;
 mod hostile;
+mod image;
 mod sessions;
 
 use std::io::{BufRead, BufReader, Read, Write};
