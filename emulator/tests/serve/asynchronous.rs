@@ -1,9 +1,8 @@
 //! Asynchronous calls: retries, destinations, stops, and a restart of the emulator.
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-#[cfg(feature = "store")]
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -77,6 +76,70 @@ fn asynchronous_calls_are_tried_again_and_their_end_is_told() {
         assert_eq!(served.later(extra, event).0, 400, "{extra}");
     }
     served.wait_for(&[]);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A destination that speaks TLS with a certificate of its own, which the environment names as one to trust.
+#[test]
+fn a_destination_of_https_is_told_and_a_stranger_is_not() {
+    let is_there =
+        |name: &str, argument: &str| Command::new(name).arg(argument).output().is_ok_and(|ran| ran.status.success());
+    for (name, argument) in [("python3", "--version"), ("openssl", "version"), ("curl", "--version")] {
+        if !is_there(name, argument) {
+            fc_testkit::skip(format!("there is no {name} here: destinations of https are not told"));
+            return;
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let [key, certificate] = ["key.pem", "cert.pem"].map(|name| folder.path().join(name));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    assert!(made.is_ok_and(|ran| ran.status.success()), "a certificate");
+    let server = "import http.server, ssl, sys\n\
+                  class Told(http.server.BaseHTTPRequestHandler):\n  \
+                  def do_POST(self):\n    \
+                  body = self.rfile.read(int(self.headers['content-length']))\n    \
+                  print(body.decode(), flush=True)\n    \
+                  self.send_response(204)\n    self.end_headers()\n\
+                  server = http.server.HTTPServer(('127.0.0.1', 0), Told)\n\
+                  context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+                  context.load_cert_chain(sys.argv[1], sys.argv[2])\n\
+                  server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+                  print(server.server_address[1], flush=True)\nserver.serve_forever()";
+    let mut command = Command::new("python3");
+    command.args(["-c", server]).args([&certificate, &key]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut told = Ended(command.spawn().expect("it starts"));
+    let mut lines = BufReader::new(told.0.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let url = format!("--on-success=https://127.0.0.1:{}/told", lines.next().expect("its port"));
+    let file = folder.path().join("calls");
+    for (trusted, delivery) in [(true, "Succeeded"), (false, "Failed")] {
+        let trust = if trusted { certificate.as_path() } else { std::path::Path::new("/dev/null") };
+        let served = Served::calls_with(&["--memory", &url], &file, &[("CURL_CA_BUNDLE", trust)]);
+        assert_eq!(served.later("\r\nX-Fc-Async-Task-Id: one", br#"{"a": 1}"#).0, 202);
+        if trusted {
+            let message: Value = serde_json::from_str(&lines.next().expect("it is told")).expect("JSON");
+            assert_eq!(message["requestPayload"], r#"{"a": 1}"#, "{message}");
+        }
+        let until = Instant::now() + LONGEST;
+        while served.tasks("/one")["destinationStatus"] != delivery {
+            assert!(Instant::now() < until, "{}", served.tasks("/one"));
+            std::thread::sleep(LOOK_PAUSE);
+        }
+    }
 }
 
 #[test]

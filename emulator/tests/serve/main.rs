@@ -57,16 +57,25 @@ impl Served {
 
     /// With the function of `targets/calls.py`, which notes its calls in this file.
     fn calls(options: &[&str], file: &Path) -> Self {
+        Self::calls_with(options, file, &[])
+    }
+
+    /// The same, with these variables for the emulator itself.
+    fn calls_with(options: &[&str], file: &Path, own_env: &[(&str, &Path)]) -> Self {
         let env = format!("--env=CALLS_FILE={}", file.display());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/calls.py");
         let script = script.to_str().expect("the path is UTF-8");
-        Self::start_words(&[options, &[&env, "--", "python3", script]].concat())
+        Self::start_with(&[options, &[&env, "--", "python3", script]].concat(), own_env)
     }
 
     fn start_words(words: &[&str]) -> Self {
+        Self::start_with(words, &[])
+    }
+
+    fn start_with(words: &[&str], own_env: &[(&str, &Path)]) -> Self {
         let words = [&["serve", "--listen=127.0.0.1:0", "--quiet"], words].concat();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fc-emulator"));
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(words).envs(own_env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("fc-emulator starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
