@@ -71,8 +71,11 @@ fn run(emulator: &str, function: &str, file: &str, parts: &[String]) -> Outcome<
 
 fn show_thaws(thaws: &Value) {
     println!("{}", row("from a call of a frozen instance to its reply", &["median", "p90"]));
-    for name in ["serve", "inside", "bare", "serveWarm", "bareWarm"] {
-        let micros = |figure: &str| format!("{:.0} µs", thaws[name][figure].as_f64().unwrap_or_default());
+    for name in ["serve", "inside", "bare", "serveWarm", "nginxWarm", "bareWarm"] {
+        let micros = |figure: &str| match thaws[name][figure].as_f64() {
+            Some(micros) => format!("{micros:.0} µs"),
+            None => "SKIPPED".to_owned(),
+        };
         println!("{}", row(shown(name), &[&micros("median"), &micros("p90")]));
     }
     let ratio = |name: &str, figure: &str| format!("{:.2} ×", thaws[name][figure].as_f64().unwrap_or_default());
@@ -124,6 +127,7 @@ fn shown(name: &str) -> &str {
         "inside" => "the same inside of it: from the request to the end",
         "bare" => "the bare freezer and a call",
         "serveWarm" => "fc-emulator serve, awake",
+        "nginxWarm" => "nginx before the function, awake",
         "bareWarm" => "the function alone, awake",
         "nginx" => "nginx, one process",
         _ => "the function alone",
@@ -243,12 +247,18 @@ fn thaws(emulator: &str, function: &str) -> Outcome<Value> {
     let mut instance = bare_function(function)?;
     let (mut by_serve, mut by_awake) = (Conn::open(frozen.addr, soon())?, Conn::open(awake.addr, soon())?);
     let mut by_bare = instance.conn()?;
+    // What any proxy adds to a call: nginx before a function that is awake.
+    let (behind, folder) = (bare_function(function)?, tempfile::tempdir().map_err(said)?);
+    let nginx = nginx(folder.path(), behind.target.addr())?;
+    let mut by_nginx = nginx.as_ref().map(|(_, addr)| Conn::open(*addr, soon())).transpose()?;
     let request = instance.platform.http("GET", "/", &[], Vec::new()).bytes();
     for _ in 0..5 {
         get(&mut by_serve, "/")?;
         get(&mut by_awake, "/")?;
         checked(by_bare.exchange(&request, soon())?)?;
+        by_nginx.as_mut().map(|conn| get(conn, "/")).transpose()?;
     }
+    let mut nginx_warm = Vec::new();
     let (mut serve, mut bare, mut serve_warm, mut bare_warm) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..THAWS {
         frozen.wait_for("frozen", 1)?;
@@ -269,6 +279,12 @@ fn thaws(emulator: &str, function: &str) -> Outcome<Value> {
             if turn == 0 {
                 get(&mut by_awake, "/")?;
                 serve_warm.push(began.elapsed());
+                std::thread::sleep(FROZEN_FOR);
+                let began = Instant::now();
+                if let Some(conn) = &mut by_nginx {
+                    get(conn, "/")?;
+                    nginx_warm.push(began.elapsed());
+                }
             } else {
                 checked(by_bare.exchange(&request, soon())?)?;
                 bare_warm.push(began.elapsed());
@@ -285,7 +301,7 @@ fn thaws(emulator: &str, function: &str) -> Outcome<Value> {
     Ok(json!({
         "freezer": freezer, "thaws": THAWS, "unit": "µs", "serve": serve, "inside": inside, "bare": bare,
         "ratio": of_client, "insideRatio": of_inside,
-        "serveWarm": spread(serve_warm), "bareWarm": spread(bare_warm),
+        "serveWarm": spread(serve_warm), "bareWarm": spread(bare_warm), "nginxWarm": spread(nginx_warm),
     }))
 }
 
