@@ -313,6 +313,11 @@ CALLS ?= 10000
 serve-calls: ## CALLS=10000 while instances of `serve` are frozen, reclaimed and killed: none lost or doubled
 	@SERVE_CALLS=$(CALLS) cargo test --quiet -p fc-emulator --test serve no_call_is_lost -- --nocapture
 
+.PHONY: serve-bench
+serve-bench: build ## `serve` beside nginx and the bare freezer, 200 instances; target/serve-bench.json
+	@cargo build --quiet --release -p fc-emulator --bin fc-emulator --example serve-bench
+	@target/release/examples/serve-bench target/release/fc-emulator $(BUILT) target/serve-bench.json $(ARGS)
+
 .PHONY: sdk
 sdk: ## the official clients of the platform, installed below target/sdk, call the emulator
 	@emulator/tests/sdk/install

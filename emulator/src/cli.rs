@@ -15,7 +15,7 @@ use crate::lifecycle_run;
 use crate::options::{
     DURATION, DataOutputArgs, FreezeArgs, Hooks, OutputArgs, duration, env_file, parse_hooks, variable,
 };
-use crate::platform::{Generation, IdForm, Settings};
+use crate::platform::{Credentials, Generation, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Emulates an instance of Alibaba Cloud Function Compute: drives a container or any server through
@@ -265,7 +265,7 @@ impl TargetArgs {
                 generation,
                 ids: self.request_ids.unwrap_or_else(|| self.usual_ids(generation)),
                 control_path: !self.no_control_path,
-                credentials: true,
+                credentials: Credentials::default(),
                 hooks: self.hooks.set().clone(),
                 initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
                 invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,

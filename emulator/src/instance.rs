@@ -9,7 +9,7 @@ use crate::clock::Deadline;
 use crate::error::{Error, Result};
 use crate::freezer::{FreezeGroup, FreezeWith};
 use crate::http::{Conn, Response};
-use crate::platform::{Hook, PORT_NAMES, Platform, Request, Settings};
+use crate::platform::{Credentials, Hook, PORT_NAMES, Platform, Request, Settings};
 use crate::target::{self, Launch, Machines, PORT_DEFAULT, Port, Ready, Spec, Target};
 
 /// The time limits.
@@ -177,7 +177,7 @@ impl Instance {
             }
             (None, _) => (PORT_DEFAULT, None),
         };
-        let credentials = setup.settings.credentials && !variant.no_credentials;
+        let credentials = if variant.no_credentials { Credentials::Nowhere } else { setup.settings.credentials };
         let platform = Platform::new(Settings { credentials, ..setup.settings.clone() });
         let mut env = platform.env(port);
         env.extend(setup.env.iter().chain(&variant.env).cloned());

@@ -1,11 +1,12 @@
 //! The state of processes, as `/proc` shows it. A process may end at any moment; then a function returns nothing.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use procfs::ProcResult;
-use procfs::net::TcpState;
+use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs::process::{FDInfo, FDTarget, Process, Stat, all_processes};
+use procfs::{FromBufReadSI, ProcResult};
 
 /// One task of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +181,28 @@ pub(crate) struct ListeningSocket {
 
 /// Every TCP socket that listens in the network namespace of a process.
 pub(crate) fn listening_sockets(pid: u32) -> Vec<ListeningSocket> {
-    let Some(process) = process(pid) else { return Vec::new() };
-    let both = [process.tcp(), process.tcp6()];
-    let listening = both.into_iter().flatten().flatten().filter(|socket| socket.state == TcpState::Listen);
+    let both = ["tcp", "tcp6"].map(|name| first_sockets(Path::new(&format!("/proc/{pid}/net/{name}"))));
+    let listening = both.into_iter().flatten().filter(|socket| socket.state == TcpState::Listen);
     listening
         .map(|socket| ListeningSocket { addr: socket.local_address, inode: socket.inode, uid: socket.uid })
         .collect()
+}
+
+/// The sockets of a table up to the first that does not listen. The kernel lists those that listen first, and a busy
+/// machine has tens of thousands of others, most of them closed a moment ago.
+fn first_sockets(table: &Path) -> Vec<TcpNetEntry> {
+    let Ok(file) = std::fs::File::open(table) else { return Vec::new() };
+    let mut text = String::new();
+    for (index, line) in BufReader::new(file).lines().map_while(Result::ok).enumerate() {
+        let listens = || line.split_whitespace().nth(3) == Some("0A");
+        if index > 0 && !listens() {
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let read = TcpNetEntries::from_buf_read(text.as_bytes(), procfs::current_system_info());
+    read.map_or_else(|_| Vec::new(), |entries| entries.0)
 }
 
 /// The numbers of the sockets that a process holds. `None` if we may not see them.

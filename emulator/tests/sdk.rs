@@ -20,6 +20,7 @@ impl Served {
     fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fc-emulator"));
         command.args(["serve", "--listen=127.0.0.1:0", "--quiet", "--memory", "--async-backoff=50ms"]);
+        command.arg("--session-header=my-session");
         command.args(["--strict-auth", "--access-key=AK:SK", "--", "python3"]).arg(file("tests/targets/calls.py"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut line = String::new();
@@ -72,6 +73,10 @@ fn the_python_client_calls_at_once_and_later_and_reads_every_error() {
         "task status=Succeeded retries=2 payload={\"fails\": 2}",
         "list count=1",
         "stopped status=Stopped",
+        "config retries=5 age=86400",
+        "session id=mine status=Active kind=HEADER_FIELD",
+        "in-session status=200",
+        "paused status=Paused then=Active",
         "unknown code=FunctionNotFound request=True",
         "unknown-blank code=FunctionNotFound request=True",
         "denied code=SignatureNotMatch",
@@ -91,6 +96,7 @@ fn the_node_client_calls_at_once_and_later_and_reads_every_error() {
         "failed status=200 type=UnhandledInvocationError",
         "async status=202",
         "task status=Succeeded retries=1",
+        "paused status=Paused then=Active",
         "unknown code=FunctionNotFound status=404",
     ];
     assert_eq!(lines, expected);

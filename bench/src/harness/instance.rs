@@ -198,7 +198,7 @@ impl Instance {
     /// # Errors
     /// If the kernel refuses, or it has no freeze group.
     pub fn thaw(&self) -> Result<()> {
-        self.group()?.thaw(self.pid)
+        self.group()?.thaw()
     }
 
     pub(super) fn group(&self) -> Result<&FreezeGroup> {

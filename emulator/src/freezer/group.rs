@@ -48,6 +48,9 @@ struct Shared {
     cgroup: Option<Cgroup>,
     /// Set by [`FreezeGroup::kill`]. Locked while a freeze is requested, so that none can follow the kill.
     killed: Mutex<bool>,
+    /// The processes that a freeze has stopped by SIGSTOP. Nothing else may be continued, because the target can stop
+    /// processes of its own; and a thaw that looked for them anew would take longer than the rest of it.
+    stopped: Mutex<Vec<u32>>,
 }
 
 impl fmt::Debug for FreezeGroup {
@@ -88,7 +91,11 @@ impl FreezeGroup {
 
     fn with_members(freeze_with: FreezeWith, members: Members) -> Result<Self> {
         let (shared, guard) = cleanup::make(|| {
-            let shared = Arc::new(Shared { cgroup: cgroup_for(freeze_with)?, killed: Mutex::new(false) });
+            let shared = Arc::new(Shared {
+                cgroup: cgroup_for(freeze_with)?,
+                killed: Mutex::new(false),
+                stopped: Mutex::default(),
+            });
             Ok((shared.clone(), Removal(shared)))
         })?;
         Ok(Self { shared, members, _guard: guard })
@@ -136,7 +143,7 @@ impl FreezeGroup {
             self.freeze_and_wait(root)?;
             let proven = stood_still(self.name(), || self.pids(root));
             if proven.is_err() {
-                self.thaw(root)?;
+                self.thaw()?;
             }
             proven
         })
@@ -151,12 +158,11 @@ impl FreezeGroup {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn thaw(&self, root: u32) -> Result<()> {
-        let outside = self.outside(root);
+    pub fn thaw(&self) -> Result<()> {
         if let Some(cgroup) = &self.shared.cgroup {
             cgroup.thaw()?;
         }
-        signal(outside, Signal::CONT);
+        signal(std::mem::take(&mut *self.stopped()), Signal::CONT);
         Ok(())
     }
 
@@ -179,7 +185,7 @@ impl FreezeGroup {
         *self.killed() = true;
         signal(self.pids(root), Signal::KILL);
         // The group may be thawed already.
-        let _ = self.thaw(root);
+        let _ = self.thaw();
     }
 
     /// The members that no control group freezes.
@@ -210,6 +216,7 @@ impl FreezeGroup {
     fn stop_outside(&self, root: u32) {
         let mut running = self.outside(root);
         running.retain(|pid| !is_stopped(*pid));
+        self.stopped().extend(&running);
         signal(running, Signal::STOP);
     }
 
@@ -230,7 +237,7 @@ impl FreezeGroup {
         };
         Deadline::after(FREEZE_WAIT).until(look).ok_or_else(|| {
             // A half frozen target must not stay behind. We report the error of the freeze, not one of the thaw.
-            let _ = self.thaw(root);
+            let _ = self.thaw();
             Error::new(format!("{}: the freeze was not in force after {} s", self.name(), FREEZE_WAIT.as_secs()))
         })
     }
@@ -238,6 +245,10 @@ impl FreezeGroup {
     fn unless_killed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let killed = self.killed();
         if *killed { Err(Error::new("the target is being removed")) } else { work() }
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.shared.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn killed(&self) -> MutexGuard<'_, bool> {

@@ -24,7 +24,7 @@ impl Platform {
             ("FC_REGION", "cn-hangzhou"),
             ("FC_INSTANCE_ID", &instance),
         ];
-        if self.settings.credentials {
+        if self.settings.credentials.are_in_environment() {
             pairs.push(("ALIBABA_CLOUD_ACCESS_KEY_ID", &self.secrets.key_id));
             pairs.push(("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &self.secrets.key_secret));
             pairs.push(("ALIBABA_CLOUD_SECURITY_TOKEN", &self.secrets.token));

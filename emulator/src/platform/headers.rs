@@ -38,7 +38,7 @@ impl Platform {
             return Vec::new();
         }
         let mut headers = vec![("X-Fc-Request-Id", id.to_owned())];
-        if self.settings.credentials {
+        if self.settings.credentials.are_in_headers() {
             headers.extend(self.credentials());
         }
         headers.extend(self.function());

@@ -78,6 +78,31 @@ impl Hook {
     }
 }
 
+/// Where an instance finds the credentials of its role. A function can be configured to have them nowhere, or only in
+/// one place (`disableInjectCredentials`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Credentials {
+    /// In the environment and in the headers of requests.
+    #[default]
+    Everywhere,
+    /// In the environment.
+    InEnvironment,
+    /// In the headers of requests.
+    InHeaders,
+    /// Nowhere.
+    Nowhere,
+}
+
+impl Credentials {
+    fn are_in_environment(self) -> bool {
+        matches!(self, Self::Everywhere | Self::InEnvironment)
+    }
+
+    fn are_in_headers(self) -> bool {
+        matches!(self, Self::Everywhere | Self::InHeaders)
+    }
+}
+
 /// How the platform behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -87,8 +112,8 @@ pub struct Settings {
     pub ids: IdForm,
     /// Whether it sends `x-fc-control-path`. The public local tools do not.
     pub control_path: bool,
-    /// Whether it gives credentials, in the environment and in headers. A function can be configured without them.
-    pub credentials: bool,
+    /// Where it gives credentials.
+    pub credentials: Credentials,
     /// The hooks that the function is configured with.
     pub hooks: BTreeSet<Hook>,
     /// The time limit of the initializer in seconds, for a header.
@@ -103,7 +128,7 @@ impl Default for Settings {
             generation: Generation::default(),
             ids: IdForm::default(),
             control_path: true,
-            credentials: true,
+            credentials: Credentials::default(),
             hooks: Hook::ALL.into(),
             initialize_secs: 3,
             invoke_secs: 60,
@@ -301,10 +326,20 @@ mod tests {
     #[test]
     fn a_function_can_be_configured_without_credentials() {
         let mut platform = platform(Generation::Fc2);
-        platform.settings.credentials = false;
-        let text = String::from_utf8(platform.invoke("x").head).unwrap() + &format!("{:?}", platform.env(9000));
-        assert!(platform.secrets()[..3].iter().all(|(_, secret)| !text.contains(secret)), "{text}");
-        assert!(!text.contains("Access-Key") && !text.contains("ALIBABA"), "{text}");
+        for (credentials, in_headers, in_environment) in [
+            (Credentials::Everywhere, true, true),
+            (Credentials::InEnvironment, false, true),
+            (Credentials::InHeaders, true, false),
+            (Credentials::Nowhere, false, false),
+        ] {
+            platform.settings.credentials = credentials;
+            let head = String::from_utf8(platform.invoke("x").head).unwrap();
+            let env = format!("{:?}", platform.env(9000));
+            for (text, there) in [(&head, in_headers), (&env, in_environment)] {
+                assert!(platform.secrets()[..3].iter().all(|(_, secret)| text.contains(secret) == there), "{text}");
+            }
+            assert_eq!((head.contains("Access-Key"), env.contains("ALIBABA")), (in_headers, in_environment));
+        }
     }
 
     #[test]

@@ -17,9 +17,10 @@ use super::definition::{self, Definition, HealthDefinition, Program};
 use super::tasks::book::AsyncPolicy;
 use super::tasks::check_url;
 use crate::error::{Error, Result};
+use crate::freezer::FreezeWith;
 use crate::instance::{Limits, Setup};
 use crate::options::{DURATION, FreezeArgs, duration, variable};
-use crate::platform::{Generation, Hook, IdForm, Settings};
+use crate::platform::{Credentials, Generation, Hook, IdForm, Settings};
 use crate::target::{Machines, Spec};
 
 /// Arguments of `serve`.
@@ -69,6 +70,11 @@ pub struct ServeArgs {
     /// Never freeze instances
     #[arg(long)]
     no_freeze: bool,
+
+    /// Run instances in virtual machines by QEMU: a pause of a session saves the machine and ends it, a resume restores
+    /// it; idle instances are not frozen
+    #[arg(long, conflicts_with_all = ["freeze_with", "no_freeze"])]
+    resume: bool,
 
     /// How long an instance is idle before it is frozen
     #[arg(long, default_value = "0s", value_name = DURATION, value_parser = duration)]
@@ -201,6 +207,8 @@ pub struct ServeArgs {
     memory_mb: Option<u64>,
     #[arg(skip)]
     handler: Option<String>,
+    #[arg(skip)]
+    credentials: Credentials,
 }
 
 /// What is read of a function in a file, and what is ignored.
@@ -303,6 +311,7 @@ impl ServeArgs {
         }
         args.memory_mb = definition.memory_mb;
         args.handler.clone_from(&definition.handler);
+        args.credentials = definition.credentials;
         args
     }
 
@@ -325,7 +334,7 @@ impl ServeArgs {
             initialize: calls(Hook::Initialize),
             pre_freeze: calls(Hook::PreFreeze) && settings.generation == Generation::Fc2,
             pre_stop: calls(Hook::PreStop),
-            freeze: !self.no_freeze,
+            freeze: !self.no_freeze && !self.resume,
             freeze_after: self.freeze_after,
             idle_time: self.idle_timeout,
             health: self.health.as_ref().map(|_| Health {
@@ -373,7 +382,7 @@ impl ServeArgs {
             generation,
             ids: IdForm::of(generation),
             control_path: true,
-            credentials: true,
+            credentials: self.credentials,
             hooks,
             initialize_secs: self.initialize_timeout.as_secs_f64().ceil() as u64,
             invoke_secs: self.call_timeout.as_secs_f64().ceil() as u64,
@@ -389,12 +398,13 @@ impl ServeArgs {
             }
             None => Spec::Command(words),
         };
-        let machines = self.freeze.freeze_with.machine();
+        let freeze_with = if self.resume { FreezeWith::VmSnapshot } else { self.freeze.freeze_with };
+        let machines = freeze_with.machine();
         let machines = machines.map(|method| Machines::prepare(method, None, &spec)).transpose()?;
         let setup = Setup {
             spec,
             settings,
-            freeze_with: self.freeze.freeze_with,
+            freeze_with,
             machines,
             port: self.port,
             env: self.env.clone(),
@@ -435,6 +445,11 @@ impl ServeArgs {
         }
         if affinity == Affinity::None && self.session_isolation {
             return Err(Error::new("`--session-isolation` needs `--session-header NAME` or `--session-cookie`"));
+        }
+        if affinity == Affinity::None && self.resume {
+            return Err(Error::new(
+                "`--resume` needs `--session-header NAME` or `--session-cookie`: sessions are paused",
+            ));
         }
         Ok((affinity != Affinity::None).then_some(Sessions {
             per_instance: if self.session_isolation { 1 } else { self.sessions_per_instance as usize },

@@ -1,13 +1,16 @@
 //! The bodies of answers: a text, or an instance's answer as it comes.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
 use super::function::Lease;
@@ -15,6 +18,9 @@ use super::worker::Sender1;
 
 /// A body cannot go on.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a body cannot go on.
+const TIMED_OUT: &str = "the time limit of the call passed";
 
 /// The body of an answer.
 pub enum ReplyBody {
@@ -46,15 +52,32 @@ pub enum BodyEnd {
     CallerLeft,
 }
 
+/// What a body holds until it ends: the instance, and who is told of the end.
+struct Held {
+    lease: Lease,
+    on_end: Box<dyn FnOnce(BodyEnd, Lease) + Send>,
+}
+
+/// Taken by whoever ends the body: the body itself, or the time limit.
+type Holder = Arc<Mutex<Option<Held>>>;
+
 /// The body of an instance's answer. When it ends, the connection is kept and the instance is free for the next call.
+///
+/// A caller that does not read keeps the body from being polled. So a body that is not there at once has its time limit
+/// in a task of its own.
 pub struct LeasedBody {
     body: Incoming,
-    lease: Option<Lease>,
+    holder: Holder,
     sender: Option<Sender1>,
     deadline: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    watch: Option<AbortHandle>,
+    late: Option<Pin<Box<Sleep>>>,
     end: Option<BodyEnd>,
-    on_end: Option<Box<dyn FnOnce(BodyEnd, Lease) + Send>>,
+    runtime: Handle,
+}
+
+fn take(holder: &Holder) -> Option<Held> {
+    holder.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl LeasedBody {
@@ -66,28 +89,51 @@ impl LeasedBody {
         (began, limit): (Instant, Duration),
         on_end: impl FnOnce(BodyEnd, Lease) + Send + 'static,
     ) -> Self {
-        let deadline = began + limit;
-        let on_end: Box<dyn FnOnce(BodyEnd, Lease) + Send> = Box::new(on_end);
-        let (lease, sender, on_end) = (Some(lease), Some(sender), Some(on_end));
-        Self { body, lease, sender, deadline, timer: None, end: None, on_end }
+        let held = Held { lease, on_end: Box::new(on_end) };
+        Self {
+            body,
+            holder: Arc::new(Mutex::new(Some(held))),
+            sender: Some(sender),
+            deadline: began + limit,
+            watch: None,
+            late: None,
+            end: None,
+            runtime: Handle::current(),
+        }
     }
 
     fn finish(&mut self, end: BodyEnd) {
-        self.end = self.end.or(Some(end));
-        let Some(lease) = self.lease.take() else { return };
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        let Some(Held { lease, on_end }) = take(&self.holder) else {
+            self.end = self.end.or(Some(BodyEnd::TimedOut));
+            return;
+        };
+        self.end = Some(end);
         // Without this, the connection closes with its sender.
         if let (BodyEnd::Whole, Some(sender)) = (end, self.sender.take()) {
             lease.worker.pool().push(sender);
         }
-        if let Some(on_end) = self.on_end.take() {
-            on_end(end, lease);
-        }
+        // In a task of its own, so that the caller has the answer first. The runtime has one thread, so the task runs
+        // before another request of the caller can be seen.
+        self.runtime.spawn(async move { on_end(end, lease) });
     }
 
+    /// Begins to watch the time limit. Whether it has passed.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        timer.as_mut().poll(context).is_ready()
+        let (deadline, holder) = (self.deadline, self.holder.clone());
+        self.watch.get_or_insert_with(|| {
+            let watch = self.runtime.spawn(async move {
+                tokio::time::sleep_until(deadline).await;
+                if let Some(Held { lease, on_end }) = take(&holder) {
+                    on_end(BodyEnd::TimedOut, lease);
+                }
+            });
+            watch.abort_handle()
+        });
+        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        late.as_mut().poll(context).is_ready()
     }
 }
 
@@ -106,6 +152,9 @@ impl Body for LeasedBody {
             Poll::Ready(Some(Ok(frame))) => {
                 if self.body.is_end_stream() {
                     self.finish(BodyEnd::Whole);
+                } else if self.is_late(context) {
+                    self.finish(BodyEnd::TimedOut);
+                    return Poll::Ready(Some(Err(TIMED_OUT.into())));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -119,7 +168,7 @@ impl Body for LeasedBody {
             }
             Poll::Pending if self.is_late(context) => {
                 self.finish(BodyEnd::TimedOut);
-                Poll::Ready(Some(Err("the time limit of the call passed".into())))
+                Poll::Ready(Some(Err(TIMED_OUT.into())))
             }
             Poll::Pending => Poll::Pending,
         }

@@ -39,7 +39,7 @@ pub type Place = Arc<OnceLock<(InstanceId, String)>>;
 pub struct Outgoing {
     /// The request id.
     pub id: String,
-    /// `http`, `event` or `async`.
+    /// `http`, `event`, `async` or `async http`.
     pub kind: &'static str,
     /// The method.
     pub method: Method,
@@ -79,14 +79,18 @@ impl Outgoing {
         }
     }
 
+    fn is_asynchronous(&self) -> bool {
+        self.kind.starts_with("async")
+    }
+
     fn into_request(self, lease: &Lease) -> Request<Full<Bytes>> {
-        let is_http = self.kind == "http";
+        let is_http = self.kind.ends_with("http");
         let mut map = match is_http {
             true => lease.worker.http_headers.clone(),
             false => lease.worker.event_headers.clone(),
         };
         map.insert(headers::REQUEST_ID, headers::value(&self.id));
-        if self.tries > 0 || self.kind == "async" {
+        if self.tries > 0 || self.is_asynchronous() {
             map.insert(headers::RETRY_COUNT, HeaderValue::from(self.tries));
         }
         if let Some(qualifier) = &self.qualifier {
@@ -240,7 +244,7 @@ async fn exchange_on_lease(
     protocol: Option<HeaderValue>,
     ticket: &mut Ticket,
 ) -> Result<Exchanged, Fault> {
-    let mut lease = function.lease(call.session.clone(), call.kind == "async").await?;
+    let mut lease = function.lease(call.session.clone(), call.is_asynchronous()).await?;
     lease.name(&call.id);
     if let Some(place) = &call.place {
         // A call is sent once, so its place is empty.

@@ -1,7 +1,7 @@
 //! The shell of one function: it carries out what the scheduler decides, and leases instances to calls.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::platform::Hook;
 /// How often time passes for the scheduler.
 const TICK: Duration = Duration::from_millis(50);
 
+/// From the end of a call to the freeze of its instance, at least.
+const SETTLE_TIME: Duration = Duration::from_millis(1);
+
 /// Every so many ticks, instances are looked at: whether they ended by themselves.
 const TICKS_PER_LOOK: u32 = 5;
 
@@ -34,6 +37,7 @@ pub struct Function {
     runtime: Handle,
     state: Mutex<State>,
     calls: AtomicU64,
+    settling: AtomicBool,
 }
 
 /// Where a waiting caller gets its instance.
@@ -107,8 +111,8 @@ impl Function {
             phases: Vec::new(),
         };
         let runtime = Handle::current();
-        let function = Self { config, shared, tasks, runtime, state: Mutex::new(state), calls: AtomicU64::new(1) };
-        let function = Arc::new(function);
+        let (calls, settling) = (AtomicU64::new(1), AtomicBool::new(false));
+        let function = Arc::new(Self { config, shared, tasks, runtime, state: Mutex::new(state), calls, settling });
         let weak = Arc::downgrade(&function);
         function.runtime.spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -172,15 +176,9 @@ impl Function {
         look(&self.state().scheduler)
     }
 
-    /// Changes the scheduler by something that is no event, then lets it act.
-    pub fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Scheduler, Time, &mut Vec<Action>) -> T) -> T {
-        let mut actions = Vec::new();
-        let changed = change(&mut self.state().scheduler, self.shared.now(), &mut actions);
-        for action in actions {
-            self.perform(action);
-        }
-        self.apply(Event::Tick);
-        changed
+    /// Changes the scheduler by something that is no event, and that nothing follows from.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Scheduler, Time) -> T) -> T {
+        change(&mut self.state().scheduler, self.shared.now())
     }
 
     /// The instance with this number, if it is there and ready.
@@ -267,6 +265,7 @@ impl Function {
             Action::Check(id) => self.check(id),
             Action::Freeze(id) => self.freeze(id),
             Action::Thaw(id) => self.thaw(id),
+            Action::Settle => self.settle(),
             Action::End { instance, orderly } => self.end(instance, orderly),
             Action::SessionEnded(name) => tracing::debug!(function = self.config.name, session = name, "session ended"),
             // These were answered under the lock.
@@ -354,6 +353,20 @@ impl Function {
                 tracing::warn!(function = function.config.name, instance = id, "freeze failed: {why}");
                 function.apply(Event::FreezeFailed(id));
             }
+        });
+    }
+
+    /// Says that everything is settled after a moment in which the answer is sent, its caller reads it, and a busy
+    /// caller sends the next call. Without it, a busy function would be frozen thousands of times a second.
+    fn settle(self: &Arc<Self>) {
+        if self.settling.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let function = self.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(SETTLE_TIME).await;
+            function.settling.store(false, Ordering::Relaxed);
+            function.apply(Event::Settled);
         });
     }
 

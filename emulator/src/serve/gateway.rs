@@ -18,6 +18,7 @@ use super::body::ReplyBody;
 use super::fault::Fault;
 use super::headers;
 use super::page;
+use super::refusals::Refusals;
 use super::trigger;
 
 /// A head that is larger is refused by the HTTP library itself. It is above the limit of the platform, so that callers
@@ -47,13 +48,15 @@ pub async fn listen(listener: TcpListener, platform: Arc<Platform>) {
 
 async fn serve(stream: TcpStream, peer: SocketAddr, platform: Arc<Platform>) -> hyper::Result<()> {
     let _ = stream.set_nodelay(true);
+    let shared = platform.shared.clone();
+    let stream = Refusals::new(TokioIo::new(stream), move || shared.new_id());
     let service = service_fn(move |request| {
         let platform = platform.clone();
         async move { Ok::<_, std::convert::Infallible>(route(&platform, request, peer.ip()).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).max_buf_size(HEAD_BUFFER_BYTES);
-    builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await
+    builder.serve_connection(stream, service).with_upgrades().await
 }
 
 async fn route(platform: &Arc<Platform>, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {

@@ -9,6 +9,8 @@ use crate::platform::{Caller, Platform};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
 /// What went wrong with a function, on an answer with status 200.
 pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
+/// Whether a call is answered at once or later.
+pub const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-fc-invocation-type");
 /// How often an asynchronous call was tried before.
 pub const RETRY_COUNT: HeaderName = HeaderName::from_static("x-fc-retry-count");
 /// The address of the client.

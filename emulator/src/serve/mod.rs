@@ -24,6 +24,7 @@ mod headers;
 mod hooks;
 mod metrics;
 mod page;
+mod refusals;
 mod trigger;
 mod websocket;
 mod worker;
@@ -117,7 +118,9 @@ pub fn run(plan: Plan) -> Result<()> {
         let _ = writeln!(std::io::stderr(), "fc-emulator: {notice}");
     }
     let keeper = Arc::new(keeper(plan.store.as_deref())?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // One thread: on a call's way from the client to the instance and back, no thread has to wake up another one. What
+    // takes long is done by the threads of the instances.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| Error::failed("start", "the asynchronous runtime", cause))?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(plan.listen).await;

@@ -13,6 +13,7 @@ use super::call::{self, Answer, Outgoing, SYNC_BYTES_MAX};
 use super::config::Affinity;
 use super::fault::Fault;
 use super::function::Function;
+use super::tasks::{self, HttpCall};
 use super::{gateway, headers, websocket};
 use crate::platform::ids;
 
@@ -73,6 +74,18 @@ async fn exchange(
     let upgrade = websocket::asked_for(&mut request);
     let (mut parts, body) = request.into_parts();
     let body = gateway::read(&parts.headers, body, SYNC_BYTES_MAX).await?;
+    match parts.headers.get(headers::INVOCATION_TYPE).map(|kind| kind.to_str().unwrap_or_default()) {
+        None | Some("Sync") => {}
+        // Asynchronous calls have no sessions (C-SES-1).
+        Some("Async") => {
+            let http = HttpCall::new(&parts.method, &uri, &parts.headers, peer);
+            return tasks::accept(function, id, &parts.headers, body, |task| task.http = Some(http));
+        }
+        Some(other) => {
+            let name = headers::INVOCATION_TYPE;
+            return Err(Fault::BadRequest(format!("the header {name} is {other}, expected Sync or Async")));
+        }
+    }
     if let (Some((name, value)), Affinity::Header(_)) = (&session.announce, &function.config.affinity) {
         // The container sees the session that its answer will name.
         parts.headers.insert(name.clone(), value.clone());
@@ -139,7 +152,8 @@ pub fn session_of(affinity: &Affinity, map: &HeaderMap) -> Result<FoundSession, 
     }
 }
 
-fn new_session() -> String {
+/// A name for a new session.
+pub fn new_session() -> String {
     format!("{:016x}{:016x}", ids::random(), ids::random())
 }
 

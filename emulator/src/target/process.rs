@@ -151,7 +151,7 @@ impl Target for Process {
     }
 
     fn thaw(&mut self) -> Result<()> {
-        self.shared.group.thaw(self.root())
+        self.shared.group.thaw()
     }
 
     fn terminate(&mut self) -> Result<()> {

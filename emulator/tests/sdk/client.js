@@ -38,6 +38,13 @@ async function main() {
     await new Promise((done) => setTimeout(done, 100));
   }
   show('task', { status: task.status, retries: task.alreadyRetriedTimes });
+  const body = new models.CreateSessionInput({ sessionId: 'mine' });
+  await client.createSessionWithOptions('function', new models.CreateSessionRequest({ body }), {}, runtime);
+  const paused = await client.pauseSessionWithOptions(
+    'function', 'mine', new models.PauseSessionRequest({}), {}, runtime);
+  const resumed = await client.resumeSessionWithOptions(
+    'function', 'mine', new models.ResumeSessionRequest({}), {}, runtime);
+  show('paused', { status: paused.body.sessionStatus, then: resumed.body.sessionStatus });
   try {
     await client.invokeFunctionWithOptions(
       'nobody', new models.InvokeFunctionRequest({}), new models.InvokeFunctionHeaders({}), runtime);

@@ -52,6 +52,23 @@ for _ in range(600):
         break
     time.sleep(0.1)
 show("stopped", status=task.status)
+request = models.PutAsyncInvokeConfigRequest(body=models.PutAsyncInvokeConfigInput(max_async_retry_attempts=5))
+client.put_async_invoke_config_with_options("function", request, {}, RUNTIME)
+config = client.get_async_invoke_config_with_options(
+    "function", models.GetAsyncInvokeConfigRequest(), {}, RUNTIME).body
+show("config", retries=config.max_async_retry_attempts, age=config.max_async_event_age_in_seconds)
+client.delete_async_invoke_config_with_options("function", models.DeleteAsyncInvokeConfigRequest(), {}, RUNTIME)
+request = models.CreateSessionRequest(body=models.CreateSessionInput(session_id="mine", session_ttlin_seconds=600))
+session = client.create_session_with_options("function", request, {}, RUNTIME).body
+show("session", id=session.session_id, status=session.session_status, kind=session.session_affinity_type)
+answer = client.invoke_function_with_options(
+    "function", models.InvokeFunctionRequest(body=b"{}"),
+    models.InvokeFunctionHeaders(common_headers={"my-session": "mine"}), RUNTIME)
+show("in-session", status=answer.status_code)
+paused = client.pause_session_with_options("function", "mine", models.PauseSessionRequest(), {}, RUNTIME).body
+resumed = client.resume_session_with_options("function", "mine", models.ResumeSessionRequest(), {}, RUNTIME).body
+show("paused", status=paused.session_status, then=resumed.session_status)
+client.delete_session_with_options("function", "mine", models.DeleteSessionRequest(), {}, RUNTIME)
 for step, name in [("unknown", "nobody"), ("unknown-blank", "no body")]:
     try:
         client.invoke_function_with_options(

@@ -8,6 +8,9 @@ mod common;
 mod asynchronous;
 mod browser;
 mod disturbed;
+mod hostile;
+mod image;
+mod sessions;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,6 +22,9 @@ use serde_json::Value;
 
 /// A state that does not come within this time never comes.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between two looks at a state. Each costs a connection.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads a message of HTTP, and returns its JSON.
 fn read_json(reader: &mut impl BufRead) -> Value {
@@ -51,16 +57,25 @@ impl Served {
 
     /// With the function of `targets/calls.py`, which notes its calls in this file.
     fn calls(options: &[&str], file: &Path) -> Self {
+        Self::calls_with(options, file, &[])
+    }
+
+    /// The same, with these variables for the emulator itself.
+    fn calls_with(options: &[&str], file: &Path, own_env: &[(&str, &Path)]) -> Self {
         let env = format!("--env=CALLS_FILE={}", file.display());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/calls.py");
         let script = script.to_str().expect("the path is UTF-8");
-        Self::start_words(&[options, &[&env, "--", "python3", script]].concat())
+        Self::start_with(&[options, &[&env, "--", "python3", script]].concat(), own_env)
     }
 
     fn start_words(words: &[&str]) -> Self {
+        Self::start_with(words, &[])
+    }
+
+    fn start_with(words: &[&str], own_env: &[(&str, &Path)]) -> Self {
         let words = [&["serve", "--listen=127.0.0.1:0", "--quiet"], words].concat();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fc-emulator"));
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(words).envs(own_env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("fc-emulator starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
@@ -148,6 +163,7 @@ impl Served {
                 return instances.iter().filter_map(|one| one["id"].as_u64()).collect();
             }
             assert!(Instant::now() < until, "{seen:?} did not become {phases:?}");
+            std::thread::sleep(LOOK_PAUSE);
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Every error is JSON with `Code`, `Message` and `RequestId`: the clients cannot read any other.
 
+mod async_config;
 mod invoke;
+mod sessions;
 pub mod signature;
 mod tasks;
 
@@ -23,6 +25,10 @@ use super::{gateway, headers};
 
 /// All paths of the API begin with this.
 pub const ROOT: &str = "/2023-03-30/";
+
+/// A list has so many entries if the caller names no number, and at most so many.
+const LIST_LENGTH: usize = 20;
+const LIST_LENGTH_MAX: usize = 100;
 
 /// One request to the API.
 pub(super) struct ApiRequest {
@@ -93,9 +99,35 @@ async fn route(platform: &Arc<Platform>, request: ApiRequest) -> ApiAnswer {
         (&Method::PUT, ["functions", name, "async-tasks", id, "stop"]) => {
             tasks::stop(&*request.function(platform, name)?, &request, id)
         }
+        (method, ["functions", name, "async-invoke-config"]) => {
+            let function = request.function(platform, name)?;
+            match *method {
+                Method::PUT => async_config::put(&function, &request),
+                Method::GET => async_config::get(&function, &request),
+                Method::DELETE => async_config::delete(&function, &request),
+                _ => Err(request.wrong_method()),
+            }
+        }
+        (&Method::GET, ["async-invoke-configs"]) => async_config::list(platform, &request),
+        (method, ["functions", name, "sessions", rest @ ..]) => {
+            let function = request.function(platform, name)?;
+            match (method, rest) {
+                (&Method::POST, []) => sessions::create(&function, &request),
+                (&Method::GET, []) => sessions::list(&function, &request),
+                (&Method::GET, [session]) => sessions::get(&function, &request, session),
+                (&Method::PUT, [session]) => sessions::update(&function, &request, session),
+                (&Method::DELETE, [session]) => sessions::delete(&function, &request, session),
+                (&Method::PUT, [session, wish @ ("pause" | "resume")]) => {
+                    sessions::pause(&function, &request, session, wish)
+                }
+                (_, [] | [_] | [_, "pause" | "resume"]) => Err(request.wrong_method()),
+                _ => Err(request.unsupported()),
+            }
+        }
         (_, ["functions", _, "invocations" | "async-tasks"])
         | (_, ["functions", _, "async-tasks", _])
-        | (_, ["functions", _, "async-tasks", _, "stop"]) => Err(request.wrong_method()),
+        | (_, ["functions", _, "async-tasks", _, "stop"])
+        | (_, ["async-invoke-configs"]) => Err(request.wrong_method()),
         _ => Err(request.unsupported()),
     }
 }
@@ -122,6 +154,15 @@ impl ApiRequest {
     /// The value of a header.
     fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// How many entries of a list the caller wants.
+    fn limit(&self) -> Result<usize, Fault> {
+        match self.parameter("limit").map(str::parse::<usize>) {
+            None => Ok(LIST_LENGTH),
+            Some(Ok(limit)) if (1..=LIST_LENGTH_MAX).contains(&limit) => Ok(limit),
+            Some(_) => Err(Fault::BadRequest(format!("`limit` must be a number from 1 to {LIST_LENGTH_MAX}"))),
+        }
     }
 
     fn unsupported(&self) -> Fault {

@@ -2,63 +2,21 @@
 //! `StopAsyncTask`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::HeaderName;
-use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{ApiAnswer, ApiRequest, json_answer};
-use crate::serve::body::ReplyBody;
 use crate::serve::fault::Fault;
 use crate::serve::function::Function;
-use crate::serve::headers;
+use crate::serve::tasks;
 use crate::serve::tasks::book::{Delivery, Stop, Task};
-use crate::serve::tasks::{self, ASYNC_BYTES_MAX, DELAY_MAX};
-
-const TASK_ID: HeaderName = HeaderName::from_static("x-fc-async-task-id");
-const DELAY: &str = "x-fc-async-delay";
-
-/// A list has so many entries if the caller names no number, and at most so many.
-const LIST_LENGTH: usize = 20;
-const LIST_LENGTH_MAX: usize = 100;
-
-/// The id of a call: 1 to 255 visible characters of ASCII.
-fn is_task_id(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
-}
 
 /// Accepts one asynchronous invocation.
 pub(super) fn accept(function: &Arc<Function>, request: ApiRequest) -> ApiAnswer {
-    let size = request.body.len();
-    if size > ASYNC_BYTES_MAX {
-        let text = format!("the body has {size} bytes, more than {ASYNC_BYTES_MAX} for an asynchronous call");
-        return Err(Fault::BadRequest(text));
-    }
-    let id = match request.header(TASK_ID.as_str()) {
-        None => request.id.clone(),
-        Some(id) if is_task_id(id) => id.to_owned(),
-        Some(_) => {
-            let rule = "1 to 255 visible characters of ASCII without `/`";
-            return Err(Fault::BadRequest(format!("the header {TASK_ID} holds no id: expected {rule}")));
-        }
-    };
-    let delay = match request.header(DELAY).map(str::parse::<u64>) {
-        None => Duration::ZERO,
-        Some(Ok(secs)) if secs <= DELAY_MAX.as_secs() => Duration::from_secs(secs),
-        Some(_) => {
-            let text = format!("the header {DELAY} holds no delay: expected 0 to {} seconds", DELAY_MAX.as_secs());
-            return Err(Fault::BadRequest(text));
-        }
-    };
-    let mut task = Task::new(id.clone(), request.id.clone(), request.body.clone(), tasks::now(), delay);
-    task.qualifier = request.parameter("qualifier").map(str::to_owned);
-    tasks::enqueue(function, task)?;
-    let mut response = Response::new(ReplyBody::whole(""));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response.headers_mut().insert(headers::REQUEST_ID, headers::value(&request.id));
-    response.headers_mut().insert(TASK_ID, headers::value(&id));
-    Ok(response)
+    let qualifier = request.parameter("qualifier").map(str::to_owned);
+    tasks::accept(function, &request.id, &request.parts.headers, request.body.clone(), |task| {
+        task.qualifier = qualifier
+    })
 }
 
 fn unknown(id: &str) -> Fault {
@@ -85,11 +43,7 @@ pub(super) fn stop(function: &Function, request: &ApiRequest, id: &str) -> ApiAn
 
 /// Some calls, newest first unless the caller asks otherwise.
 pub(super) fn list(function: &Function, request: &ApiRequest) -> ApiAnswer {
-    let limit = match request.parameter("limit").map(str::parse::<usize>) {
-        None => LIST_LENGTH,
-        Some(Ok(limit)) if (1..=LIST_LENGTH_MAX).contains(&limit) => limit,
-        Some(_) => return Err(Fault::BadRequest(format!("`limit` must be a number from 1 to {LIST_LENGTH_MAX}"))),
-    };
+    let limit = request.limit()?;
     let from = match request.parameter("nextToken").filter(|token| !token.is_empty()).map(str::parse::<usize>) {
         None => 0,
         Some(Ok(from)) => from,

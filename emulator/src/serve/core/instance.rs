@@ -160,8 +160,8 @@ impl Instance {
     /// Whether nothing keeps it from being frozen now.
     pub(super) fn should_freeze(&self, policy: &Policy, now: Time) -> bool {
         let idle = self.phase == Phase::Serving && self.running == 0 && !self.draining && !self.checking;
-        let due = self.paused || self.freeze_now || now >= self.idle_since + policy.freeze_after;
-        idle && policy.freeze && due && !self.keep_awake
+        let due = policy.freeze && now >= self.idle_since + policy.freeze_after;
+        idle && (due || self.freeze_now || self.paused) && !self.keep_awake
     }
 
     pub(super) fn begin_freeze(&mut self, policy: &Policy, actions: &mut Vec<Action>) {
@@ -218,7 +218,8 @@ impl Scheduler {
             (Phase::Freezing, Event::Frozen(_)) => {
                 instance.phase = Phase::Frozen;
                 instance.next_found = if instance.next_found == Found::Cold { Found::Cold } else { Found::Thawed };
-                if instance.draining {
+                // Somebody may have asked for a thaw meanwhile.
+                if instance.draining || instance.keep_awake {
                     instance.thaw(actions);
                 }
             }

@@ -112,6 +112,8 @@ pub enum Event {
     Left(CallId),
     /// A call that had been dispatched to this instance is over. Its session, if it had one, is used until now.
     Ended(InstanceId, Option<String>),
+    /// Everything that had come when a call was over is carried out.
+    Settled,
     /// The instance accepts connections.
     Started(InstanceId),
     /// The Initializer succeeded.
@@ -138,6 +140,10 @@ pub enum Event {
     Asked(InstanceId, Wish),
     /// A session was deleted.
     SessionDeleted(String),
+    /// A session is to be paused.
+    SessionPaused(String),
+    /// A session is to go on after a pause.
+    SessionResumed(String),
     /// Time passed.
     Tick,
 }
@@ -190,6 +196,10 @@ pub enum Action {
     PreFreeze(InstanceId),
     /// Freeze it.
     Freeze(InstanceId),
+    /// Say when everything that has come so far is carried out: the answer of the call that is over is on its way, and
+    /// the calls that came meanwhile have found the instance awake. An instance that were frozen before that would be
+    /// frozen between any two calls of a busy function.
+    Settle,
     /// Thaw it.
     Thaw(InstanceId),
     /// Call pre-stop.
@@ -290,11 +300,15 @@ impl Scheduler {
 
     /// Takes in what happened, and adds what must be done now.
     pub fn apply(&mut self, event: Event, now: Time, actions: &mut Vec<Action>) {
+        let mid_turn = matches!(event, Event::Ended(..));
         match event {
             Event::Arrived(call) => self.arrive(call, now, actions),
             Event::Left(call) => self.queue.retain(|waiting| waiting.call.id != call),
+            Event::Settled => {}
             Event::Tick => self.tick(now, actions),
             Event::SessionDeleted(name) => self.end_session(&name, now, actions),
+            Event::SessionPaused(name) => self.pause_session(&name, now, actions),
+            Event::SessionResumed(name) => self.resume_session(&name, now, actions),
             Event::Asked(id, wish) => self.ask(id, wish, now, actions),
             Event::Removed(id) => self.instances.retain(|instance| instance.id != id),
             Event::Lost(id) => self.end(id, false, actions),
@@ -309,7 +323,7 @@ impl Scheduler {
             | Event::Thawed(id)
             | Event::PreStopped(id) => self.advance(id, &event, now, actions),
         }
-        self.pump(now, actions);
+        self.pump(now, mid_turn, actions);
     }
 
     fn arrive(&mut self, call: Call, now: Time, actions: &mut Vec<Action>) {

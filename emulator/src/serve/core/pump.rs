@@ -4,17 +4,25 @@
 use super::{Action, Instance, InstanceId, Phase, Scheduler, Time, Waiting};
 
 impl Scheduler {
-    pub(super) fn pump(&mut self, now: Time, actions: &mut Vec<Action>) {
+    /// In the middle of a turn of the shell, no instance is frozen.
+    pub(super) fn pump(&mut self, now: Time, mid_turn: bool, actions: &mut Vec<Action>) {
         self.dispatch(now, actions);
         self.supply(now, actions);
+        let mut settles = false;
         for index in 0..self.instances.len() {
             let instance = &mut self.instances[index];
             if instance.should_freeze(&self.policy, now) {
-                instance.begin_freeze(&self.policy, actions);
+                match mid_turn {
+                    true => settles = true,
+                    false => instance.begin_freeze(&self.policy, actions),
+                }
             } else if instance.draining {
                 let id = instance.id;
                 self.stop_if_drained(id, actions);
             }
+        }
+        if settles {
+            actions.push(Action::Settle);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions: which instance serves which session, and how long a session lives.
 
-use super::{Action, InstanceId, Phase, Scheduler, Time};
+use super::{Action, InstanceId, Phase, Refusal, Scheduler, Time};
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Session {
     pub since: Time,
     /// When its last call came.
     pub used: Time,
+    /// When somebody last changed it by the API.
+    pub changed: Time,
     /// How long it lives.
     pub life: Time,
     /// How long it lives without a call.
@@ -27,39 +29,73 @@ impl Scheduler {
     pub fn set_session(&mut self, name: &str, now: Time, wanted: &SessionTimes) -> bool {
         let Some(policy) = &self.policy.sessions else { return false };
         let (life, idle) = (policy.life, policy.idle);
-        let new = Session { instance: None, since: now, used: now, life, idle, paused: false, resumes_by_call: false };
+        let new = Session {
+            instance: None,
+            since: now,
+            used: now,
+            changed: now,
+            life,
+            idle,
+            paused: false,
+            resumes_by_call: false,
+        };
         let session = self.sessions.entry(name.to_owned()).or_insert(new);
+        if *wanted != SessionTimes::default() {
+            session.changed = now;
+        }
         session.life = wanted.life.unwrap_or(session.life);
         session.idle = wanted.idle.unwrap_or(session.idle);
         session.resumes_by_call = wanted.resumes_by_call.unwrap_or(session.resumes_by_call);
         true
     }
 
-    /// Pauses a session: its instance is frozen as soon as it is idle, and no call thaws it. Returns the instance, or
-    /// `None` if there is no such session.
-    pub fn pause_session(&mut self, name: &str) -> Option<Option<InstanceId>> {
-        let session = self.sessions.get_mut(name)?;
+    /// Pauses a session: it accepts no calls. Its instance is frozen as soon as it is idle and no call thaws it, unless
+    /// it serves another session that is not paused.
+    pub(super) fn pause_session(&mut self, name: &str, now: Time, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(name) else { return };
         session.paused = true;
-        let bound = session.instance;
-        if let Some(instance) = bound.and_then(|id| self.instances.iter_mut().find(|one| one.id == id)) {
-            instance.paused = true;
+        session.changed = now;
+        let (bound, resumes_by_call) = (session.instance, session.resumes_by_call);
+        if let Some(bound) = bound {
+            self.rest_if_paused(bound);
         }
-        Some(bound)
+        if !resumes_by_call {
+            self.queue.retain(|waiting| {
+                let is_of = waiting.call.session.as_deref() == Some(name);
+                if is_of {
+                    actions.push(Action::Refuse(waiting.call.id, Refusal::SessionPaused));
+                }
+                !is_of
+            });
+        }
     }
 
-    /// Ends a pause. The instance is thawed by the next event.
-    pub fn resume_session(&mut self, name: &str, now: Time, actions: &mut Vec<Action>) -> bool {
-        let Some(session) = self.sessions.get_mut(name) else { return false };
+    /// Ends a pause. The instance is thawed, and stays awake until the next call ends.
+    pub(super) fn resume_session(&mut self, name: &str, now: Time, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(name) else { return };
+        if !session.paused {
+            return;
+        }
         session.paused = false;
         session.used = now;
+        session.changed = now;
         let bound = session.instance;
-        if let Some(instance) = bound.and_then(|id| self.instances.iter_mut().find(|one| one.id == id)) {
+        if let Some(instance) = bound.and_then(|id| self.instance(id)) {
             instance.paused = false;
+            instance.keep_awake = true;
             if instance.phase == Phase::Frozen {
                 instance.thaw(actions);
             }
         }
-        true
+    }
+
+    /// An instance whose sessions are all paused is frozen until one of them goes on.
+    fn rest_if_paused(&mut self, id: InstanceId) {
+        let rests = self.sessions.values().filter(|one| one.instance == Some(id)).all(|one| one.paused);
+        if let Some(instance) = self.instance(id) {
+            instance.paused = rests && instance.sessions > 0;
+            instance.keep_awake &= !instance.paused;
+        }
     }
 
     /// A call of this session came. Returns whether the session accepts calls.
@@ -134,8 +170,8 @@ impl Scheduler {
         let Some(instance) = session.instance.and_then(|id| self.instance(id)) else { return };
         instance.sessions = instance.sessions.saturating_sub(1);
         instance.idle_since = instance.idle_since.max(now);
-        instance.paused = false;
         let id = instance.id;
+        self.rest_if_paused(id);
         if exclusive {
             self.stop(id, actions);
         }
@@ -143,7 +179,7 @@ impl Scheduler {
 }
 
 /// What a caller of the API wants of a session.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionTimes {
     /// How long it lives.
     pub life: Option<Time>,

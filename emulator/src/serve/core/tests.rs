@@ -30,7 +30,17 @@ impl World {
         Self(Scheduler::new(policy), 0)
     }
 
+    /// What follows from an event, and from everything being settled after it.
     fn at(&mut self, secs: u64, event: Event) -> Vec<Action> {
+        let mut actions = self.at_once(secs, event);
+        if actions.last() == Some(&Action::Settle) {
+            actions.pop();
+            actions.extend(self.at_once(secs, Event::Settled));
+        }
+        actions
+    }
+
+    fn at_once(&mut self, secs: u64, event: Event) -> Vec<Action> {
         self.1 = secs;
         let mut actions = Vec::new();
         self.0.apply(event, Time::from_secs(secs), &mut actions);
@@ -78,6 +88,25 @@ fn from_zero_to_frozen_to_a_thaw() {
         (Event::Frozen(1), vec![Action::Thaw(1)]),
         (Event::Thawed(1), vec![to(3, 1, Found::Thawed)]),
     ]);
+}
+
+#[test]
+fn a_call_that_has_come_finds_the_instance_awake() {
+    let mut world = World::new(|_| ());
+    for event in [call(1), Event::Started(1), Event::Initialized(1)] {
+        world.then(event);
+    }
+    for (event, expected) in [
+        (Event::Ended(1, None), vec![Action::Settle]),
+        (call(2), vec![to(2, 1, Found::Warm)]),
+        (Event::Settled, vec![]),
+        (Event::Ended(1, None), vec![Action::Settle]),
+        (Event::Settled, vec![Action::Freeze(1)]),
+        (Event::Settled, vec![]),
+    ] {
+        let shown = format!("{event:?}");
+        assert_eq!(world.at_once(0, event), expected, "{shown}");
+    }
 }
 
 #[test]
@@ -191,6 +220,72 @@ fn a_session_keeps_its_instance_and_an_exclusive_one_ends_it() {
 }
 
 #[test]
+fn a_paused_session_keeps_its_instance_frozen_until_it_is_resumed() {
+    let sessions = Sessions { per_instance: 1, life: Time::from_secs(100), idle: Time::from_secs(10), exclusive: true };
+    let mut world = World::new(|policy| {
+        policy.sessions = Some(sessions);
+        policy.freeze = false;
+    });
+    let (pause, resume) = (|| Event::SessionPaused("a".to_owned()), || Event::SessionResumed("a".to_owned()));
+    world.table(vec![
+        (session_call(1, "a"), vec![Action::Start(1)]),
+        (Event::Started(1), vec![Action::Initialize(1)]),
+        (Event::Initialized(1), vec![to(1, 1, Found::Cold)]),
+        (session_call(2, "a"), vec![]),
+        // The call that runs goes on, the one that waits does not.
+        (pause(), vec![Action::Refuse(2, Refusal::SessionPaused)]),
+        (session_call(3, "a"), vec![Action::Refuse(3, Refusal::SessionPaused)]),
+        (Event::Ended(1, Some("a".to_owned())), vec![Action::Freeze(1)]),
+        (Event::Frozen(1), vec![]),
+        (resume(), vec![Action::Thaw(1)]),
+        // It stays awake, although nobody calls it.
+        (Event::Thawed(1), vec![]),
+        (session_call(4, "a"), vec![to(4, 1, Found::Thawed)]),
+        (Event::Ended(1, Some("a".to_owned())), vec![]),
+        // A resume that comes during the freeze thaws after it.
+        (pause(), vec![Action::Freeze(1)]),
+        (resume(), vec![]),
+        (Event::Frozen(1), vec![Action::Thaw(1)]),
+        (Event::Thawed(1), vec![]),
+        (pause(), vec![Action::Freeze(1)]),
+        (Event::Frozen(1), vec![]),
+    ]);
+    // A pause does not end by the idle time, but by the life of the session.
+    assert_eq!(world.at(99, Event::Tick), []);
+    let ended = world.at(100, Event::Tick);
+    assert!(ended.contains(&Action::SessionEnded("a".to_owned())) && ended.contains(&Action::Thaw(1)), "{ended:?}");
+}
+
+#[test]
+fn a_pause_of_one_session_leaves_the_others_of_its_instance_alone() {
+    let sessions =
+        Sessions { per_instance: 9, life: Time::from_secs(100), idle: Time::from_secs(90), exclusive: false };
+    let mut world = World::new(|policy| {
+        policy.sessions = Some(sessions);
+        policy.concurrency = 2;
+        policy.freeze = false;
+    });
+    let pause = |name: &str| Event::SessionPaused(name.to_owned());
+    let ended = |name: &str| Event::Ended(1, Some(name.to_owned()));
+    world.table(vec![
+        (session_call(1, "a"), vec![Action::Start(1)]),
+        (Event::Started(1), vec![Action::Initialize(1)]),
+        (Event::Initialized(1), vec![to(1, 1, Found::Cold)]),
+        (session_call(2, "b"), vec![to(2, 1, Found::Warm)]),
+        (ended("a"), vec![]),
+        (ended("b"), vec![]),
+        (pause("a"), vec![]),
+        (session_call(3, "b"), vec![to(3, 1, Found::Warm)]),
+        (ended("b"), vec![]),
+        (pause("b"), vec![Action::Freeze(1)]),
+        (Event::Frozen(1), vec![]),
+        // A new session does not wake those that are paused.
+        (session_call(4, "c"), vec![Action::Start(2)]),
+        (Event::SessionResumed("b".to_owned()), vec![Action::Thaw(1)]),
+    ]);
+}
+
+#[test]
 fn an_unhealthy_instance_gets_no_calls_until_it_is_healthy() {
     let health = Health { initial_delay: Time::ZERO, period: Time::from_secs(3), failures: 2, successes: 1 };
     let mut world = World::new(|policy| {
@@ -256,7 +351,7 @@ fn no_call_is_lost_or_doubled_in_random_worlds() {
                 _ if !due.is_empty() => due.remove(rng.below(due.len())),
                 _ => Event::Tick,
             };
-            for action in world.then(event) {
+            for action in world.at_once(0, event) {
                 match action {
                     Action::Start(id) => due.push(Event::Started(id)),
                     Action::Initialize(id) => due.push(Event::Initialized(id)),
@@ -265,6 +360,7 @@ fn no_call_is_lost_or_doubled_in_random_worlds() {
                     Action::Thaw(id) => due.push(Event::Thawed(id)),
                     Action::PreStop(id) => due.push(Event::PreStopped(id)),
                     Action::End { instance, .. } => due.push(Event::Removed(instance)),
+                    Action::Settle => due.push(Event::Settled),
                     Action::Check(_) | Action::SessionEnded(_) => {}
                     Action::Refuse(id, _) => assert_eq!(answered.insert(id, 0), None, "seed {seed}: call {id}"),
                     Action::Dispatch { call, instance, .. } => {

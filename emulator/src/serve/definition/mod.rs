@@ -237,6 +237,17 @@ resources:
     }
 
     #[test]
+    fn a_hook_as_a_command_is_ignored_and_said_and_credentials_can_be_withheld() {
+        let text = "[functions.a]\ncommand = [\"./a\"]\ndisableInjectCredentials = \"Env\"\n\
+                    [functions.a.instanceLifecycleConfig]\n\
+                    initializer = {command = [\"./init\", \"--now\"], timeout = 9}\n";
+        let functions = from_toml(text).unwrap();
+        assert_eq!(functions[0].hooks, Hooks::default(), "no request takes the place of the command");
+        assert_eq!(functions[0].ignored, [("instanceLifecycleConfig.initializer.command".to_owned(), 5)]);
+        assert_eq!(functions[0].credentials, crate::platform::Credentials::InHeaders);
+    }
+
+    #[test]
     fn faults_name_the_line_and_the_field() {
         let function = |field: &str| format!("[functions.a]\ncommand = [\"a\"]\n{field}\n");
         for (field, told) in [
@@ -248,6 +259,11 @@ resources:
             (
                 "instanceLifecycleConfig = {preStop = {handlr = 1}}",
                 "unknown field `handlr` in preStop: did you mean `handler`?",
+            ),
+            ("disableInjectCredentials = \"Some\"", "expected None, Env, Request or All"),
+            (
+                "instanceLifecycleConfig = {initializer = {handler = \"a\", command = [\"b\"]}}",
+                "`handler` and `command` of initializer exclude each other",
             ),
             ("sessionAffinity = \"STRONG\"", "expected NONE, HEADER_FIELD, GENERATED_COOKIE"),
             ("environmentVariables = {FC_X = 1}", "`FC_X`: names that begin with FC_ are the platform's"),

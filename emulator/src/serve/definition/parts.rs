@@ -37,16 +37,23 @@ pub(super) fn lifecycle(node: &Node, ignored: &mut Vec<(String, usize)>) -> Read
     let entries = map(node, "instanceLifecycleConfig")?;
     known(entries, &["initializer", "preFreeze", "preStop"], "instanceLifecycleConfig")?;
     for entry in entries {
-        let (mut is_on, mut timeout) = (false, 3);
+        let (mut is_on, mut timeout, mut command) = (false, 3, None);
         for field in map(&entry.node, &entry.key)? {
             match field.key.as_str() {
                 "handler" => is_on = !text_of(&field.node)?.is_empty(),
                 "timeout" => timeout = number(field, 1, 300)?,
                 // A command runs inside of the instance, where the emulator cannot start one.
                 "command" if texts(&field.node)?.is_empty() => {}
-                "command" => ignored.push((format!("instanceLifecycleConfig.{}.command", entry.key), field.line)),
+                "command" => {
+                    command = Some(field.line);
+                    ignored.push((format!("instanceLifecycleConfig.{}.command", entry.key), field.line));
+                }
                 _ => return Err(unknown(field, &["handler", "timeout", "command"], &entry.key)),
             }
+        }
+        if let (true, Some(line)) = (is_on, command) {
+            let text = format!("`handler` and `command` of {} exclude each other (C-CMD-1)", entry.key);
+            return Err(Wrong::new(line, text));
         }
         let hook = match entry.key.as_str() {
             "initializer" => &mut hooks.initialize,

@@ -3,6 +3,7 @@
 use super::node::{Entry, Node, Value, Wrong};
 use super::parts::{asynchronous, health_check, lifecycle, session};
 use super::{map, text_of, unknown};
+use crate::platform::Credentials;
 use crate::serve::config::is_function_name;
 
 /// A part of a file, or what is wrong with it.
@@ -25,6 +26,8 @@ pub struct Definition {
     pub memory_mb: Option<u64>,
     /// The time limit of a call.
     pub timeout_secs: Option<u64>,
+    /// Where credentials are given.
+    pub credentials: Credentials,
     /// Calls at the same time.
     pub concurrency: Option<u64>,
     /// Instances at most.
@@ -124,14 +127,13 @@ pub struct SessionDefinition {
 }
 
 /// Fields of the platform that mean nothing on one machine.
-const IGNORED: [&str; 33] = [
+const IGNORED: [&str; 32] = [
     "accelerationType",
     "aliases",
     "cpu",
     "customDNS",
     "customDomain",
     "description",
-    "disableInjectCredentials",
     "disableOndemand",
     "diskSize",
     "enableLongLiving",
@@ -160,7 +162,8 @@ const IGNORED: [&str; 33] = [
     "nonProvisionedConfig",
 ];
 
-const USED: [&str; 20] = [
+const USED: [&str; 21] = [
+    "disableInjectCredentials",
     "functionName",
     "runtime",
     "handler",
@@ -218,6 +221,7 @@ pub(super) fn function(line: usize, name: Option<&str>, entries: &[Entry]) -> Re
             }
             "sessionAffinity" => affinity = Some((node.line, text_of(node)?)),
             "sessionAffinityConfig" => {}
+            "disableInjectCredentials" => function.credentials = credentials(node)?,
             "idleTimeout" => function.idle_secs = Some(number(entry, 1, 86_400)?),
             "scalingConfig" => {
                 for field in map(node, "scalingConfig")? {
@@ -250,6 +254,17 @@ pub(super) fn function(line: usize, name: Option<&str>, entries: &[Entry]) -> Re
             Err(Wrong::new(line, format!("the function {} has nothing to run: no image and no command", function.name)))
         }
         _ => Ok(function),
+    }
+}
+
+/// Where credentials are not given.
+fn credentials(node: &Node) -> Read<Credentials> {
+    match text_of(node)?.as_str() {
+        "None" | "" => Ok(Credentials::Everywhere),
+        "Env" => Ok(Credentials::InHeaders),
+        "Request" => Ok(Credentials::InEnvironment),
+        "All" => Ok(Credentials::Nowhere),
+        other => Err(Wrong::new(node.line, format!("`{other}`: expected None, Env, Request or All"))),
     }
 }
 

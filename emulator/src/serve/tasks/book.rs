@@ -141,7 +141,9 @@ pub struct Task {
     pub destination: Option<Delivery>,
     /// Its steps, oldest first.
     pub events: Vec<TaskEvent>,
-    /// The event.
+    /// The rest of the request, if it came through an HTTP trigger.
+    pub http: Option<super::HttpCall>,
+    /// The event, or the body of the request.
     #[serde(skip)]
     pub payload: Bytes,
     /// What the function answered last.
@@ -168,6 +170,7 @@ impl Task {
             error: None,
             destination: None,
             events: vec![event],
+            http: None,
             payload,
             result: Bytes::new(),
         }

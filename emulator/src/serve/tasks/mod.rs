@@ -3,8 +3,10 @@
 //!
 //! [`book`] decides, without I/O. [`store`] keeps what it decides in a file.
 
+mod accept;
 pub mod book;
 mod destination;
+mod http;
 #[cfg(feature = "store")]
 pub mod store;
 
@@ -23,7 +25,9 @@ use super::fault::Fault;
 use super::function::Function;
 use crate::error::Result;
 
+pub use accept::accept;
 pub use destination::check_url;
+pub use http::HttpCall;
 
 /// The body of an asynchronous call has at most this size (LIM).
 pub const ASYNC_BYTES_MAX: usize = 128 * 1024;
@@ -88,6 +92,25 @@ pub struct Tasks {
     changed: Notify,
     running: Mutex<HashMap<String, AbortHandle>>,
     keeper: Arc<Keeper>,
+    config: Mutex<Option<AsyncConfig>>,
+}
+
+/// What somebody has put by the API. It holds in place of the options.
+#[derive(Clone, Debug)]
+pub struct AsyncConfig {
+    /// How calls are repeated.
+    pub policy: AsyncPolicy,
+    /// Whether calls are to be tasks. Here all are.
+    pub tasks: bool,
+    /// When the first of them was put.
+    pub created: SystemTime,
+    /// When this one was put.
+    pub changed: SystemTime,
+}
+
+/// A moment as the API writes it.
+pub fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// The time since 1970.
@@ -103,12 +126,23 @@ impl Tasks {
     /// If the store cannot be read.
     pub fn new(function: &str, keeper: Arc<Keeper>) -> Result<Self> {
         let book = Book::after_restart(keeper.load(function)?, now());
-        Ok(Self { book: Mutex::new(book), changed: Notify::new(), running: Mutex::default(), keeper })
+        let (changed, running, config) = (Notify::new(), Mutex::default(), Mutex::default());
+        Ok(Self { book: Mutex::new(book), changed, running, keeper, config })
     }
 
     /// What is known of the calls.
     pub fn look<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.book())
+    }
+
+    /// What was put by the API.
+    pub fn config(&self) -> Option<AsyncConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts something, or takes it back.
+    pub fn configure(&self, config: Option<AsyncConfig>) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -118,6 +152,11 @@ impl Tasks {
     fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How the calls of a function are repeated now.
+fn policy(function: &Function) -> AsyncPolicy {
+    function.tasks.config().map_or_else(|| function.config.async_policy.clone(), |config| config.policy)
 }
 
 /// Takes a call in. When this returns, the call is stored.
@@ -193,7 +232,7 @@ async fn next(function: &Function) -> Task {
         let changed = tasks.changed.notified();
         let (task, due) = {
             let mut book = tasks.book();
-            (book.claim(now(), &function.config.async_policy), book.next_due())
+            (book.claim(now(), &policy(function)), book.next_due())
         };
         match (task, due) {
             (Some(task), _) => return task,
@@ -229,7 +268,11 @@ fn begin(function: &Arc<Function>, task: Task, permit: OwnedSemaphorePermit) {
 }
 
 async fn perform(function: Arc<Function>, task: Task, place: Place) -> Outcome {
-    let mut call = Outgoing::event(task.request.clone(), "async", task.payload.clone());
+    let event = Outgoing::event(task.request.clone(), "async", task.payload.clone());
+    let mut call = match &task.http {
+        Some(http) => http.outgoing(event),
+        None => event,
+    };
     call.tries = task.retries();
     call.qualifier = task.qualifier.clone();
     call.place = Some(place);
@@ -254,7 +297,7 @@ fn end(function: &Arc<Function>, id: &str, outcome: Outcome, place: &OnceLock<(u
     let tasks = &function.tasks;
     let instance = place.get().map(|(_, name)| name.clone());
     let mut book = tasks.book();
-    let Some(task) = book.ended(id, outcome, instance, now(), &function.config.async_policy) else { return };
+    let Some(task) = book.ended(id, outcome, instance, now(), &policy(function)) else { return };
     save(function, &task);
     let forgotten = book.forget();
     drop(book);
@@ -273,11 +316,11 @@ async fn deliver(function: Arc<Function>, task: Task) {
     if task.destination != Some(Delivery::Pending) {
         return;
     }
-    let AsyncPolicy { on_success, on_failure, .. } = &function.config.async_policy;
+    let AsyncPolicy { on_success, on_failure, .. } = policy(&function);
     let url = if task.status == Status::Succeeded { on_success } else { on_failure };
     // A destination that is no longer configured cannot be told.
     let delivery = match url {
-        Some(url) => match destination::tell(url, &destination::message(&function.config, &task)).await {
+        Some(url) => match destination::tell(&url, &destination::message(&function.config, &task)).await {
             Ok(()) => Delivery::Succeeded,
             Err(why) => {
                 tracing::warn!(function = function.config.name, task = task.id, "destination {url}: {why}");
