@@ -71,9 +71,12 @@ impl MeasureArgs {
         if !self.only.is_empty() {
             let given = self.given.iter().filter_map(|text| text.split_once('=')).map(|(name, _)| name.to_owned());
             list.keep(&self.only.iter().cloned().chain(given).collect::<Vec<String>>())?;
+        } else {
+            list.sum_up(&self.root);
         }
         if list.contenders.is_empty() {
-            return Err(Error::new("there are no contenders; `make bench-targets` builds them"));
+            let fix = "`make bench-targets` builds them, --root names their checkout, and --contender gives another";
+            return Err(Error::new(format!("there are no contenders: {fix}")));
         }
         Ok(list)
     }
@@ -90,7 +93,7 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let mut results = empty(began.as_secs());
     results.contenders = contenders.iter().map(|contender| contender.described.clone()).collect();
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
-    let staged = StagedBinaries::below(&args.root)?;
+    let mut staged = StagedBinaries::below(&args.root);
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
     let plan = Plan { contenders, quick: args.quick, seed };
     let skips = &mut skipped;

@@ -3,6 +3,7 @@
 //! Looks for files and starts nothing. A missing contender is named in the results.
 
 use std::env::consts::ARCH;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +13,9 @@ use fc_emulator::error::{Error, Result};
 
 /// The table of peers, in the checkout.
 const PEERS: &str = "bench/peers/peers.json";
+
+/// The same as it was when this program was built: outside a checkout it gives the names.
+const PEERS_BUILT_IN: &str = include_str!("../../peers/peers.json");
 
 /// A server to be measured.
 #[derive(Clone, Debug)]
@@ -96,14 +100,19 @@ const OURS: [(&str, &str, &str, &str, &str); 4] = [
 ];
 
 impl Contenders {
-    /// All contenders whose programs exist in the checkout `root`.
+    /// All contenders whose programs exist in the checkout `root`. Any other folder has none of them, and a server that
+    /// is given can be measured there all the same.
     ///
     /// # Errors
-    /// If the table of peers cannot be read.
+    /// If the table of peers is there and cannot be read.
     pub fn find(root: &Path) -> Result<Self> {
         let mut list = Self::default();
         let table = root.join(PEERS);
-        let text = std::fs::read_to_string(&table).map_err(|cause| Error::failed("read", table.display(), cause))?;
+        let text = match std::fs::read_to_string(&table) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => PEERS_BUILT_IN.to_owned(),
+            Err(cause) => return Err(Error::failed("read", table.display(), cause)),
+        };
         let peers: Vec<Peer> =
             serde_json::from_str(&text).map_err(|cause| Error::failed("parse", table.display(), cause))?;
         let (baseline, others): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(|peer| peer.baseline);
@@ -170,6 +179,14 @@ impl Contenders {
         contender.described.binary_bytes = bytes;
         self.contenders.push(contender);
         Ok(())
+    }
+
+    /// Names all that are missing in one line if `root` is no checkout, because there none can be built.
+    pub fn sum_up(&mut self, root: &Path) {
+        if !self.skipped.is_empty() && !root.join(PEERS).exists() {
+            let reason = format!("`{}` is no checkout of fc-hooks; --root names one", root.display());
+            self.skipped = vec![Skipped { what: "the project's own servers and the peers".to_owned(), reason }];
+        }
     }
 
     /// Keeps only these contenders, and the baseline, which ratios need.
@@ -249,6 +266,19 @@ mod tests {
         assert!(list.contenders[0].described.binary_bytes.is_some_and(|bytes| bytes > 0));
         let reason = "not found; `make gone` builds it".to_owned();
         assert_eq!(list.skipped, [Skipped { what: "gone".into(), reason }]);
+    }
+
+    #[test]
+    fn outside_a_checkout_names_are_known_and_summed_up() {
+        let nowhere = Path::new("/no/such/checkout");
+        let mut list = Contenders::find(nowhere).unwrap();
+        assert!(list.contenders.iter().all(|it| it.described.binary_bytes.is_none()), "a program in PATH may be there");
+        assert!(
+            list.skipped.iter().any(|it| it.what == "baseline") && list.skipped.iter().any(|it| it.what == "hello")
+        );
+        list.sum_up(nowhere);
+        let [skipped] = &list.skipped[..] else { panic!("{:?}", list.skipped) };
+        assert!(skipped.reason.contains("--root"), "{skipped:?}");
     }
 
     #[test]

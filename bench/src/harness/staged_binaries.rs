@@ -16,7 +16,8 @@ use fc_emulator::error::{Error, Result};
 /// The copies. Dropping them removes the files.
 pub struct StagedBinaries {
     folder: PathBuf,
-    _guard: Guard,
+    /// Of the folder, once there is a copy in it.
+    guard: Option<Guard>,
 }
 
 struct Removal(PathBuf);
@@ -29,27 +30,32 @@ impl Undo for Removal {
 }
 
 impl StagedBinaries {
-    /// Makes a folder for copies below `root`, the checkout.
-    ///
-    /// # Errors
-    /// If the folder cannot be created.
-    pub fn below(root: &Path) -> Result<Self> {
-        let folder = root.join(format!("target/fc-bench-{}", std::process::id()));
-        let (folder, guard) = cleanup::make(|| {
-            fs::create_dir_all(&folder).map_err(|cause| Error::failed("make", folder.display(), cause))?;
-            Ok((folder.clone(), Removal(folder)))
-        })?;
-        Ok(Self { folder, _guard: guard })
+    /// Copies will be in a folder below `root`, the checkout.
+    pub fn below(root: &Path) -> Self {
+        Self { folder: root.join(format!("target/fc-bench-{}", std::process::id())), guard: None }
+    }
+
+    fn make(&mut self) -> Result<()> {
+        if self.guard.is_none() {
+            let ((), guard) = cleanup::make(|| {
+                let folder = self.folder.clone();
+                fs::create_dir_all(&folder).map_err(|cause| Error::failed("make", folder.display(), cause))?;
+                Ok(((), Removal(folder)))
+            })?;
+            self.guard = Some(guard);
+        }
+        Ok(())
     }
 
     /// Makes a contender start from a copy, if its program is one file.
     ///
     /// # Errors
-    /// If the file cannot be copied.
-    pub fn take(&self, contender: &mut Contender) -> Result<()> {
+    /// If the folder cannot be created, or the file cannot be copied.
+    pub fn take(&mut self, contender: &mut Contender) -> Result<()> {
         let (Some(file), Some(program)) = (&contender.static_file, contender.described.command.first_mut()) else {
             return Ok(());
         };
+        self.make()?;
         let copy = self.folder.join(&contender.described.name);
         copy_at_once(file, &copy).map_err(|cause| Error::failed("copy", file.display(), cause))?;
         *program = copy.display().to_string();
@@ -77,9 +83,10 @@ mod tests {
         let mut list = Contenders::default();
         list.give("it=/bin/true --now").unwrap();
         let mut contender = list.contenders.remove(0);
-        let staged = StagedBinaries::below(&root).unwrap();
+        let mut staged = StagedBinaries::below(&root);
         staged.take(&mut contender).unwrap();
         assert_eq!(contender.described.command, ["/bin/true", "--now"], "not known to be one file");
+        assert!(!root.exists(), "where nothing is copied, nothing is written");
         contender.static_file = Some("/bin/true".into());
         staged.take(&mut contender).unwrap();
         let copy = PathBuf::from(&contender.described.command[0]);
