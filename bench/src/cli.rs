@@ -24,6 +24,9 @@ pub enum Command {
     /// Measure cold starts: exec → port open → first /initialize → first /invoke
     #[command(args_override_self = true)]
     Coldstart(MeasureWith<coldstart::Args>),
+    /// Measure cold starts on a share of a processor: exec → first /initialize, and how often it was throttled
+    #[command(args_override_self = true)]
+    Quota(MeasureWith<coldstart::quota::Args>),
     /// Measure requests per second and latency
     #[command(args_override_self = true)]
     Load(MeasureWith<load::Args>),
@@ -39,7 +42,7 @@ pub enum Command {
     /// Be the program behind a proxy, for bodies and streams
     #[command(hide = true)]
     Program,
-    /// Run all four measures
+    /// Run all of these but the proxies
     #[command(args_override_self = true)]
     Bench(MeasureWith<Freezing<AllArgs>>),
     /// Show results that --export-json wrote
@@ -70,11 +73,13 @@ pub struct Freezing<A: Args> {
     pub own: A,
 }
 
-/// The options of all four measures.
+/// The options of all these measures.
 #[derive(Clone, Debug, Args)]
 pub struct AllArgs {
     #[command(flatten)]
     coldstart: coldstart::Args,
+    #[command(flatten)]
+    quota: coldstart::quota::Args,
     #[command(flatten)]
     thaw: thaw::Args,
     #[command(flatten)]
@@ -89,6 +94,7 @@ impl Command {
         let none = Measures::default();
         Some(match self {
             Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
+            Self::Quota(it) => (&it.common, Measures { quota: Some(it.own.clone()), ..none }),
             Self::Load(it) => (&it.common, Measures { load: Some(it.own.clone()), ..none }),
             Self::Thaw(it) => {
                 let freeze_with = it.own.freeze.freeze_with;
@@ -99,10 +105,11 @@ impl Command {
                 (&it.common, Measures { freeze_with, density: Some(it.own.own.clone()), ..none })
             }
             Self::Bench(it) => {
-                let AllArgs { coldstart, thaw, load, density } = it.own.own.clone();
+                let AllArgs { coldstart, quota, thaw, load, density } = it.own.own.clone();
                 let freeze_with = it.own.freeze.freeze_with;
-                let (coldstart, thaw) = (Some(coldstart), Some(thaw));
-                (&it.common, Measures { freeze_with, coldstart, thaw, load: Some(load), density: Some(density) })
+                let (coldstart, quota, thaw) = (Some(coldstart), Some(quota), Some(thaw));
+                let (load, density) = (Some(load), Some(density));
+                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density })
             }
             Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })

@@ -54,6 +54,8 @@ pub struct Measures {
     pub freeze_with: FreezeWith,
     /// From the start to the first reply.
     pub coldstart: Option<coldstart::Args>,
+    /// From the start to the first reply on a share of a processor.
+    pub quota: Option<coldstart::quota::Args>,
     /// From the freeze to the first reply.
     pub thaw: Option<thaw::Args>,
     /// Requests per second and latency.
@@ -99,6 +101,8 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let skips = &mut skipped;
     results.coldstart =
         measures.coldstart.as_ref().map(|args| coldstart::run(&plan, args, progress, skips)).transpose()?;
+    results.quota =
+        measures.quota.as_ref().map(|args| coldstart::quota::run(&plan, args, progress, skips)).transpose()?;
     results.thaw =
         measures.thaw.as_ref().map(|args| thaw::run(&plan, args, measures.freeze_with, progress, skips)).transpose()?;
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
@@ -137,6 +141,7 @@ fn empty(began: u64) -> Results {
         contenders: Vec::new(),
         skipped: Vec::new(),
         coldstart: None,
+        quota: None,
         load: None,
         thaw: None,
         density: None,

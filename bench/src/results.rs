@@ -5,7 +5,11 @@
 //!
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
+mod quota;
+
 use serde::{Deserialize, Serialize};
+
+pub use quota::{Quota, QuotaStart, QuotaStarts};
 
 /// The version of this format. A reader should reject a document with another number.
 pub const SCHEMA: u32 = 2;
@@ -32,6 +36,9 @@ pub struct Results {
     /// From the start to the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coldstart: Option<Coldstart>,
+    /// From the start to the first reply on a share of a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
     /// Requests per second and latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,

@@ -5,7 +5,7 @@ mod fixtures;
 use std::process::{Command, Output};
 
 use fc_bench::report::{markdown, svg, table};
-use fc_bench::results::{Coldstart, Density, Kind, Load, Results, Start, Starts, Thaw};
+use fc_bench::results::{Coldstart, Density, Kind, Load, Quota, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -183,14 +183,37 @@ fn the_markdown_has_a_line_for_each_and_no_empty_column() {
 }
 
 #[test]
+fn whoever_cannot_start_on_a_share_has_a_row_and_a_reason() {
+    let text = table(&results());
+    let (_, text) = text.split_once("Cold start of a process at 0.05 vCPU\n").expect("the table");
+    let row = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).expect("a row").to_owned();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("gets 5 ms of processor time in every 100 ms, by cpu.max of cgroup v2"), "{words}");
+    let (ours, failed, slow) = (row("fc-hooks, ten lines"), row("actix-web 4"), row("Python"));
+    assert!(ours.contains("1.1") && ours.contains("0 %"), "{ours}");
+    assert!(failed.contains("–") && !failed.contains("0 %"), "{failed}");
+    assert!(slow.contains("100 %"), "{slow}");
+    for note in ["failed starts: 3; the first: round 0: its port", "given up after 3 failures in a row"] {
+        assert!(text.contains(&format!("actix-web 4, one worker: {note}")), "{note}");
+    }
+    assert!(text.contains("Cold start of a container at 0.05 vCPU"));
+    let mut alone = results();
+    alone.contenders.retain(|it| it.kind != Kind::Ours);
+    alone.quota.as_mut().unwrap().process.retain(|starts| starts.name != "hello" && starts.name != "baseline");
+    assert_sound(&alone, "shares without baseline and ours");
+}
+
+#[test]
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
+    none.quota = None;
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 
     let mut empty = none.clone();
     empty.coldstart = Some(Coldstart::default());
+    empty.quota = Some(Quota::default());
     (empty.load, empty.thaw) = (Some(Load::default()), Some(Thaw::default()));
     empty.density = Some(Density::default());
     assert_sound(&empty, "measures without anybody");
@@ -251,6 +274,12 @@ fn what_is_no_number_is_never_shown() {
     for (fleet, value) in results.density.as_mut().unwrap().fleets.iter_mut().zip(odd) {
         (fleet.all_answered_us, fleet.machine_kb) = (value, Some(value));
         fleet.private_kb = vec![value];
+    }
+    for (starts, us) in results.quota.as_mut().unwrap().process.iter_mut().zip(odd.iter().cycle()) {
+        starts.vcpu = *us;
+        for start in &mut starts.samples {
+            (start.initialize_us, start.throttled_us, start.cpu_us) = (*us, *us, Some(*us));
+        }
     }
     (results.machine.load, results.seconds) = (f64::NAN, f64::INFINITY);
     assert_sound(&results, "odd numbers");

@@ -33,6 +33,9 @@ const PHASE_NS: u64 = 60_000;
 pub struct PollInterval {
     /// The range of the pause between two attempts, in nanoseconds.
     pub pause_ns: Range<u64>,
+    /// Each pause is at least this share of the time that has passed, so that a start of seconds does not take a
+    /// processor of the client for all its time. It is also how exactly such a start is measured.
+    pub of_elapsed: f64,
     /// How long to keep trying.
     pub patience: Duration,
 }
@@ -74,11 +77,8 @@ impl Client {
         interval: &PollInterval,
         ended: impl FnMut() -> Option<String>,
     ) -> Outcome<Timestamps> {
-        let (initialize, invoke) = (self.initialize.bytes(), self.invoke.bytes());
-        let mut conn = self.connect(address, interval, ended)?;
-        let port_open = now();
-        let reply = exchange(&mut conn, &initialize).map_err(|why| self.at_initialize(&why))?;
-        let initialized = now();
+        let invoke = self.invoke.bytes();
+        let (mut conn, reply, port_open, initialized) = self.first(address, interval, ended)?;
         if !reply.keeps_alive() {
             conn = Conn::open(address, Deadline::after(REPLY_WAIT)).map_err(|why| self.at_invoke(&why))?;
         }
@@ -87,6 +87,36 @@ impl Client {
         self.judge_initialize(contender, &reply)?;
         judge(contender, &second, &[BODY]).map_err(|why| self.at_invoke(&why))?;
         Ok(Timestamps { port_open, initialized, invoked })
+    }
+
+    /// Waits for the port and sends the first request. Returns when the whole reply had arrived.
+    ///
+    /// # Errors
+    /// As [`Client::first_replies`].
+    pub fn first_reply(
+        &mut self,
+        contender: &Contender,
+        address: SocketAddr,
+        interval: &PollInterval,
+        ended: impl FnMut() -> Option<String>,
+    ) -> Outcome<Timespec> {
+        let (_, reply, _, initialized) = self.first(address, interval, ended)?;
+        self.judge_initialize(contender, &reply)?;
+        Ok(initialized)
+    }
+
+    /// The connection, the reply to the first request, and when the port was open and the reply there.
+    fn first(
+        &mut self,
+        address: SocketAddr,
+        interval: &PollInterval,
+        ended: impl FnMut() -> Option<String>,
+    ) -> Outcome<(Conn, Response, Timespec, Timespec)> {
+        let initialize = self.initialize.bytes();
+        let mut conn = self.connect(address, interval, ended)?;
+        let port_open = now();
+        let reply = exchange(&mut conn, &initialize).map_err(|why| self.at_initialize(&why))?;
+        Ok((conn, reply, port_open, now()))
     }
 
     /// The first request, for callers that send it themselves.
@@ -118,6 +148,7 @@ impl Client {
     ) -> Outcome<Conn> {
         let _fine = FineTimer::set();
         let deadline = Deadline::after(interval.patience);
+        let began = now();
         let mut last: Option<Timespec> = None;
         // The first pause shifts all later attempts. Without the shift, all attempts would follow each exec at the same
         // intervals, and a port that opens a microsecond after an attempt would always seem to need one more pause.
@@ -135,6 +166,8 @@ impl Client {
                 return Err(format!("{why} before its port was open"));
             }
             let Range { start, end } = interval.pause_ns;
+            let start = start.max((micros(began, attempt) * 1e3 * interval.of_elapsed) as u64);
+            let end = end.max(start + start / 2);
             let pause = start + ids::random() % (end - start) + std::mem::take(&mut shift);
             std::thread::sleep(Duration::from_nanos(pause));
         }
@@ -190,7 +223,8 @@ pub mod tests {
     use super::*;
     use crate::results::Described;
 
-    const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 1_000..2_000, patience: Duration::from_secs(10) };
+    const POLL_INTERVAL: PollInterval =
+        PollInterval { pause_ns: 1_000..2_000, of_elapsed: 0.0, patience: Duration::from_secs(10) };
 
     /// A contender that is never started.
     pub fn contender(kind: Kind) -> Contender {

@@ -20,7 +20,7 @@ use rustix::time::Timespec;
 
 use super::client::{Client, PollInterval, Timestamps};
 use super::{Outcome, Series, ending};
-use crate::harness::{Contender, Progress, now};
+use crate::harness::{Contender, Plan, Progress, now};
 use crate::results::{Skipped, Starts};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
@@ -30,7 +30,8 @@ use fc_emulator::target::{self, Port};
 
 /// The engine uses all processors during a start, so attempts must be rare. A start takes a thousand times longer than
 /// a pause.
-const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 100_000..300_000, patience: Duration::from_secs(60) };
+const POLL_INTERVAL: PollInterval =
+    PollInterval { pause_ns: 100_000..300_000, of_elapsed: 0.0, patience: Duration::from_secs(60) };
 
 /// How often we ask the engine whether a container still runs while its port is closed.
 const INSPECT_EVERY: Duration = Duration::from_millis(500);
@@ -49,17 +50,7 @@ pub fn measure(
         skipped.push(Skipped { what: "cold start as a container".to_owned(), reason });
         return Vec::new();
     }
-    let mut images = Vec::new();
-    for contender in &series.plan.contenders {
-        let image = match &contender.static_file {
-            Some(file) => Image::import(contender, file),
-            None => Err("its program is not one static file, and a scratch image holds nothing else".to_owned()),
-        };
-        match image {
-            Ok(image) => images.push((contender, image)),
-            Err(reason) => skipped.push(Skipped { what: format!("{} as a container", contender.name()), reason }),
-        }
-    }
+    let images = images(series.plan, skipped);
     let contenders: Vec<&Contender> = images.iter().map(|(contender, _)| *contender).collect();
     progress.begin("cold start, container", series.steps(contenders.len()));
     let image_of = |name: &str| images.iter().find(|(contender, _)| contender.name() == name).map(|(_, image)| image);
@@ -71,8 +62,29 @@ pub fn measure(
     all
 }
 
+/// An image of each contender that can run from a scratch image.
+pub(super) fn images<'a>(plan: &'a Plan, skipped: &mut Vec<Skipped>) -> Vec<(&'a Contender, Image)> {
+    let mut images = Vec::new();
+    for contender in &plan.contenders {
+        let image = match &contender.static_file {
+            Some(file) => Image::import(contender, file),
+            None => Err("its program is not one static file, and a scratch image holds nothing else".to_owned()),
+        };
+        match image {
+            Ok(image) => images.push((contender, image)),
+            Err(reason) => {
+                let skip = Skipped { what: format!("{} as a container", contender.name()), reason };
+                if !skipped.contains(&skip) {
+                    skipped.push(skip);
+                }
+            }
+        }
+    }
+    images
+}
+
 /// Checks that an engine runs on this machine and shares our network.
-fn local_engine() -> Outcome<()> {
+pub(super) fn local_engine() -> Outcome<()> {
     if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
         return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
     }
@@ -82,14 +94,14 @@ fn local_engine() -> Outcome<()> {
 fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(Timespec, Timestamps)> {
     let port = Port::free().map_err(|cause| cause.to_string())?;
     let from = now();
-    let container = Container::run(contender, &image.tag, port.number())?;
+    let container = Container::run(contender, image, port.number(), &[])?;
     let address = (Ipv4Addr::LOCALHOST, port.number()).into();
     let timestamps = client.first_replies(contender, address, &POLL_INTERVAL, || container.ended())?;
     Ok((from, timestamps))
 }
 
 /// An image. Dropping it removes the image.
-struct Image {
+pub(super) struct Image {
     tag: String,
     bytes: Option<u64>,
     _guard: Guard,
@@ -146,7 +158,7 @@ fn entrypoint(contender: &Contender, name: &str) -> String {
 }
 
 /// A container. Dropping it removes the container.
-struct Container {
+pub(super) struct Container {
     name: String,
     run: Arc<Mutex<Child>>,
     inspected: Mutex<Instant>,
@@ -172,14 +184,15 @@ impl Undo for ContainerRemoval {
 }
 
 impl Container {
-    fn run(contender: &Contender, tag: &str, port: u16) -> Outcome<Self> {
-        let name = format!("{}-{port}", tag.replace(':', "-"));
+    /// Runs it on a port, with further options of `docker run`.
+    pub(super) fn run(contender: &Contender, image: &Image, port: u16, options: &[String]) -> Outcome<Self> {
+        let name = format!("{}-{port}", image.tag.replace(':', "-"));
         let mut command = Command::new("docker");
         command.args(["run", "--detach", "--pull", "never", "--network", "host", "--name", &name]);
         let ports = PORT_NAMES.map(|name| format!("{name}={port}"));
         let own = contender.described.env.iter().map(|(name, value)| format!("{name}={value}"));
         command.args(ports.into_iter().chain(own).flat_map(|variable| ["--env".to_owned(), variable]));
-        command.arg(tag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(options).arg(&image.tag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // An interrupt from the terminal must not end `docker run` half-way: the clean-up waits for it and then removes
         // the container.
         command.process_group(0);
@@ -193,8 +206,14 @@ impl Container {
         Ok(Self { name, run, inspected: Mutex::new(Instant::now()), _guard: guard })
     }
 
+    /// Its process 1, in the numbers of this machine.
+    pub(super) fn pid(&self) -> Outcome<u32> {
+        let told = docker(&["inspect", "--format", "{{.State.Pid}}", &self.name])?;
+        told.parse().map_err(|_| format!("docker inspect: `{told}` is no process"))
+    }
+
     /// Why the port will never be open, if the container has ended.
-    fn ended(&self) -> Option<String> {
+    pub(super) fn ended(&self) -> Option<String> {
         let mut run = lock(&self.run);
         let status = run.try_wait().ok().flatten()?;
         if !status.success() {

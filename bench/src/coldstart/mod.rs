@@ -12,6 +12,7 @@ mod client;
 mod container;
 mod counts;
 mod process;
+pub mod quota;
 mod trace;
 
 use std::os::unix::process::ExitStatusExt;

@@ -10,7 +10,8 @@ use crate::results::{Skipped, Starts};
 use fc_emulator::error::Result;
 
 /// Short compared with the quickest start, and long enough that the client mostly sleeps.
-const POLL_INTERVAL: PollInterval = PollInterval { pause_ns: 10_000..30_000, patience: Duration::from_secs(20) };
+const POLL_INTERVAL: PollInterval =
+    PollInterval { pause_ns: 10_000..30_000, of_elapsed: 0.0, patience: Duration::from_secs(20) };
 
 /// Measures all contenders.
 ///

@@ -8,14 +8,15 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::Contender;
 use super::pin::set_of;
+use super::{Contender, CpuLimit};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeGroup;
@@ -24,7 +25,7 @@ use fc_emulator::target::Port;
 use fc_emulator::target::no_fork;
 
 /// How an instance is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Start<'a> {
     /// The processors that it may use. Empty means all.
     pub processors: &'a [usize],
@@ -34,6 +35,8 @@ pub struct Start<'a> {
     pub prefix: &'a [String],
     /// The group in which it can be frozen. It enters the group before its exec.
     pub group: Option<Arc<FreezeGroup>>,
+    /// The share of a processor that it gets. It enters the group before its exec.
+    pub limit: Option<&'a CpuLimit>,
 }
 
 /// A running instance, in a process group of its own. Dropping it kills all processes of the process group and of the
@@ -215,15 +218,13 @@ fn pipe() -> Result<(File, OwnedFd)> {
 /// Makes the child enter its processors and its control group, die with us, and report the time of its exec.
 fn prepare(command: &mut Command, start: &Start<'_>, traced: bool, clock: OwnedFd) -> Result<()> {
     let set = (!start.processors.is_empty()).then(|| set_of(start.processors));
-    let group = match start.group.as_ref().and_then(|group| group.entry()) {
-        Some(path) => {
-            let file = File::options().write(true).open(&path);
-            Some(file.map_err(|cause| Error::failed("open", path.display(), cause))?)
-        }
-        None => None,
+    let open = |path: PathBuf| {
+        File::options().write(true).open(&path).map_err(|cause| Error::failed("open", path.display(), cause))
     };
+    let group = start.group.as_ref().and_then(|group| group.entry()).map(open).transpose()?;
+    let limit = start.limit.map(|limit| open(limit.entry())).transpose()?;
     let child = move || -> io::Result<()> {
-        if let Some(group) = &group {
+        for group in [&group, &limit].into_iter().flatten() {
             rustix::io::write(group.as_fd(), b"0")?;
         }
         if let Some(set) = &set {

@@ -5,6 +5,7 @@
 
 mod client;
 mod contenders;
+mod cpu_limit;
 mod freeze;
 mod instance;
 mod pin;
@@ -13,6 +14,7 @@ mod staged_binaries;
 
 pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
+pub use cpu_limit::{CpuLimit, PERIOD_US, Throttling};
 pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};

@@ -49,6 +49,15 @@ impl Checkout {
         format!("--contender={name}={}{fault}", self.0.path().join("server").display())
     }
 
+    /// The correct server, which works for some time before it listens.
+    pub fn busy(&self, name: &str) -> String {
+        let script = self.0.path().join("busy");
+        let text = "#!/bin/sh\ni=0\nwhile [ $i -lt 100000 ]; do i=$((i+1)); done\nexec \"${0%/*}/server\"\n";
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        format!("--contender={name}={}", script.display())
+    }
+
     /// Starts `fc-bench` with these arguments, after this shell command line.
     pub fn start(&self, before: &str, words: &[&str]) -> Child {
         let mut command = Command::new("sh");

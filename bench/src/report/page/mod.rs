@@ -98,6 +98,7 @@ pub fn page(results: &Results) -> Result<String> {
 fn title(results: &Results) -> String {
     let measures = [
         (results.coldstart.is_some(), "cold start"),
+        (results.quota.is_some(), "shares of a processor"),
         (results.thaw.is_some(), "thaw"),
         (results.load.is_some(), "load"),
         (results.density.is_some(), "density"),

@@ -6,6 +6,7 @@ mod coldstart;
 mod density;
 mod load;
 mod proxy;
+mod quota;
 mod thaw;
 
 use super::units::{NONE, number};
@@ -40,6 +41,7 @@ pub struct Row {
 /// Every table with content, in the order of measures.
 pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = coldstart::tables(results);
+    tables.extend(quota::tables(results));
     tables.extend(thaw::tables(results));
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));

@@ -4,11 +4,13 @@
 
 mod fleet;
 mod load;
+mod quota;
 mod start;
 mod thaw;
 
 pub use fleet::{FleetFigures, Fleets, fleets};
 pub use load::{LoadBlock, LoadFigures, load};
+pub use quota::{QuotaFigures, QuotaRow, quota};
 pub use start::{CountFigures, StartFigures, counts, starts};
 pub use thaw::{ThawFigures, thaw};
 
