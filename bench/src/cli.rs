@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 
 use crate::measure::{MeasureArgs, Measures};
-use crate::{coldstart, density, load, proxy, thaw};
+use crate::{coldstart, density, image, load, proxy, thaw};
 
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ pub enum Command {
     /// Measure many instances at once: memory, start rate, freeze and thaw
     #[command(args_override_self = true)]
     Density(MeasureWith<Freezing<density::Args>>),
+    /// Measure images: bytes unpacked and compressed, layers, time to load one and to make a container of it
+    #[command(args_override_self = true)]
+    Image(MeasureWith<image::Args>),
     /// Measure proxies before a program: processor time, requests per second, added time, memory
     #[command(args_override_self = true)]
     Proxy(MeasureWith<proxy::Args>),
@@ -86,6 +89,8 @@ pub struct AllArgs {
     load: load::Args,
     #[command(flatten)]
     density: density::Args,
+    #[command(flatten)]
+    image: image::Args,
 }
 
 impl Command {
@@ -95,6 +100,7 @@ impl Command {
         Some(match self {
             Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
             Self::Quota(it) => (&it.common, Measures { quota: Some(it.own.clone()), ..none }),
+            Self::Image(it) => (&it.common, Measures { image: Some(it.own.clone()), ..none }),
             Self::Load(it) => (&it.common, Measures { load: Some(it.own.clone()), ..none }),
             Self::Thaw(it) => {
                 let freeze_with = it.own.freeze.freeze_with;
@@ -105,11 +111,11 @@ impl Command {
                 (&it.common, Measures { freeze_with, density: Some(it.own.own.clone()), ..none })
             }
             Self::Bench(it) => {
-                let AllArgs { coldstart, quota, thaw, load, density } = it.own.own.clone();
+                let AllArgs { coldstart, quota, thaw, load, density, image } = it.own.own.clone();
                 let freeze_with = it.own.freeze.freeze_with;
                 let (coldstart, quota, thaw) = (Some(coldstart), Some(quota), Some(thaw));
-                let (load, density) = (Some(load), Some(density));
-                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density })
+                let (load, density, image) = (Some(load), Some(density), Some(image));
+                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, image })
             }
             Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })

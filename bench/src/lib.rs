@@ -1,7 +1,7 @@
 //! Measures fc-hooks and other servers, all with the same requests in interleaved rounds.
 //!
 //! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`],
-//! [`density`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
+//! [`density`], [`image`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
 //! [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the
 //! clean-up are those of `fc-emulator`.
 
@@ -9,6 +9,7 @@ pub mod cli;
 pub mod coldstart;
 pub mod density;
 pub mod harness;
+pub mod image;
 pub mod load;
 pub mod measure;
 pub mod proxy;

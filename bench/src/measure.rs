@@ -10,7 +10,7 @@ use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
 use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA};
-use crate::{coldstart, density, load, proxy, thaw};
+use crate::{coldstart, density, image, load, proxy, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
 use fc_emulator::options::DataOutputArgs;
@@ -22,7 +22,7 @@ pub struct MeasureArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
-    /// Measure a server of your own, too; can be repeated. It gets its port in FC_SERVER_PORT
+    /// Measure a server of your own, too; can be repeated. It gets its port in FC_SERVER_PORT, and for {port}
     #[arg(long = "contender", value_name = "NAME=COMMAND")]
     given: Vec<String>,
 
@@ -62,6 +62,8 @@ pub struct Measures {
     pub load: Option<load::Args>,
     /// Many instances at once.
     pub density: Option<density::Args>,
+    /// The image of each contender.
+    pub image: Option<image::Args>,
 }
 
 impl MeasureArgs {
@@ -108,6 +110,7 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
     results.density =
         measures.density.as_ref().map(|args| density::run(&plan, args, measures.freeze_with, progress)).transpose()?;
+    results.image = measures.image.as_ref().map(|args| image::run(&plan, args, progress, skips)).transpose()?;
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
@@ -145,6 +148,7 @@ fn empty(began: u64) -> Results {
         load: None,
         thaw: None,
         density: None,
+        image: None,
         proxy: None,
     }
 }

@@ -5,10 +5,12 @@
 //!
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
+mod image;
 mod quota;
 
 use serde::{Deserialize, Serialize};
 
+pub use image::{Image, Images};
 pub use quota::{Quota, QuotaStart, QuotaStarts};
 
 /// The version of this format. A reader should reject a document with another number.
@@ -48,6 +50,9 @@ pub struct Results {
     /// Many instances at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub density: Option<Density>,
+    /// The image of each contender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Images>,
     /// Proxies before one program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxies>,

@@ -204,10 +204,24 @@ fn whoever_cannot_start_on_a_share_has_a_row_and_a_reason() {
 }
 
 #[test]
+fn images_have_sizes_times_and_reasons() {
+    let mut results = results();
+    let text = table(&results);
+    let (_, text) = text.split_once("\nImage\n").expect("the table");
+    let row = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).expect("a row").to_owned();
+    let (ours, go, python) = (row("fc-hooks, ten lines"), row("Go net/http"), row("Python"));
+    assert!(ours.contains("452,104") && ours.contains("203,446") && ours.contains("25.5"), "{ours}");
+    assert!(go.contains("–") && !python.contains(|c: char| c.is_ascii_digit()), "{go}\n{python}");
+    assert!(text.contains("Python http.server: no strace") && text.contains("by Docker 27.0"), "{text}");
+    results.image.as_mut().unwrap().engine = None;
+    assert!(table(&results).contains("No engine answered"));
+}
+
+#[test]
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
-    none.quota = None;
+    (none.quota, none.image) = (None, None);
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 

@@ -8,10 +8,9 @@
 //!
 //! No process is pinned to a processor, because the engine starts them. The removal of a container is not measured.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use rustix::time::Timespec;
 
 use super::client::{Client, PollInterval, Timestamps};
 use super::{Outcome, Series, ending};
-use crate::harness::{Contender, Plan, Progress, now};
+use crate::harness::{Archive, Contender, Plan, Progress, Tree, now};
 use crate::results::{Skipped, Starts};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
@@ -40,7 +39,7 @@ const INSPECT_EVERY: Duration = Duration::from_millis(500);
 const RUN_WAIT: Duration = Duration::from_secs(30);
 
 /// Measures all contenders that can run from a scratch image.
-pub fn measure(
+pub(super) fn measure(
     series: &Series<'_>,
     client: &mut Client,
     progress: &mut dyn Progress,
@@ -50,7 +49,7 @@ pub fn measure(
         skipped.push(Skipped { what: "cold start as a container".to_owned(), reason });
         return Vec::new();
     }
-    let images = images(series.plan, skipped);
+    let images = images(series.plan, false, skipped);
     let contenders: Vec<&Contender> = images.iter().map(|(contender, _)| *contender).collect();
     progress.begin("cold start, container", series.steps(contenders.len()));
     let image_of = |name: &str| images.iter().find(|(contender, _)| contender.name() == name).map(|(_, image)| image);
@@ -62,13 +61,13 @@ pub fn measure(
     all
 }
 
-/// An image of each contender that can run from a scratch image.
-pub(super) fn images<'a>(plan: &'a Plan, skipped: &mut Vec<Skipped>) -> Vec<(&'a Contender, Image)> {
+/// An image of each contender: of those that are one static file, or of all.
+pub(super) fn images<'a>(plan: &'a Plan, all: bool, skipped: &mut Vec<Skipped>) -> Vec<(&'a Contender, Image)> {
     let mut images = Vec::new();
     for contender in &plan.contenders {
-        let image = match &contender.static_file {
-            Some(file) => Image::import(contender, file),
-            None => Err("its program is not one static file, and a scratch image holds nothing else".to_owned()),
+        let image = match contender.static_file.is_some() || all {
+            true => Tree::of(contender).map_err(|cause| cause.to_string()).and_then(|it| Image::import(contender, &it)),
+            false => Err("its program is not one static file, and a scratch image holds nothing else".to_owned()),
         };
         match image {
             Ok(image) => images.push((contender, image)),
@@ -84,7 +83,7 @@ pub(super) fn images<'a>(plan: &'a Plan, skipped: &mut Vec<Skipped>) -> Vec<(&'a
 }
 
 /// Checks that an engine runs on this machine and shares our network.
-pub(super) fn local_engine() -> Outcome<()> {
+pub(crate) fn local_engine() -> Outcome<()> {
     if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
         return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
     }
@@ -101,7 +100,7 @@ fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(
 }
 
 /// An image. Dropping it removes the image.
-pub(super) struct Image {
+pub(crate) struct Image {
     tag: String,
     bytes: Option<u64>,
     _guard: Guard,
@@ -117,12 +116,13 @@ impl Undo for ImageRemoval {
 }
 
 impl Image {
-    /// Makes an image with the file alone, in the root, under its own name. An interrupt waits until the engine has it.
-    fn import(contender: &Contender, file: &Path) -> Outcome<Self> {
+    /// Makes an image with these files alone. An interrupt waits until the engine has it.
+    pub(crate) fn import(contender: &Contender, tree: &Tree) -> Outcome<Self> {
+        let archive = tree.archive().map_err(|cause| cause.to_string())?;
         let tag = format!("fc-bench-{}:{}", std::process::id(), contender.name());
         let (bytes, guard) = cleanup::make(|| {
             let removal = ImageRemoval(tag.clone());
-            pack(contender, file, &tag).map_err(|why| {
+            import(archive, tree.program(), &tag).map_err(|why| {
                 removal.undo();
                 Error::new(why)
             })?;
@@ -132,33 +132,26 @@ impl Image {
         .map_err(|cause| cause.to_string())?;
         Ok(Self { tag, bytes, _guard: guard })
     }
+
+    /// Its name in the engine.
+    pub(crate) fn tag(&self) -> &str {
+        &self.tag
+    }
 }
 
-fn pack(contender: &Contender, file: &Path, tag: &str) -> Outcome<()> {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
-        return Err(format!("`{}` is not a file", file.display()));
-    };
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(folder).args(["--dereference", "-cf", "-", "--"]).arg(name).process_group(0);
-    let tar = tar.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut tar = tar.map_err(|cause| format!("tar cannot be started: {cause}"))?;
-    let mut import = Command::new("docker");
-    import.args(["import", "--change", &entrypoint(contender, &name.to_string_lossy()), "-", tag]);
-    import.stdin(tar.stdout.take().map_or_else(Stdio::null, Stdio::from));
-    let imported = run(import, "import");
-    let packed = tar.wait().is_ok_and(|status| status.success());
-    imported?;
-    if packed { Ok(()) } else { Err(format!("tar could not pack `{}`", file.display())) }
+fn import(mut archive: Archive, program: &str, tag: &str) -> Outcome<()> {
+    archive.file.rewind().map_err(|cause| format!("docker import: {cause}"))?;
+    let words = ["import", "--change", &entrypoint(program), "-", tag];
+    docker_with(&words, Stdio::from(archive.file), None).map(drop)
 }
 
-fn entrypoint(contender: &Contender, name: &str) -> String {
-    let arguments = contender.described.command.iter().skip(1).cloned();
-    let words: Vec<String> = std::iter::once(format!("/{name}")).chain(arguments).collect();
-    format!("ENTRYPOINT {}", serde_json::Value::from(words))
+/// The program. Its arguments hold the port, and so they come with `docker run`.
+fn entrypoint(program: &str) -> String {
+    format!("ENTRYPOINT {}", serde_json::Value::from(vec![program]))
 }
 
 /// A container. Dropping it removes the container.
-pub(super) struct Container {
+pub(crate) struct Container {
     name: String,
     run: Arc<Mutex<Child>>,
     inspected: Mutex<Instant>,
@@ -185,14 +178,15 @@ impl Undo for ContainerRemoval {
 
 impl Container {
     /// Runs it on a port, with further options of `docker run`.
-    pub(super) fn run(contender: &Contender, image: &Image, port: u16, options: &[String]) -> Outcome<Self> {
+    pub(crate) fn run(contender: &Contender, image: &Image, port: u16, options: &[String]) -> Outcome<Self> {
         let name = format!("{}-{port}", image.tag.replace(':', "-"));
         let mut command = Command::new("docker");
         command.args(["run", "--detach", "--pull", "never", "--network", "host", "--name", &name]);
         let ports = PORT_NAMES.map(|name| format!("{name}={port}"));
         let own = contender.described.env.iter().map(|(name, value)| format!("{name}={value}"));
         command.args(ports.into_iter().chain(own).flat_map(|variable| ["--env".to_owned(), variable]));
-        command.args(options).arg(&image.tag).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(options).arg(&image.tag).args(contender.words(port).iter().skip(1));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // An interrupt from the terminal must not end `docker run` half-way: the clean-up waits for it and then removes
         // the container.
         command.process_group(0);
@@ -213,7 +207,7 @@ impl Container {
     }
 
     /// Why the port will never be open, if the container has ended.
-    pub(super) fn ended(&self) -> Option<String> {
+    pub(crate) fn ended(&self) -> Option<String> {
         let mut run = lock(&self.run);
         let status = run.try_wait().ok().flatten()?;
         if !status.success() {
@@ -238,14 +232,17 @@ impl Container {
 }
 
 /// Runs one Docker command to its end and returns its output. An interrupt from the terminal does not reach it.
-fn docker(words: &[&str]) -> Outcome<String> {
-    let mut command = Command::new("docker");
-    command.args(words).stdin(Stdio::null());
-    run(command, words.first().copied().unwrap_or_default())
+pub(crate) fn docker(words: &[&str]) -> Outcome<String> {
+    docker_with(words, Stdio::null(), None)
 }
 
-fn run(mut command: Command, what: &str) -> Outcome<String> {
-    let ran = command.process_group(0).output().map_err(|cause| format!("docker {what}: {cause}"))?;
+/// The same with another input, and an output that goes elsewhere.
+pub(crate) fn docker_with(words: &[&str], input: Stdio, output: Option<Stdio>) -> Outcome<String> {
+    let what = words.first().copied().unwrap_or_default();
+    let mut command = Command::new("docker");
+    command.args(words).stdin(input).stdout(output.unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
+    let ran = command.process_group(0).spawn().and_then(Child::wait_with_output);
+    let ran = ran.map_err(|cause| format!("docker {what}: {cause}"))?;
     if ran.status.success() {
         return Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned());
     }
@@ -258,14 +255,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::tests::contender;
     use super::*;
-    use crate::results::Kind;
 
     #[test]
-    fn the_entry_point_is_the_file_in_the_root_and_its_arguments() {
-        let mut it = contender(Kind::Peer);
-        it.described.command = ["target/peers/server", "--say", "a \"b\""].map(str::to_owned).into();
-        assert_eq!(entrypoint(&it, "server"), r#"ENTRYPOINT ["/server","--say","a \"b\""]"#);
+    fn the_entry_point_is_one_word() {
+        assert_eq!(entrypoint("/a \"server\""), r#"ENTRYPOINT ["/a \"server\""]"#);
     }
 }

@@ -9,7 +9,7 @@
 
 mod callgrind;
 mod client;
-mod container;
+pub(crate) mod container;
 mod counts;
 mod process;
 pub mod quota;
@@ -28,7 +28,7 @@ use fc_emulator::error::{Error, Result};
 use fc_emulator::target::Exit;
 
 /// The outcome of a start. A failed start is a finding about its contender, in words, and not an error of ours.
-type Outcome<T> = std::result::Result<T, String>;
+pub(crate) type Outcome<T> = std::result::Result<T, String>;
 
 /// Rounds before the first one that counts. They bring programs into memory and processors to their full speed.
 const WARM_UP: u32 = 3;

@@ -172,7 +172,7 @@ impl Bench<'_> {
             skipped.push(Skipped { what, reason });
             return Vec::new();
         }
-        let images = container::images(self.plan, skipped);
+        let images = container::images(self.plan, true, skipped);
         let contenders: Vec<&Contender> = images.iter().map(|(contender, _)| *contender).collect();
         let image_of = |name: &str| images.iter().find(|(contender, _)| contender.name() == name).map(|(_, it)| it);
         let mut all = Vec::new();

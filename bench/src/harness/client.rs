@@ -3,6 +3,8 @@
 //! Sending and waiting are two steps, so that a call can be in progress at many instances at once, or reach a frozen
 //! one. Waits block until a deadline; nothing spins. This module measures nothing.
 
+use std::net::SocketAddr;
+
 use super::{BODY, Contender, Instance};
 use crate::results::Kind;
 use fc_emulator::clock::Deadline;
@@ -47,8 +49,23 @@ impl Client {
     /// # Errors
     /// If the instance ends first, or does not listen in time.
     pub fn connect(&self, contender: &Contender, instance: &Instance, deadline: Deadline) -> Result<Conn<'_>> {
-        let conn = deadline.until(|| match (http::Conn::open(instance.address(), deadline), instance.try_exit()) {
-            (_, Some(status)) => Some(Err(Error::new(format!("it ended before it answered: {status}")))),
+        let ended = || instance.try_exit().map(|status| format!("it ended before it answered: {status}"));
+        self.connect_to(contender, instance.address(), deadline, ended)
+    }
+
+    /// The same at an address. `ended` returns the reason if the server has ended.
+    ///
+    /// # Errors
+    /// If the server ends first, or does not listen in time.
+    pub fn connect_to(
+        &self,
+        contender: &Contender,
+        address: SocketAddr,
+        deadline: Deadline,
+        ended: impl Fn() -> Option<String>,
+    ) -> Result<Conn<'_>> {
+        let conn = deadline.until(|| match (http::Conn::open(address, deadline), ended()) {
+            (_, Some(why)) => Some(Err(Error::new(why))),
             (Ok(conn), None) => Some(Ok(conn)),
             (Err(_), None) => None,
         });

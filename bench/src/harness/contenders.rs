@@ -2,6 +2,7 @@
 //!
 //! Looks for files and starts nothing. A missing contender is named in the results.
 
+use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,11 @@ impl Contender {
         Self { described, static_file: None, has_markers: false }
     }
 
+    /// The program and its arguments, for this port: `{port}` in a word stands for it.
+    pub fn words(&self, port: u16) -> Vec<String> {
+        self.described.command.iter().map(|word| word.replace("{port}", &port.to_string())).collect()
+    }
+
     /// Its short name.
     pub fn name(&self) -> &str {
         &self.described.name
@@ -57,12 +63,19 @@ struct Peer {
     label: String,
     #[serde(default)]
     baseline: bool,
-    /// A path relative to the checkout, or the name of a program that is looked for in `PATH`.
+    /// A path relative to the checkout, or the name of a program that is looked for in `PATH`; arguments, in which
+    /// `{port}` stands for the port.
     command: Vec<String>,
+    /// Variables that it needs.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     /// The command that builds it, for users who have not built it.
     build: String,
     #[serde(default, rename = "static")]
     is_static: bool,
+    /// Why it takes part.
+    #[serde(default)]
+    why: String,
     #[serde(default)]
     note: String,
 }
@@ -133,7 +146,9 @@ impl Contenders {
         if let (Some(word), Some(found)) = (command.first_mut(), &program) {
             *word = found.display().to_string();
         }
-        let described = describe(&peer.name, &peer.label, kind, command, &peer.note);
+        let note = format!("{} {}", peer.why, peer.note);
+        let mut described = describe(&peer.name, &peer.label, kind, command, note.trim());
+        described.env = peer.env.into_iter().collect();
         let file = program.unwrap_or_default();
         let static_file = peer.is_static.then(|| file.clone());
         self.add(described, file, static_file, false, &peer.build);
@@ -159,7 +174,7 @@ impl Contenders {
         }
     }
 
-    /// A server of the user's own, as `NAME=COMMAND ARGS`.
+    /// A server of the user's own, as `NAME=COMMAND ARGS`, in which `{port}` stands for its port.
     ///
     /// # Errors
     /// If the text does not have this form, or if the name has spaces or is taken.
@@ -241,8 +256,10 @@ mod tests {
             label: "C".into(),
             baseline: true,
             command: vec![own.display().to_string()],
+            env: BTreeMap::new(),
             build: "cc".into(),
             is_static: true,
+            why: String::new(),
             note: String::new(),
         };
         let missing = Peer {
@@ -250,8 +267,10 @@ mod tests {
             label: "gone".into(),
             baseline: false,
             command: vec!["no-such-program".into()],
+            env: BTreeMap::new(),
             build: "make gone".into(),
             is_static: false,
+            why: String::new(),
             note: String::new(),
         };
         list.add_peer(Path::new("/"), baseline);
@@ -289,6 +308,8 @@ mod tests {
         }
         list.give("mine=./server --port 1").unwrap();
         assert_eq!(list.contenders[1].described.command, ["./server", "--port", "1"]);
+        list.give("third=./server --listen=:{port}").unwrap();
+        assert_eq!(list.contenders[2].words(81), ["./server", "--listen=:81"]);
         list.give("other=./server").unwrap();
         assert!(list.keep(&["nobody".into()]).is_err());
         list.keep(&["other".into(), "gone".into()]).unwrap();

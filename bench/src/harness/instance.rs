@@ -129,7 +129,8 @@ impl Instance {
     }
 
     fn spawn(contender: &Contender, start: &Start<'_>, traced: bool, port: Port) -> Result<Self> {
-        let words: Vec<&String> = start.prefix.iter().chain(&contender.described.command).collect();
+        let own = contender.words(port.number());
+        let words: Vec<&String> = start.prefix.iter().chain(&own).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // A program reads its environment at its start, so the environment is small and the same for all.

@@ -11,6 +11,7 @@ mod instance;
 mod pin;
 mod rounds;
 mod staged_binaries;
+mod tree;
 
 pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
@@ -20,6 +21,7 @@ pub use instance::{Instance, Start, micros, now};
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
 pub use rounds::shuffled;
 pub use staged_binaries::StagedBinaries;
+pub use tree::{Archive, Tree};
 
 /// The event that is sent, and the body of every reply. An echo and a constant reply are then the same bytes.
 pub const BODY: &str = "ready";

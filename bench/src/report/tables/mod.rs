@@ -4,6 +4,7 @@
 
 mod coldstart;
 mod density;
+mod image;
 mod load;
 mod proxy;
 mod quota;
@@ -45,6 +46,7 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables.extend(thaw::tables(results));
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));
+    tables.extend(image::tables(results));
     tables.extend(proxy::tables(results));
     tables.retain(|table| !table.rows.is_empty());
     tables

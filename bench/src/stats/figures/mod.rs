@@ -3,12 +3,14 @@
 //! Decides what is compared with what. Knows nothing of how it is shown.
 
 mod fleet;
+mod image;
 mod load;
 mod quota;
 mod start;
 mod thaw;
 
 pub use fleet::{FleetFigures, Fleets, fleets};
+pub use image::{ImageFigures, images};
 pub use load::{LoadBlock, LoadFigures, load};
 pub use quota::{QuotaFigures, QuotaRow, quota};
 pub use start::{CountFigures, StartFigures, counts, starts};
