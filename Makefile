@@ -147,11 +147,12 @@ peers: ## the servers that benchmarks compare with; names those that cannot be b
 	@bench/peers/build
 
 .PHONY: bench-targets
-bench-targets: peers ## every server that is measured: our binaries and the peers
+bench-targets: ## every server that is measured: our binaries and the peers
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory build EXAMPLE=hello
 	@$(MAKE) --no-print-directory build EXAMPLE=on_tiny_http
 	@$(MAKE) --no-print-directory tiny || echo "make tiny does not work here: it will be skipped"
+	@$(MAKE) --no-print-directory peers
 	@cargo build --quiet --release -p fc-bench
 
 BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html

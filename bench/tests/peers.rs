@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -34,15 +34,26 @@ struct Peer {
     /// Whether ratios refer to this one.
     #[serde(default)]
     baseline: bool,
-    /// A path relative to the checkout.
+    /// A path relative to the checkout, and arguments, in which `{port}` stands for the port.
     command: Vec<String>,
+    /// Variables that it needs.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     build: String,
     needs: Vec<String>,
     /// Whether it is one static file, which can be a whole image.
     #[serde(rename = "static")]
     is_static: bool,
+    /// Whether it answers before it has read a body.
+    #[serde(default)]
+    answers_early: bool,
+    /// Whether it ignores `Connection: close`.
+    #[serde(default)]
+    keeps_open: bool,
     /// The headers that it sends in addition to those of the canonical reply, in lower case.
     extra_headers: BTreeSet<String>,
+    /// Why it takes part.
+    why: String,
     note: String,
 }
 
@@ -73,15 +84,18 @@ fn the_table_says_what_is_there() {
     assert_eq!(text(&build(&["--list"]).stdout).lines().collect::<Vec<_>>(), names);
     let folders = fs::read_dir("bench/peers").unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
     let folders: BTreeSet<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
-    assert_eq!(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), folders);
+    // A program from a registry has no source here.
+    let without_source = ["statico", "statico_uring"];
+    let with_source = names.iter().filter(|name| !without_source.contains(name)).map(ToString::to_string);
+    assert_eq!(with_source.collect::<BTreeSet<_>>(), folders);
     for peer in &table {
         let name = &peer.name;
         assert_eq!(peer.baseline, name == "baseline");
-        assert_eq!(
-            (peer.build.as_str(), &peer.command),
-            (&*format!("{BUILD} {name}"), &vec![format!("{BUILT}/{name}")])
-        );
-        assert!(!peer.label.is_empty() && !peer.note.is_empty() && !peer.needs.is_empty(), "{name}");
+        assert_eq!(peer.build, format!("{BUILD} {name}"));
+        let program = peer.command[0].strip_prefix(&format!("{BUILT}/{name}"));
+        assert!(program.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')), "{:?}", peer.command);
+        assert!(!peer.label.is_empty() && !peer.why.is_empty() && !peer.note.is_empty(), "{name}");
+        assert!(!peer.needs.is_empty(), "{name}");
     }
 }
 
@@ -102,7 +116,8 @@ fn every_peer_that_is_built_answers_the_same_calls_with_the_same_bytes() {
     eprint!("{}", text(&baseline.stdout));
     for peer in &table {
         if Path::new(&peer.command[0]).exists() {
-            assert_eq!(is_static(&peer.command[0]), peer.is_static, "{}: static", peer.name);
+            // A starter of a program that is not static may be static itself.
+            assert!(is_static(&peer.command[0]) || !peer.is_static, "{}: static", peer.name);
             check(peer);
         } else {
             fc_testkit::skip(format!("{} is not built: make peers, which needs {}", peer.name, peer.needs.join(", ")));
@@ -125,9 +140,11 @@ fn is_static(path: &str) -> bool {
 
 fn check(peer: &Peer) {
     let port = Port::free().unwrap();
-    let env = vec![("FC_SERVER_PORT".to_owned(), port.number().to_string())];
+    let own = peer.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let env = own.chain([("FC_SERVER_PORT".to_owned(), port.number().to_string())]).collect();
     let launch = Launch { env, port: port.number(), ..Launch::default() };
-    let mut target = target::launch(&Spec::Command(peer.command.clone()), &launch).unwrap();
+    let command = peer.command.iter().map(|word| word.replace("{port}", &port.number().to_string())).collect();
+    let mut target = target::launch(&Spec::Command(command), &launch).unwrap();
     let ready = target::wait_ready(&mut *target, None, SOON, &mut |_| (), &|| false);
     assert_eq!(ready, Ready::Yes, "{}: {:?}", peer.name, target.output().map(|output| output.all()));
 
@@ -138,7 +155,7 @@ fn check(peer: &Peer) {
     });
     // The last byte of the head alone; then, for calls with a body, the body alone and its last byte alone.
     for cut_from_head_end in [-1, 0, 2] {
-        let applies = |call: &&Request| cut_from_head_end < 0 || !call.body.is_empty();
+        let applies = |call: &&Request| cut_from_head_end < 0 || !call.body.is_empty() && !peer.answers_early;
         let calls: Vec<_> = calls.iter().filter(applies).cloned().collect();
         assert_answers(peer, &*target, &calls, |conn, call| {
             send_in_two(conn, port.number(), call, call.head.len().checked_add_signed(cut_from_head_end).unwrap());
@@ -182,7 +199,11 @@ fn end(peer: &Peer, conn: &mut Conn) {
     let last = Platform::new(Settings::default()).http("POST", "/invoke", &headers, EVENT.into());
     conn.send(&last.bytes(), soon()).unwrap();
     assert_canonical(peer, &last, &conn.read(soon()));
-    assert!(conn.closes(soon()), "{}: it did not close the connection, or sent more than one answer", peer.name);
+    assert!(
+        peer.keeps_open || conn.closes(soon()),
+        "{}: it did not close the connection, or sent more than one answer",
+        peer.name
+    );
 }
 
 /// Sends the first `cut` bytes, and the rest when the server has read those.
@@ -217,8 +238,9 @@ fn assert_canonical(peer: &Peer, call: &Request, answer: &Result<Response, Strin
     for (name, value) in HEADERS {
         assert_eq!(answer.header(name), Some(value), "{what}");
     }
-    // `connection` belongs to the connection, not to the reply.
-    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).filter(|name| name != "connection");
+    // These belong to the connection, not to the reply.
+    let of_connection = |name: &String| ["connection", "keep-alive"].contains(&name.as_str());
+    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).filter(|name| !of_connection(name));
     let extra: BTreeSet<_> = names.filter(|name| !HEADERS.iter().any(|(known, _)| name == known)).collect();
     assert_eq!(extra, peer.extra_headers, "{what}");
 }

@@ -1,0 +1,3 @@
+module peer {
+    requires jdk.httpserver;
+}
