@@ -9,7 +9,7 @@ use clap::Args;
 use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
 use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
-use crate::results::{Machine, Results, SCHEMA};
+use crate::results::{Machine, Results, SCHEMA, Skipped};
 use crate::{coldstart, density, image, load, proxy, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
@@ -101,16 +101,22 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
     let plan = Plan { contenders, quick: args.quick, seed };
     let skips = &mut skipped;
+    let light = plan.without_heavy();
+    for heavy in plan.contenders.iter().filter(|it| light.contenders.iter().all(|other| other.name() != it.name())) {
+        let reason = "a quick run leaves it out of counts, shares of a processor, density and images, which would take \
+                      most of the time";
+        skips.push(Skipped { what: heavy.name().to_owned(), reason: reason.to_owned() });
+    }
     results.coldstart =
         measures.coldstart.as_ref().map(|args| coldstart::run(&plan, args, progress, skips)).transpose()?;
     results.quota =
-        measures.quota.as_ref().map(|args| coldstart::quota::run(&plan, args, progress, skips)).transpose()?;
+        measures.quota.as_ref().map(|args| coldstart::quota::run(&light, args, progress, skips)).transpose()?;
     results.thaw =
         measures.thaw.as_ref().map(|args| thaw::run(&plan, args, measures.freeze_with, progress, skips)).transpose()?;
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
     results.density =
-        measures.density.as_ref().map(|args| density::run(&plan, args, measures.freeze_with, progress)).transpose()?;
-    results.image = measures.image.as_ref().map(|args| image::run(&plan, args, progress, skips)).transpose()?;
+        measures.density.as_ref().map(|args| density::run(&light, args, measures.freeze_with, progress)).transpose()?;
+    results.image = measures.image.as_ref().map(|args| image::run(&light, args, progress, skips)).transpose()?;
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)

@@ -47,6 +47,9 @@ struct Peer {
     /// Whether it answers before it has read a body.
     #[serde(default)]
     answers_early: bool,
+    /// Whether a quick run leaves it out where it takes long.
+    #[serde(default, rename = "heavy")]
+    _is_heavy: bool,
     /// Whether it ignores `Connection: close`.
     #[serde(default)]
     keeps_open: bool,

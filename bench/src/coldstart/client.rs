@@ -237,7 +237,7 @@ pub mod tests {
             binary_bytes: None,
             note: String::new(),
         };
-        Contender { described, static_file: None, has_markers: false }
+        Contender { described, static_file: None, has_markers: false, is_heavy: false }
     }
 
     /// Reads one request, whose head has a Content-Length, and sends one reply.

@@ -7,12 +7,15 @@ use crate::results::{Counts, Skipped};
 
 /// Starts of each contender. The number of page faults varies by one or two, because addresses are random.
 const STARTS: u32 = 5;
+const STARTS_QUICK: u32 = 2;
 
 /// Starts under callgrind. Each takes long, and their counts hardly vary.
 const SLOW_STARTS: u32 = 3;
 
 /// Counts for all contenders. The list of skipped measures names everything that cannot be counted.
 pub fn measure(plan: &Plan, client: &Client, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Vec<Counts> {
+    let plan = &plan.without_heavy();
+    let most = if plan.quick { STARTS_QUICK } else { STARTS };
     let valgrind = callgrind::version();
     if let Err(why) = &valgrind {
         skipped.push(Skipped { what: "instructions of a start".to_owned(), reason: why.clone() });
@@ -20,7 +23,7 @@ pub fn measure(plan: &Plan, client: &Client, progress: &mut dyn Progress, skippe
     progress.begin("cold start, counts", plan.contenders.len() as u64 * if valgrind.is_ok() { 2 } else { 1 });
     let mut all = Vec::new();
     for contender in &plan.contenders {
-        let traced: Outcome<Vec<Counts>> = (0..STARTS).map(|_| trace::count(contender, client)).collect();
+        let traced: Outcome<Vec<Counts>> = (0..most).map(|_| trace::count(contender, client)).collect();
         progress.step(contender.name());
         match traced {
             Ok(starts) => all.push(medians(&starts)),

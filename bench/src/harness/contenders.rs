@@ -27,13 +27,15 @@ pub struct Contender {
     pub static_file: Option<PathBuf>,
     /// Whether it prints log markers, which `FC_HOOKS_LOG_MARKERS=off` turns off.
     pub has_markers: bool,
+    /// Whether its starts take so much processor time that a quick run leaves it out where many are needed.
+    pub is_heavy: bool,
 }
 
 impl Contender {
     /// A server that is not in the list, started by this command.
     pub fn of_command(name: &str, kind: Kind, command: Vec<String>) -> Self {
         let described = describe(name, name, kind, command, "");
-        Self { described, static_file: None, has_markers: false }
+        Self { described, static_file: None, has_markers: false, is_heavy: false }
     }
 
     /// The program and its arguments, for this port: `{port}` in a word stands for it.
@@ -73,6 +75,8 @@ struct Peer {
     build: String,
     #[serde(default, rename = "static")]
     is_static: bool,
+    #[serde(default, rename = "heavy")]
+    is_heavy: bool,
     /// Why it takes part.
     #[serde(default)]
     why: String,
@@ -133,7 +137,7 @@ impl Contenders {
         for (name, label, file, build, note) in OURS {
             let file = root.join(file.replace("{arch}", ARCH));
             let described = describe(name, label, Kind::Ours, vec![file.display().to_string()], note);
-            list.add(described, file.clone(), Some(file), true, build);
+            list.add(described, (file.clone(), Some(file)), (true, false), build);
         }
         others.into_iter().for_each(|peer| list.add_peer(root, peer));
         Ok(list)
@@ -151,21 +155,20 @@ impl Contenders {
         described.env = peer.env.into_iter().collect();
         let file = program.unwrap_or_default();
         let static_file = peer.is_static.then(|| file.clone());
-        self.add(described, file, static_file, false, &peer.build);
+        self.add(described, (file, static_file), (false, peer.is_heavy), &peer.build);
     }
 
     fn add(
         &mut self,
         mut described: Described,
-        file: PathBuf,
-        static_file: Option<PathBuf>,
-        markers: bool,
+        (file, static_file): (PathBuf, Option<PathBuf>),
+        (has_markers, is_heavy): (bool, bool),
         build: &str,
     ) {
         match std::fs::metadata(&file) {
             Ok(metadata) => {
                 described.binary_bytes = static_file.is_some().then_some(metadata.len());
-                self.contenders.push(Contender { described, static_file, has_markers: markers });
+                self.contenders.push(Contender { described, static_file, has_markers, is_heavy });
             }
             Err(_) => {
                 let reason = format!("not found; `{build}` builds it");
@@ -259,6 +262,7 @@ mod tests {
             env: BTreeMap::new(),
             build: "cc".into(),
             is_static: true,
+            is_heavy: false,
             why: String::new(),
             note: String::new(),
         };
@@ -270,6 +274,7 @@ mod tests {
             env: BTreeMap::new(),
             build: "make gone".into(),
             is_static: false,
+            is_heavy: false,
             why: String::new(),
             note: String::new(),
         };

@@ -45,3 +45,13 @@ pub struct Plan {
     /// The seed of the order within rounds.
     pub seed: u64,
 }
+
+impl Plan {
+    /// The plan of a measure that starts contenders often: a quick run leaves out the heavy ones.
+    #[must_use]
+    pub fn without_heavy(&self) -> Self {
+        let mut plan = self.clone();
+        plan.contenders.retain(|contender| !(contender.is_heavy && plan.quick));
+        plan
+    }
+}

@@ -21,7 +21,7 @@ use fc_emulator::error::{Error, Result};
 #[derive(Clone, Debug, Default, Arguments)]
 #[group(skip)]
 pub struct Args {
-    /// How often each image is loaded and made a container; 0 for sizes alone [default: 5, or 1 with --quick]
+    /// How often each image is loaded and made a container; 0 for sizes alone [default: 5, or 0 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
     image_rounds: Option<u32>,
 }
@@ -55,7 +55,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         let why = found.contenders.iter().flat_map(|image| &image.failures).next();
         return Err(Error::failed("pack", "any contender", why.map_or("there are no contenders", String::as_str)));
     }
-    let rounds = args.image_rounds.unwrap_or(if plan.quick { 1 } else { 5 });
+    let rounds = args.image_rounds.unwrap_or(if plan.quick { 0 } else { 5 });
     if rounds > 0 {
         match container::local_engine() {
             Ok(()) => engine::measure(plan, rounds, &packed, &mut found, progress),
