@@ -41,7 +41,7 @@ fn table(figures: &QuotaFigures, title: String, says: &str) -> Table {
             number(figures.ours.map(|ratio| ratio.median), figures.ours.map_or(0, |ratio| decimals([ratio.median]))),
             percent.map_or_else(|| number(None, 0), |percent| format!("{} %", number(percent, 0))),
             number(figures.throttled_us.map(|us| us / MS), 0),
-            number(figures.cpu_us.map(|us| us / MS), 1),
+            number(figures.cpu_us.map(|us| us / MS), 2),
         ];
         row(figures.contender, figures.contender.label, cells)
     };
