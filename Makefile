@@ -158,12 +158,18 @@ bench-targets: ## every server that is measured: our binaries and the peers
 BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-targets ## cold start, load, thaw and density, with the peers; target/report.html, target/bench.json
+bench: bench-targets ## cold start, load, thaw, density and images, with peers; target/report.html, target/bench.json
 	@$(BENCH) $(ARGS)
 
 .PHONY: bench-quick
 bench-quick: bench-targets ## the same in a minute: a first look
 	@$(BENCH) --quick $(ARGS)
+
+# A guest for each contender takes minutes, so this is no part of `bench`.
+.PHONY: bench-restore
+bench-restore: bench-targets ## restores of virtual machines and by CRIU; target/restore.html, target/restore.json
+	@.ci/vm-tools
+	@target/release/fc-bench restore --export-json target/restore.json --export-html target/restore.html $(ARGS)
 
 .PHONY: bench-proxy
 bench-proxy: build ## proxies before one program, the adapter among them; target/proxy.html, target/proxy.json

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 
 use crate::measure::{MeasureArgs, Measures};
-use crate::{coldstart, density, image, load, proxy, thaw};
+use crate::{coldstart, density, image, load, proxy, restore, thaw};
 
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ pub enum Command {
     /// Measure many instances at once: memory, start rate, freeze and thaw
     #[command(args_override_self = true)]
     Density(MeasureWith<Freezing<density::Args>>),
+    /// Measure restores of virtual machines and by CRIU: bytes saved, restore → first reply, page faults
+    #[command(args_override_self = true)]
+    Restore(MeasureWith<restore::Args>),
     /// Measure images: bytes unpacked and compressed, layers, time to load one and to make a container of it
     #[command(args_override_self = true)]
     Image(MeasureWith<image::Args>),
@@ -45,7 +48,7 @@ pub enum Command {
     /// Be the program behind a proxy, for bodies and streams
     #[command(hide = true)]
     Program,
-    /// Run all of these but the proxies
+    /// Run all of these but restores and proxies
     #[command(args_override_self = true)]
     Bench(MeasureWith<Freezing<AllArgs>>),
     /// Show results that --export-json wrote
@@ -100,6 +103,7 @@ impl Command {
         Some(match self {
             Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
             Self::Quota(it) => (&it.common, Measures { quota: Some(it.own.clone()), ..none }),
+            Self::Restore(it) => (&it.common, Measures { restore: Some(it.own.clone()), ..none }),
             Self::Image(it) => (&it.common, Measures { image: Some(it.own.clone()), ..none }),
             Self::Load(it) => (&it.common, Measures { load: Some(it.own.clone()), ..none }),
             Self::Thaw(it) => {
@@ -115,7 +119,7 @@ impl Command {
                 let freeze_with = it.own.freeze.freeze_with;
                 let (coldstart, quota, thaw) = (Some(coldstart), Some(quota), Some(thaw));
                 let (load, density, image) = (Some(load), Some(density), Some(image));
-                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, image })
+                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, image, ..none })
             }
             Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })

@@ -1,7 +1,8 @@
 //! Measures fc-hooks and other servers, all with the same requests in interleaved rounds.
 //!
 //! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`],
-//! [`density`], [`image`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
+//! [`density`], [`restore`],
+//! [`image`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
 //! [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the
 //! clean-up are those of `fc-emulator`.
 
@@ -14,6 +15,7 @@ pub mod load;
 pub mod measure;
 pub mod proxy;
 pub mod report;
+pub mod restore;
 pub mod results;
 pub mod stats;
 pub mod thaw;

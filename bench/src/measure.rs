@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
-use crate::harness::{Contenders, Plan, Progress, StagedBinaries};
+use crate::harness::{Contender, Contenders, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA, Skipped};
-use crate::{coldstart, density, image, load, proxy, thaw};
+use crate::{coldstart, density, image, load, proxy, restore, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
 use fc_emulator::options::DataOutputArgs;
@@ -62,6 +62,8 @@ pub struct Measures {
     pub load: Option<load::Args>,
     /// Many instances at once.
     pub density: Option<density::Args>,
+    /// From the restore of a saved instance to its first reply.
+    pub restore: Option<restore::Args>,
     /// The image of each contender.
     pub image: Option<image::Args>,
 }
@@ -86,6 +88,19 @@ impl MeasureArgs {
     }
 }
 
+impl Measures {
+    /// Whether one of them starts contenders so often that a quick run leaves out the heavy ones.
+    fn start_many(&self) -> bool {
+        self.coldstart.is_some() || self.quota.is_some() || self.density.is_some() || self.image.is_some()
+    }
+}
+
+fn left_out(heavy: &Contender) -> Skipped {
+    let reason = "a quick run leaves it out of counts, shares of a processor, density and images, which would take \
+                  most of the time";
+    Skipped { what: heavy.name().to_owned(), reason: reason.to_owned() }
+}
+
 /// Runs the measures.
 ///
 /// # Errors
@@ -102,10 +117,8 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let plan = Plan { contenders, quick: args.quick, seed };
     let skips = &mut skipped;
     let light = plan.without_heavy();
-    for heavy in plan.contenders.iter().filter(|it| light.contenders.iter().all(|other| other.name() != it.name())) {
-        let reason = "a quick run leaves it out of counts, shares of a processor, density and images, which would take \
-                      most of the time";
-        skips.push(Skipped { what: heavy.name().to_owned(), reason: reason.to_owned() });
+    if measures.start_many() {
+        skips.extend(plan.contenders.iter().filter(|it| it.is_heavy && plan.quick).map(left_out));
     }
     results.coldstart =
         measures.coldstart.as_ref().map(|args| coldstart::run(&plan, args, progress, skips)).transpose()?;
@@ -116,6 +129,9 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
     results.density =
         measures.density.as_ref().map(|args| density::run(&light, args, measures.freeze_with, progress)).transpose()?;
+    let named = !(args.only.is_empty() && args.given.is_empty());
+    results.restore =
+        measures.restore.as_ref().map(|args| restore::run(&plan, named, args, progress, skips)).transpose()?;
     results.image = measures.image.as_ref().map(|args| image::run(&light, args, progress, skips)).transpose()?;
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
@@ -154,6 +170,7 @@ fn empty(began: u64) -> Results {
         load: None,
         thaw: None,
         density: None,
+        restore: None,
         image: None,
         proxy: None,
     }

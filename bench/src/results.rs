@@ -7,11 +7,13 @@
 
 mod image;
 mod quota;
+mod restore;
 
 use serde::{Deserialize, Serialize};
 
 pub use image::{Image, Images};
 pub use quota::{Quota, QuotaStart, QuotaStarts};
+pub use restore::{Restore, RestoreSample, Restores};
 
 /// The version of this format. A reader should reject a document with another number.
 pub const SCHEMA: u32 = 2;
@@ -50,6 +52,9 @@ pub struct Results {
     /// Many instances at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub density: Option<Density>,
+    /// From the restore of a saved instance to its first reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
     /// The image of each contender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Images>,

@@ -218,10 +218,27 @@ fn images_have_sizes_times_and_reasons() {
 }
 
 #[test]
+fn restores_have_a_table_for_each_way() {
+    let text = table(&results());
+    let (_, text) = text.split_once("\nRestore of a virtual machine\n").expect("the first table");
+    let (snapshot, criu) = text.split_once("\nRestore of a process by CRIU\n").expect("the second table");
+    let row = |text: &str, name: &str| {
+        text.lines().find(|line| line.trim_start().starts_with(name)).expect("a row").to_owned()
+    };
+    let (ours, go) = (row(snapshot, "fc-hooks, ten lines"), row(criu, "Go net/http"));
+    assert!(ours.contains("89.45") && ours.contains("0.43"), "{ours}");
+    assert!(go.contains("–"), "{go}");
+    for note in ["Go net/http: failures: 1; the first: it could not be saved: CRIU said no", "of guest 6.12; QEMU 7.2"]
+    {
+        assert!(criu.contains(note), "{criu}");
+    }
+}
+
+#[test]
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
-    (none.quota, none.image) = (None, None);
+    (none.quota, none.image, none.restore) = (None, None, None);
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 
@@ -294,6 +311,9 @@ fn what_is_no_number_is_never_shown() {
         for start in &mut starts.samples {
             (start.initialize_us, start.throttled_us, start.cpu_us) = (*us, *us, Some(*us));
         }
+    }
+    for (restores, us) in results.restore.as_mut().unwrap().restores.iter_mut().zip(odd.iter().cycle()) {
+        restores.samples.iter_mut().for_each(|sample| (sample.restored_us, sample.reply_us) = (*us, *us));
     }
     (results.machine.load, results.seconds) = (f64::NAN, f64::INFINITY);
     assert_sound(&results, "odd numbers");

@@ -233,6 +233,27 @@ impl Guest {
         self.running()?.agent.ask("random")
     }
 
+    /// The minor and major page faults of the target since its start, as the kernel of the guest counts them.
+    ///
+    /// # Errors
+    /// If the guest does not answer, or the target has ended.
+    pub fn faults(&mut self) -> Result<(u64, u64)> {
+        let told = self.running()?.agent.ask("faults")?;
+        let numbers = told.split_once(' ').and_then(|(minor, major)| Some((minor.parse().ok()?, major.parse().ok()?)));
+        numbers.ok_or_else(|| Error::failed("understand the guest's page faults", told, "no numbers"))
+    }
+
+    /// The bytes of what [`Method::Criu`] saved last.
+    ///
+    /// # Errors
+    /// If the guest does not answer, or nothing was saved.
+    pub fn saved_bytes(&mut self) -> Result<u64> {
+        // While the target is saved, the guest itself runs on.
+        let vmm = self.vmm.as_mut().ok_or_else(|| Error::new("the guest is not running"))?;
+        let told = vmm.agent.ask("saved")?;
+        told.parse().map_err(|_| Error::failed("understand the size of what CRIU saved", told, "no number"))
+    }
+
     /// The clocks of the guest.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub(super) fn export(name: &str, args: &[String], env: &[(String, String)]) -> R
 }
 
 /// A disk has whole sectors.
-fn pad(archive: &File) -> std::io::Result<u64> {
+pub(super) fn pad(archive: &File) -> std::io::Result<u64> {
     let bytes = archive.metadata()?.len().next_multiple_of(512);
     archive.set_len(bytes)?;
     Ok(bytes)

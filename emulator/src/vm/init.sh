@@ -129,6 +129,16 @@ restore() {
   criu restore -d && : > /restored
 }
 
+# Minor and major page faults of the target, which stand behind its name in brackets.
+faults() {
+  sed 's/.*) //' "/proc/$(cat /target.pid)/stat" | cut -d ' ' -f 8,10
+}
+
+# Whole bytes of the files that CRIU wrote.
+saved() {
+  find /images -type f -exec stat -c %s {} + | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
 # $1: a port as four hexadecimal digits. Sockets in state 0A listen; 7F (127) is the last byte of a loopback address.
 listens() {
   awk -v port=":$1" '$4 == "0A" && substr($2, length($2) - 4) == port {
@@ -147,6 +157,8 @@ while :; do
     random) answer=$(cat /proc/sys/kernel/random/uuid) ;;
     set) answer=$(date -u -s "@$argument" > /dev/null 2>&1 && echo done || echo failed) ;;
     signal) answer=$(kill "-$argument" "$(cat /target.pid)" 2>&1 && echo done || echo failed) ;;
+    faults) answer=$(faults) ;;
+    saved) answer=$(saved) ;;
     save) answer=$(save) ;;
     restore) answer=$(restore) ;;
     *) answer='unknown' ;;

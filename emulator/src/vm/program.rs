@@ -60,6 +60,19 @@ impl Program {
         image::export(name, args, env)
     }
 
+    /// A command whose files are a tar archive. The first word is the path of the program in it.
+    ///
+    /// # Errors
+    /// If there is no command, or the archive cannot be made a disk.
+    pub fn archive(archive: File, words: &[String], env: &[(String, String)]) -> Result<Self> {
+        if words.is_empty() {
+            return Err(Error::new("there is no command to run in a virtual machine"));
+        }
+        let bytes = image::pad(&archive).map_err(|cause| Error::failed("make a disk of", &words[0], cause))?;
+        let files = Files::Image { archive: Arc::new(archive), bytes };
+        Ok(Self { words: words.to_vec(), env: env.to_vec(), folder: "/".to_owned(), user: None, files })
+    }
+
     /// The same with more variables. The last value of a name counts.
     pub fn with_env(&self, env: &[(String, String)]) -> Self {
         let env = self.env.iter().chain(env).cloned().collect();

@@ -102,6 +102,7 @@ fn title(results: &Results) -> String {
         (results.thaw.is_some(), "thaw"),
         (results.load.is_some(), "load"),
         (results.density.is_some(), "density"),
+        (results.restore.is_some(), "restores"),
         (results.image.is_some(), "images"),
         (results.proxy.is_some(), "proxies"),
     ];

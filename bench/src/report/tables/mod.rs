@@ -8,6 +8,7 @@ mod image;
 mod load;
 mod proxy;
 mod quota;
+mod restore;
 mod thaw;
 
 use super::units::{NONE, number};
@@ -46,6 +47,7 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables.extend(thaw::tables(results));
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));
+    tables.extend(restore::tables(results));
     tables.extend(image::tables(results));
     tables.extend(proxy::tables(results));
     tables.retain(|table| !table.rows.is_empty());

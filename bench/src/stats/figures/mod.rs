@@ -6,6 +6,7 @@ mod fleet;
 mod image;
 mod load;
 mod quota;
+mod restore;
 mod start;
 mod thaw;
 
@@ -13,6 +14,7 @@ pub use fleet::{FleetFigures, Fleets, fleets};
 pub use image::{ImageFigures, images};
 pub use load::{LoadBlock, LoadFigures, load};
 pub use quota::{QuotaFigures, QuotaRow, quota};
+pub use restore::{RestoreFigures, RestoreRow, restores};
 pub use start::{CountFigures, StartFigures, counts, starts};
 pub use thaw::{ThawFigures, thaw};
 
