@@ -132,7 +132,14 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let named = !(args.only.is_empty() && args.given.is_empty());
     results.restore =
         measures.restore.as_ref().map(|args| restore::run(&plan, named, args, progress, skips)).transpose()?;
-    results.image = measures.image.as_ref().map(|args| image::run(&light, args, progress, skips)).transpose()?;
+    results.image = match measures.image.as_ref().map(|args| image::run(&light, args, progress, skips)) {
+        // The last of several measures must not take the results of the others with it.
+        Some(Err(cause)) if measures.coldstart.is_some() => {
+            skips.push(Skipped { what: "images".to_owned(), reason: cause.to_string() });
+            None
+        }
+        image => image.transpose()?,
+    };
     results.skipped = skipped;
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
