@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = vcpu)]
     vcpus: Vec<f64>,
 
-    /// Starts of each contender as a process on each share; 0 for none [default: 40, or 2 with --quick]
+    /// Starts of each contender as a process on each share; 0 for none [default: 100, or 2 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=ROUNDS_MAX))]
     quota_rounds: Option<u32>,
 
@@ -80,7 +80,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     };
     let mut found = Quota { period_us: PERIOD_US.into(), ..Quota::default() };
     let mut bench = Bench { plan, args, client: Client::default() };
-    let process_rounds = rounds(args.quota_rounds, 40, 2);
+    let process_rounds = rounds(args.quota_rounds, 100, 2);
     if process_rounds > 0 {
         // The first group shows whether there can be any.
         match CpuLimit::new(vcpus[0]) {
