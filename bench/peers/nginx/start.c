@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static const char CONFIG[] =
-    "daemon off; master_process off; user root; error_log /dev/null; pid /proc/self/fd/3;\n"
+    "daemon off; master_process off; %serror_log /dev/null; pid /proc/self/fd/3;\n"
     "events { worker_connections 2048; }\n"
     "http { access_log off; server_tokens off; default_type \"text/plain; charset=utf-8\";\n"
     "client_body_temp_path /dev/shm; proxy_temp_path /dev/shm; fastcgi_temp_path /dev/shm;\n"
@@ -23,7 +23,8 @@ int main(void) {
     const char *port = getenv("FC_SERVER_PORT");
     int file = memfd_create("nginx.conf", 0);
     if (file != 3 && dup2(file, 3) != 3) return 1;
-    if (dprintf(3, CONFIG, port ? atoi(port) : 9000) < 0) return 1;
+    // As root it stays root: there is no other account to become in an image. Others cannot choose.
+    if (dprintf(3, CONFIG, geteuid() ? "" : "user root; ", port ? atoi(port) : 9000) < 0) return 1;
     execl(NGINX, "nginx", "-e", "/dev/null", "-c", "/proc/self/fd/3", (char *)0);
     perror(NGINX);
     return 1;
