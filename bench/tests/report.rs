@@ -341,6 +341,8 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
         "the client used all its processor time",
         "did not keep up with the rate",
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
+        "actix-web 4, one worker, a process at 0.05 vCPU: failed starts, which are in no figure: 3; the first: round 0",
+        "Go net/http, criu: failed restores, which are in no figure: 1; the first: it could not be saved",
         "1340 of 2000 instances answered: less than 10 %",
         "too few rounds (3): intervals reach from the least sample to the largest",
     ] {
@@ -356,6 +358,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
 fn a_quiet_run_leaves_no_doubt() {
     let mut results = results();
     (results.thaw, results.load, results.density) = (None, None, None);
+    (results.quota, results.restore) = (None, None);
     results.machine.load = 0.1;
     let coldstart = results.coldstart.as_mut().unwrap();
     coldstart.container.clear();
@@ -385,6 +388,11 @@ fn noise_is_doubted() {
             own.initialize_us = baseline.initialize_us * if own.round % 2 == 0 { 0.98 } else { 1.05 };
         }
     };
+    let slow = |results: &mut Results| {
+        let baseline = &mut results.quota.as_mut().unwrap().process[0];
+        baseline.samples.iter_mut().for_each(|start| start.initialize_us *= f64::from(1 + start.round % 3));
+    };
+    assert_warning(&new_warnings(slow), "a process at 0.05 vCPU: the machine was noisy");
     assert_warning(&new_warnings(same), "differences within the noise: baseline ≈ hello");
     let disorder = |starts: &mut Starts| starts.samples[0].port_open_us = 1e9;
     assert_warning(&new_warnings(|results| starts(results, disorder)), "11 starts have times out of order");

@@ -39,9 +39,11 @@ pub fn warnings(results: &Results) -> Vec<Warning> {
     let mut warnings = Warnings::default();
     machine(results, &mut warnings);
     coldstart(results, &mut warnings);
+    quota(results, &mut warnings);
     thaw(results, &mut warnings);
     load(results, &mut warnings);
     density(results, &mut warnings);
+    restore(results, &mut warnings);
     warnings.0
 }
 
@@ -141,6 +143,32 @@ fn coldstart(results: &Results, warnings: &mut Warnings) {
         let wrong = all.iter().flat_map(|starts| &starts.samples).filter(disorder).count();
         if wrong > 0 {
             warnings.add(about, format!("{wrong} starts have times out of order, which is impossible"));
+        }
+    }
+}
+
+fn quota(results: &Results, warnings: &mut Warnings) {
+    let Some(quota) = &results.quota else { return };
+    for (what, all) in [("a process", &quota.process), ("a container", &quota.container)] {
+        for shares in figures::quota(results, all) {
+            let place = format!("{what} at {} vCPU", shares.vcpu);
+            for row in &shares.rows {
+                let label = format!("{}, {place}", row.contender.label);
+                warnings.failures("shares of a processor", &label, "starts", row.failures);
+                let noisy = unsteady(row.contender, &row.initialize);
+                noisy.into_iter().for_each(|text| warnings.add("shares of a processor", format!("{place}: {text}")));
+            }
+        }
+    }
+}
+
+fn restore(results: &Results, warnings: &mut Warnings) {
+    for way in figures::restores(results) {
+        for row in &way.rows {
+            let label = format!("{}, {}", row.contender.label, way.way);
+            warnings.failures("restores", &label, "restores", row.failures);
+            let noisy = unsteady(row.contender, &row.reply);
+            noisy.into_iter().for_each(|text| warnings.add("restores", format!("{}: {text}", way.way)));
         }
     }
 }
