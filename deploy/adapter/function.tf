@@ -24,20 +24,12 @@ resource "alicloud_fcv3_function" "counter" {
   instance_concurrency = 1
 
   custom_container_config {
-    image      = "REGISTRY/NAMESPACE/counter:latest"
-    port       = 9000
-    entrypoint = ["/fc-hooks", "--", "node", "/server.js"]
+    image = "REGISTRY/NAMESPACE/counter:latest"
+    port  = 9000
   }
 
-  environment_variables = {
-    FC_HOOKS_INITIALIZE = "POST /warm-up"
-    FC_HOOKS_ON_THAW    = "POST /reconnect"
-    FC_HOOKS_PRE_STOP   = "POST /flush"
-    FC_HOOKS_EVENT_PATH = "/events"
-    FC_HOOKS_FAIL_ON    = "422,500-599"
-  }
-
-  # One for each FC_HOOKS_… above: the platform calls a hook that stands here, and no other.
+  # One for each hook FC_HOOKS_… of the Dockerfile. They stand there, because a function cannot set variables whose names
+  # begin with FC_. The platform calls a hook that stands here, and no other.
   instance_lifecycle_config {
     initializer {
       handler = "initialize" # any text switches the hook on

@@ -4,6 +4,7 @@ A line for each proof: `ok`, `FAILED` or `SKIPPED` with the tool that is missing
 """
 
 import ast
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -79,6 +82,8 @@ def s_yaml_in_the_model_of_the_sdk(path):
         faults.append("diskSize: neither 512 nor 10240")
     if not 1 <= props["timeout"] <= 86400 or not 1 <= props["instanceConcurrency"] <= 200:
         faults.append("timeout or instanceConcurrency is out of range")
+    faults += [f"environmentVariables: {name} is the platform's" for name in props.get("environmentVariables", {})
+               if name.startswith("FC_")]
     return faults
 
 
@@ -97,6 +102,70 @@ def s_yaml_by_the_command_of_serverless_devs(path):
     if said.returncode or begin < 0:
         return [f"`s preview` fails: {said.stdout[-500:]}{said.stderr[-500:]}"]
     return lost(documents(path)[0], json.JSONDecoder().raw_decode(said.stdout[begin:])[0])
+
+
+def s_yaml_served_by_the_emulator(path):
+    """One life by the manifest: the Initializer, an event, pre-stop. The hooks say in the log that they ran."""
+    needs("yaml")
+    emulator, binary = ROOT / "target/debug/fc-emulator", ROOT / "target/x86_64-unknown-linux-musl/release/fc-hooks"
+    for one in (emulator, binary):
+        if not one.exists():
+            raise Missing(one.relative_to(ROOT))
+    manifest = documents(path)[0]
+    (resource,) = manifest["resources"].values()
+    props = resource["props"]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as cleaned:
+        # The images of the manifests are in no registry. The inspector's is built; there is none of Node without one.
+        if path.parent.name == "adapter":
+            command("node")
+            image = (ROOT / "examples/adapter/node/Dockerfile").read_text()
+            settings = [f"{name}={value}" for name, value in re.findall(r'(FC_HOOKS_\w+)="([^"]*)"', image)]
+            words = ["env", *settings, str(binary), "--", "node", str(ROOT / "examples/adapter/node/server.js")]
+            del props["customContainerConfig"]
+            props |= {"runtime": "custom.debian12", "code": folder, "customRuntimeConfig": {"command": words}}
+        else:
+            docker = command("docker")
+            if subprocess.run([docker, "info"], capture_output=True).returncode:
+                raise Missing("a Docker engine that answers")
+            shutil.copy(binary, f"{folder}/function")
+            build = [docker, "build", "--quiet", "--build-arg", "BIN=function", "--tag", "fc-hooks-manifest:1"]
+            env = {**os.environ, "DOCKER_BUILDKIT": "0"}
+            subprocess.run([*build, "-f", ROOT / "Dockerfile.scratch", folder], env=env, check=True, capture_output=True)
+            cleaned.callback(subprocess.run, [docker, "rmi", "fc-hooks-manifest:1"], capture_output=True)
+            props["customContainerConfig"]["image"] = "fc-hooks-manifest:1"
+        copy = pathlib.Path(folder) / "s.yaml"
+        copy.write_text(json.dumps(manifest))
+        options = ["--memory", "--idle-timeout", "1s"]
+        words = [emulator, "serve", "--config", copy, "--listen", "127.0.0.1:0", *options]
+        served = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        timer = threading.Timer(120, served.kill)
+        timer.start()
+        try:
+            line = served.stdout.readline()
+            if "http://" not in line:
+                return [f"the emulator does not serve: {line}{served.stderr.read()}"]
+            name = props["functionName"]
+            url = f"http://{line.split('http://')[1].split()[0]}/2023-03-30/functions/{name}/invocations"
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(url, data=b"an event", timeout=60) as answer:
+                body = answer.read()
+            # Idle for a second, the instance is frozen, and then reclaimed.
+            said = ""
+            for line in served.stdout:
+                said += line
+                if "FC PreStop End" in line:
+                    break
+        finally:
+            served.terminate()
+            rest, problems = served.communicate()
+            timer.cancel()
+    expected = b"AN EVENT" if path.parent.name == "adapter" else b"an event"
+    faults = [] if body == expected else [f"the event is answered with {body!r}"]
+    said += rest
+    for hook in ("Initialize", "PreStop"):
+        times = said.count(f"FC {hook} Start RequestId: 1-")
+        faults += [] if times == 1 else [f"{hook} ran {times} times: {said}{problems}"]
+    return faults
 
 
 def classes_of(path):
@@ -219,6 +288,7 @@ def stack_by_docker(path):
 PROOFS = (
     ("s.yaml", s_yaml_in_the_model_of_the_sdk),
     ("s.yaml", s_yaml_by_the_command_of_serverless_devs),
+    ("s.yaml", s_yaml_served_by_the_emulator),
     ("function.tf", terraform_by_the_schema_of_its_provider),
     ("function.tf", terraform_by_its_own_parser),
     ("kubernetes.yaml", kubernetes_by_its_schema),

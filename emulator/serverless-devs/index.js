@@ -45,7 +45,7 @@ function emulator({ folder, file }, words, output) {
   return { child, ended };
 }
 
-/** Serves until a signal ends it. The emulator ends its instances first, each by pre-stop. */
+/** Serves until a signal ends it. */
 async function start(inputs, words) {
   const code = await emulator(definition(inputs), words, 'inherit').ended;
   if (code !== 0) throw new Error(`fc-emulator ended with exit code ${code}`);
@@ -54,7 +54,8 @@ async function start(inputs, words) {
 /** Starts an instance, sends it one event, shows the log and the answer, and ends the instance. */
 async function invoke(inputs, words) {
   const { event, options } = request(inputs, words);
-  const { child, ended } = emulator(definition(inputs), ['--listen=127.0.0.1:0', '--quiet', '--memory', ...options], 'pipe');
+  const own = ['--listen=127.0.0.1:0', '--quiet', '--memory'];
+  const { child, ended } = emulator(definition(inputs), [...own, ...options], 'pipe');
   try {
     const address = await ready(child, ended);
     const answer = await call(address, inputs.props.functionName, event);
