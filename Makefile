@@ -324,8 +324,9 @@ sdk: ## the official clients of the platform, installed below target/sdk, call t
 	@cargo test --quiet -p fc-emulator --test sdk
 
 .PHONY: manifests
-manifests: ## the manifests of deploy/ by the schemas of their platforms; the tools are installed below target/deploy
+manifests: build ## the manifests of deploy/ by the schemas of their platforms; installs the tools below target/deploy
 	@deploy/tests/install
+	@cargo build --quiet -p fc-emulator --bin fc-emulator
 	@python=target/deploy/python/bin/python; [ -x $$python ] || python=python3; $$python deploy/tests/manifests.py
 
 .PHONY: swarm
