@@ -1,4 +1,4 @@
-//! The manifests of `deploy/`: the platform calls only the hooks that a manifest has, so each has those of its function.
+//! The manifests of `deploy/`: a platform calls only the hooks that a manifest has, so each has those of its function.
 //!
 //! `make manifests` validates the files by the schemas of their platforms. This compares them with the programs.
 
@@ -89,7 +89,8 @@ fn manifests_of_the_inspector_have_the_hooks_of_the_binary() {
     // A call of a hook that the table does not have is answered with 404.
     let own = NAMED.into_iter().filter(|hook| {
         let method = if *hook == "initialize" { "POST" } else { "GET" };
-        server.connect().call(method, &format!("/{hook}"), &[("x-fc-control-path", &format!("/{hook}"))], b"").status == 200
+        server.connect().call(method, &format!("/{hook}"), &[("x-fc-control-path", &format!("/{hook}"))], b"").status
+            == 200
     });
     let own: BTreeSet<&str> = own.collect();
     assert_eq!(own, set(NAMED), "the inspector has both");
@@ -163,7 +164,11 @@ fn a_missing_hook_is_found() {
         ("s.yaml", "pre-stop", "        preStop:\n"),
         ("s.yaml", "initialize", "          handler: initialize # any text switches the hook on\n"),
         ("function.tf", "pre-stop", "    pre_stop {\n"),
-        ("kubernetes.yaml", "initialize", "            exec: {command: [/function, call, initialize, --timeout, 10s]}\n"),
+        (
+            "kubernetes.yaml",
+            "initialize",
+            "            exec: {command: [/function, call, initialize, --timeout, 10s]}\n",
+        ),
         ("kubernetes.yaml", "pre-stop", "              httpGet: {path: /pre-stop, port: http}\n"),
         ("stack.yaml", "initialize", "      test: [CMD, /function, call, initialize]\n"),
     ] {

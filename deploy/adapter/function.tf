@@ -28,8 +28,8 @@ resource "alicloud_fcv3_function" "counter" {
     port  = 9000
   }
 
-  # One for each hook FC_HOOKS_… of the Dockerfile. They stand there, because a function cannot set variables whose names
-  # begin with FC_. The platform calls a hook that stands here, and no other.
+  # One for each hook FC_HOOKS_… of the Dockerfile. They stand there, because a function cannot set variables whose
+  # names begin with FC_. The platform calls a hook that stands here, and no other.
   instance_lifecycle_config {
     initializer {
       handler = "initialize" # any text switches the hook on

@@ -130,7 +130,8 @@ def s_yaml_served_by_the_emulator(path):
             shutil.copy(binary, f"{folder}/function")
             build = [docker, "build", "--quiet", "--build-arg", "BIN=function", "--tag", "fc-hooks-manifest:1"]
             env = {**os.environ, "DOCKER_BUILDKIT": "0"}
-            subprocess.run([*build, "-f", ROOT / "Dockerfile.scratch", folder], env=env, check=True, capture_output=True)
+            build += ["--file", ROOT / "Dockerfile.scratch", folder]
+            subprocess.run(build, env=env, check=True, capture_output=True)
             cleaned.callback(subprocess.run, [docker, "rmi", "fc-hooks-manifest:1"], capture_output=True)
             props["customContainerConfig"]["image"] = "fc-hooks-manifest:1"
         copy = pathlib.Path(folder) / "s.yaml"
@@ -243,8 +244,8 @@ def kubernetes_by_its_schema(path):
     return faults
 
 
-# Without a cluster `apply --dry-run=client` has nobody to ask for its kinds. `set image --local` reads and writes by the
-# types of kubectl itself, which forget a field that they do not know.
+# Without a cluster `apply --dry-run=client` has nobody to ask for its kinds. `set image --local` reads and writes by
+# the types of kubectl itself, which forget a field that they do not know.
 def kubernetes_by_kubectl(path):
     needs("yaml")
     tool, faults = command("kubectl"), []

@@ -197,7 +197,8 @@ def memory(prefix, new):
         must(most < limit, f"no container came to it: at most {most} bytes")
     must({one["Id"] for one in healthy(NEW) or []} == {one["Id"] for one in new}, "no container was killed for it")
     # The other way round: without its own bound a server comes to the limit, and the kernel holds it.
-    docker("service", "update", "--quiet", "--detach", "--env-add", "FC_HOOKS_LIMITS=buffered_bytes_max=1073741824", SERVICE)
+    unbounded = "FC_HOOKS_LIMITS=buffered_bytes_max=1073741824"
+    docker("service", "update", "--quiet", "--detach", "--env-add", unbounded, SERVICE)
     known = {one["Id"] for one in new}
     wait_for("three replicas without a bound", lambda: not known & {one["Id"] for one in healthy(NEW) or new})
     end = time.monotonic() + DEADLINE

@@ -21,7 +21,7 @@ const [component, path, ...words] = process.argv.slice(1);
 const Component = require(require('path').resolve(component, require(component + '/package.json').main));
 const [command, ...args] = words;
 const { props } = JSON.parse(require('fs').readFileSync(path)).resources.counter;
-const inputs = { cwd: require('path').dirname(path), props, command, args, yaml: { path }, resource: { name: 'counter' } };
+const inputs = { cwd: require('path').dirname(path), props, command, args, yaml: { path } };
 new Component({})[command](inputs).catch((error) => { console.error(error.message); process.exit(101); });
 ";
 
@@ -120,7 +120,11 @@ fn an_emulator_that_is_missing_is_named() {
     for project in projects() {
         let output = project.local(&["invoke"]).env("FC_EMULATOR", "/no/such/emulator").output().expect("it starts");
         assert_eq!(output.status.code(), Some(101), "{}", text(&output));
-        assert!(text(&output).contains("there is no /no/such/emulator: build it by `cargo install"), "{}", text(&output));
+        assert!(
+            text(&output).contains("there is no /no/such/emulator: build it by `cargo install"),
+            "{}",
+            text(&output)
+        );
         project.assert_nothing_is_left();
     }
 }
