@@ -8,6 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 use support::process::Setup;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fc-hooks");
@@ -176,5 +177,38 @@ fn a_missing_hook_is_found() {
         assert!(text.contains(gone), "{name}: {gone}");
         let hooks = hooks_of(name, &text.replace(gone, &format!("# {}", gone.trim_start())));
         assert!(!hooks.contains(hook), "{name}: {hooks:?}");
+    }
+}
+
+/// The binary with the settings of a manifest: its hooks are called as that platform does, and its health is asked for.
+#[test]
+fn hooks_run_once_as_each_platform_calls_them() {
+    for (name, open) in [("kubernetes.yaml", true), ("knative.yaml", false), ("stack.yaml", true)] {
+        let mut settings = variables(&read(&format!("deploy/inspector/{name}")));
+        settings.remove("FC_HOOKS_LISTEN");
+        let mut setup = Setup::program(BINARY);
+        for (variable, value) in &settings {
+            setup = setup.env(variable, value.replace("$(NODE_ADDRESS)", "192.0.2.2"));
+        }
+        let server = setup.start();
+        let health = &settings["FC_HOOKS_HEALTH_PATH"];
+        assert_eq!(server.connect().get(health).status, 200, "{name}");
+        let port = server.tcp().port().to_string();
+        // The command of a probe, twice: the second gets the stored answer.
+        for _ in 0..2 {
+            let output =
+                Command::new(BINARY).args(["call", "initialize", "--timeout", "10s", "--port", &port]).output();
+            assert_eq!(output.expect("it starts").status.success(), open, "{name}");
+        }
+        let life = server.connect().get("/").json();
+        let initialized = life["lifecycle"]["initialized"].as_u64();
+        assert_eq!(initialized, Some(u64::from(open)), "{name}: {life}");
+        if name == "kubernetes.yaml" {
+            assert_eq!(server.connect().get("/pre-stop").status, 200);
+        } else if !open {
+            assert_eq!(server.connect().get("/pre-stop").status, 404, "{name}: a stranger");
+        }
+        let output = server.finish();
+        assert_eq!(output.matches("FC PreStop Start").count(), 1, "{name}: {output}");
     }
 }
