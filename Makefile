@@ -330,6 +330,16 @@ sdk: ## the official clients of the platform, installed below target/sdk, call t
 	@emulator/tests/sdk/install
 	@cargo test --quiet -p fc-emulator --test sdk
 
+.PHONY: manifests
+manifests: build ## the manifests of deploy/ by the schemas of their platforms; installs the tools below target/deploy
+	@deploy/tests/install
+	@cargo build --quiet -p fc-emulator --bin fc-emulator
+	@python=target/deploy/python/bin/python; [ -x $$python ] || python=python3; $$python deploy/tests/manifests.py
+
+.PHONY: swarm
+swarm: build ## the stack of deploy/ on Docker Swarm: a rolling update under load, pre-stop, memory limits
+	@deploy/tests/swarm
+
 .PHONY: adapter-tools
 adapter-tools: build
 	@emulator/tests/adapter-servers/install | tee target/adapter-servers.ready
