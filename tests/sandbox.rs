@@ -5,7 +5,7 @@
 
 mod support;
 
-use fc_testkit::proc;
+use fc_testkit::{proc, say};
 use support::client::{End, request};
 use support::process::Setup;
 use support::{sys, temp_dir};
@@ -141,4 +141,34 @@ fn large_events_in_a_small_instance() {
     assert_eq!(server.connect().call("POST", "/invoke", &[], b"event").text(), "event");
     drop(clients);
     server.finish();
+}
+
+/// An event is sent back from the memory that it came in: at most a twentieth more than itself, whole or in chunks.
+#[test]
+fn an_event_that_is_echoed_takes_no_more_memory_than_itself() {
+    const BODY: usize = 32 << 20;
+    let event: Vec<u8> = (0..BODY).map(|at| (at / 251) as u8).collect();
+    for chunked in [false, true] {
+        let server = Setup::inspector().start();
+        let mut client = server.connect();
+        assert_eq!(client.call("POST", "/invoke", &[], b"small").text(), "small");
+        let before = proc::peak_kb(server.pid()).unwrap();
+        let reply = if chunked {
+            client.send(format!("POST /invoke HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{BODY:x}\r\n"));
+            client.send(&event);
+            // The next request is there before this one is answered.
+            client.send("\r\n0\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.reply()
+        } else {
+            client.call("POST", "/invoke", &[], &event)
+        };
+        assert!(reply.status == 200 && reply.body == event, "{} with {} bytes", reply.status, reply.body.len());
+        if chunked {
+            assert!(client.reply().text().contains("/none"));
+        }
+        let grown = proc::peak_kb(server.pid()).unwrap() - before;
+        say(format_args!("peak while {BODY} bytes are echoed, chunked {chunked}: {grown} kB more"));
+        assert!(grown <= (BODY as u64 >> 10) * 105 / 100, "{grown} kB for {BODY} bytes");
+        server.finish();
+    }
 }

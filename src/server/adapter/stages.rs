@@ -59,7 +59,8 @@ impl Stage {
     }
 }
 
-/// The shortest pause between two looks: a look takes a twentieth of that, and a fast program serves within ten of them.
+/// The shortest pause between two looks. A look takes a twentieth of that, and a fast program serves within ten of
+/// them.
 const READY_RETRY_MIN: Duration = Duration::from_micros(100);
 
 /// A pause is this part of the time that has passed: what it adds to a start is in proportion to the start.
