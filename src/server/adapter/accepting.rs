@@ -103,9 +103,9 @@ impl<O: AdapterSystem> Proxy<O> {
         can_go
     }
 
-    /// Closes an idle client, because a call that was accepted has no descriptor for its connection to the program. Those
-    /// that never sent a request come first, then the one that is idle for longest. Such a client can ask again (RFC
-    /// 9112 §9.3.1), and the call would be lost. False if all are busy.
+    /// Closes an idle client, because a call that was accepted has no descriptor for its connection to the program.
+    /// Those that never sent a request come first, then the one that is idle for longest. Such a client can ask again
+    /// (RFC 9112 §9.3.1), and the call would be lost. False if all are busy.
     #[cold]
     #[inline(never)]
     pub(super) fn evict_for_call(&mut self) -> bool {

@@ -198,7 +198,8 @@ impl Setting {
         let narrow =
             |count| ["sh", "-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"].map(str::to_owned).to_vec();
         let prefix = attack.descriptors.map(narrow).unwrap_or_default();
-        let start = Start { processors: &self.processors.server, env: attack.env, prefix: &prefix, group: None };
+        let start =
+            Start { processors: &self.processors.server, env: attack.env, prefix: &prefix, group: None, limit: None };
         let instance = Instance::start(&contender, &start)?;
         let deadline = Deadline::after(READY_WAIT);
         let client = Client::default();
