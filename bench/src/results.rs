@@ -6,12 +6,14 @@
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
 mod image;
+mod load;
 mod quota;
 mod restore;
 
 use serde::{Deserialize, Serialize};
 
 pub use image::{Image, Images};
+pub use load::RequestKind;
 pub use quota::{Quota, QuotaStart, QuotaStarts};
 pub use restore::{Restore, RestoreSample, Restores};
 
@@ -198,6 +200,9 @@ pub struct Load {
     pub client_processors: Vec<usize>,
     /// The processors of the server; the same as the client's if there is only one.
     pub server_processors: Vec<usize>,
+    /// The requests that were sent.
+    #[serde(default)]
+    pub requests: RequestKind,
     /// The contender whose maximum on 200 connections decides the higher fixed rate, which is half of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_from: Option<String>,

@@ -21,6 +21,7 @@ use rustix::time::{timerfd_create, timerfd_settime};
 
 use super::counters::Counters;
 use super::open;
+use super::patterns::Request;
 use super::reply::{Pieces, Reply};
 use super::traffic::{Traffic, Window};
 use super::{Nanos, Task};
@@ -102,6 +103,10 @@ struct Client<'a> {
     to_open: Vec<usize>,
     /// How many connections were opened for one request each.
     opened: usize,
+    /// The request that is being sent, and the number of requests before it. A request that could not be sent in one
+    /// piece ends behind its id, so a later one does not change it.
+    request: Request,
+    sent: u64,
     traffic: Traffic,
     buffer: Box<[u8]>,
     begin: Option<Reading>,
@@ -147,6 +152,8 @@ impl<'a> Client<'a> {
             connections,
             to_open: Vec::new(),
             opened: 0,
+            request: task.request.clone(),
+            sent: 0,
             traffic: Traffic::new(task.connections, task.rate, start, window),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             begin: None,
@@ -257,8 +264,12 @@ impl<'a> Client<'a> {
     fn send(&mut self, number: usize, sent: usize) -> Result<()> {
         let connection = &mut self.connections[number];
         let Some(socket) = &connection.socket else { return Ok(()) };
-        match send(socket, &self.task.request[sent..], SendFlags::NOSIGNAL) {
-            Ok(count) if sent + count == self.task.request.len() => connection.state = State::Receiving,
+        if sent == 0 {
+            self.sent += 1;
+            self.request.count(self.sent);
+        }
+        match send(socket, &self.request.bytes[sent..], SendFlags::NOSIGNAL) {
+            Ok(count) if sent + count == self.request.bytes.len() => connection.state = State::Receiving,
             Ok(count) => connection.state = State::Sending(sent + count),
             Err(Errno::AGAIN | Errno::INTR) => connection.state = State::Sending(sent),
             Err(cause) => return self.fail(number, || format!("sending failed: {cause}")),

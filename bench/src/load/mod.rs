@@ -22,10 +22,10 @@ use std::time::Duration;
 use clap::Args as Arguments;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use self::patterns::{Requests, Shape};
+use self::patterns::{Request, Requests, Shape};
 use self::server::Server;
 use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
-use crate::results::{Cell, Kind, Load, LoadRun, Pattern, Skipped};
+use crate::results::{Cell, Kind, Load, LoadRun, Pattern, RequestKind, Skipped};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::options::{DURATION, duration};
 use fc_emulator::platform::{Platform, Settings};
@@ -57,11 +57,15 @@ pub struct Args {
     /// Run only the patterns with these numbers of connections: any of 1, 16, 200
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = patterns::parse_connections)]
     load_connections: Vec<u32>,
+
+    /// The requests of the load
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = RequestKind::Real)]
+    requests: RequestKind,
 }
 
 /// One run of the client.
 struct Task<'a> {
-    request: &'a [u8],
+    request: &'a Request,
     connections: usize,
     reconnect: bool,
     rate: Option<f64>,
@@ -81,7 +85,7 @@ pub fn closed(
     cpu: &dyn Fn() -> Result<u64>,
 ) -> Result<LoadRun> {
     let pattern = Pattern { connections: connections as u32, reconnect: false, rate: None, markers: None };
-    let requests = Requests::new(&Platform::new(Settings::default()));
+    let requests = Requests::new(&Platform::new(Settings::default()), RequestKind::Real);
     let request = requests.of(&pattern);
     let outcome =
         client::run(address, &Task { request, connections, reconnect: false, rate: None, warm_up, length }, cpu)?;
@@ -138,7 +142,13 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         return Err(Error::failed("load", "any contender", first.map_or("there are no contenders", String::as_str)));
     }
     let Processors { client, server } = setting.processors;
-    Ok(Load { client_processors: client, server_processors: server, rate_from: Some(reference.name), cells })
+    Ok(Load {
+        client_processors: client,
+        server_processors: server,
+        requests: args.requests,
+        rate_from: Some(reference.name),
+        cells,
+    })
 }
 
 /// The contender whose maximum decides the higher fixed rate, and that maximum.
@@ -189,7 +199,7 @@ impl Setting {
         let platform = Platform::new(Settings::default());
         Ok(Self {
             processors: Processors::split()?,
-            requests: Requests::new(&platform),
+            requests: Requests::new(&platform, args.requests),
             platform,
             warm_up: WARM_UP,
             length: args.load_for.unwrap_or(if plan.quick { LENGTH_QUICK } else { LENGTH }),

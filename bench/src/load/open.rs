@@ -44,7 +44,7 @@ pub fn all(address: SocketAddr, task: &Task<'_>) -> Result<Vec<OwnedFd>> {
     let deadline = Deadline::after(ALL_WAIT);
     let open = |number| {
         let left = deadline.left().unwrap_or_default().min(ONE_WAIT);
-        one(address, task.request, Deadline::after(left)).map_err(|cause| {
+        one(address, &task.request.bytes, Deadline::after(left)).map_err(|cause| {
             Error::new(format!("connection {number} of {} could not be used: {cause}", task.connections))
         })
     };

@@ -1,8 +1,13 @@
 //! The patterns of load for all contenders, and the bytes that are sent.
 
+use std::ops::Range;
+
 use crate::harness::BODY;
-use crate::results::Pattern;
-use fc_emulator::platform::{Caller, Platform};
+use crate::results::{Pattern, RequestKind};
+use fc_emulator::platform::{Caller, Platform, ids};
+
+/// So many digits at the end of a request's id count the requests. They are one group of a UUID.
+const ID_DIGITS: usize = 12;
 
 /// A rate at which latency does not yet depend on the load, except for slow servers.
 const LOW_RATE: f64 = 5_000.0;
@@ -76,26 +81,61 @@ pub fn round(rate: f64) -> f64 {
     (rate / unit).round().max(1.0) * unit
 }
 
-/// The requests: an event with the platform's headers, the same bytes for all contenders.
+/// The bytes of a request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The first request.
+    pub bytes: Vec<u8>,
+    /// The digits of its id that differ from request to request, if they do.
+    digits: Option<Range<usize>>,
+}
+
+impl Request {
+    /// Gives it the id of this number.
+    pub fn count(&mut self, number: u64) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        if let Some(digits) = self.digits.clone() {
+            let places = self.bytes[digits].iter_mut().rev().enumerate();
+            places.for_each(|(place, digit)| *digit = HEX[(number >> (4 * place) & 15) as usize]);
+        }
+    }
+}
+
+/// The requests: an event, the same for all contenders.
 pub struct Requests {
-    keep: Vec<u8>,
-    close: Vec<u8>,
+    keep: Request,
+    close: Request,
 }
 
 impl Requests {
     /// The requests of this platform.
-    pub fn new(platform: &Platform) -> Self {
-        let event = [("Content-Type", "application/octet-stream"), ("Connection", "close")];
-        let request = |headers: &[(&str, &str)]| {
-            platform.request(Caller::Event, "POST", "/invoke", headers, BODY.as_bytes().to_vec()).bytes()
-        };
-        Self { keep: request(&event[..1]), close: request(&event) }
+    pub fn new(platform: &Platform, kind: RequestKind) -> Self {
+        Self { keep: event(platform, kind, false), close: event(platform, kind, true) }
     }
 
     /// The request under this pattern.
-    pub fn of(&self, pattern: &Pattern) -> &[u8] {
+    pub fn of(&self, pattern: &Pattern) -> &Request {
         if pattern.reconnect { &self.close } else { &self.keep }
     }
+}
+
+/// An event, as the only request of its connection or not.
+fn event(platform: &Platform, kind: RequestKind, closes: bool) -> Request {
+    let id = ids::request_id(platform.settings.ids);
+    let mut headers = vec![("Content-Type", "application/octet-stream")];
+    let caller = match kind {
+        RequestKind::Real | RequestKind::Canned => Caller::Event,
+        RequestKind::Small => {
+            headers.extend([("X-Fc-Request-Id", id.as_str()), ("X-Fc-Control-Path", "/invoke")]);
+            Caller::Stranger
+        }
+    };
+    headers.extend(closes.then_some(("Connection", "close")));
+    let request = platform.request(caller, "POST", "/invoke", &headers, BODY.as_bytes().to_vec());
+    let (bytes, id) = (request.bytes(), request.id.into_bytes());
+    let place = (kind == RequestKind::Real).then(|| bytes.windows(id.len()).position(|part| part == id)).flatten();
+    let digits = place.map(|place| place + id.len() - ID_DIGITS..place + id.len());
+    Request { bytes, digits }
 }
 
 #[cfg(test)]
@@ -131,12 +171,56 @@ mod tests {
         }
     }
 
+    fn requests(kind: RequestKind) -> Requests {
+        Requests::new(&Platform::new(Settings::default()), kind)
+    }
+
+    fn text(request: &Request) -> String {
+        String::from_utf8(request.bytes.clone()).unwrap()
+    }
+
     #[test]
     fn only_a_connection_per_request_asks_for_its_end() {
-        let requests = Requests::new(&Platform::new(Settings::default()));
-        let [keep, close] = [&requests.keep, &requests.close].map(|bytes| String::from_utf8(bytes.clone()).unwrap());
-        assert!(keep.starts_with("POST /invoke HTTP/1.1\r\n") && keep.ends_with("\r\n\r\nready"));
-        assert!(!keep.contains("Connection:") && close.contains("\r\nConnection: close\r\n"));
-        assert!(keep.contains("\r\nX-Fc-Control-Path: /invoke\r\n"));
+        for kind in [RequestKind::Real, RequestKind::Canned, RequestKind::Small] {
+            let requests = requests(kind);
+            let [keep, close] = [&requests.keep, &requests.close].map(text);
+            assert!(keep.starts_with("POST /invoke HTTP/1.1\r\n") && keep.ends_with("\r\n\r\nready"));
+            assert!(!keep.contains("Connection:") && close.contains("\r\nConnection: close\r\n"));
+            assert!(keep.contains("\r\nX-Fc-Control-Path: /invoke\r\n"));
+            assert_eq!(keep.matches("\r\nX-Fc-Request-Id: ").count(), 1);
+        }
+    }
+
+    /// Section HDR of the contract: an event lacks three headers of an HTTP call, which are about its client, and has
+    /// the endpoint of the tracing.
+    #[test]
+    fn a_real_request_has_the_headers_of_the_platform() {
+        let keep = text(&requests(RequestKind::Real).keep);
+        let platform = keep.lines().filter(|line| line.starts_with("X-Fc-"));
+        let token = keep.lines().find_map(|line| line.strip_prefix("X-Fc-Security-Token: ")).unwrap();
+        assert_eq!((platform.count(), token.len()), (24, 1024), "{keep}");
+        assert_eq!(text(&requests(RequestKind::Small).keep).lines().filter(|line| line.contains(": ")).count(), 6);
+    }
+
+    #[test]
+    fn each_real_request_has_an_id_of_its_own_and_others_are_the_same_bytes() {
+        let mut real = requests(RequestKind::Real).keep;
+        let id = |request: &Request| {
+            let line = text(request).lines().find_map(|line| Some(line.strip_prefix("X-Fc-Request-Id: ")?.to_owned()));
+            line.unwrap()
+        };
+        let before = text(&real);
+        let first = id(&real);
+        real.count(0x00ab_cdef_0123);
+        assert_eq!(id(&real), format!("{}00abcdef0123", &first[..first.len() - ID_DIGITS]));
+        real.count(u64::MAX);
+        assert!(id(&real).ends_with("-ffffffffffff"));
+        assert_eq!(text(&real).len(), before.len());
+        for kind in [RequestKind::Canned, RequestKind::Small] {
+            let mut same = requests(kind).keep;
+            let before = text(&same);
+            same.count(7);
+            assert_eq!(text(&same), before);
+        }
     }
 }

@@ -2,18 +2,18 @@
 
 use super::{Table, ratio, row};
 use crate::report::units::number;
-use crate::results::Results;
+use crate::results::{RequestKind, Results};
 use crate::stats::figures::{self, LoadBlock, LoadFigures};
 
 pub fn tables(results: &Results) -> Vec<Table> {
     let table = |block: &LoadBlock| match block.pattern.rate {
         Some(_) => open(block, results),
-        None => closed(block),
+        None => closed(block, results),
     };
     figures::load(results).iter().map(table).collect()
 }
 
-fn closed(block: &LoadBlock) -> Table {
+fn closed(block: &LoadBlock, results: &Results) -> Table {
     let cells = |figures: &LoadFigures| {
         let [p50, _, p99, p999, _] = figures.percentiles_us.map(|us| number(us, 0));
         let cells = [
@@ -31,8 +31,9 @@ fn closed(block: &LoadBlock) -> Table {
     Table {
         title: format!("Load: {}", block.pattern),
         says: format!(
-            "Requests per second, the median of all rounds ({}); latency of all rounds, in microseconds.",
-            rounds(block)
+            "Requests per second, the median of all rounds ({}); latency of all rounds, in microseconds. {}",
+            rounds(block),
+            sent(results)
         ),
         columns: vec![
             "contender",
@@ -70,8 +71,9 @@ fn open(block: &LoadBlock, results: &Results) -> Table {
         title: format!("Load: {}", block.pattern),
         says: format!(
             "Latency in microseconds since each request was due by the clock, whether or not the server had answered \
-             the requests before: none is left out because the server was slow. Rounds: {}.",
-            rounds(block)
+             the requests before: none is left out because the server was slow. Rounds: {}. {}",
+            rounds(block),
+            sent(results)
         ),
         columns: vec![
             "contender",
@@ -87,6 +89,16 @@ fn open(block: &LoadBlock, results: &Results) -> Table {
         ],
         rows: block.rows.iter().map(cells).collect(),
         notes: half_of(block, results).into_iter().collect(),
+    }
+}
+
+/// The requests that were sent.
+fn sent(results: &Results) -> &'static str {
+    match results.load.as_ref().map(|load| load.requests) {
+        Some(RequestKind::Real) => "Requests: small events with the platform's headers, each with an id of its own.",
+        Some(RequestKind::Canned) => "Requests: small events with the platform's headers, the same bytes each time.",
+        Some(RequestKind::Small) => "Requests: small events with two of the platform's headers.",
+        None => "",
     }
 }
 
