@@ -338,7 +338,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
     for words in [
         "the load average was 0.74 before the run, on 2 processors",
         "actix-web 4, one worker: failed starts, which are in no figure: 2; the first: the port",
-        "the client used all its processor time",
+        "the client was busy for more than 70 %",
         "did not keep up with the rate",
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
         "actix-web 4, one worker, a process at 0.05 vCPU: failed starts, which are in no figure: 3; the first: round 0",
@@ -398,13 +398,38 @@ fn noise_is_doubted() {
     assert_warning(&new_warnings(|results| starts(results, disorder)), "11 starts have times out of order");
 }
 
+/// Where the client may be the limit, a server that takes half the processor time counts as twice as fast, whatever the
+/// requests per second say.
+#[test]
+fn a_busy_client_leaves_the_ratio_to_the_servers_processor_time() {
+    let mut results = results();
+    let load = results.load.as_mut().unwrap();
+    load.cells.retain(|cell| cell.pattern.rate.is_none() && cell.pattern.connections == 16);
+    for cell in &mut load.cells {
+        let cpu_us = if cell.name == "hyper" { 4.0 } else { 8.0 };
+        for run in &mut cell.runs {
+            (run.server_cpu_us, run.client_busy, run.seconds, run.requests) = (cpu_us, 0.5, 1.0, 1_000);
+        }
+    }
+    let ratio_of_hyper = |results: &Results| {
+        let blocks = fc_bench::stats::figures::load(results);
+        let row = blocks[0].rows.iter().find(|row| row.contender.name == "hyper").unwrap();
+        (blocks[0].client_limits, row.ratio.unwrap().median)
+    };
+    assert_eq!(ratio_of_hyper(&results), (false, 1.0));
+    results.load.as_mut().unwrap().cells[0].runs[0].client_busy = 0.75;
+    assert_eq!(ratio_of_hyper(&results), (true, 2.0));
+    let text = table(&results).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("the ratios are those of the server's processor time"), "{text}");
+}
+
 #[test]
 fn load_that_measures_the_client_is_doubted() {
     let runs = |results: &mut Results, change: fn(&mut fc_bench::results::LoadRun)| {
         let load = results.load.as_mut().unwrap();
         load.cells.iter_mut().filter(|cell| cell.name == "hyper").flat_map(|cell| &mut cell.runs).for_each(change);
     };
-    let words = "these may be faster than measured: hyper 1";
+    let words = "these may serve more requests/s than measured: hyper 1";
     assert_warning(&new_warnings(|results| runs(results, |run| run.client_busy = 0.95)), words);
     let late = new_warnings(|results| runs(results, |run| run.client_late_us = Some(1e6)));
     assert_warning(&late, "the client sent late, which causes a considerable part of the 99th percentile: hyper 1");

@@ -31,7 +31,8 @@ fn closed(block: &LoadBlock, results: &Results) -> Table {
     Table {
         title: format!("Load: {}", block.pattern),
         says: format!(
-            "Requests per second, the median of all rounds ({}); latency of all rounds, in microseconds. {}",
+            "{}Requests per second, the median of all rounds ({}); latency of all rounds, in microseconds. {}",
+            if block.client_limits { CLIENT_LIMITS } else { "" },
             rounds(block),
             sent(results)
         ),
@@ -50,6 +51,9 @@ fn closed(block: &LoadBlock, results: &Results) -> Table {
         notes: Vec::new(),
     }
 }
+
+const CLIENT_LIMITS: &str = "The client was busy for more than 70 % of its processor's time, and may be the limit: \
+    the ratios are those of the server's processor time for each request. ";
 
 fn open(block: &LoadBlock, results: &Results) -> Table {
     let cells = |figures: &LoadFigures| {

@@ -26,6 +26,8 @@ impl fmt::Display for Pattern {
 pub struct LoadBlock<'a> {
     /// The pattern, apart from log markers: rows can differ in them.
     pub pattern: Pattern,
+    /// The client was busy in at least one round, so ratios are those of the servers' processor time.
+    pub client_limits: bool,
     /// The baseline first.
     pub rows: Vec<LoadFigures<'a>>,
 }
@@ -41,7 +43,8 @@ pub struct LoadFigures<'a> {
     pub per_second: Sorted,
     /// The same with their rounds, for pairs.
     pub by_round: Vec<InRound>,
-    /// Requests per second, as a ratio to the baseline's.
+    /// Requests per second, as a ratio to the baseline's. Where the client limits, requests for each second of the
+    /// server's processor.
     pub ratio: Option<Estimate>,
     /// Latencies of all rounds.
     pub latency: Histogram,
@@ -68,6 +71,9 @@ pub struct LoadFigures<'a> {
     /// Runs that failed, and why.
     pub failures: &'a [String],
 }
+
+/// A client that is busy for a larger share of its processor's time may be what limits the servers.
+pub const CLIENT_BUSY_MAX: f64 = 0.7;
 
 /// At a fixed rate, a server that answers less than this share of the due requests has no steady latency.
 const KEPT_MIN: f64 = 0.98;
@@ -111,14 +117,20 @@ fn block<'a>(results: &'a Results, cells: &'a [Cell], pattern: Pattern) -> LoadB
     let mine: Vec<&Cell> =
         cells.iter().filter(|cell| Pattern { markers: None, ..cell.pattern.clone() } == pattern).collect();
     let to = mine.iter().find(|cell| Some(cell.name.as_str()) == baseline(results));
-    let to_rate = to.map(|cell| by_round(cell, per_second)).unwrap_or_default();
+    let mut runs = mine.iter().flat_map(|cell| &cell.runs);
+    let client_limits = pattern.rate.is_none() && runs.any(|run| run.client_busy > CLIENT_BUSY_MAX);
+    let speed = if client_limits { per_server_second } else { per_second };
+    let to_rate = to.map(|cell| by_round(cell, speed)).unwrap_or_default();
     let to_p99 = to.map(|cell| by_round(cell, |run| run.percentiles_us[2])).unwrap_or_default();
-    let mut rows: Vec<LoadFigures> = mine.into_iter().map(|cell| figures(results, cell, &to_rate, &to_p99)).collect();
+    let mut rows: Vec<LoadFigures> = mine
+        .into_iter()
+        .map(|cell| LoadFigures { ratio: ratio(&by_round(cell, speed), &to_rate), ..figures(results, cell, &to_p99) })
+        .collect();
     in_order(results, &mut rows, |row| row.contender.name);
-    LoadBlock { pattern, rows }
+    LoadBlock { pattern, client_limits, rows }
 }
 
-fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99: &[InRound]) -> LoadFigures<'a> {
+fn figures<'a>(results: &'a Results, cell: &'a Cell, to_p99: &[InRound]) -> LoadFigures<'a> {
     let runs = &cell.runs;
     let rates = by_round(cell, per_second);
     let latency = Histogram::merge(runs.iter().map(|run| &run.latency_us[..]));
@@ -132,7 +144,7 @@ fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99
         contender: contender(results, &cell.name),
         markers: cell.pattern.markers,
         per_second: sorted(&rates),
-        ratio: ratio(&rates, to_rate),
+        ratio: None,
         by_round: rates,
         percentiles_us: [of_all(0, 0.5), of_all(1, 0.9), of_all(2, 0.99), of_all(3, 0.999), largest],
         latency,
@@ -151,6 +163,11 @@ fn figures<'a>(results: &'a Results, cell: &'a Cell, to_rate: &[InRound], to_p99
 
 fn per_second(run: &LoadRun) -> f64 {
     run.requests as f64 / run.seconds
+}
+
+/// Requests for each second of the server's processor. Without an answer there is no such time.
+fn per_server_second(run: &LoadRun) -> f64 {
+    if run.requests == 0 { 0.0 } else { 1e6 / run.server_cpu_us }
 }
 
 fn lateness(run: &LoadRun) -> Option<f64> {

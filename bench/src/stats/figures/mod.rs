@@ -12,7 +12,7 @@ mod thaw;
 
 pub use fleet::{FleetFigures, Fleets, fleets};
 pub use image::{ImageFigures, images};
-pub use load::{LoadBlock, LoadFigures, load};
+pub use load::{CLIENT_BUSY_MAX, LoadBlock, LoadFigures, load};
 pub use quota::{QuotaFigures, QuotaRow, quota};
 pub use restore::{RestoreFigures, RestoreRow, restores};
 pub use start::{CountFigures, StartFigures, counts, starts};

@@ -4,16 +4,13 @@ mod order;
 
 use order::indistinct;
 
-use super::figures::{self, ContenderInfo, LoadBlock, LoadFigures};
+use super::figures::{self, CLIENT_BUSY_MAX, ContenderInfo, LoadBlock, LoadFigures};
 use super::order::Sorted;
 use crate::results::{Kind, Results, Start};
 
 /// The baseline does nearly nothing, so its times vary only because of the machine. If its interquartile range is above
 /// this share of the median, noise hides differences of the size that matters here.
 const BASELINE_IQR_MAX: f64 = 0.15;
-
-/// If the client is busier than this, the client limits the result.
-const CLIENT_BUSY_MAX: f64 = 0.9;
 
 /// At a fixed rate, a client that was late by more than this share of the 99th percentile causes a considerable part of
 /// it.
@@ -206,7 +203,8 @@ fn load_block(block: &LoadBlock, warnings: &mut Warnings) {
     let of = |wanted: fn(&LoadFigures) -> bool| block.rows.iter().filter(|row| wanted(row)).collect::<Vec<_>>();
     naming(
         &of(|row| row.client_busy.is_some_and(|busy| busy > CLIENT_BUSY_MAX)),
-        "the client used all its processor time and so limits the result; these may be faster than measured",
+        "the client was busy for more than 70 % of its processor's time, so these may serve more requests/s than \
+         measured",
     );
     naming(&of(|row| row.idle > 0), "answered nothing in at least one round, for an unknown reason");
     naming(
