@@ -10,6 +10,7 @@ pub mod cli;
 pub mod coldstart;
 pub mod density;
 pub mod harness;
+pub mod history;
 pub mod image;
 pub mod load;
 pub mod measure;

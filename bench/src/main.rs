@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fc_bench::cli::{Cli, Command, ReportArgs};
+use fc_bench::history;
 use fc_bench::measure::{self, MeasureArgs, Measures};
 use fc_bench::proxy;
 use fc_bench::report::{self, TerminalProgress};
@@ -45,8 +46,19 @@ fn measure(args: &MeasureArgs, measures: &Measures) -> Result<()> {
 fn write(args: &MeasureArgs, results: Result<Results>) -> Result<()> {
     let results = results?;
     cleanup::wait_if_interrupted();
+    let history = match &args.history {
+        Some(path) => {
+            let (history, left_out) = history::append(path, &args.root, &results)?;
+            if let Some(reason) = left_out {
+                // If standard error is closed, the file shows it.
+                let _ = writeln!(std::io::stderr(), "fc-bench: {reason}");
+            }
+            Some(history)
+        }
+        None => None,
+    };
     if let Some(path) = &args.export_html {
-        write_file(path, &report::html(&results)?)?;
+        write_file(path, &report::html_with_history(&results, history.as_ref())?)?;
     }
     args.output.write(&results, || report::table(&results))
 }

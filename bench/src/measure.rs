@@ -36,7 +36,7 @@ pub struct MeasureArgs {
 
     /// The checkout whose builds are measured
     #[arg(long, default_value = ".", value_name = "FOLDER")]
-    root: PathBuf,
+    pub root: PathBuf,
 
     /// Where the results go.
     #[command(flatten)]
@@ -45,6 +45,10 @@ pub struct MeasureArgs {
     /// Also write a page with plots to this file
     #[arg(long, value_name = "FILE")]
     pub export_html: Option<PathBuf>,
+
+    /// Also add the figures of the ten lines to this CSV file, and plot it on the page
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
 }
 
 /// The measures of a run, in their order.

@@ -4,6 +4,7 @@ mod fixtures;
 
 use std::process::{Command, Output};
 
+use fc_bench::history::History;
 use fc_bench::report::{markdown, svg, table};
 use fc_bench::results::{Coldstart, Density, Kind, Load, Quota, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
@@ -396,6 +397,27 @@ fn noise_is_doubted() {
     assert_warning(&new_warnings(same), "differences within the noise: baseline ≈ hello");
     let disorder = |starts: &mut Starts| starts.samples[0].port_open_us = 1e9;
     assert_warning(&new_warnings(|results| starts(results, disorder)), "11 starts have times out of order");
+}
+
+/// A run becomes a line with a value in every column, and the page has a plot of each figure.
+#[test]
+fn the_page_plots_earlier_runs() {
+    let results = results();
+    let mut history = History::parse("").unwrap();
+    for commit in ["a1", "b2 <c>"] {
+        history.add(&fc_bench::history::run(&results, commit));
+    }
+    let text = history.to_csv().unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let of_column: Vec<_> = lines[0].iter().zip(&lines[1]).filter(|(_, value)| value.is_empty()).collect();
+    assert!(lines.len() == 3 && of_column.is_empty(), "{of_column:?} in {text}");
+    let page = fc_bench::report::html_with_history(&results, Some(&history)).unwrap();
+    let page =
+        Document::parse_with_options(&page, ParsingOptions { allow_dtd: true, ..ParsingOptions::default() }).unwrap();
+    let labels: Vec<_> = page.descendants().filter_map(|node| node.attribute("aria-label")).collect();
+    for column in &lines[0][2..] {
+        assert!(labels.contains(&&*column.replace('_', " ")), "{column} in {labels:?}");
+    }
 }
 
 /// Where the client may be the limit, a server that takes half the processor time counts as twice as fast, whatever the

@@ -12,6 +12,6 @@ mod text;
 mod units;
 
 pub use markdown::markdown;
-pub use page::{page as html, svg};
+pub use page::{page as html, page_with_history as html_with_history, svg};
 pub use progress::TerminalProgress;
 pub use text::text as table;

@@ -4,6 +4,7 @@
 //! [`super::tables`] fills the tables.
 
 mod headline;
+mod history;
 mod plots;
 
 use askama::Template;
@@ -12,6 +13,7 @@ use super::plot::STYLE;
 use super::tables::{Table, tables};
 use super::text::machine;
 use super::units::{date, duration, number};
+use crate::history::History;
 use crate::results::{Described, Results};
 use crate::stats::warnings;
 use fc_emulator::error::{Error, Result};
@@ -63,7 +65,16 @@ struct Section {
 /// # Errors
 /// If the template cannot be filled.
 pub fn page(results: &Results) -> Result<String> {
+    page_with_history(results, None)
+}
+
+/// The page as HTML, with the plots of earlier runs.
+///
+/// # Errors
+/// If the template cannot be filled.
+pub fn page_with_history(results: &Results, earlier: Option<&History>) -> Result<String> {
     let mut sections = plots::sections(results);
+    sections.extend(earlier.map(history::section));
     sections.retain(|section| !section.figures.is_empty());
     let skipped = results.skipped.iter().map(|it| (it.what.clone(), it.reason.clone())).collect();
     let warnings = warnings(results).into_iter().map(|it| (it.about.to_owned(), it.text)).collect();
