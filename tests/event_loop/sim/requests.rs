@@ -138,7 +138,7 @@ fn does(chance: &mut Rng) -> Does {
             };
             Does::Stream { bytes, sized, end }
         }
-        18.. => Does::Echo,
+        19.. => Does::Echo,
         8..11 => Does::Owned(REPLY_BYTES_MAX - chance.below(1_000)),
         _ => Does::Owned(chance.size(REPLY_BYTES_MAX)),
     }
