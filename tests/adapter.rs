@@ -297,6 +297,21 @@ fn early_replies_and_half_closed_clients() {
     server.finish();
 }
 
+/// What follows a HEAD request is no HEAD request, so its refusal has content.
+#[test]
+fn a_refusal_behind_a_head_request() {
+    let program = Program::new();
+    let server = program.start();
+    let mut client = server.connect();
+    client.send(request("HEAD", "/", &[], b""));
+    program.get().0.reply("");
+    assert_eq!(client.reply_without_body().status, 200);
+    client.send(b"\x16\x03\x01");
+    let reply = client.reply();
+    assert!(reply.status == 400 && reply.text().contains("errorMessage"), "{} {:?}", reply.status, reply.text());
+    server.finish();
+}
+
 /// A client that leaves takes its request along.
 #[test]
 fn a_client_that_leaves_ends_its_request() {

@@ -103,6 +103,8 @@ impl<O: AdapterSystem> Proxy<O> {
                 return Ok(Found::Nothing(start));
             }
             [first, ..] if !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n') => {
+                // Not the request before.
+                client.call.is_head = false;
                 return Ok(Found::Rejected(ProtocolError::MalformedHead));
             }
             _ => {}
