@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::Way;
 use crate::harness::{Call, Client, Contender, Tree, micros, now};
 use fc_emulator::clock::Deadline;
-use fc_emulator::error::{Error, Result};
+use fc_emulator::error::Result;
 use fc_emulator::platform::PORT_NAMES;
-use fc_emulator::target::Listener;
 use fc_emulator::vm::{Guest, Method, Options, Program, Snapshot, Tools};
 use fc_testkit::proc::Faults;
 
@@ -52,7 +51,7 @@ impl<'a> Saved<'a> {
         let criu = way == Way::Criu;
         let options = Options { criu, memory_mib: criu.then_some(CRIU_MEMORY_MIB), ..Options::default() };
         let mut guest = Guest::boot(tools, &program, PORT, &options)?;
-        wait_ready(&mut guest)?;
+        guest.wait_ready(READY_WAIT)?;
         let client = Client::default();
         call(&client, contender, &guest, Call::Initialize)?;
         for _ in 0..WARM_CALLS {
@@ -133,22 +132,6 @@ fn program(contender: &Contender) -> Result<Program> {
         *first = tree.program().to_owned();
     }
     Program::archive(tree.archive()?.file, &words, &env)
-}
-
-fn wait_ready(guest: &mut Guest) -> Result<()> {
-    let deadline = Deadline::after(READY_WAIT);
-    loop {
-        if guest.listener()? == Listener::Reachable {
-            return Ok(());
-        }
-        if let Some(exit) = guest.try_exit() {
-            let said: Vec<String> = guest.output().all().into_iter().map(|line| line.text.to_string()).collect();
-            return Err(Error::new(format!("in the virtual machine it {exit}: {}", said.join(" | "))));
-        }
-        if deadline.passed() {
-            return Err(Error::new("in the virtual machine it did not listen in time"));
-        }
-    }
 }
 
 /// One call on a connection of its own.

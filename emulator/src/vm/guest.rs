@@ -203,6 +203,24 @@ impl Guest {
         self.vmm.as_ref().map(Vmm::pid)
     }
 
+    /// Waits until the program listens.
+    ///
+    /// # Errors
+    /// If the guest does not answer, the program ends, or it does not listen in time.
+    pub fn wait_ready(&mut self, time_max: Duration) -> Result<()> {
+        let deadline = Deadline::after(time_max);
+        while self.listener()? != Listener::Reachable {
+            if let Some(exit) = self.try_exit() {
+                let said: Vec<String> = self.output().all().into_iter().map(|line| line.text.to_string()).collect();
+                return Err(Error::new(format!("the program in the virtual machine {exit}: {}", said.join(" | "))));
+            }
+            if deadline.passed() {
+                return Err(Error::new("the program in the virtual machine did not listen in time"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the target listens on its port, as the kernel of the guest has it.
     ///
     /// # Errors

@@ -16,7 +16,6 @@ use crate::clock::{Deadline, seconds};
 use crate::error::{Error, Result};
 use crate::http::Conn;
 use crate::platform::{Generation, Hook, IdForm, Platform, Request, Settings};
-use crate::target::Listener;
 
 /// How long a program may take from its start to an open port, and to answer a call.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -212,7 +211,7 @@ pub(super) fn initialized(tools: &Tools, program: &Program, port: u16, options: 
     let settings = Settings { generation: Generation::Fc3, ids: IdForm::Time, ..Settings::default() };
     let platform = Platform::new(settings);
     let mut guest = Guest::boot(tools, &program.with_env(&platform.env(port)), port, options)?;
-    wait_ready(&mut guest)?;
+    guest.wait_ready(READY_WAIT)?;
     call(&guest, &platform.hook(Hook::Initialize))?;
     Ok((guest, platform))
 }
@@ -267,23 +266,6 @@ impl Trial {
 /// What two clones have drawn.
 fn compared<T: PartialEq>(drawn: &[T]) -> &'static str {
     if drawn.windows(2).all(|pair| pair[0] == pair[1]) { "coincide" } else { "differ" }
-}
-
-/// Waits until the program listens.
-fn wait_ready(guest: &mut Guest) -> Result<()> {
-    let deadline = Deadline::after(READY_WAIT);
-    loop {
-        if guest.listener()? == Listener::Reachable {
-            return Ok(());
-        }
-        if let Some(exit) = guest.try_exit() {
-            let said: Vec<String> = guest.output().all().into_iter().map(|line| line.text.to_string()).collect();
-            return Err(Error::new(format!("the program {exit}: {}", said.join(" | "))));
-        }
-        if deadline.passed() {
-            return Err(Error::new("the program did not listen in time"));
-        }
-    }
 }
 
 /// Makes one call on a connection of its own.

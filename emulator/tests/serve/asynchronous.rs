@@ -18,6 +18,13 @@ fn take_post(listener: &TcpListener) -> Value {
     message
 }
 
+/// A listener that is told of the ends of calls, and its URL.
+fn destination() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/told", listener.local_addr().expect("it has an address"));
+    (listener, url)
+}
+
 #[test]
 fn asynchronous_calls_are_tried_again_and_their_end_is_told() {
     if !common::has_python() {
@@ -25,8 +32,7 @@ fn asynchronous_calls_are_tried_again_and_their_end_is_told() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("calls");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}/told", listener.local_addr().expect("it has an address"));
+    let (listener, url) = destination();
     let (success, failure) = (format!("--on-success={url}"), format!("--on-failure={url}"));
     let options = ["--memory", "--async-backoff=10ms", "--async-retries=2", &success, &failure];
     let served = Served::calls(&options, &file);
@@ -149,8 +155,7 @@ fn a_configuration_is_put_read_and_deleted_by_the_api() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("calls");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}/told", listener.local_addr().expect("it has an address"));
+    let (listener, url) = destination();
     let served = Served::calls(&["--memory", "--async-backoff=10ms", "--async-retries=0"], &file);
     let config = |method: &str, body: &Value| {
         let path = format!("{method} /2023-03-30/functions/function/async-invoke-config HTTP/1.1");
