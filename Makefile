@@ -150,6 +150,7 @@ peers: ## the servers that benchmarks compare with; names those that cannot be b
 bench-targets: ## every server that is measured: our binaries and the peers
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory build EXAMPLE=hello
+	@$(MAKE) --no-print-directory build EXAMPLE=echo
 	@$(MAKE) --no-print-directory build EXAMPLE=on_tiny_http
 	@$(MAKE) --no-print-directory tiny || echo "make tiny does not work here: it will be skipped"
 	@$(MAKE) --no-print-directory peers
@@ -158,7 +159,7 @@ bench-targets: ## every server that is measured: our binaries and the peers
 BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-targets ## cold start, load, thaw, density and images, with peers; target/report.html, bench/history.csv
+bench: bench-targets ## cold start, load, thaw, density, payloads and images, with peers; target/report.html, bench/history.csv
 	@$(BENCH) --history bench/history.csv $(ARGS)
 
 .PHONY: bench-quick

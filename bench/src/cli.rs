@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 
 use crate::measure::{MeasureArgs, Measures};
-use crate::{coldstart, density, image, load, proxy, restore, thaw};
+use crate::{coldstart, density, image, load, payload, proxy, restore, thaw};
 
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
@@ -39,6 +39,9 @@ pub enum Command {
     /// Measure restores of virtual machines and by CRIU: bytes saved, restore → first reply, page faults
     #[command(args_override_self = true)]
     Restore(MeasureWith<restore::Args>),
+    /// Measure events that come back as replies, from 1 kB to 32 MB: time, memory, processor time, system calls
+    #[command(args_override_self = true)]
+    Payload(MeasureWith<payload::Args>),
     /// Measure images: bytes unpacked and compressed, layers, time to load one and to make a container of it
     #[command(args_override_self = true)]
     Image(MeasureWith<image::Args>),
@@ -93,6 +96,8 @@ pub struct AllArgs {
     #[command(flatten)]
     density: density::Args,
     #[command(flatten)]
+    payload: payload::Args,
+    #[command(flatten)]
     image: image::Args,
 }
 
@@ -104,6 +109,7 @@ impl Command {
             Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
             Self::Quota(it) => (&it.common, Measures { quota: Some(it.own.clone()), ..none }),
             Self::Restore(it) => (&it.common, Measures { restore: Some(it.own.clone()), ..none }),
+            Self::Payload(it) => (&it.common, Measures { payload: Some(it.own.clone()), ..none }),
             Self::Image(it) => (&it.common, Measures { image: Some(it.own.clone()), ..none }),
             Self::Load(it) => (&it.common, Measures { load: Some(it.own.clone()), ..none }),
             Self::Thaw(it) => {
@@ -115,11 +121,11 @@ impl Command {
                 (&it.common, Measures { freeze_with, density: Some(it.own.own.clone()), ..none })
             }
             Self::Bench(it) => {
-                let AllArgs { coldstart, quota, thaw, load, density, image } = it.own.own.clone();
+                let AllArgs { coldstart, quota, thaw, load, density, payload, image } = it.own.own.clone();
                 let freeze_with = it.own.freeze.freeze_with;
                 let (coldstart, quota, thaw) = (Some(coldstart), Some(quota), Some(thaw));
-                let (load, density, image) = (Some(load), Some(density), Some(image));
-                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, image, ..none })
+                let (load, density, payload, image) = (Some(load), Some(density), Some(payload), Some(image));
+                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, payload, image, ..none })
             }
             Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })

@@ -16,6 +16,9 @@ const NAME: &str = "hello";
 /// The connections of the load that is kept.
 const CONNECTIONS: u32 = 16;
 
+/// The length of the event whose echo is kept.
+const PAYLOAD_BYTES: u64 = 32 << 20;
+
 /// A history in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
@@ -108,6 +111,10 @@ pub fn run(results: &Results, commit: &str) -> Vec<(&'static str, String)> {
     let load = rows.iter().find(|row| row.contender.name == NAME && row.markers != Some(true));
     let thaws = figures::thaw(results);
     let thaw = thaws.iter().find(|row| row.contender.name == NAME);
+    let payloads = figures::payloads(results);
+    let payload = payloads.iter().find(|block| block.body_bytes == PAYLOAD_BYTES).map_or(&[][..], |block| &block.rows);
+    let echo = payload.iter().find(|row| row.contender.name == figures::OUR_ECHO);
+    let hyper = payload.iter().find(|row| row.contender.name == figures::COLLECTS);
     let fleets = figures::fleets(results);
     let fleet = fleets.first().and_then(|fleets| fleets.rows.iter().find(|row| row.contender.name == NAME));
     vec![
@@ -123,6 +130,9 @@ pub fn run(results: &Results, commit: &str) -> Vec<(&'static str, String)> {
         ("load_x_baseline", text(load.and_then(|row| row.ratio).map(|ratio| ratio.median), 3)),
         ("server_cpu_us", text(load.and_then(|row| row.server_cpu_us), 2)),
         ("thaw_us", text(thaw.and_then(|row| row.reply.median()), 1)),
+        ("echo_32_mb_x_hyper", text(hyper.and_then(|row| row.ours).map(|ratio| ratio.median), 3)),
+        ("echo_32_mb_cpu_x_hyper", text(hyper.and_then(|row| row.ours_cpu).map(|ratio| ratio.median), 3)),
+        ("echo_32_mb_peak_x_body", text(echo.and_then(|row| row.peak), 3)),
         ("private_kb", text(fleet.and_then(|row| row.private_kb), 0)),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`load`], [`thaw`],
 //! [`density`], [`restore`],
-//! [`image`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
+//! [`payload`], [`image`] and [`proxy`] measure, with the [`harness`] that they share. [`results`] holds every sample,
 //! [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers, the HTTP client and the
 //! clean-up are those of `fc-emulator`.
 
@@ -14,6 +14,7 @@ pub mod history;
 pub mod image;
 pub mod load;
 pub mod measure;
+pub mod payload;
 pub mod proxy;
 pub mod report;
 pub mod restore;

@@ -8,9 +8,9 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
-use crate::harness::{Contender, Contenders, Plan, Progress, StagedBinaries};
+use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA, Skipped};
-use crate::{coldstart, density, image, load, proxy, restore, thaw};
+use crate::{coldstart, density, image, load, payload, proxy, restore, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
 use fc_emulator::options::DataOutputArgs;
@@ -68,6 +68,8 @@ pub struct Measures {
     pub density: Option<density::Args>,
     /// From the restore of a saved instance to its first reply.
     pub restore: Option<restore::Args>,
+    /// Events of several sizes, each answered with its own bytes.
+    pub payload: Option<payload::Args>,
     /// The image of each contender.
     pub image: Option<image::Args>,
 }
@@ -112,13 +114,17 @@ fn left_out(heavy: &Contender) -> Skipped {
 pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress) -> Result<Results> {
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();
-    let Contenders { mut contenders, mut skipped } = args.list()?;
+    let Contenders { mut contenders, mut skipped, echoes: Echoes { mut echoes, skipped: mute } } = args.list()?;
     let mut results = empty(began.as_secs());
     results.contenders = contenders.iter().map(|contender| contender.described.clone()).collect();
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
     let mut staged = StagedBinaries::below(&args.root);
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
-    let plan = Plan { contenders, quick: args.quick, seed };
+    if measures.payload.is_some() {
+        skipped.extend(mute);
+        echoes.iter_mut().try_for_each(|echo| staged.take(&mut echo.contender))?;
+    }
+    let plan = Plan { contenders, echoes, quick: args.quick, seed };
     let skips = &mut skipped;
     let light = plan.without_heavy();
     if measures.start_many() {
@@ -133,6 +139,14 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
     results.density =
         measures.density.as_ref().map(|args| density::run(&light, args, measures.freeze_with, progress)).transpose()?;
+    results.payload = match measures.payload.as_ref().map(|args| payload::run(&plan, args, progress, skips)) {
+        // A server of the user's own need not echo, and the other measures keep their results.
+        Some(Err(cause)) if measures.coldstart.is_some() => {
+            skips.push(Skipped { what: "payloads".to_owned(), reason: cause.to_string() });
+            None
+        }
+        payload => payload.transpose()?,
+    };
     let named = !(args.only.is_empty() && args.given.is_empty());
     results.restore =
         measures.restore.as_ref().map(|args| restore::run(&plan, named, args, progress, skips)).transpose()?;
@@ -182,6 +196,7 @@ fn empty(began: u64) -> Results {
         thaw: None,
         density: None,
         restore: None,
+        payload: None,
         image: None,
         proxy: None,
     }

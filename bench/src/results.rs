@@ -7,6 +7,7 @@
 
 mod image;
 mod load;
+mod payload;
 mod quota;
 mod restore;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use image::{Image, Images};
 pub use load::RequestKind;
+pub use payload::{Echoing, Payload, PayloadCell, PayloadMemory, PayloadRun};
 pub use quota::{Quota, QuotaStart, QuotaStarts};
 pub use restore::{Restore, RestoreSample, Restores};
 
@@ -57,6 +59,9 @@ pub struct Results {
     /// From the restore of a saved instance to its first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
+    /// Events of several sizes, each answered with its own bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
     /// The image of each contender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Images>,

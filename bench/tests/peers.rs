@@ -58,6 +58,24 @@ struct Peer {
     /// Why it takes part.
     why: String,
     note: String,
+    /// How it answers with the request's body.
+    #[serde(default)]
+    echo: Vec<Echo>,
+    /// Why it does not.
+    no_echo: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Echo {
+    name: String,
+    label: String,
+    program: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    /// Whether it answers while it still reads.
+    #[serde(default, rename = "streams")]
+    _streams: bool,
 }
 
 /// The table's paths are relative to the checkout, so the test must run there.
@@ -99,6 +117,11 @@ fn the_table_says_what_is_there() {
         assert!(program.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')), "{:?}", peer.command);
         assert!(!peer.label.is_empty() && !peer.why.is_empty() && !peer.note.is_empty(), "{name}");
         assert!(!peer.needs.is_empty(), "{name}");
+        assert!(peer.echo.is_empty() == peer.no_echo.as_ref().is_some_and(|why| !why.is_empty()), "{name}");
+        for echo in &peer.echo {
+            assert!(echo.name.starts_with(&format!("{name}_")) && !echo.label.is_empty(), "{}", echo.name);
+            assert!(echo.program.is_some() || !echo.env.is_empty(), "{}: what makes it echo?", echo.name);
+        }
     }
 }
 

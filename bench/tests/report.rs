@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fc_bench::history::History;
 use fc_bench::report::{markdown, svg, table};
-use fc_bench::results::{Coldstart, Density, Kind, Load, Quota, Results, Start, Starts, Thaw};
+use fc_bench::results::{Coldstart, Density, Kind, Load, Payload, Quota, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -92,9 +92,10 @@ fn the_page_needs_nothing_else() {
     let outside = document.descendants().flat_map(|node| node.attributes().collect::<Vec<_>>());
     assert!(outside.into_iter().all(|attribute| !["src", "href", "xlink:href"].contains(&attribute.name())));
     assert!(!page.contains("url(") && !page.contains("@import"));
-    // Four of cold starts' counts, four and two of load, and one each of: starts, ratios, containers, thaw, density.
-    assert_eq!(all(&document, "svg").len(), 15);
-    assert_eq!(all(&document, "figcaption").len(), 15);
+    // Four of cold starts' counts, four and two of load, and one each of: starts, ratios, containers, thaw, density. Two of
+    // payloads' times, and two of their costs.
+    assert_eq!(all(&document, "svg").len(), 19);
+    assert_eq!(all(&document, "figcaption").len(), 19);
     assert!(all(&document, "figcaption").iter().all(|caption| caption.text().is_some_and(|text| text.len() > 40)));
 }
 
@@ -176,7 +177,8 @@ fn the_markdown_has_a_line_for_each_and_no_empty_column() {
     assert!(text.contains("\n| **fc-hooks, ten lines** | 452,104 | 0.62 | 1.16 | 35 | 71 |"), "{text}");
     assert!(text.contains("\n| baseline: C, epoll | 17,720 | 0.54 | 1 |"), "{text}");
     // Requests/s without log markers, its ratio, the ratio with them, and p99 at the fixed rate without them.
-    assert!(text.contains(" | 74,586 | 0.99 | 0.83 | 1,007 | 203 | 112 |\n"), "{text}");
+    assert!(text.contains(" | 74,586 | 0.99 | 0.83 | 1,007 | 203 | 16.8 | 1.00 | 112 |\n"), "{text}");
+    assert!(text.contains("baseline: C, echo; fc-hooks, Reply::echo; hyper 1, collect(); Go, io.ReadAll"), "{text}");
     results.load = None;
     results.density = None;
     let text = markdown(&results);
@@ -239,7 +241,7 @@ fn restores_have_a_table_for_each_way() {
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
-    (none.quota, none.image, none.restore) = (None, None, None);
+    (none.quota, none.image, none.restore, none.payload) = (None, None, None, None);
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 
@@ -248,6 +250,7 @@ fn what_is_missing_breaks_nothing() {
     empty.quota = Some(Quota::default());
     (empty.load, empty.thaw) = (Some(Load::default()), Some(Thaw::default()));
     empty.density = Some(Density::default());
+    empty.payload = Some(Payload::default());
     assert_sound(&empty, "measures without anybody");
     empty.contenders.clear();
     empty.skipped.clear();
@@ -258,6 +261,9 @@ fn what_is_missing_breaks_nothing() {
     coldstart.process.iter_mut().chain(&mut coldstart.container).for_each(|starts| starts.samples.clear());
     silent.thaw.as_mut().unwrap().contenders.iter_mut().for_each(|thaws| thaws.samples.clear());
     silent.load.as_mut().unwrap().cells.iter_mut().for_each(|cell| cell.runs.clear());
+    for cell in &mut silent.payload.as_mut().unwrap().cells {
+        (cell.runs, cell.memory, cell.system_calls) = (Vec::new(), Vec::new(), Vec::new());
+    }
     for fleet in &mut silent.density.as_mut().unwrap().fleets {
         fleet.answered = 0;
         [&mut fleet.private_kb, &mut fleet.proportional_kb, &mut fleet.resident_kb].into_iter().for_each(Vec::clear);
@@ -316,6 +322,13 @@ fn what_is_no_number_is_never_shown() {
     for (restores, us) in results.restore.as_mut().unwrap().restores.iter_mut().zip(odd.iter().cycle()) {
         restores.samples.iter_mut().for_each(|sample| (sample.restored_us, sample.reply_us) = (*us, *us));
     }
+    for (cell, us) in results.payload.as_mut().unwrap().cells.iter_mut().zip(odd.iter().cycle()) {
+        cell.body_bytes = if *us == 0.0 { 0 } else { cell.body_bytes };
+        cell.runs.iter_mut().for_each(|run| {
+            (run.percentiles_us, run.client_busy, run.server_cpu_us) = ([*us; 3], *us, *us);
+            (run.user_us, run.system_us) = (*us, *us);
+        });
+    }
     (results.machine.load, results.seconds) = (f64::NAN, f64::INFINITY);
     assert_sound(&results, "odd numbers");
 }
@@ -344,6 +357,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
         "actix-web 4, one worker, a process at 0.05 vCPU: failed starts, which are in no figure: 3; the first: round 0",
         "Go net/http, criu: failed restores, which are in no figure: 1; the first: it could not be saved",
+        "Go, io.ReadAll, 33554432 bytes: failed calls, which are in no figure: 1; the first: round 0: the reply did",
         "1340 of 2000 instances answered: less than 10 %",
         "too few rounds (3): intervals reach from the least sample to the largest",
     ] {
@@ -359,7 +373,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
 fn a_quiet_run_leaves_no_doubt() {
     let mut results = results();
     (results.thaw, results.load, results.density) = (None, None, None);
-    (results.quota, results.restore) = (None, None);
+    (results.quota, results.restore, results.payload) = (None, None, None);
     results.machine.load = 0.1;
     let coldstart = results.coldstart.as_mut().unwrap();
     coldstart.container.clear();
@@ -418,6 +432,36 @@ fn the_page_plots_earlier_runs() {
     for column in &lines[0][2..] {
         assert!(labels.contains(&&*column.replace('_', " ")), "{column} in {labels:?}");
     }
+}
+
+/// The target of payloads is a ratio to hyper, which collects, too; the other servers have theirs. A small body has no
+/// figure of memory.
+#[test]
+fn payloads_have_a_table_for_each_size() {
+    let mut results = results();
+    let text = table(&results);
+    let (_, text) = text.split_once("\nPayload of 1 kB\n").expect("the first table");
+    let (small, large) = text.split_once("\nPayload of 32 MB\n").expect("the second table");
+    let row = |text: &str, name: &str| {
+        text.lines().find(|line| line.trim_start().starts_with(name)).expect("a row").to_owned()
+    };
+    let words = |row: String| row.split_whitespace().rev().take(3).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(row(large, "fc-hooks, a copy")), ["4", "8,212", "2.00"]);
+    assert_eq!(words(row(small, "fc-hooks, a copy")), ["4", "20", "–"]);
+    let blocks = fc_bench::stats::figures::payloads(&results);
+    let of = |name: &str| blocks[1].rows.iter().find(|row| row.contender.name == name).unwrap();
+    let hyper = of("hyper_collect").ours.unwrap();
+    assert!((0.5..0.8).contains(&hyper.median) && of("echo").ours.is_none(), "{hyper:?}");
+    assert_eq!(blocks[1].rows[0].contender.name, "baseline_echo");
+    for note in
+        ["event cannot do: hyper 1, streaming.", "at most 40 %", "Go, io.ReadAll: failures: 1; the first: round"]
+    {
+        assert!(large.contains(note), "{note} in {large}");
+    }
+    assert!(markdown(&results).contains("| 32 MB echoed, ms | peak memory ÷ body |"), "{}", markdown(&results));
+    results.payload.as_mut().unwrap().cells[1].runs[0].client_busy = 0.75;
+    let text = table(&results).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("Payload of 32 MB The client was busy for more than 70 %"), "{text}");
 }
 
 /// Where the client may be the limit, a server that takes half the processor time counts as twice as fast, whatever the

@@ -3,6 +3,8 @@
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+ECHO = os.environ.get("ECHO") == "whole"
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -10,13 +12,14 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one write
 
     def do_GET(self):
-        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = body if ECHO else b"ready"
         self.send_response_only(200)  # without Server and Date
         self.send_header("x-fc-status", "200")
         self.send_header("content-type", "text/plain; charset=utf-8")
-        self.send_header("content-length", "5")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"ready")
+        self.wfile.write(body)
 
     do_POST = do_GET
 

@@ -192,7 +192,7 @@ mod tests {
             it
         };
         let contenders = ["well", "sometimes", "never"].map(named);
-        let plan = Plan { contenders: contenders.to_vec(), quick: true, seed: 1 };
+        let plan = Plan { contenders: contenders.to_vec(), echoes: Vec::new(), quick: true, seed: 1 };
         let series = Series { plan: &plan, warm_up: 1, rounds: 6 };
         let mut starts = [0; 3];
         let mut progress = Silent(0);

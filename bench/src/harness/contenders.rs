@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::echoes::{Echoes, PeerEcho};
 use crate::results::{Described, Kind, Skipped};
 use fc_emulator::error::{Error, Result};
 
@@ -56,6 +57,8 @@ pub struct Contenders {
     pub contenders: Vec<Contender>,
     /// The contenders that are missing.
     pub skipped: Vec<Skipped>,
+    /// Those that answer with the request's body.
+    pub echoes: Echoes,
 }
 
 /// A row of the table of peers.
@@ -82,6 +85,11 @@ struct Peer {
     why: String,
     #[serde(default)]
     note: String,
+    /// How it answers with the request's body.
+    #[serde(default)]
+    echo: Vec<PeerEcho>,
+    /// Why it does not.
+    no_echo: Option<String>,
 }
 
 /// Our servers: name, label, file, the command that builds it, note.
@@ -139,6 +147,7 @@ impl Contenders {
             let described = describe(name, label, Kind::Ours, vec![file.display().to_string()], note);
             list.add(described, (file.clone(), Some(file)), (true, false), build);
         }
+        list.echoes.add_ours(root);
         others.into_iter().for_each(|peer| list.add_peer(root, peer));
         Ok(list)
     }
@@ -155,6 +164,11 @@ impl Contenders {
         described.env = peer.env.into_iter().collect();
         let file = program.unwrap_or_default();
         let static_file = peer.is_static.then(|| file.clone());
+        if file.is_file() {
+            let (described, static_file) = (described.clone(), static_file.clone());
+            let it = Contender { described, static_file, has_markers: false, is_heavy: peer.is_heavy };
+            self.echoes.add_peer(root, &it, &peer.echo, peer.no_echo.as_deref(), &peer.build);
+        }
         self.add(described, (file, static_file), (false, peer.is_heavy), &peer.build);
     }
 
@@ -195,6 +209,7 @@ impl Contenders {
         let bytes = std::fs::metadata(program).ok().map(|metadata| metadata.len());
         let mut contender = Contender::of_command(name, Kind::Custom, words);
         contender.described.binary_bytes = bytes;
+        self.echoes.give(&contender);
         self.contenders.push(contender);
         Ok(())
     }
@@ -204,6 +219,7 @@ impl Contenders {
         if !self.skipped.is_empty() && !root.join(PEERS).exists() {
             let reason = format!("`{}` is no checkout of fc-hooks; --root names one", root.display());
             self.skipped = vec![Skipped { what: "the project's own servers and the peers".to_owned(), reason }];
+            self.echoes.skipped.clear();
         }
     }
 
@@ -214,7 +230,8 @@ impl Contenders {
     pub fn keep(&mut self, names: &[String]) -> Result<()> {
         for name in names {
             let known = self.contenders.iter().any(|contender| contender.name() == name)
-                || self.skipped.iter().any(|skipped| skipped.what == *name);
+                || self.skipped.iter().any(|skipped| skipped.what == *name)
+                || self.echoes.has(name);
             if !known {
                 let all: Vec<&str> = self.contenders.iter().map(Contender::name).collect();
                 return Err(Error::new(format!("unknown contender `{name}`; known are {}", all.join(", "))));
@@ -222,6 +239,7 @@ impl Contenders {
         }
         self.contenders.retain(|it| it.described.kind == Kind::Baseline || names.iter().any(|name| name == it.name()));
         self.skipped.retain(|skipped| names.contains(&skipped.what));
+        self.echoes.keep(names);
         Ok(())
     }
 }
@@ -265,6 +283,8 @@ mod tests {
             is_heavy: false,
             why: String::new(),
             note: String::new(),
+            echo: Vec::new(),
+            no_echo: None,
         };
         let missing = Peer {
             name: "gone".into(),
@@ -277,6 +297,8 @@ mod tests {
             is_heavy: false,
             why: String::new(),
             note: String::new(),
+            echo: Vec::new(),
+            no_echo: None,
         };
         list.add_peer(Path::new("/"), baseline);
         list.add_peer(Path::new("/"), missing);

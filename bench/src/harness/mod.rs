@@ -6,21 +6,25 @@
 mod client;
 mod contenders;
 mod cpu_limit;
+mod echoes;
 mod freeze;
 mod instance;
 mod pin;
 mod rounds;
 mod staged_binaries;
+mod system_calls;
 mod tree;
 
 pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
 pub use cpu_limit::{CpuLimit, PERIOD_US, Throttling};
+pub use echoes::{Echo, Echoes};
 pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
 pub use rounds::shuffled;
 pub use staged_binaries::StagedBinaries;
+pub use system_calls::system_calls;
 pub use tree::{Archive, Tree};
 
 /// The event that is sent, and the body of every reply. An echo and a constant reply are then the same bytes.
@@ -40,6 +44,8 @@ pub trait Progress {
 pub struct Plan {
     /// The contenders that take part.
     pub contenders: Vec<Contender>,
+    /// Those that answer with the request's body.
+    pub echoes: Vec<Echo>,
     /// A short run for a first look: fewer rounds, the same figures.
     pub quick: bool,
     /// The seed of the order within rounds.

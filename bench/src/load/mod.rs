@@ -23,7 +23,7 @@ use clap::Args as Arguments;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use self::patterns::{Request, Requests, Shape};
-use self::server::Server;
+pub use self::server::Server;
 use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
 use crate::results::{Cell, Kind, Load, LoadRun, Pattern, RequestKind, Skipped};
 use fc_emulator::error::{Error, Result};

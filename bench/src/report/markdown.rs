@@ -2,7 +2,7 @@
 
 use super::summary::{Summary, SummaryRow};
 use super::text::machine;
-use super::units::{NONE, date, number, whole};
+use super::units::{NONE, bytes, date, number, whole};
 use crate::results::{Kind, Results};
 use crate::stats::Estimate;
 
@@ -24,6 +24,11 @@ pub fn markdown(results: &Results) -> String {
         columns.iter().for_each(|(_, cell)| text.push_str(&format!(" {} |", cell(line))));
         text.push('\n');
     }
+    let echoes: Vec<String> =
+        lines.iter().filter_map(|line| line.echo).map(|echo| escaped(echo.contender.label)).collect();
+    if !echoes.is_empty() {
+        text.push_str(&format!("\nThe echoes: {}.\n", echoes.join("; ")));
+    }
     let command = results.command.join(" ");
     text.push_str(&format!(
         "\nMedians; × baseline is the median of ratios within rounds. `fc-bench {}`, {}, {}.\n",
@@ -38,6 +43,7 @@ fn columns(summary: &Summary) -> Vec<Column> {
     let connections = summary.closed.as_ref().map_or(0, |block| block.pattern.connections);
     let open = summary.open.as_ref().map(|block| (block.pattern.connections, block.pattern.rate));
     let (many, rate) = open.unwrap_or_default();
+    let payload = summary.payload.as_ref().map_or_else(String::new, |block| bytes(block.body_bytes));
     let instances = summary.fleets.as_ref().map_or(0, |fleets| fleets.wanted);
     vec![
         ("bytes".to_owned(), |line| whole(line.contender.binary_bytes)),
@@ -58,6 +64,10 @@ fn columns(summary: &Summary) -> Vec<Column> {
             number(line.open.and_then(|load| load.percentiles_us[2]), 0)
         }),
         ("thaw → reply, µs".to_owned(), |line| number(line.thaw.and_then(|thaw| thaw.reply.median()), 0)),
+        (format!("{payload} echoed, ms"), |line| {
+            number(line.echo.and_then(|echo| echo.time.median()).map(|us| us / 1e3), 1)
+        }),
+        ("peak memory ÷ body".to_owned(), |line| number(line.echo.and_then(|echo| echo.peak), 2)),
         (format!("private kB of each of {instances}"), |line| number(line.fleet.and_then(|it| it.private_kb), 0)),
     ]
 }

@@ -2,7 +2,8 @@
 
 use crate::results::{Kind, Results};
 use crate::stats::figures::{
-    self, ContenderInfo, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, StartFigures, ThawFigures,
+    self, ContenderInfo, CountFigures, FleetFigures, Fleets, LoadBlock, LoadFigures, PayloadFigures, PayloadRow,
+    StartFigures, ThawFigures,
 };
 
 /// The number of connections of the load that represents all: it keeps one thread busy, and requests do not queue for
@@ -22,6 +23,8 @@ pub struct Summary<'a> {
     pub closed: Option<LoadBlock<'a>>,
     /// A fixed rate, on the most connections that were measured.
     pub open: Option<LoadBlock<'a>>,
+    /// The largest payload.
+    pub payload: Option<PayloadFigures<'a>>,
     /// 200 instances, or else the most that were measured.
     pub fleets: Option<Fleets<'a>>,
 }
@@ -42,6 +45,8 @@ pub struct SummaryRow<'d, 'a> {
     pub with_markers: Option<&'d LoadFigures<'a>>,
     /// Its load at a fixed rate, without log markers if it can turn them off.
     pub open: Option<&'d LoadFigures<'a>>,
+    /// The first of its echoes.
+    pub echo: Option<&'d PayloadRow<'a>>,
     /// Its instances in a fleet.
     pub fleet: Option<&'d FleetFigures<'a>>,
 }
@@ -63,6 +68,7 @@ impl<'a> Summary<'a> {
                 .filter(|block| !block.pattern.reconnect)
                 .min_by_key(|block| block.pattern.connections.abs_diff(CONNECTIONS)),
             open: open.into_iter().max_by_key(|block| block.pattern.connections),
+            payload: figures::payloads(results).into_iter().max_by_key(|block| block.body_bytes),
             fleets: fleet.map(|index| fleets.swap_remove(index)).or_else(|| fleets.pop()),
         }
     }
@@ -88,6 +94,7 @@ impl<'a> Summary<'a> {
             closed: row(&self.closed, name, |markers| markers != Some(true)),
             with_markers: row(&self.closed, name, |markers| markers == Some(true)),
             open: row(&self.open, name, |markers| markers != Some(true)),
+            echo: self.payload.as_ref().and_then(|block| block.rows.iter().find(|row| row.of == name)),
             fleet: fleet.iter().find(|it| it.contender.name == name),
         }
     }

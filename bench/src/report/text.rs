@@ -27,7 +27,8 @@ pub fn text(results: &Results) -> String {
         "Warnings",
         warnings(results).into_iter().map(|warning| format!("{}: {}", warning.about, warning.text)),
     );
-    let names = results.contenders.iter().map(|it| format!("{} = {}", it.name, it.label));
+    let echoes = results.payload.iter().flat_map(|payload| &payload.echoes).map(|echo| &echo.described);
+    let names = results.contenders.iter().chain(echoes).map(|it| format!("{} = {}", it.name, it.label));
     let names: Vec<String> = names.collect();
     section(&mut text, "Names", std::iter::once(names.join("; ")).filter(|names| !names.is_empty()));
     let Results { command, seconds, began, version, machine, .. } = results;

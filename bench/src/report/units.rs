@@ -71,6 +71,15 @@ pub fn kilobytes(kb: f64) -> String {
     if kb >= 10_240.0 { format!("{} MB", short(kb / 1024.0)) } else { format!("{} kB", number(kb, 0)) }
 }
 
+/// The size of a body: whole kilobytes of 1,024 bytes, or megabytes of these, where it is such a number.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes > 0 && bytes % (1 << 20) == 0 => format!("{} MB", whole(bytes >> 20)),
+        bytes if bytes > 0 && bytes % (1 << 10) == 0 => format!("{} kB", whole(bytes >> 10)),
+        _ => format!("{} bytes", whole(bytes)),
+    }
+}
+
 /// Seconds since 1970 as a date and a time of day in UTC, such as `2025-11-23 20:08 UTC`.
 pub fn date(seconds: u64) -> String {
     let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
@@ -103,6 +112,10 @@ mod tests {
     fn units() {
         assert_eq!([duration(8.25), duration(412.4), duration(62_512.0)], ["8.2 µs", "412 µs", "62.5 ms"]);
         assert_eq!([duration(2e6), count(184_321.0), count(2.5e6)], ["2.00 s", "184 k", "2.50 M"]);
+        assert_eq!(
+            [bytes(0), bytes(1_000), bytes(102_400), bytes(32 << 20)],
+            ["0 bytes", "1,000 bytes", "100 kB", "32 MB"]
+        );
         assert_eq!([kilobytes(112.0), kilobytes(10_240.0), count(44.0)], ["112 kB", "10.0 MB", "44"]);
     }
 

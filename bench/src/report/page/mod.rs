@@ -78,7 +78,8 @@ pub fn page_with_history(results: &Results, earlier: Option<&History>) -> Result
     sections.retain(|section| !section.figures.is_empty());
     let skipped = results.skipped.iter().map(|it| (it.what.clone(), it.reason.clone())).collect();
     let warnings = warnings(results).into_iter().map(|it| (it.about.to_owned(), it.text)).collect();
-    let contenders = results.contenders.iter().map(contender).collect();
+    let echoes = results.payload.iter().flat_map(|payload| &payload.echoes).map(|echo| &echo.described);
+    let contenders = results.contenders.iter().chain(echoes).map(contender).collect();
     let terms = TERMS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     let mut lists = vec![
         List { title: "Not measured", items: skipped },
@@ -114,6 +115,7 @@ fn title(results: &Results) -> String {
         (results.load.is_some(), "load"),
         (results.density.is_some(), "density"),
         (results.restore.is_some(), "restores"),
+        (results.payload.is_some(), "payloads"),
         (results.image.is_some(), "images"),
         (results.proxy.is_some(), "proxies"),
     ];

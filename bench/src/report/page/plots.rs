@@ -4,10 +4,12 @@ use super::{Figure, Section};
 use crate::report::plot::{Anchor, Bar, Bars, Curve, Distribution, Distributions, STYLE, Svg, curves};
 use crate::report::summary::Summary;
 use crate::report::text::machine;
-use crate::report::units::{NONE, count, cut, date, duration, number, times, whole};
+use crate::report::units::{NONE, bytes, count, cut, date, duration, number, times, whole};
 use crate::results::{Kind, Results, Starts};
 use crate::stats::Estimate;
-use crate::stats::figures::{self, CountFigures, FleetFigures, LoadBlock, LoadFigures, StartFigures, ThawFigures};
+use crate::stats::figures::{
+    self, CountFigures, FleetFigures, LoadBlock, LoadFigures, PayloadFigures, PayloadRow, StartFigures, ThawFigures,
+};
 
 const WIDE: f64 = 800.0;
 const HALF: f64 = 480.0;
@@ -28,6 +30,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
         Section { title: "Thaw", figures: thawed(results, &thaws).into_iter().collect() },
         Section { title: "Load", figures: loads(results) },
         Section { title: "Density", figures: crowded(results).into_iter().collect() },
+        Section { title: "Payloads", figures: payloads(results) },
     ]
 }
 
@@ -327,6 +330,79 @@ fn crowded(results: &Results) -> Option<Figure> {
              memory; machine, the decrease of the machine's free memory for each, kernel memory included."
                 .to_owned(),
         wide: true,
+    })
+}
+
+/// Times of each size; processor time and memory of the largest, where they are more than noise.
+fn payloads(results: &Results) -> Vec<Figure> {
+    let blocks = figures::payloads(results);
+    let costs = blocks.last().map(|largest| [payload_cpu(largest), payload_memory(largest)]);
+    blocks.iter().map(payload_times).chain(costs.into_iter().flatten()).flatten().collect()
+}
+
+fn payload_bar(row: &PayloadRow, value: Option<f64>, texts: Vec<String>) -> Bar {
+    let words = told(row.contender.label, row.time.estimate(), row.ratio, row.time.outliers());
+    let kind = Some(row.contender.kind);
+    Bar { label: row.contender.label.to_owned(), kind, value, texts, words, ..Bar::default() }
+}
+
+fn payload_times(block: &PayloadFigures) -> Option<Figure> {
+    let bar = |row: &PayloadRow| {
+        let time = row.time.estimate();
+        let texts = vec![time.map_or(NONE.to_owned(), |time| duration(time.median)), ratio_text(Kind::Ours, row.ours)];
+        let range = time.map(|time| (time.interval.low / 1e3, time.interval.high / 1e3));
+        Bar { range, ..payload_bar(row, time.map(|time| time.median / 1e3), texts) }
+    };
+    let title = format!("{} and back, milliseconds", bytes(block.body_bytes));
+    let reference =
+        block.rows.iter().find(|row| row.contender.name == figures::OUR_ECHO).and_then(|row| row.time.median());
+    let bars = block.rows.iter().map(bar).collect();
+    let columns = [("time", 66.0), ("echo ÷ it", 56.0)];
+    let limits = if block.client_limits { " The client was busy and may be the limit." } else { "" };
+    Some(Figure {
+        picture: bar_picture(bars, reference.map(|us| us / 1e3), HALF, &columns, &title)?,
+        title,
+        caption: format!(
+            "From the first byte of the event to the last byte of the reply, the median of the rounds with its \
+             interval. Echo ÷ it: the time of fc-hooks with Reply::echo, as a ratio within each round.{limits}"
+        ),
+        wide: false,
+    })
+}
+
+fn payload_cpu(block: &PayloadFigures) -> Option<Figure> {
+    let bar = |row: &PayloadRow| {
+        let cpu = row.cpu_us.map(|us| us / 1e3);
+        let texts = vec![row.cpu_us.map_or(NONE.to_owned(), duration), ratio_text(Kind::Ours, row.ours_cpu)];
+        let user = cpu.zip(row.user).map(|(ms, user)| ms * user);
+        Bar { more: cpu, ..payload_bar(row, user, texts) }
+    };
+    let title = format!("Processor time for {}, milliseconds", bytes(block.body_bytes));
+    let columns = [("time", 66.0), ("echo ÷ it", 56.0)];
+    Some(Figure {
+        picture: bar_picture(block.rows.iter().map(bar).collect(), None, HALF, &columns, &title)?,
+        title,
+        caption:
+            "Of the server, for one call: user time; paler, with system time, in which the kernel copies the bytes \
+                  and finds the memory for them."
+                .to_owned(),
+        wide: false,
+    })
+}
+
+fn payload_memory(block: &PayloadFigures) -> Option<Figure> {
+    let bar = |row: &PayloadRow| payload_bar(row, row.peak, vec![number(row.peak, 2), number(row.faults, 0)]);
+    let title = format!("Peak memory ÷ body, {}", bytes(block.body_bytes));
+    let columns = [("÷ body", 56.0), ("faults", 60.0)];
+    Some(Figure {
+        picture: bar_picture(block.rows.iter().map(bar).collect(), Some(1.0), HALF, &columns, &title)?,
+        title,
+        caption:
+            "What the resident memory of a fresh process grew by in its first call, as a multiple of the body, and \
+                  the page faults of that call. The dashed line is the body. What the kernel holds for the connection \
+                  is not in it."
+                .to_owned(),
+        wide: false,
     })
 }
 

@@ -6,6 +6,7 @@ mod coldstart;
 mod density;
 mod image;
 mod load;
+mod payload;
 mod proxy;
 mod quota;
 mod restore;
@@ -48,6 +49,7 @@ pub fn tables(results: &Results) -> Vec<Table> {
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));
     tables.extend(restore::tables(results));
+    tables.extend(payload::tables(results));
     tables.extend(image::tables(results));
     tables.extend(proxy::tables(results));
     tables.retain(|table| !table.rows.is_empty());

@@ -5,6 +5,7 @@
 mod fleet;
 mod image;
 mod load;
+mod payload;
 mod quota;
 mod restore;
 mod start;
@@ -13,6 +14,7 @@ mod thaw;
 pub use fleet::{FleetFigures, Fleets, fleets};
 pub use image::{ImageFigures, images};
 pub use load::{CLIENT_BUSY_MAX, LoadBlock, LoadFigures, load};
+pub use payload::{COLLECTS, OURS as OUR_ECHO, PayloadFigures, PayloadRow, payloads};
 pub use quota::{QuotaFigures, QuotaRow, quota};
 pub use restore::{RestoreFigures, RestoreRow, restores};
 pub use start::{CountFigures, StartFigures, counts, starts};

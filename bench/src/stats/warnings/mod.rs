@@ -41,6 +41,7 @@ pub fn warnings(results: &Results) -> Vec<Warning> {
     load(results, &mut warnings);
     density(results, &mut warnings);
     restore(results, &mut warnings);
+    payload(results, &mut warnings);
     warnings.0
 }
 
@@ -166,6 +167,26 @@ fn restore(results: &Results, warnings: &mut Warnings) {
             warnings.failures("restores", &label, "restores", row.failures);
             let noisy = unsteady(row.contender, &row.reply);
             noisy.into_iter().for_each(|text| warnings.add("restores", format!("{}: {text}", way.way)));
+        }
+    }
+}
+
+fn payload(results: &Results, warnings: &mut Warnings) {
+    let Some(payload) = &results.payload else { return };
+    if payload.client_processors == payload.server_processors && !payload.cells.is_empty() {
+        warnings.add("payload", "client and server shared a processor, so each took the other's time");
+    }
+    for block in figures::payloads(results) {
+        let size = block.body_bytes;
+        if block.client_limits {
+            let text = "the client was busy for more than 70 % of its processor's time, so servers may be faster than \
+                        measured";
+            warnings.add("payload", format!("{size} bytes: {text}"));
+        }
+        for row in &block.rows {
+            warnings.failures("payload", &format!("{}, {size} bytes", row.contender.label), "calls", row.failures);
+            let noisy = unsteady(row.contender, &row.time);
+            noisy.into_iter().for_each(|text| warnings.add("payload", format!("{size} bytes: {text}")));
         }
     }
 }
