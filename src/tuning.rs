@@ -16,7 +16,10 @@ pub(crate) const HEADERS_CAPACITY: usize = 256;
 /// one page, so the first request costs one page and no mapping of its own. Most requests fit.
 pub(crate) const FIRST_READ_BYTES: usize = 4 * KIB - 32;
 
-/// The bytes that a buffer grows by if that is too little. 16 KiB: most heads fit.
+/// The bytes that a buffer grows by at first if that is too little: as much as counts against no limit.
+pub(crate) const GROWTH_BYTES: usize = SPARE_BYTES_MAX - FIRST_READ_BYTES;
+
+/// The bytes of a buffer that most heads fit into. 16 KiB.
 pub(crate) const READ_BYTES: usize = 16 * KIB;
 
 /// The most bytes that a buffer grows by at a time, and so about the most that one read takes while others wait.

@@ -13,7 +13,7 @@ use crate::http1::error::ProtocolError;
 use crate::http1::fields::Header;
 use crate::http1::head::{self, Framing, Head, HeadEndFinder};
 use crate::limits::Limits;
-use crate::tuning::{FIRST_READ_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
+use crate::tuning::{FIRST_READ_BYTES, GROWTH_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -99,9 +99,10 @@ impl RequestDecoder {
             self.start = 0;
         }
         if self.spare_bytes() < wanted {
-            // The buffer doubles, but never beyond what the body still needs: a 32 MiB body takes 32 MiB, not 64. Nor
-            // does it grow by more than one read may take, because other connections wait for that read.
-            let growth = missing.clamp(1, self.buffer.len().clamp(READ_BYTES, READ_BYTES_MAX));
+            // The buffer gets four times as large, but never beyond what the body still needs: a 32 MiB body takes
+            // 32 MiB, not 64. Nor does it grow by more than one read may take, because other connections wait for that
+            // read. A client has sent a quarter of what it makes us reserve.
+            let growth = missing.clamp(1, (3 * self.buffer.len()).clamp(GROWTH_BYTES, READ_BYTES_MAX));
             let most = self.buffer.capacity().max(SPARE_BYTES_MAX).saturating_add(allowance);
             let growth = growth.min(most - self.buffer.len());
             if growth < wanted {

@@ -197,6 +197,28 @@ fn memory_is_grown_into_within_the_allowance() {
     }
 }
 
+/// Few reads take a body, and nobody makes us reserve more than four times what has come. The first 32 KiB count
+/// against no limit.
+#[test]
+fn a_buffer_grows_in_few_steps() {
+    for (body_bytes, reads_max) in [(3_000, 1), (20_000, 2), (100 << 10, 3), (1 << 20, 7), (32 << 20, 131)] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {body_bytes}\r\n\r\n");
+        let input = [head.as_bytes(), &vec![b'x'; body_bytes]].concat();
+        let (mut decoder, limits) = (RequestDecoder::new(), Limits::default());
+        let (mut seen, mut sent, mut reads) = (Vec::new(), 0, 0);
+        decoder.attach(Vec::with_capacity(FIRST_READ_BYTES));
+        while sent < input.len() {
+            let buffer = decoder.buffer_for_reading(usize::MAX).unwrap();
+            let (room, capacity) = (buffer.capacity() - buffer.len(), buffer.capacity());
+            assert!(capacity <= SPARE_BYTES_MAX.max(4 * sent), "{capacity} bytes after {sent}");
+            let piece = &input[sent..input.len().min(sent + room)];
+            (sent, reads) = (sent + piece.len(), reads + 1);
+            feed(&mut decoder, piece, &limits, &mut seen);
+        }
+        assert!(reads <= reads_max && seen.len() == 1, "{reads} reads for {body_bytes} bytes");
+    }
+}
+
 /// One byte behind a large body does not keep what the body needed, and no read takes more than others can wait for.
 #[test]
 fn memory_is_given_back_before_the_next_request() {
