@@ -44,12 +44,12 @@ fn an_echo_has_all_figures() {
             assert!(percentiles.is_sorted() && percentiles[0] > 0.0, "{run:#}");
             assert!(run["server_cpu_us"].as_f64() > Some(0.0) && run["client_busy"].as_f64() > Some(0.0), "{run:#}");
         }
-        // It holds each body once: the pages of the second one are those of its own.
+        // It holds each body once. The kernel is some pages late with such counts.
         let memory = &cell["memory"][0];
         let (idle, peak) = (memory["idle_kb"].as_u64().unwrap(), memory["peak_kb"].as_u64().unwrap());
-        assert!(idle > 0 && peak >= idle && memory["minor_faults"].as_u64() > Some(20), "{memory:#}");
+        assert!(idle > 0 && memory["minor_faults"].as_u64() > Some(20), "{memory:#}");
         if cell["body_bytes"].as_u64() == Some(2 << 20) {
-            assert!((1_500..3_000).contains(&(peak - idle)), "{memory:#}");
+            assert!((idle + 1_500..idle + 3_000).contains(&peak), "{memory:#}");
         }
         let calls = cell["system_calls"].as_array().unwrap();
         let of = |name: &str| calls.iter().find(|pair| pair[0] == name).and_then(|pair| pair[1].as_f64());

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -18,6 +19,19 @@
 
 enum { CONNS = 64, HEAD_MAX = 16384, SMALL = 65536, BODY_MAX = 1 << 30 };
 static char small[SMALL];
+
+#define IS(line, name) (strncasecmp(line, name, sizeof name - 1) == 0)
+
+// The body's length, and whether the request is the last one.
+static size_t parse(char *line, char *end, bool *is_last) {
+    size_t bytes = 0;
+    while ((line = memchr(line, '\n', end - line)) && ++line < end) {
+        if ((*line | ' ') != 'c') continue;
+        if (IS(line, "content-length:")) bytes = strtoul(line + 15, 0, 10);
+        *is_last |= IS(line, "connection: close");
+    }
+    return bytes;
+}
 
 static bool write_all(int fd, struct iovec *pieces) {
     while (pieces[0].iov_len + pieces[1].iov_len > 0) {
@@ -35,18 +49,17 @@ static bool write_all(int fd, struct iovec *pieces) {
 
 // One request and its reply. Returns whether the connection stays open.
 static bool serve(int fd) {
-    char head[HEAD_MAX + 1], answer[256], *end = 0, *length;
+    char head[HEAD_MAX + 1], answer[256], *end = 0;
     size_t held = 0;
     while (!end) {
         ssize_t got = held < HEAD_MAX ? read(fd, head + held, HEAD_MAX - held) : 0;
         if (got <= 0) return false;
-        held += got, head[held] = 0;
+        head[held += got] = 0; // strtoul ends there at the latest
         end = memmem(head, held, "\r\n\r\n", 4);
     }
     end += 4;
-    bool is_last = (length = strcasestr(head, "\r\nconnection: close")) && length < end;
-    length = strcasestr(head, "\r\ncontent-length:");
-    size_t bytes = length && length < end ? strtoul(length + 17, 0, 10) : 0, have = head + held - end;
+    bool is_last = false;
+    size_t bytes = parse(head, end, &is_last), have = head + held - end;
     if (bytes > BODY_MAX || have > bytes) return false;
     char *body = small;
     if (bytes > SMALL) body = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -31,6 +31,9 @@ const MB: usize = 1024 * KB;
 /// reply (6 MB), and the largest of an HTTP call (32 MB).
 const SIZES: [usize; 5] = [KB, 100 * KB, MB, 6 * MB, 32 * MB];
 
+/// The ends and the middle, for a first look.
+const SIZES_QUICK: [usize; 3] = [KB, MB, 32 * MB];
+
 const ROUNDS: u32 = 8;
 const ROUNDS_QUICK: u32 = 2;
 
@@ -64,7 +67,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     payload_rounds: Option<u32>,
 
-    /// Bytes of each payload, such as 1kB,6MB; a kB has 1,024 bytes [default: 1kB,100kB,1MB,6MB,32MB]
+    /// Bytes of each payload, such as 1kB,6MB; a kB has 1,024 bytes [default: 1kB,100kB,1MB,6MB,32MB, or
+    /// 1kB,1MB,32MB with --quick]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = size)]
     payload_sizes: Vec<usize>,
 }
@@ -85,7 +89,11 @@ struct Setting {
 /// # Errors
 /// If nothing at all can be measured.
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Payload> {
-    let sizes = if args.payload_sizes.is_empty() { &SIZES[..] } else { &args.payload_sizes };
+    let sizes = match (&args.payload_sizes[..], plan.quick) {
+        ([], true) => &SIZES_QUICK[..],
+        ([], false) => &SIZES,
+        (chosen, _) => chosen,
+    };
     let setting = Setting::new(plan.quick, sizes)?;
     if !setting.has_strace {
         let reason = "strace is not installed (Debian: strace)".to_owned();

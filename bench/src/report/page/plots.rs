@@ -357,7 +357,7 @@ fn payload_times(block: &PayloadFigures) -> Option<Figure> {
     let reference =
         block.rows.iter().find(|row| row.contender.name == figures::OUR_ECHO).and_then(|row| row.time.median());
     let bars = block.rows.iter().map(bar).collect();
-    let columns = [("time", 66.0), ("echo ÷ it", 56.0)];
+    let columns = [("time", 66.0), ("echo ÷ it", 68.0)];
     let limits = if block.client_limits { " The client was busy and may be the limit." } else { "" };
     Some(Figure {
         picture: bar_picture(bars, reference.map(|us| us / 1e3), HALF, &columns, &title)?,
@@ -378,7 +378,7 @@ fn payload_cpu(block: &PayloadFigures) -> Option<Figure> {
         Bar { more: cpu, ..payload_bar(row, user, texts) }
     };
     let title = format!("Processor time for {}, milliseconds", bytes(block.body_bytes));
-    let columns = [("time", 66.0), ("echo ÷ it", 56.0)];
+    let columns = [("time", 66.0), ("echo ÷ it", 68.0)];
     Some(Figure {
         picture: bar_picture(block.rows.iter().map(bar).collect(), None, HALF, &columns, &title)?,
         title,
