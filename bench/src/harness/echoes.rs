@@ -160,7 +160,7 @@ mod tests {
         let mut echoes = Echoes::default();
         echoes.add_peer(Path::new("/"), &peer("mute"), &[], Some("it sends a fixed text"), "make it");
         assert!(echoes.skipped[0].reason.contains("it sends a fixed text"), "{:?}", echoes.skipped);
-        ["mine", "other"].map(|name| echoes.give(&peer(name)));
+        ["mine", "other"].iter().for_each(|name| echoes.give(&peer(name)));
         assert!(echoes.has("mine") && !echoes.has("mute"));
         echoes.keep(&["other".to_owned(), "mute".to_owned()]);
         assert_eq!((names(&echoes), echoes.skipped.len()), (vec!["other"], 1));
