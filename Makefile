@@ -158,7 +158,7 @@ bench-targets: ## every server that is measured: our binaries and the peers
 BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-targets ## cold start, load, thaw, density and images, with peers; target/report.html, bench/history.csv
+bench: bench-targets ## cold start, load, bursts, density, images …, with peers; target/report.html, bench/history.csv
 	@$(BENCH) --history bench/history.csv $(ARGS)
 
 .PHONY: bench-quick

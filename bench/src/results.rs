@@ -5,6 +5,7 @@
 //!
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
+mod burst;
 mod image;
 mod load;
 mod quota;
@@ -12,6 +13,7 @@ mod restore;
 
 use serde::{Deserialize, Serialize};
 
+pub use burst::{Burst, BurstSample, Bursts};
 pub use image::{Image, Images};
 pub use load::RequestKind;
 pub use quota::{Quota, QuotaStart, QuotaStarts};
@@ -45,6 +47,9 @@ pub struct Results {
     /// From the start to the first reply on a share of a processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// Many starts at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
     /// Requests per second and latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,

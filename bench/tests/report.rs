@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fc_bench::history::History;
 use fc_bench::report::{markdown, svg, table};
-use fc_bench::results::{Coldstart, Density, Kind, Load, Quota, Results, Start, Starts, Thaw};
+use fc_bench::results::{Burst, Coldstart, Density, Kind, Load, Quota, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -239,13 +239,14 @@ fn restores_have_a_table_for_each_way() {
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
-    (none.quota, none.image, none.restore) = (None, None, None);
+    (none.quota, none.image, none.restore, none.burst) = (None, None, None, None);
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 
     let mut empty = none.clone();
     empty.coldstart = Some(Coldstart::default());
     empty.quota = Some(Quota::default());
+    empty.burst = Some(Burst::default());
     (empty.load, empty.thaw) = (Some(Load::default()), Some(Thaw::default()));
     empty.density = Some(Density::default());
     assert_sound(&empty, "measures without anybody");
@@ -343,6 +344,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
         "did not keep up with the rate",
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
         "actix-web 4, one worker, a process at 0.05 vCPU: failed starts, which are in no figure: 3; the first: round 0",
+        "actix-web 4, one worker, 100 at once: failed bursts, which are in no figure: 2; the first: round 0: time: 97",
         "Go net/http, criu: failed restores, which are in no figure: 1; the first: it could not be saved",
         "1340 of 2000 instances answered: less than 10 %",
         "too few rounds (3): intervals reach from the least sample to the largest",
@@ -359,7 +361,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
 fn a_quiet_run_leaves_no_doubt() {
     let mut results = results();
     (results.thaw, results.load, results.density) = (None, None, None);
-    (results.quota, results.restore) = (None, None);
+    (results.quota, results.restore, results.burst) = (None, None, None);
     results.machine.load = 0.1;
     let coldstart = results.coldstart.as_mut().unwrap();
     coldstart.container.clear();

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::capacity::Capacity;
-use crate::harness::{Call, Client, Conn, Contender, Instance, Start, freeze_all, micros, now};
+use crate::harness::{Call, Capacity, Client, Conn, Contender, Instance, Start, freeze_all, micros, now};
 use crate::results::Fleet;
 use fc_emulator::clock::{Deadline, seconds};
 use fc_emulator::error::Result;

@@ -3,23 +3,31 @@
 //! Holds the list of contenders, the processors, and the instances with their freeze groups. It does not know what is
 //! measured.
 
+mod capacity;
 mod client;
 mod contenders;
 mod cpu_limit;
+mod fine_timer;
 mod freeze;
 mod instance;
+mod listening;
 mod pin;
 mod rounds;
+mod socket;
 mod staged_binaries;
 mod tree;
 
+pub use capacity::{Capacity, Descriptors};
 pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
 pub use cpu_limit::{CpuLimit, PERIOD_US, Throttling};
+pub use fine_timer::FineTimer;
 pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
+pub use listening::Listening;
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
 pub use rounds::shuffled;
+pub use socket::{connect_soon, reset};
 pub use staged_binaries::StagedBinaries;
 pub use tree::{Archive, Tree};
 

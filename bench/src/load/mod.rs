@@ -24,7 +24,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use self::patterns::{Request, Requests, Shape};
 use self::server::Server;
-use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
+use crate::harness::{Contender, Descriptors, Plan, Processors, Progress, pin_self, shuffled};
 use crate::results::{Cell, Kind, Load, LoadRun, Pattern, RequestKind, Skipped};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::options::{DURATION, duration};
@@ -54,8 +54,10 @@ pub struct Args {
     #[arg(long, value_name = DURATION, value_parser = run_length)]
     load_for: Option<Duration>,
 
-    /// Run only the patterns with these numbers of connections: any of 1, 16, 200
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = patterns::parse_connections)]
+    /// Run only the patterns with these numbers of connections, 1 to 1024 [default: 1,16,200,1024, or 16,200 with
+    /// --quick]
+    #[arg(long, visible_alias = "connections", value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = patterns::parse_connections)]
     load_connections: Vec<u32>,
 
     /// The requests of the load
@@ -121,8 +123,11 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     let setting = Setting::new(plan, args)?;
     let _pinned = Pinned::to(&setting.processors.client)?;
     let rounds = args.load_rounds.unwrap_or(if plan.quick { 1 } else { ROUNDS });
-    let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let shapes = patterns::shapes(plan.quick, &args.load_connections);
+    // Servers inherit the limit, and need a descriptor for each connection, too.
+    let most = shapes.iter().map(|shape| u64::from(shape.connections)).max();
+    let _descriptors = Descriptors::for_more(most.unwrap_or_default());
+    let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let runs = entries.len() * shapes.len();
     progress.begin("load", u64::from(rounds) * (1 + runs as u64));
 

@@ -110,6 +110,7 @@ fn title(results: &Results) -> String {
     let measures = [
         (results.coldstart.is_some(), "cold start"),
         (results.quota.is_some(), "shares of a processor"),
+        (results.burst.is_some(), "bursts"),
         (results.thaw.is_some(), "thaw"),
         (results.load.is_some(), "load"),
         (results.density.is_some(), "density"),

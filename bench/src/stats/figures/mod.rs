@@ -2,6 +2,7 @@
 //!
 //! Decides what is compared with what. Knows nothing of how it is shown.
 
+mod burst;
 mod fleet;
 mod image;
 mod load;
@@ -10,6 +11,7 @@ mod restore;
 mod start;
 mod thaw;
 
+pub use burst::{BurstFigures, BurstRow, bursts};
 pub use fleet::{FleetFigures, Fleets, fleets};
 pub use image::{ImageFigures, images};
 pub use load::{CLIENT_BUSY_MAX, LoadBlock, LoadFigures, load};

@@ -37,6 +37,7 @@ pub fn warnings(results: &Results) -> Vec<Warning> {
     machine(results, &mut warnings);
     coldstart(results, &mut warnings);
     quota(results, &mut warnings);
+    burst(results, &mut warnings);
     thaw(results, &mut warnings);
     load(results, &mut warnings);
     density(results, &mut warnings);
@@ -155,6 +156,17 @@ fn quota(results: &Results, warnings: &mut Warnings) {
                 let noisy = unsteady(row.contender, &row.initialize);
                 noisy.into_iter().for_each(|text| warnings.add("shares of a processor", format!("{place}: {text}")));
             }
+        }
+    }
+}
+
+fn burst(results: &Results, warnings: &mut Warnings) {
+    for block in figures::bursts(results) {
+        let place = format!("{} at once", block.instances);
+        for row in &block.rows {
+            warnings.failures("bursts", &format!("{}, {place}", row.contender.label), "bursts", row.failures);
+            let noisy = unsteady(row.contender, &row.last);
+            noisy.into_iter().for_each(|text| warnings.add("bursts", format!("{place}: {text}")));
         }
     }
 }
