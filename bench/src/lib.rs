@@ -2,8 +2,8 @@
 //!
 //! The modules: [`cli`] and [`measure`] choose contenders and measures. [`coldstart`], [`burst`], [`load`],
 //! [`thaw`], [`density`], [`restore`], [`image`] and [`proxy`] measure, with the [`harness`] that they share.
-//! [`results`] holds every sample, [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers, the
-//! HTTP client and the clean-up are those of `fc-emulator`.
+//! [`results`] holds every sample, [`stats`] computes figures from samples, and [`report`] shows the figures. Freezers,
+//! the HTTP client and the clean-up are those of `fc-emulator`.
 
 pub mod burst;
 pub mod cli;

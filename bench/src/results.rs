@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use burst::{Burst, BurstSample, Bursts};
 pub use image::{Image, Images};
-pub use load::RequestKind;
+pub use load::{RequestCounts, RequestKind, RequestTime};
 pub use quota::{Quota, QuotaStart, QuotaStarts};
 pub use restore::{Restore, RestoreSample, Restores};
 
@@ -213,6 +213,9 @@ pub struct Load {
     pub rate_from: Option<String>,
     /// Every combination of contender and pattern.
     pub cells: Vec<Cell>,
+    /// What one request takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<RequestCounts>,
 }
 
 /// One contender under one pattern of load.

@@ -34,7 +34,7 @@ fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
     let uneven = fc_testkit::build::helper("uneven").display().to_string();
     let contenders: Vec<String> =
         whats.iter().map(|what| format!("--contender={what}={uneven} {what} {tag}")).collect();
-    let words = ["load", "--root", &root, "--export-json", &json, "--seed=1"];
+    let words = ["load", "--root", &root, "--export-json", &json, "--seed=1", "--no-request-counts"];
     let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
     let output = fc_bench(&[&words, &contenders[..], options].concat());
     assert!(no_process_has(&tag), "a server was left behind");

@@ -5,10 +5,11 @@
 //!
 //! The modules: `patterns` lists the loads, `server` starts the server, `client` is the event loop, `open` opens its
 //! connections, `traffic` decides which connection sends when, by a `schedule` if the rate is fixed, `reply` recognises
-//! a good reply, and `counters` counts.
+//! a good reply, and `counters` counts. `counts` says what one request takes.
 
 mod client;
 mod counters;
+mod counts;
 mod open;
 mod patterns;
 mod reply;
@@ -59,6 +60,10 @@ pub struct Args {
     #[arg(long, visible_alias = "connections", value_name = "LIST", value_delimiter = ',')]
     #[arg(value_parser = patterns::parse_connections)]
     load_connections: Vec<u32>,
+
+    /// Do not count what one request takes: system calls, instructions, time in user space and in the kernel
+    #[arg(long)]
+    no_request_counts: bool,
 
     /// The requests of the load
     #[arg(long, value_name = "KIND", value_enum, default_value_t = RequestKind::Real)]
@@ -146,6 +151,10 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         let first = cells.iter().flat_map(|cell| &cell.failures).next();
         return Err(Error::failed("load", "any contender", first.map_or("there are no contenders", String::as_str)));
     }
+    let counts = match args.no_request_counts {
+        true => Vec::new(),
+        false => counts::measure(plan, &setting, (args.load_rounds, args.load_for), progress, skipped),
+    };
     let Processors { client, server } = setting.processors;
     Ok(Load {
         client_processors: client,
@@ -153,6 +162,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         requests: args.requests,
         rate_from: Some(reference.name),
         cells,
+        counts,
     })
 }
 

@@ -120,6 +120,11 @@ impl Requests {
         Self { keep: event(platform, kind, false), close: event(platform, kind, true) }
     }
 
+    /// The request on a connection that stays open.
+    pub fn kept(&self) -> &Request {
+        &self.keep
+    }
+
     /// The request under this pattern.
     pub fn of(&self, pattern: &Pattern) -> &Request {
         if pattern.reconnect { &self.close } else { &self.keep }

@@ -43,6 +43,11 @@ impl Server {
         self.instance.address()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.instance.pid()
+    }
+
     /// The processor time of all its threads, including those that have ended.
     ///
     /// # Errors

@@ -2,14 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 
 use super::program::KERNEL_BUFFER;
 use super::stage::Stage;
+use crate::harness::strace;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
@@ -42,40 +41,9 @@ fn open(stage: &Stage) -> Result<Conn> {
 /// # Errors
 /// If there is no strace, it cannot attach, or a call fails.
 pub fn system_calls(stage: &Stage, event: &Request) -> Result<Vec<(String, f64)>> {
-    let folder = tempfile::tempdir().map_err(|cause| Error::failed("make", "a folder", cause))?;
-    let file = folder.path().join("calls");
     let (bytes, mut conn) = (event.bytes(), open(stage)?);
     (0..CALLS).try_for_each(|_| call(&mut conn, &bytes))?;
-    let mut strace = Command::new("strace")
-        .args(["-f", "-c", "-U", "name,calls", "-p", &stage.pid().to_string(), "-o"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|cause| Error::failed("start", "strace", cause))?;
-    let traced = || proc::status(stage.pid(), "TracerPid").is_ok_and(|pid| pid != "0").then_some(());
-    let attached = Deadline::after(CALL_WAIT).until(traced).is_some();
-    let called = (0..CALLS).try_for_each(|_| call(&mut conn, &bytes));
-    if let Some(pid) = Pid::from_raw(strace.id().cast_signed()) {
-        let _ = kill_process(pid, Signal::INT);
-    }
-    strace.wait().map_err(|cause| Error::failed("wait for", "strace", cause))?;
-    called?;
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let rows = counts(&text);
-    if !attached || rows.is_empty() {
-        return Err(Error::new("strace could not attach to the proxy"));
-    }
-    Ok(rows.into_iter().map(|(name, calls)| (name, calls as f64 / f64::from(CALLS))).collect())
-}
-
-/// The rows of `strace -c -U name,calls`, without the total.
-fn counts(text: &str) -> Vec<(String, u64)> {
-    let row = |line: &str| {
-        let (name, calls) = line.trim().split_once(char::is_whitespace)?;
-        Some((name.to_owned(), calls.trim().parse().ok()?))
-    };
-    text.lines().filter_map(row).filter(|(name, _): &(String, u64)| name != "total").collect()
+    strace::system_calls(stage.pid(), CALLS, || call(&mut conn, &bytes))
 }
 
 /// The context switches of the proxy while nobody calls it and one connection stays open.
@@ -204,17 +172,4 @@ fn times(conn: &mut Conn, event: &[u8]) -> Result<(f64, f64)> {
     }
     all.sort_unstable_by(f64::total_cmp);
     Ok((all[all.len() / 2], all[all.len() - 1]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_of_strace_are_read() {
-        let text = "syscall              calls\n---------------- ---------\nepoll_wait             402\n\
-                    recvfrom               400\n---------------- ---------\ntotal                  802\n";
-        assert_eq!(counts(text), [("epoll_wait".to_owned(), 402), ("recvfrom".to_owned(), 400)]);
-        assert!(counts("").is_empty());
-    }
 }

@@ -3,9 +3,11 @@
 //! `templates/page.html` is the template, and askama escapes its values. [`super::plot`] draws the plots, and
 //! [`super::tables`] fills the tables.
 
+mod amounts;
 mod headline;
 mod history;
 mod plots;
+mod spreads;
 
 use askama::Template;
 

@@ -1,6 +1,6 @@
 //! The plots of the page, with their captions.
 
-use super::{Figure, Section};
+use super::{Figure, Section, amounts, spreads};
 use crate::report::plot::{Anchor, Bar, Bars, Curve, Distribution, Distributions, STYLE, Svg, curves};
 use crate::report::summary::Summary;
 use crate::report::text::machine;
@@ -10,7 +10,7 @@ use crate::stats::Estimate;
 use crate::stats::figures::{self, CountFigures, FleetFigures, LoadBlock, LoadFigures, StartFigures, ThawFigures};
 
 const WIDE: f64 = 800.0;
-const HALF: f64 = 480.0;
+pub(super) const HALF: f64 = 480.0;
 
 /// All plots, in the order of measures.
 pub fn sections(results: &Results) -> Vec<Section> {
@@ -25,9 +25,13 @@ pub fn sections(results: &Results) -> Vec<Section> {
             figures: [starts(&process), start_ratios(&process), containers(&container)].into_iter().flatten().collect(),
         },
         Section { title: "Counts of a cold start", figures: counted(results) },
+        spreads::quota(results),
+        spreads::bursts(results),
         Section { title: "Thaw", figures: thawed(results, &thaws).into_iter().collect() },
         Section { title: "Load", figures: loads(results) },
         Section { title: "Density", figures: crowded(results).into_iter().collect() },
+        spreads::restores(results),
+        amounts::images(results),
     ]
 }
 
@@ -218,7 +222,8 @@ fn loads(results: &Results) -> Vec<Figure> {
     let blocks = figures::load(results);
     let (closed, open): (Vec<&LoadBlock>, Vec<&LoadBlock>) =
         blocks.iter().partition(|block| block.pattern.rate.is_none());
-    closed.into_iter().filter_map(rates).chain(open.into_iter().filter_map(latencies)).collect()
+    let figures = closed.into_iter().filter_map(rates).chain(open.into_iter().filter_map(latencies));
+    figures.chain(amounts::requests(results)).collect()
 }
 
 fn rates(block: &LoadBlock) -> Option<Figure> {
@@ -330,14 +335,14 @@ fn crowded(results: &Results) -> Option<Figure> {
     })
 }
 
-fn spread_picture(plot: &Distributions, words: &str) -> Option<String> {
+pub(super) fn spread_picture(plot: &Distributions, words: &str) -> Option<String> {
     let measured = plot.rows.iter().any(|row| row.samples.count() > 0);
     let mut svg = Svg::default();
     plot.draw(&mut svg, 0.0, 0.0, WIDE);
     measured.then(|| svg.inline(WIDE, plot.height(), words))
 }
 
-fn bar_picture(
+pub(super) fn bar_picture(
     rows: Vec<Bar>,
     reference: Option<f64>,
     width: f64,
@@ -366,7 +371,7 @@ fn ratio_bar(row: &StartFigures) -> Bar {
     }
 }
 
-fn ratio_text(kind: Kind, ratio: Option<Estimate>) -> String {
+pub(super) fn ratio_text(kind: Kind, ratio: Option<Estimate>) -> String {
     match (kind, ratio) {
         (_, None) => NONE.to_owned(),
         (Kind::Baseline, Some(_)) => "1×".to_owned(),
@@ -378,7 +383,7 @@ fn signed(difference: Estimate) -> String {
     format!("{}{}", if difference.median < 0.0 { "" } else { "+" }, duration(difference.median))
 }
 
-fn told(label: &str, estimate: Option<Estimate>, ratio: Option<Estimate>, outliers: usize) -> String {
+pub(super) fn told(label: &str, estimate: Option<Estimate>, ratio: Option<Estimate>, outliers: usize) -> String {
     let Some(Estimate { median, interval, count }) = estimate else { return format!("{label}: no sample") };
     let mut words = format!("{label}: {} [{}, {}]", duration(median), duration(interval.low), duration(interval.high));
     if let Some(Estimate { median, interval, .. }) = ratio {

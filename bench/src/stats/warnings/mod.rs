@@ -202,6 +202,10 @@ fn load(results: &Results, warnings: &mut Warnings) {
     for block in &blocks {
         load_block(block, warnings);
     }
+    for row in figures::requests(results) {
+        let label = format!("one request: {}", row.contender.label);
+        warnings.failures("load", &label, "rounds", row.failures);
+    }
 }
 
 fn load_block(block: &LoadBlock, warnings: &mut Warnings) {
