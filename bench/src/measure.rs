@@ -95,11 +95,12 @@ impl MeasureArgs {
 }
 
 impl Measures {
-    /// Whether one of them starts contenders so often that a quick run leaves out the heavy ones.
+    /// Whether one of them takes so long with heavy contenders that a quick run leaves them out.
     fn start_many(&self) -> bool {
         self.coldstart.is_some()
             || self.quota.is_some()
             || self.burst.is_some()
+            || self.load.is_some()
             || self.density.is_some()
             || self.image.is_some()
     }

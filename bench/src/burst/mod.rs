@@ -22,7 +22,7 @@ use fc_emulator::options::{DURATION, duration};
 
 /// How many start at once.
 const SIZES: [u32; 3] = [1, 10, 100];
-const SIZES_QUICK: [u32; 2] = [10, 100];
+const SIZES_QUICK: [u32; 1] = [100];
 
 /// Contenders get at least this many bursts, however long these take.
 const BURSTS_MIN: usize = 2;
@@ -34,7 +34,7 @@ const FAILURES_MAX: u32 = 2;
 #[derive(Clone, Debug, Arguments)]
 #[group(skip)]
 pub struct Args {
-    /// Instances that start at once, a list for several sizes [default: 1,10,100, or 10,100 with --quick]
+    /// Instances that start at once, a list for several sizes [default: 1,10,100, or 100 with --quick]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = clap::value_parser!(u32).range(1..=1000))]
     burst_sizes: Vec<u32>,
 

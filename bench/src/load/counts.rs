@@ -33,10 +33,10 @@ const CALL_WAIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_QUICK: Duration = Duration::from_secs(10);
 
-/// Rounds of processor time, and the length of each half of one.
+/// Rounds of processor time, and the length of each half of one. A quick run leaves them out, because shorter ones
+/// would show too little of a tenth of the time.
 const ROUNDS: u32 = 3;
 const LENGTH: Duration = Duration::from_secs(1);
-const LENGTH_QUICK: Duration = Duration::from_millis(300);
 
 /// The client of one kept connection.
 struct Caller {
@@ -74,8 +74,8 @@ pub fn measure(
     skipped: &mut Vec<Skipped>,
 ) -> Vec<RequestCounts> {
     let plan = &plan.without_heavy();
-    let rounds = rounds.unwrap_or(if plan.quick { 1 } else { ROUNDS });
-    let length = length.unwrap_or(if plan.quick { LENGTH_QUICK } else { LENGTH });
+    let rounds = rounds.unwrap_or(if plan.quick { 0 } else { ROUNDS });
+    let length = length.unwrap_or(LENGTH);
     let named = |it: &Contender| RequestCounts { name: it.name().to_owned(), ..RequestCounts::default() };
     let mut all: Vec<RequestCounts> = plan.contenders.iter().map(named).collect();
     progress.begin("load, counts", plan.contenders.len() as u64 * u64::from(2 + rounds));
@@ -102,6 +102,9 @@ pub fn measure(
             }
         }
         progress.step(contender.name());
+    }
+    if rounds == 0 {
+        skip("processor time of a request".to_owned(), &Error::new("a quick run leaves it out"));
     }
     for round in 0..rounds {
         for index in shuffled(all.len(), plan.seed, round) {
@@ -139,10 +142,12 @@ fn instructions_of(contender: &Contender, setting: &Setting, quick: bool) -> Res
     let deadline = Deadline::after(if quick { PATIENCE_QUICK } else { PATIENCE });
     let env = contender.has_markers.then_some(("FC_HOOKS_LOG_MARKERS", "off"));
     let mut server = Callgrind::start(contender, env.as_slice())?;
-    let mut conn = server.connect(deadline)?;
     let initialize = setting.platform.hook(Hook::Initialize).bytes();
-    conn.exchange(&initialize, deadline).map_err(|why| Error::new(format!("under valgrind: {why}")))?;
-    // A server may close the connection after a reply.
+    let mut conn = server.connect(deadline)?;
+    let reply = conn.exchange(&initialize, deadline);
+    reply.map_err(|why| Error::new(format!("under valgrind: {why}")))?;
+    // A server may close a connection after its reply, and may serve one at a time.
+    drop(conn);
     let conn = server.connect(deadline)?;
     let mut caller = Caller::new(server.address(), conn, setting.requests.kept());
     let mut calls = |count| (0..count).try_for_each(|_| caller.call(deadline));

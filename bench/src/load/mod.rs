@@ -134,12 +134,14 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     let _descriptors = Descriptors::for_more(most.unwrap_or_default());
     let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let runs = entries.len() * shapes.len();
-    progress.begin("load", u64::from(rounds) * (1 + runs as u64));
+    let has_half = shapes.iter().any(Shape::is_half);
+    progress.begin("load", u64::from(rounds) * (u64::from(has_half) + runs as u64));
 
-    let reference = reference(&setting, plan, rounds, progress, skipped)?;
+    let reference = has_half.then(|| reference(&setting, plan, rounds, progress, skipped)).transpose()?;
+    let half = reference.as_ref().map_or(0.0, |reference| reference.rate);
     let mut cells: Vec<Cell> = Vec::with_capacity(runs);
     for entry in &entries {
-        cells.extend(shapes.iter().map(|shape| entry.cell(shape.pattern(reference.rate, entry.markers))));
+        cells.extend(shapes.iter().map(|shape| entry.cell(shape.pattern(half, entry.markers))));
     }
     for round in 0..rounds {
         for number in shuffled(entries.len(), plan.seed, round) {
@@ -160,7 +162,7 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         client_processors: client,
         server_processors: server,
         requests: args.requests,
-        rate_from: Some(reference.name),
+        rate_from: reference.map(|reference| reference.name),
         cells,
         counts,
     })

@@ -41,6 +41,11 @@ impl Shape {
         Self { connections, reconnect: false, pace: PollInterval::Closed }
     }
 
+    /// Whether its rate is measured first.
+    pub fn is_half(&self) -> bool {
+        self.pace == PollInterval::Half
+    }
+
     /// The pattern with its rate; `half` is the rate that was measured.
     pub fn pattern(self, half: f64, markers: Option<bool>) -> Pattern {
         let rate = match self.pace {

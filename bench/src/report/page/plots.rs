@@ -253,7 +253,7 @@ fn rates(block: &LoadBlock) -> Option<Figure> {
     let baseline =
         block.rows.iter().find(|row| row.contender.kind == Kind::Baseline).and_then(|row| row.per_second.median());
     let title = block.pattern.to_string();
-    let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 52.0)], &title)?;
+    let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 66.0)], &title)?;
     let caption = "Requests per second, the median of the rounds with their range. Our bars are with log markers, \
                    and paler without; the numbers are those without, because no peer has log markers.";
     Some(Figure { title, caption: caption.to_owned(), picture, wide: false })

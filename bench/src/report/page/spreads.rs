@@ -36,13 +36,13 @@ fn burst(figures: &BurstFigures) -> Option<Figure> {
         true => "The client was busy, so the ratios are those of processor time.",
         false => "The ratios are those of the last.",
     };
-    let (title, dots) = match figures.instances {
-        1 => ("One at once".to_owned(), "Each dot is one start"),
-        many => (format!("{many} at once"), "Each dot is one burst on one processor, until the last instance"),
+    let title = match figures.instances {
+        1 => "One start, for comparison".to_owned(),
+        many => format!("{many} at once"),
     };
     let caption = format!(
-        "{dots} has answered its first POST /initialize. The small triangle is the median time until half of the \
-         instances had. {ratios}"
+        "Each dot is one burst on one processor, from when all instances were let go until the last has answered its \
+         first POST /initialize. The small triangle is the median time until half of them had. {ratios}"
     );
     figure(title, caption, rows, "all let go → the last has answered /initialize")
 }
