@@ -112,19 +112,25 @@ fn read(mut perf: Child, file: &Path) -> Option<Looks> {
     kill_process(Pid::from_raw(perf.id().cast_signed())?, Signal::INT).ok()?;
     perf.wait().ok()?;
     let listed =
-        Command::new("perf").args(["script", "-F", "ip", "-i"]).arg(file).stdin(Stdio::null()).output().ok()?;
-    let looks = looks(&String::from_utf8_lossy(&listed.stdout));
-    (looks.all > 0).then_some(looks)
+        Command::new("perf").args(["script", "-F", "event,ip", "-i"]).arg(file).stdin(Stdio::null()).output().ok()?;
+    looks(&String::from_utf8_lossy(&listed.stdout))
 }
 
-/// From one address a line, in hexadecimal digits.
-fn looks(listed: &str) -> Looks {
-    let addresses = listed.lines().filter_map(|line| u64::from_str_radix(line.trim(), 16).ok());
-    addresses.fold(Looks { user: 0, all: 0, by_perf: true }, |seen, address| Looks {
-        user: seen.user + u64::from(address & KERNEL == 0),
-        all: seen.all + 1,
-        ..seen
-    })
+/// From lines like `cpu-clock:  40123a`, with an address in hexadecimal digits. `None` if there is none, or if perf had
+/// no right to look at the kernel and left it out, which the event's name tells: `cpu-clock:u`.
+fn looks(listed: &str) -> Option<Looks> {
+    let mut seen = Looks { user: 0, all: 0, by_perf: true };
+    for line in listed.lines() {
+        let Some((event, address)) = line.trim().rsplit_once(char::is_whitespace) else { continue };
+        if event.trim().trim_end_matches(':').ends_with(":u") {
+            return None;
+        }
+        if let Ok(address) = u64::from_str_radix(address, 16) {
+            seen.user += u64::from(address & KERNEL == 0);
+            seen.all += 1;
+        }
+    }
+    (seen.all > 0).then_some(seen)
 }
 
 /// In user space, and in all.
@@ -142,11 +148,12 @@ mod tests {
 
     #[test]
     fn addresses_of_the_kernel_are_told_from_others() {
-        let listed = " ffffffff8152d0a1\n           40123a\n ffffffff813a2313\n     7f3e00001000\n\nnonsense\n";
-        let seen = looks(listed);
+        let listed = "cpu-clock:  ffffffff8152d0a1\ncpu-clock:      40123a\n cpu-clock: ffffffff813a2313\n\
+                      cpu-clock:      7f3e00001000\n\nnonsense\n";
+        let seen = looks(listed).unwrap();
         assert_eq!(seen, Looks { user: 2, all: 4, by_perf: true });
         assert_eq!(seen.user_share(), Some(0.5));
-        assert_eq!(looks("").user_share(), None);
+        assert_eq!((looks(""), looks("cpu-clock:u:   7fe1746c7912\n")), (None, None));
     }
 
     #[test]
