@@ -38,7 +38,7 @@ pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) 
         .stderr(Stdio::null())
         .spawn()
         .map_err(|cause| Error::failed("start", "strace", cause))?;
-    let traced = || proc::status(pid, "TracerPid").is_ok_and(|pid| pid != "0").then_some(());
+    let traced = || is_traced(pid).then_some(());
     let ended = |strace: &mut std::process::Child| !matches!(strace.try_wait(), Ok(None));
     let attached =
         Deadline::after(ATTACH_WAIT).until(|| traced().map(|()| true).or(ended(&mut strace).then_some(false)));
@@ -54,6 +54,13 @@ pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) 
         return Err(Error::new(format!("strace could not attach to process {pid}")));
     }
     Ok(rows.into_iter().map(|(name, count)| (name, count as f64 / f64::from(calls))).collect())
+}
+
+/// Whether strace has attached to every thread: it takes them one by one, and the first is rarely the one that serves.
+fn is_traced(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let mut threads = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    threads.all(|thread| proc::status(thread, "TracerPid").is_ok_and(|tracer| tracer != "0"))
 }
 
 /// The rows of `strace -c -U name,calls`, without the total.
