@@ -159,7 +159,7 @@ bench-targets: ## every server that is measured: our binaries and the peers
 BENCH := target/release/fc-bench bench --export-json target/bench.json --export-html target/report.html
 
 .PHONY: bench
-bench: bench-targets ## starts, load, thaw, density, payloads, images, with peers; target/report.html, bench/history.csv
+bench: bench-targets ## starts, load, bursts, payloads, density …, with peers; target/report.html, bench/history.csv
 	@$(BENCH) --history bench/history.csv $(ARGS)
 
 .PHONY: bench-quick

@@ -109,6 +109,8 @@ impl Config {
     ///
     /// # Errors
     /// A variable is not UTF-8 or has an invalid value. The error names the variable.
+    // Out of line, so that what it needs is off the stack while the server serves.
+    #[inline(never)]
     pub fn from_env() -> Result<Config, StartError> {
         Config::from_lookup(&|name| std::env::var_os(name))
     }

@@ -22,6 +22,8 @@ const CANCELLED: u8 = 143;
 
 /// Runs the invoke callback on the event. The body of its reply goes to standard output, the JSON of a failure to
 /// standard error.
+// Out of line, because its frame would be part of that of a server.
+#[inline(never)]
 pub(crate) fn run<S>(app: &'static App<S>, state: S, event: OsString) -> ExitCode {
     if let Err(error) = signals::install() {
         // The event can be handled nevertheless; a cancellation then ends the process at once.

@@ -57,8 +57,7 @@ pub(crate) fn run_on<S>(serve: fn(&'static App<S>, S, Config) -> ExitCode, app: 
 /// Serves with this configuration instead of the environment's. The exit codes are those of [`run`].
 pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     let fits = check(app, &config);
-    let bind = || Server::bind(config).map(|server| (server.address().clone(), server));
-    serve_on(fits, bind, |server| server.run(app, state))
+    serve_on(fits, || Server::bind(config), Server::address, |server| server.run(app, state))
 }
 
 /// Whether this configuration fits this table.
@@ -71,7 +70,8 @@ pub(crate) fn check<S>(app: &App<S>, config: &Config) -> Result<(), StartError> 
 #[inline(always)]
 pub(crate) fn serve_on<E>(
     fits: Result<(), StartError>,
-    start: impl FnOnce() -> Result<(Listen, E), StartError>,
+    start: impl FnOnce() -> Result<E, StartError>,
+    address: impl FnOnce(&E) -> &Listen,
     serve: impl FnOnce(E) -> Result<(), StartError>,
 ) -> ExitCode {
     init_logging();
@@ -79,11 +79,11 @@ pub(crate) fn serve_on<E>(
     if let Err(error) = fits {
         return fail(&error, MISUSED);
     }
-    let (address, engine) = match start() {
-        Ok(started) => started,
+    let engine = match start() {
+        Ok(engine) => engine,
         Err(error) => return fail(&error, FAILED),
     };
-    server::announce(&address);
+    server::announce(address(&engine));
     match serve(engine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, FAILED),

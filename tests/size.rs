@@ -57,7 +57,9 @@ fn hello_world_bytes() -> u64 {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello");
     fs::create_dir_all(folder.join("src")).unwrap();
     fs::create_dir_all(folder.join(".cargo")).unwrap();
-    fs::copy(checkout().join(".cargo/startup-order.txt"), folder.join(".cargo/startup-order.txt")).unwrap();
+    for named_in_config in [".cargo/layout.ld", ".cargo/startup-order.txt"] {
+        fs::copy(checkout().join(named_in_config), folder.join(named_in_config)).unwrap();
+    }
     let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
     let profile = manifest.split("\n[").find(|section| section.starts_with("profile.release]")).expect("a profile");
     let manifest = format!("[package]\nname = \"hello\"\nedition = \"2024\"\n[workspace]\n[{profile}\n");

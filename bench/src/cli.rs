@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 
 use crate::measure::{MeasureArgs, Measures};
-use crate::{coldstart, density, image, load, payload, proxy, restore, thaw};
+use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ pub enum Command {
     /// Measure cold starts on a share of a processor: exec → first /initialize, and how often it was throttled
     #[command(args_override_self = true)]
     Quota(MeasureWith<coldstart::quota::Args>),
+    /// Measure bursts of cold starts: 1, 10 and 100 instances at once, until each has answered /initialize
+    #[command(args_override_self = true)]
+    Burst(MeasureWith<burst::Args>),
     /// Measure requests per second and latency
     #[command(args_override_self = true)]
     Load(MeasureWith<load::Args>),
@@ -53,7 +56,7 @@ pub enum Command {
     Program,
     /// Run all of these but restores and proxies
     #[command(args_override_self = true)]
-    Bench(MeasureWith<Freezing<AllArgs>>),
+    Bench(Box<MeasureWith<Freezing<AllArgs>>>),
     /// Show results that --export-json wrote
     Report(ReportArgs),
 }
@@ -90,6 +93,8 @@ pub struct AllArgs {
     #[command(flatten)]
     quota: coldstart::quota::Args,
     #[command(flatten)]
+    burst: burst::Args,
+    #[command(flatten)]
     thaw: thaw::Args,
     #[command(flatten)]
     load: load::Args,
@@ -108,6 +113,7 @@ impl Command {
         Some(match self {
             Self::Coldstart(it) => (&it.common, Measures { coldstart: Some(it.own.clone()), ..none }),
             Self::Quota(it) => (&it.common, Measures { quota: Some(it.own.clone()), ..none }),
+            Self::Burst(it) => (&it.common, Measures { burst: Some(it.own.clone()), ..none }),
             Self::Restore(it) => (&it.common, Measures { restore: Some(it.own.clone()), ..none }),
             Self::Payload(it) => (&it.common, Measures { payload: Some(it.own.clone()), ..none }),
             Self::Image(it) => (&it.common, Measures { image: Some(it.own.clone()), ..none }),
@@ -121,11 +127,11 @@ impl Command {
                 (&it.common, Measures { freeze_with, density: Some(it.own.own.clone()), ..none })
             }
             Self::Bench(it) => {
-                let AllArgs { coldstart, quota, thaw, load, density, payload, image } = it.own.own.clone();
-                let freeze_with = it.own.freeze.freeze_with;
-                let (coldstart, quota, thaw) = (Some(coldstart), Some(quota), Some(thaw));
-                let (load, density, payload, image) = (Some(load), Some(density), Some(payload), Some(image));
-                (&it.common, Measures { freeze_with, coldstart, quota, thaw, load, density, payload, image, ..none })
+                let AllArgs { coldstart, quota, burst, thaw, load, density, payload, image } = it.own.own.clone();
+                let none = Measures { freeze_with: it.own.freeze.freeze_with, ..none };
+                let none = Measures { coldstart: Some(coldstart), quota: Some(quota), burst: Some(burst), ..none };
+                let none = Measures { thaw: Some(thaw), load: Some(load), density: Some(density), ..none };
+                (&it.common, Measures { payload: Some(payload), image: Some(image), ..none })
             }
             Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
         })

@@ -18,6 +18,8 @@ const CONNECTIONS: u32 = 16;
 
 /// The length of the event whose echo is kept.
 const PAYLOAD_BYTES: u64 = 32 << 20;
+/// The size of the bursts that are kept.
+const BURST: u32 = 100;
 
 /// A history in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +119,11 @@ pub fn run(results: &Results, commit: &str) -> Vec<(&'static str, String)> {
     let hyper = payload.iter().find(|row| row.contender.name == figures::COLLECTS);
     let fleets = figures::fleets(results);
     let fleet = fleets.first().and_then(|fleets| fleets.rows.iter().find(|row| row.contender.name == NAME));
+    let requests = figures::requests(results);
+    let request = requests.iter().find(|row| row.contender.name == NAME);
+    let bursts = figures::bursts(results);
+    let burst = bursts.iter().find(|figures| figures.instances == BURST);
+    let burst = burst.and_then(|figures| figures.rows.iter().find(|row| row.contender.name == NAME));
     vec![
         (COMMIT, commit.to_owned()),
         (BEGAN, results.began.to_string()),
@@ -129,6 +136,13 @@ pub fn run(results: &Results, commit: &str) -> Vec<(&'static str, String)> {
         ("requests_per_second", text(load.and_then(|row| row.per_second.median()), 0)),
         ("load_x_baseline", text(load.and_then(|row| row.ratio).map(|ratio| ratio.median), 3)),
         ("server_cpu_us", text(load.and_then(|row| row.server_cpu_us), 2)),
+        ("request_calls", text(request.and_then(|row| row.calls), 1)),
+        ("request_instructions", text(request.and_then(|row| row.instructions), 0)),
+        ("request_user_us", text(request.and_then(|row| row.user.median()), 2)),
+        ("burst_ready_ms", text(burst.and_then(|row| row.last.median()).map(|us| us / 1e3), 1)),
+        ("burst_x_baseline", text(burst.and_then(|row| row.ratio).map(|ratio| ratio.median), 3)),
+        ("burst_cpu_ms", text(burst.and_then(|row| row.cpu.median()).map(|us| us / 1e3), 1)),
+        ("burst_cpu_x_baseline", text(burst.and_then(|row| row.cpu_ratio).map(|ratio| ratio.median), 3)),
         ("thaw_us", text(thaw.and_then(|row| row.reply.median()), 1)),
         ("echo_32_mb_x_hyper", text(hyper.and_then(|row| row.ours).map(|ratio| ratio.median), 3)),
         ("echo_32_mb_cpu_x_hyper", text(hyper.and_then(|row| row.ours_cpu).map(|ratio| ratio.median), 3)),

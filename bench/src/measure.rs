@@ -10,7 +10,7 @@ use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
 use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries};
 use crate::results::{Machine, Results, SCHEMA, Skipped};
-use crate::{coldstart, density, image, load, payload, proxy, restore, thaw};
+use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeWith;
 use fc_emulator::options::DataOutputArgs;
@@ -60,6 +60,8 @@ pub struct Measures {
     pub coldstart: Option<coldstart::Args>,
     /// From the start to the first reply on a share of a processor.
     pub quota: Option<coldstart::quota::Args>,
+    /// Many starts at once.
+    pub burst: Option<burst::Args>,
     /// From the freeze to the first reply.
     pub thaw: Option<thaw::Args>,
     /// Requests per second and latency.
@@ -95,15 +97,20 @@ impl MeasureArgs {
 }
 
 impl Measures {
-    /// Whether one of them starts contenders so often that a quick run leaves out the heavy ones.
+    /// Whether one of them takes so long with heavy contenders that a quick run leaves them out.
     fn start_many(&self) -> bool {
-        self.coldstart.is_some() || self.quota.is_some() || self.density.is_some() || self.image.is_some()
+        self.coldstart.is_some()
+            || self.quota.is_some()
+            || self.burst.is_some()
+            || self.load.is_some()
+            || self.density.is_some()
+            || self.image.is_some()
     }
 }
 
 fn left_out(heavy: &Contender) -> Skipped {
-    let reason = "a quick run leaves it out of counts, shares of a processor, density and images, which would take \
-                  most of the time";
+    let reason = "a quick run leaves it out of counts, shares of a processor, bursts, density and images, which would \
+                  take most of the time";
     Skipped { what: heavy.name().to_owned(), reason: reason.to_owned() }
 }
 
@@ -134,6 +141,7 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
         measures.coldstart.as_ref().map(|args| coldstart::run(&plan, args, progress, skips)).transpose()?;
     results.quota =
         measures.quota.as_ref().map(|args| coldstart::quota::run(&light, args, progress, skips)).transpose()?;
+    results.burst = measures.burst.as_ref().map(|args| burst::run(&light, args, progress, skips)).transpose()?;
     results.thaw =
         measures.thaw.as_ref().map(|args| thaw::run(&plan, args, measures.freeze_with, progress, skips)).transpose()?;
     results.load = measures.load.as_ref().map(|args| load::run(&plan, args, progress, skips)).transpose()?;
@@ -192,6 +200,7 @@ fn empty(began: u64) -> Results {
         skipped: Vec::new(),
         coldstart: None,
         quota: None,
+        burst: None,
         load: None,
         thaw: None,
         density: None,

@@ -5,6 +5,7 @@
 //!
 //! Times are in microseconds, memory in kilobytes of 1,024 bytes, as the kernel reports it; sizes are in bytes.
 
+mod burst;
 mod image;
 mod load;
 mod payload;
@@ -13,8 +14,9 @@ mod restore;
 
 use serde::{Deserialize, Serialize};
 
+pub use burst::{Burst, BurstSample, Bursts};
 pub use image::{Image, Images};
-pub use load::RequestKind;
+pub use load::{RequestCounts, RequestKind, RequestTime};
 pub use payload::{Echoing, Payload, PayloadCell, PayloadMemory, PayloadRun};
 pub use quota::{Quota, QuotaStart, QuotaStarts};
 pub use restore::{Restore, RestoreSample, Restores};
@@ -47,6 +49,9 @@ pub struct Results {
     /// From the start to the first reply on a share of a processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// Many starts at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
     /// Requests per second and latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
@@ -213,6 +218,9 @@ pub struct Load {
     pub rate_from: Option<String>,
     /// Every combination of contender and pattern.
     pub cells: Vec<Cell>,
+    /// What one request takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<RequestCounts>,
 }
 
 /// One contender under one pattern of load.

@@ -34,7 +34,7 @@ fn try_load(whats: &[&str], options: &[&str]) -> Result<Load, String> {
     let uneven = fc_testkit::build::helper("uneven").display().to_string();
     let contenders: Vec<String> =
         whats.iter().map(|what| format!("--contender={what}={uneven} {what} {tag}")).collect();
-    let words = ["load", "--root", &root, "--export-json", &json, "--seed=1"];
+    let words = ["load", "--root", &root, "--export-json", &json, "--seed=1", "--no-request-counts"];
     let contenders: Vec<&str> = contenders.iter().map(String::as_str).collect();
     let output = fc_bench(&[&words, &contenders[..], options].concat());
     assert!(no_process_has(&tag), "a server was left behind");
@@ -84,7 +84,7 @@ fn told(cell: &Cell) -> String {
 
 #[test]
 fn a_sound_server_answers_under_every_pattern() {
-    let load = load(&["plain"], &["--load-rounds=1", "--load-for=500ms"]);
+    let load = load(&["plain"], &["--load-rounds=1", "--load-for=500ms", "--load-connections=1,16,200"]);
     assert_eq!((load.cells.len(), load.rate_from.as_deref()), (6, Some("plain")));
     assert_eq!(runs(&load).count(), 6);
     for (cell, run) in runs(&load) {

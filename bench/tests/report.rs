@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fc_bench::history::History;
 use fc_bench::report::{markdown, svg, table};
-use fc_bench::results::{Coldstart, Density, Kind, Load, Payload, Quota, Results, Start, Starts, Thaw};
+use fc_bench::results::{Burst, Coldstart, Density, Kind, Load, Payload, Quota, Results, Start, Starts, Thaw};
 use fc_bench::stats::warnings;
 use fixtures::results;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -92,10 +92,10 @@ fn the_page_needs_nothing_else() {
     let outside = document.descendants().flat_map(|node| node.attributes().collect::<Vec<_>>());
     assert!(outside.into_iter().all(|attribute| !["src", "href", "xlink:href"].contains(&attribute.name())));
     assert!(!page.contains("url(") && !page.contains("@import"));
-    // Four of cold starts' counts, four and two of load, and one each of: starts, ratios, containers, thaw, density.
-    // Two of payloads' times, and two of their costs.
-    assert_eq!(all(&document, "svg").len(), 19);
-    assert_eq!(all(&document, "figcaption").len(), 19);
+    // Four of cold starts' counts, four, two and two of load, three of shares and of bursts, two of restores and of
+    // images, two of payloads' times and two of their costs, and one each of: starts, ratios, containers, thaw, density.
+    assert_eq!(all(&document, "svg").len(), 31);
+    assert_eq!(all(&document, "figcaption").len(), 31);
     assert!(all(&document, "figcaption").iter().all(|caption| caption.text().is_some_and(|text| text.len() > 40)));
 }
 
@@ -210,13 +210,14 @@ fn whoever_cannot_start_on_a_share_has_a_row_and_a_reason() {
 fn what_is_missing_breaks_nothing() {
     let mut none = results();
     (none.coldstart, none.load, none.thaw, none.density) = (None, None, None, None);
-    (none.quota, none.image, none.restore, none.payload) = (None, None, None, None);
+    (none.quota, none.image, none.restore, none.burst, none.payload) = (None, None, None, None, None);
     assert_sound(&none, "no measure");
     assert!(table(&none).contains("nothing was measured") && html(&none).contains("Nothing was measured"));
 
     let mut empty = none.clone();
     empty.coldstart = Some(Coldstart::default());
     empty.quota = Some(Quota::default());
+    empty.burst = Some(Burst::default());
     (empty.load, empty.thaw) = (Some(Load::default()), Some(Thaw::default()));
     empty.density = Some(Density::default());
     empty.payload = Some(Payload::default());
@@ -325,6 +326,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
         "did not keep up with the rate",
         "Python http.server: failed requests: 9; the first note: 3 connections were reset",
         "actix-web 4, one worker, a process at 0.05 vCPU: failed starts, which are in no figure: 3; the first: round 0",
+        "actix-web 4, one worker, 100 at once: failed bursts, which are in no figure: 2; the first: round 0: time: 97",
         "Go net/http, criu: failed restores, which are in no figure: 1; the first: it could not be saved",
         "Go, io.ReadAll, 33554432 bytes: failed calls, which are in no figure: 1; the first: round 0: the reply did",
         "1340 of 2000 instances answered: less than 10 %",
@@ -342,7 +344,7 @@ fn the_fixture_has_the_doubts_that_were_put_into_it() {
 fn a_quiet_run_leaves_no_doubt() {
     let mut results = results();
     (results.thaw, results.load, results.density) = (None, None, None);
-    (results.quota, results.restore, results.payload) = (None, None, None);
+    (results.quota, results.restore, results.burst, results.payload) = (None, None, None, None);
     results.machine.load = 0.1;
     let coldstart = results.coldstart.as_mut().unwrap();
     coldstart.container.clear();

@@ -29,9 +29,11 @@ pub(crate) struct Dispatcher<S: 'static> {
     /// The answer of the last run of each hook, for repeated calls (C-INIT-2, C-STOP-4).
     stored: PerHook<Option<Stored>>,
     env: Env,
-    /// The first reply is on its way, and the machine was not looked at yet.
-    owes_settling_in: bool,
+    /// Before the next wait there is something to do: see [`before_wait`](Dispatcher::before_wait).
+    is_due: bool,
     has_served: bool,
+    /// Looked at the machine after its first reply.
+    is_settled: bool,
     pub(crate) health_path: Option<String>,
     pub(crate) control_path_required: bool,
     pub(crate) hooks_from: Option<Networks>,
@@ -83,8 +85,9 @@ impl<S> Dispatcher<S> {
             lifecycle: Lifecycle::new((env.now)()),
             stored: PerHook::none(),
             env,
-            owes_settling_in: false,
+            is_due: false,
             has_served: false,
+            is_settled: false,
             health_path: app.health_path.map(str::to_owned),
             control_path_required: app.control_path_required,
             hooks_from: None,
@@ -104,19 +107,21 @@ impl<S> Dispatcher<S> {
     }
 
     /// Once the first reply has left, remembers facts about the machine that differ after a restore. Not before,
-    /// because that would delay the first reply.
+    /// because that would delay the first reply. Then tells whether a freeze was announced or noticed, and no call has
+    /// ended it: the server can give back memory.
     #[inline]
-    pub(crate) fn settle_in(&mut self) {
-        if self.owes_settling_in {
-            self.remember_machine();
-        }
+    pub(crate) fn before_wait(&mut self) -> bool {
+        self.is_due && self.settle()
     }
 
     #[cold]
-    fn remember_machine(&mut self) {
-        self.owes_settling_in = false;
-        let machine = self.env.machine;
-        self.lifecycle.freezes().settle_in(machine);
+    fn settle(&mut self) -> bool {
+        if !std::mem::replace(&mut self.is_settled, true) {
+            let machine = self.env.machine;
+            self.lifecycle.freezes().settle_in(machine);
+        }
+        self.is_due = self.lifecycle.seems_frozen();
+        self.is_due
     }
 
     /// The end of the last callback.
@@ -168,8 +173,8 @@ impl<S> Dispatcher<S> {
         self.thaw(&call, request.headers, received, request_id);
         let mut answer = match call {
             Call::Hook(hook) => self.run_hook(hook, request, received, request_id),
-            Call::Event => self.run_event(request, received, request_id).limit_memory(reply_bytes_max, request.method),
-            Call::Http => self.run_http(request, received, request_id).limit_memory(reply_bytes_max, request.method),
+            Call::Event => self.run_event(request, received, request_id),
+            Call::Http => self.run_http(request, received, request_id),
             Call::WrongMethod(allow) => wrong_method(allow.to_owned()),
             Call::Unauthorised(hook) => {
                 self.observe(hook, false, true, request, received, request_id);
@@ -177,13 +182,16 @@ impl<S> Dispatcher<S> {
             }
             Call::Health => unreachable!("answered above"),
         };
+        if matches!(call, Call::Event | Call::Http) {
+            answer.limit_memory(reply_bytes_max, request.method);
+        }
         if matches!(answer.reply.body, Body::Stream(..)) && request.method != "HEAD" {
             answer.streaming = Some(marker);
         } else {
             log.end(marker, request_id, answer.failed);
         }
         self.lifecycle.mark_idle((self.env.now)());
-        self.owes_settling_in |= !std::mem::replace(&mut self.has_served, true);
+        self.is_due |= !std::mem::replace(&mut self.has_served, true);
         answer
     }
 
@@ -271,6 +279,7 @@ impl<S> Dispatcher<S> {
     fn not_implemented(&mut self, hook: Hook, request: &Request<'_>, received: ClockReading) -> Answer {
         if hook == Hook::PreFreeze {
             // The freeze comes all the same (C-FRZ-4), and the next request must thaw.
+            self.is_due = true;
             self.record_evidence(Evidence { pre_freeze: true, ..Evidence::default() });
         }
         self.observe(hook, false, true, request, received, LoggedId::NONE);
@@ -329,6 +338,7 @@ impl<S> Dispatcher<S> {
         received: ClockReading,
         request_id: LoggedId<'_>,
     ) -> Answer {
+        self.is_due |= hook == Hook::PreFreeze;
         self.lifecycle.apply(Event::HookBegins(hook));
         let context = context(headers, received, hook.time_limit(), &self.lifecycle, self.env);
         let state = &mut self.state;
@@ -344,6 +354,9 @@ impl<S> Dispatcher<S> {
         answer
     }
 
+    // Out of line, like `run_http` and `run_hook`: in `handle` the frames of all three would add up, and each page of
+    // the stack costs a fault at the start and memory while frozen.
+    #[inline(never)]
     fn run_event(&mut self, request: &Request<'_>, received: ClockReading, request_id: LoggedId<'_>) -> Answer {
         let Some(callback) = self.app.invoke else {
             let message = format!("{INVOKE_PATH} is not implemented by this function");
@@ -361,6 +374,7 @@ impl<S> Dispatcher<S> {
         conclude(INVOKE_PATH, outcome, request_id)
     }
 
+    #[inline(never)]
     fn run_http(&mut self, request: &Request<'_>, received: ClockReading, request_id: LoggedId<'_>) -> Answer {
         self.lifecycle.apply(Event::CallBegins);
         match self.app.find(request.method, request.path()) {
@@ -454,14 +468,20 @@ impl Answer {
         Answer { reply, failed, dropped: false, streaming: None }
     }
 
-    fn limit_memory(self, reply_bytes_max: usize, method: &str) -> Answer {
+    /// In place: an answer is large to copy.
+    fn limit_memory(&mut self, reply_bytes_max: usize, method: &str) {
         let held = self.reply.held(method);
-        if held <= reply_bytes_max {
-            return self;
+        if held > reply_bytes_max {
+            self.drop_reply(held);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn drop_reply(&mut self, held: usize) {
         let failure = failure("Overloaded", "reply buffer limit reached");
         log::warn!("dropped a reply of {held} bytes: {}", failure.message);
-        Answer { dropped: true, ..Answer::failed(503, &failure) }
+        *self = Answer { dropped: true, ..Answer::failed(503, &failure) };
     }
 
     /// A mistake of the client. It is no failed call, which would count as an error of the function.

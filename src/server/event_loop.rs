@@ -58,6 +58,8 @@ impl<S, O: System> Loop<S, O> {
     }
 
     /// Serves until a signal ends it. Then, or if it cannot wait any more, closes everything and runs pre-stop.
+    // Out of line, so that the frames of start and service do not add up.
+    #[inline(never)]
     pub(crate) fn run(&mut self) -> Result<(), Errno> {
         let outcome = self.serve_until_done();
         for token in self.connections.pick(|_| true) {
@@ -109,7 +111,10 @@ impl<S, O: System> Loop<S, O> {
 
     /// One wait; then the clocks, the signals, and what they tell about freezes. True if the wait was interrupted.
     fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
-        self.dispatcher.settle_in();
+        if self.dispatcher.before_wait() {
+            // A frozen instance holds no memory that the call which thaws it can have anew.
+            self.buffers = BufferPool::default();
+        }
         let before = self.system.monotonic();
         self.look_at_turn(before);
         let interrupted = self.system.wait(ready, limit)?;

@@ -61,6 +61,8 @@ impl Server {
     /// # Errors
     /// The address is in use, not of this machine, or not permitted; the process has no descriptor left; a limit is
     /// outside the range that [`Limits::NAMES`](crate::Limits::NAMES) gives.
+    // Out of line, so that what it needs is off the stack while the server serves.
+    #[inline(never)]
     pub fn bind(config: Config) -> Result<Server, StartError> {
         config.limits.check()?;
         let listener = sys::listen::Listener::open(&config.listen, config.socket_mode)
@@ -97,21 +99,27 @@ impl Server {
     /// The kernel or a sandbox refuses the system call that waits for connections. Pre-stop has run then, too.
     pub fn run<S>(self, app: &'static App<S>, state: S) -> Result<(), StartError> {
         logger::init_logging();
-        let Server { system, config, .. } = self;
-        let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
-        let mut server = event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers);
-        let outcome = server.run();
-        drop_with_state(server);
+        let mut server = Some(self.into_loop(app, state));
+        let outcome = server.as_mut().map_or(Ok(()), event_loop::Loop::run);
+        drop_with_state(&mut server);
         outcome.map_err(|error| {
             StartError::io(format_args!("wait for connections by {}", sys::Poller::WAIT), &error.into())
         })
     }
+
+    // Out of line, so that what it needs is off the stack while the server serves.
+    #[inline(never)]
+    fn into_loop<S>(self, app: &'static App<S>, state: S) -> event_loop::Loop<S, sys::unix::Unix> {
+        let Server { system, config, .. } = self;
+        let dispatcher = exchange::dispatcher(app, state, &config, PROCESS_ENV);
+        event_loop::Loop::new(system, dispatcher, config.limits, config.call_markers)
+    }
 }
 
 /// Drops what holds the author's state. Its destructor is the author's code too; if it panics, the panic itself says
-/// so on standard error.
-pub(crate) fn drop_with_state<T>(holder: T) {
-    let _ = crate::function::panic::catch_panic(|| drop(holder));
+/// so on standard error. In place, because each move of the server would be a copy of it on the stack.
+pub(crate) fn drop_with_state<T>(holder: &mut Option<T>) {
+    let _ = crate::function::panic::catch_panic(|| *holder = None);
 }
 
 /// The clocks and the stop flag of the process, for the pure core.
@@ -126,6 +134,8 @@ fn now() -> ClockReading {
 }
 
 /// Says on standard output that the server waits for calls.
+// Out of line for the same reason as `bind`.
+#[inline(never)]
 pub(crate) fn announce(address: &Listen) {
     let mut lines = format!("fc-hooks: listening on {address}\n");
     if std::env::var_os(variables::FUNCTION_NAME).is_some_and(|name| !name.is_empty()) {

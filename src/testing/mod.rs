@@ -122,7 +122,7 @@ impl<S> Instance<S> {
             request.write_to(buffer);
         }
         let (response, is_cut) = self.respond(&mut decoder, &mut exchange);
-        self.dispatcher.settle_in();
+        self.dispatcher.before_wait();
         Answer::parse(response, is_cut, transcript::end())
     }
 

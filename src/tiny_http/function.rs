@@ -153,7 +153,7 @@ impl<S> Function<S> {
         }
         let is_stopping = self.dispatcher.is_cancelled();
         let outcome = self.send(exchange, &mut *writer);
-        self.dispatcher.settle_in();
+        self.dispatcher.before_wait();
         match outcome {
             Ok(()) if started.keep => {}
             Ok(()) => {

@@ -85,7 +85,8 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
     crate::run::serve_on(
         crate::run::check(app, &config),
         || start(&config),
-        |server| {
+        |(address, _)| address,
+        |(_, server)| {
             let mut function = Function::of(app, state, &config);
             if let Some(address) = server.server_addr().to_ip() {
                 function = function.listening_on(address);
@@ -95,7 +96,7 @@ pub fn serve<S>(app: &'static App<S>, state: S, config: Config) -> ExitCode {
             // Ends the listening: no client should begin to wait for a process that is about to end.
             drop(server);
             function.stop();
-            drop_with_state(function);
+            drop_with_state(&mut Some(function));
             outcome.map_err(|error| StartError::io("accept connections", &error))
         },
     )

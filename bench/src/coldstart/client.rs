@@ -8,15 +8,13 @@
 //! opens another one for the second request, and that time counts. All contenders get the same bytes.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::time::Duration;
 
-use rustix::thread::set_current_timer_slack;
 use rustix::time::Timespec;
 
 use super::Outcome;
-use crate::harness::{BODY, Contender, micros, now};
+use crate::harness::{BODY, Contender, FineTimer, micros, now};
 use crate::results::Kind;
 use fc_emulator::clock::Deadline;
 use fc_emulator::http::{Conn, Response};
@@ -194,24 +192,6 @@ fn judge(contender: &Contender, reply: &Response, bodies: &[&str]) -> Outcome<()
         (200, true) => Ok(()),
         (200, false) => Err(format!("the body is `{}`, not `{}`", reply.body_text(40), bodies.join("` or `"))),
         (status, _) => Err(format!("status {status}, `{}`", reply.body_text(40))),
-    }
-}
-
-/// Timers of this thread without slack: the kernel wakes the thread when it is time, not up to 50 µs later. Only while
-/// the client waits: child processes inherit the slack, and a server should have ordinary timers.
-struct FineTimer;
-
-impl FineTimer {
-    fn set() -> Self {
-        // If this fails, the pauses are longer, and the results show it.
-        let _ = set_current_timer_slack(NonZeroU64::new(1));
-        Self
-    }
-}
-
-impl Drop for FineTimer {
-    fn drop(&mut self) {
-        let _ = set_current_timer_slack(None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{Outcome, callgrind, trace};
-use crate::harness::{Contender, Plan, Progress};
+use crate::harness::{Callgrind, Contender, Plan, Progress};
 use crate::results::{Counts, Skipped};
 
 /// Starts of each contender. The number of page faults varies by one or two, because addresses are random.
@@ -16,9 +16,9 @@ const SLOW_STARTS: u32 = 3;
 pub fn measure(plan: &Plan, client: &Client, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Vec<Counts> {
     let plan = &plan.without_heavy();
     let most = if plan.quick { STARTS_QUICK } else { STARTS };
-    let valgrind = callgrind::version();
+    let valgrind = Callgrind::version();
     if let Err(why) = &valgrind {
-        skipped.push(Skipped { what: "instructions of a start".to_owned(), reason: why.clone() });
+        skipped.push(Skipped { what: "instructions of a start".to_owned(), reason: why.to_string() });
     }
     progress.begin("cold start, counts", plan.contenders.len() as u64 * if valgrind.is_ok() { 2 } else { 1 });
     let mut all = Vec::new();

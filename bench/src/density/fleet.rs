@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::capacity::Capacity;
-use crate::harness::{Call, Client, Conn, Contender, Instance, Start, freeze_all, micros, now};
+use crate::harness::{Call, Capacity, Client, Conn, Contender, Instance, Start, freeze_all, micros, now};
 use crate::results::Fleet;
 use fc_emulator::clock::{Deadline, seconds};
 use fc_emulator::error::Result;
@@ -86,7 +85,7 @@ impl Host {
         Rest { members, stopped_by: None }
     }
 
-    /// Sends `/initialize` and `/invoke`, each to all instances before it waits for the first reply.
+    /// Sends `/initialize`, `/invoke` and `/pre-freeze`, each to all instances before it waits for the first reply.
     fn ask(&self, contender: &Contender, instances: Vec<Instance>, capacity: &Capacity) -> Rest<Member<'_>> {
         let deadline = Deadline::after(self.limit);
         let mut complaints = Complaints::default();
@@ -101,11 +100,13 @@ impl Host {
             let sent = conn.and_then(|mut conn| conn.send(Call::Initialize, deadline).map(|()| conn));
             members.extend(complaints.sift(sent).map(|conn| Member { instance, conn }));
         }
-        members.retain_mut(|Member { conn, .. }| {
-            let next = conn.reply(Call::Initialize, deadline).and_then(|()| conn.send(Call::Invoke, deadline));
-            complaints.sift(next).is_some()
-        });
-        members.retain_mut(|member| complaints.sift(member.conn.reply(Call::Invoke, deadline)).is_some());
+        for (answered, next) in [(Call::Initialize, Call::Invoke), (Call::Invoke, Call::PreFreeze)] {
+            members.retain_mut(|Member { conn, .. }| {
+                let next = conn.reply(answered, deadline).and_then(|()| conn.send(next, deadline));
+                complaints.sift(next).is_some()
+            });
+        }
+        members.retain_mut(|member| complaints.sift(member.conn.reply(Call::PreFreeze, deadline)).is_some());
         Rest { members, stopped_by: self.reason(complaints, deadline) }
     }
 

@@ -1,11 +1,9 @@
 //! Many instances at once: the memory of each, how fast they start, and how they bear a freeze.
 //!
-//! One fleet runs after the other, each of one contender. `fleet` runs it; `capacity` says how many instances the
-//! machine can hold. Client and instances share all processors, because a fleet in production has no quiet processor
-//! either. The times are therefore those of the whole machine. The kernel counts memory page by page, so memory does
-//! not depend on time.
+//! One fleet runs after the other, each of one contender. `fleet` runs it. Client and instances share all processors,
+//! because a fleet in production has no quiet processor either. The times are therefore those of the whole machine. The
+//! kernel counts memory page by page, so memory does not depend on time.
 
-mod capacity;
 mod fleet;
 
 use std::time::Duration;

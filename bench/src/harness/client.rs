@@ -19,6 +19,8 @@ pub enum Call {
     Initialize,
     /// `POST /invoke` with [`BODY`].
     Invoke,
+    /// `GET /pre-freeze`, which the platform sends before each freeze.
+    PreFreeze,
 }
 
 /// The requests. All contenders get the same bytes.
@@ -26,6 +28,7 @@ pub enum Call {
 pub struct Client {
     initialize: Request,
     invoke: Request,
+    pre_freeze: Request,
 }
 
 /// A connection to one instance, which is kept open.
@@ -39,7 +42,8 @@ pub struct Conn<'a> {
 impl Default for Client {
     fn default() -> Self {
         let platform = Platform::new(Settings::default());
-        Self { initialize: platform.hook(Hook::Initialize), invoke: platform.invoke(BODY) }
+        let [initialize, pre_freeze] = [Hook::Initialize, Hook::PreFreeze].map(|hook| platform.hook(hook));
+        Self { initialize, invoke: platform.invoke(BODY), pre_freeze }
     }
 }
 
@@ -77,6 +81,7 @@ impl Client {
         match call {
             Call::Initialize => &self.initialize,
             Call::Invoke => &self.invoke,
+            Call::PreFreeze => &self.pre_freeze,
         }
     }
 }
@@ -101,6 +106,8 @@ impl Conn<'_> {
         let good = match (call, self.is_custom) {
             (Call::Initialize, true) => true,
             (Call::Initialize, false) | (Call::Invoke, true) => response.status == 200,
+            // 404 says that the function has no such hook.
+            (Call::PreFreeze, _) => matches!(response.status, 200 | 404),
             (Call::Invoke, false) => response.status == 200 && response.body == BODY.as_bytes(),
         };
         let came = || format!("the answer was {} `{}`", response.status, response.body_text(40));

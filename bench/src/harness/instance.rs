@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::time::clock_getcpuclockid;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -173,6 +174,19 @@ impl Instance {
     /// The monotonic clock just before its exec.
     pub fn exec_at(&self) -> Timespec {
         self.exec_at
+    }
+
+    /// The processor time of its process in nanoseconds: of all threads, including those that have ended.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn cpu(&self) -> Result<u64> {
+        let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(self.pid.cast_signed()));
+        let time = clock.and_then(|clock| clock.now()).map_err(|cause| match self.try_exit() {
+            Some(status) => Error::new(format!("the server ended: {status}")),
+            None => Error::failed("read", "the server's clock of processor time", cause),
+        })?;
+        Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
     }
 
     /// How it ended, or `None` while it runs. If it has ended, this kills the processes that it started.

@@ -3,29 +3,42 @@
 //! Holds the list of contenders, the processors, and the instances with their freeze groups. It does not know what is
 //! measured.
 
+mod callgrind;
+mod capacity;
 mod client;
 mod contenders;
 mod cpu_limit;
 mod echoes;
+mod fine_timer;
+mod folder;
 mod freeze;
 mod instance;
+mod listening;
 mod pin;
 mod rounds;
+mod socket;
 mod staged_binaries;
-mod system_calls;
+pub mod strace;
 mod tree;
+mod user_time;
 
+pub use callgrind::Callgrind;
+pub use capacity::{Capacity, Descriptors};
 pub use client::{Call, Client, Conn};
 pub use contenders::{Contender, Contenders};
 pub use cpu_limit::{CpuLimit, PERIOD_US, Throttling};
 pub use echoes::{Echo, Echoes};
+pub use fine_timer::FineTimer;
+pub use folder::Folder;
 pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
+pub use listening::Listening;
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
 pub use rounds::shuffled;
+pub use socket::{connect_soon, reset};
 pub use staged_binaries::StagedBinaries;
-pub use system_calls::system_calls;
 pub use tree::{Archive, Tree};
+pub use user_time::{Looking, Looks};
 
 /// The event that is sent, and the body of every reply. An echo and a constant reply are then the same bytes.
 pub const BODY: &str = "ready";

@@ -25,6 +25,7 @@ use super::patterns::Request;
 use super::reply::{Pieces, Reply};
 use super::traffic::{Traffic, Window};
 use super::{Nanos, Task};
+use crate::harness::{connect_soon, reset};
 use fc_emulator::error::{Error, Result};
 
 /// How long a run waits after its end for the replies to the requests that it has sent.
@@ -361,7 +362,7 @@ impl<'a> Client<'a> {
     /// Opens a connection and sends its request at once.
     fn begin_anew(&mut self, number: usize) -> Result<()> {
         self.opened += 1;
-        match open::begin(self.address)? {
+        match connect_soon(self.address)? {
             Err(cause) => self.fail(number, || format!("no connection: {cause}")),
             Ok(socket) => {
                 self.connections[number].socket = Some(socket);
@@ -376,7 +377,7 @@ impl<'a> Client<'a> {
 
     /// Opens a connection that stays open.
     fn open(&mut self, number: usize) -> Result<()> {
-        match open::begin(self.address)? {
+        match connect_soon(self.address)? {
             Err(cause) => self.fail(number, || format!("no connection: {cause}")),
             Ok(socket) => {
                 let connection = &mut self.connections[number];
@@ -444,11 +445,6 @@ impl<'a> Client<'a> {
 fn watch(epoll: &OwnedFd, socket: &OwnedFd, number: usize, more: EventFlags) -> rustix::io::Result<()> {
     let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET | more;
     epoll::add(epoll, socket, EventData::new_u64(number as u64), flags)
-}
-
-/// Makes the following close send a reset. If that fails, the close is orderly, and the port stays in TIME_WAIT.
-fn reset(socket: &OwnedFd) {
-    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 fn now() -> Nanos {

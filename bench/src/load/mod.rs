@@ -5,10 +5,11 @@
 //!
 //! The modules: `patterns` lists the loads, `server` starts the server, `client` is the event loop, `open` opens its
 //! connections, `traffic` decides which connection sends when, by a `schedule` if the rate is fixed, `reply` recognises
-//! a good reply, and `counters` counts.
+//! a good reply, and `counters` counts. `counts` says what one request takes.
 
 mod client;
 mod counters;
+mod counts;
 mod open;
 mod patterns;
 mod reply;
@@ -24,7 +25,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use self::patterns::{Request, Requests, Shape};
 pub use self::server::Server;
-use crate::harness::{Contender, Plan, Processors, Progress, pin_self, shuffled};
+use crate::harness::{Contender, Descriptors, Plan, Processors, Progress, pin_self, shuffled};
 use crate::results::{Cell, Kind, Load, LoadRun, Pattern, RequestKind, Skipped};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::options::{DURATION, duration};
@@ -54,9 +55,15 @@ pub struct Args {
     #[arg(long, value_name = DURATION, value_parser = run_length)]
     load_for: Option<Duration>,
 
-    /// Run only the patterns with these numbers of connections: any of 1, 16, 200
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = patterns::parse_connections)]
+    /// Run only the patterns with these numbers of connections, 1 to 1024 [default: 1,16,200,1024, or 16,200 with
+    /// --quick]
+    #[arg(long, visible_alias = "connections", value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = patterns::parse_connections)]
     load_connections: Vec<u32>,
+
+    /// Do not count what one request takes: system calls, instructions, time in user space and in the kernel
+    #[arg(long)]
+    no_request_counts: bool,
 
     /// The requests of the load
     #[arg(long, value_name = "KIND", value_enum, default_value_t = RequestKind::Real)]
@@ -121,15 +128,20 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     let setting = Setting::new(plan, args)?;
     let _pinned = Pinned::to(&setting.processors.client)?;
     let rounds = args.load_rounds.unwrap_or(if plan.quick { 1 } else { ROUNDS });
-    let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let shapes = patterns::shapes(plan.quick, &args.load_connections);
+    // Servers inherit the limit, and need a descriptor for each connection, too.
+    let most = shapes.iter().map(|shape| u64::from(shape.connections)).max();
+    let _descriptors = Descriptors::for_more(most.unwrap_or_default());
+    let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let runs = entries.len() * shapes.len();
-    progress.begin("load", u64::from(rounds) * (1 + runs as u64));
+    let has_half = shapes.iter().any(Shape::is_half);
+    progress.begin("load", u64::from(rounds) * (u64::from(has_half) + runs as u64));
 
-    let reference = reference(&setting, plan, rounds, progress, skipped)?;
+    let reference = has_half.then(|| reference(&setting, plan, rounds, progress, skipped)).transpose()?;
+    let half = reference.as_ref().map_or(0.0, |reference| reference.rate);
     let mut cells: Vec<Cell> = Vec::with_capacity(runs);
     for entry in &entries {
-        cells.extend(shapes.iter().map(|shape| entry.cell(shape.pattern(reference.rate, entry.markers))));
+        cells.extend(shapes.iter().map(|shape| entry.cell(shape.pattern(half, entry.markers))));
     }
     for round in 0..rounds {
         for number in shuffled(entries.len(), plan.seed, round) {
@@ -141,13 +153,18 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
         let first = cells.iter().flat_map(|cell| &cell.failures).next();
         return Err(Error::failed("load", "any contender", first.map_or("there are no contenders", String::as_str)));
     }
+    let counts = match args.no_request_counts {
+        true => Vec::new(),
+        false => counts::measure(plan, &setting, (args.load_rounds, args.load_for), progress, skipped),
+    };
     let Processors { client, server } = setting.processors;
     Ok(Load {
         client_processors: client,
         server_processors: server,
         requests: args.requests,
-        rate_from: Some(reference.name),
+        rate_from: reference.map(|reference| reference.name),
         cells,
+        counts,
     })
 }
 

@@ -5,9 +5,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-
 use super::Task;
 use super::reply::{self, Reply};
 use fc_emulator::clock::Deadline;
@@ -18,22 +15,6 @@ const ONE_WAIT: Duration = Duration::from_secs(2);
 
 /// The parts that are the same for all connections of a run.
 const ALL_WAIT: Duration = Duration::from_secs(20);
-
-/// Starts to connect. A connection in progress is no error. The inner error is an immediate refusal by the server.
-///
-/// # Errors
-/// If we lack a descriptor, a port or memory.
-pub fn begin(address: SocketAddr) -> Result<std::result::Result<OwnedFd, Errno>> {
-    let ours = |cause: Errno| Error::failed("connect to", address, cause);
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(ours)?;
-    match connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(Ok(socket)),
-        Err(cause @ (Errno::CONNREFUSED | Errno::CONNRESET | Errno::TIMEDOUT)) => Ok(Err(cause)),
-        Err(cause) => Err(ours(cause)),
-    }
-}
 
 /// Opens all connections of a run and gets one reply on each, so that the server has accepted them and allocated their
 /// memory. Opens one after the other, so that no queue of the kernel overflows.

@@ -12,10 +12,14 @@ const ID_DIGITS: usize = 12;
 /// A rate at which latency does not yet depend on the load, except for slow servers.
 const LOW_RATE: f64 = 5_000.0;
 
+/// As many as a server may be given, the most that fc-hooks keeps by default.
+const CONNECTIONS_MAX: u32 = 1024;
+
 /// A pattern before its rate is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    connections: u32,
+    /// Connections at once.
+    pub connections: u32,
     reconnect: bool,
     pace: PollInterval,
 }
@@ -37,6 +41,11 @@ impl Shape {
         Self { connections, reconnect: false, pace: PollInterval::Closed }
     }
 
+    /// Whether its rate is measured first.
+    pub fn is_half(&self) -> bool {
+        self.pace == PollInterval::Half
+    }
+
     /// The pattern with its rate; `half` is the rate that was measured.
     pub fn pattern(self, half: f64, markers: Option<bool>) -> Pattern {
         let rate = match self.pace {
@@ -49,7 +58,7 @@ impl Shape {
 }
 
 /// The patterns in the order in which an instance gets them. Without a list of connections, these are all patterns or
-/// the quick ones.
+/// the quick ones. A number in the list that has no pattern stands for kept connections without a rate.
 pub fn shapes(quick: bool, connections: &[u32]) -> Vec<Shape> {
     let half = Shape { connections: 200, reconnect: false, pace: PollInterval::Half };
     let quick_ones = [Shape::closed(16), half];
@@ -60,19 +69,22 @@ pub fn shapes(quick: bool, connections: &[u32]) -> Vec<Shape> {
         Shape { connections: 16, reconnect: true, pace: PollInterval::Closed },
         Shape { connections: 16, reconnect: false, pace: PollInterval::Fixed(LOW_RATE) },
         half,
+        Shape::closed(CONNECTIONS_MAX),
     ];
     let shapes = if quick && connections.is_empty() { &quick_ones[..] } else { &all[..] };
     let is_wanted = |shape: &&Shape| connections.is_empty() || connections.contains(&shape.connections);
-    shapes.iter().filter(is_wanted).copied().collect()
+    let known = |wanted: &&u32| all.iter().any(|shape| shape.connections == **wanted);
+    let others = connections.iter().filter(|wanted| !known(wanted)).map(|wanted| Shape::closed(*wanted));
+    shapes.iter().filter(is_wanted).copied().chain(others).collect()
 }
 
-/// Parses a number of connections for which there is a pattern.
+/// Parses a number of connections.
 ///
 /// # Errors
-/// If there is none; the text is for the command line.
+/// If it is none that a server may be given; the text is for the command line.
 pub fn parse_connections(text: &str) -> Result<u32, String> {
-    let wanted = text.parse().ok().filter(|wanted| shapes(false, &[]).iter().any(|it| it.connections == *wanted));
-    wanted.ok_or_else(|| "expected 1, 16 or 200".to_owned())
+    let wanted = text.parse().ok().filter(|wanted| (1..=CONNECTIONS_MAX).contains(wanted));
+    wanted.ok_or_else(|| format!("expected 1 to {CONNECTIONS_MAX}"))
 }
 
 /// Rounds to three digits, because a rate is not known more exactly.
@@ -111,6 +123,11 @@ impl Requests {
     /// The requests of this platform.
     pub fn new(platform: &Platform, kind: RequestKind) -> Self {
         Self { keep: event(platform, kind, false), close: event(platform, kind, true) }
+    }
+
+    /// The request on a connection that stays open.
+    pub fn kept(&self) -> &Request {
+        &self.keep
     }
 
     /// The request under this pattern.
@@ -161,12 +178,12 @@ mod tests {
 
     #[test]
     fn every_choice_of_connections_leaves_a_pattern() {
-        for text in ["1", "16", "200"] {
+        for text in ["1", "7", "16", "200", "1024"] {
             let wanted = parse_connections(text).unwrap();
             let chosen = shapes(true, &[wanted]);
             assert!(!chosen.is_empty() && chosen.iter().all(|shape| shape.connections == wanted), "{chosen:?}");
         }
-        for wrong in ["0", "2", "x", ""] {
+        for wrong in ["0", "1025", "x", ""] {
             assert!(parse_connections(wrong).is_err(), "{wrong}");
         }
     }

@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
-
 use super::Nanos;
 use crate::harness::{BODY, Contender, Instance, Start};
 use crate::results::Kind;
@@ -20,7 +17,6 @@ const READY_WAIT: Duration = Duration::from_secs(10);
 /// A running server.
 pub struct Server {
     instance: Instance,
-    clock: ClockId,
 }
 
 impl Server {
@@ -37,10 +33,7 @@ impl Server {
         let markers = markers.map(|on| ("FC_HOOKS_LOG_MARKERS", if on { "on" } else { "off" }));
         let start = Start { processors, env: markers.as_slice(), ..Start::default() };
         let instance = Instance::start(contender, &start)?;
-        let pid = i32::try_from(instance.pid()).map_err(|cause| Error::failed("read", "the process number", cause))?;
-        let clock = clock_getcpuclockid(Pid::from_raw(pid))
-            .map_err(|cause| Error::failed("find", "the server's clock of processor time", cause))?;
-        let server = Self { instance, clock };
+        let server = Self { instance };
         server.first_calls(contender, platform)?;
         Ok(server)
     }
@@ -60,11 +53,7 @@ impl Server {
     /// # Errors
     /// If it has ended.
     pub fn cpu(&self) -> Result<Nanos> {
-        let time = self.clock.now().map_err(|cause| match self.instance.try_exit() {
-            Some(status) => Error::new(format!("the server ended: {status}")),
-            None => Error::failed("read", "the server's clock of processor time", cause),
-        })?;
-        Ok(time.tv_sec() as Nanos * 1_000_000_000 + time.tv_nsec() as Nanos)
+        self.instance.cpu()
     }
 
     fn first_calls(&self, contender: &Contender, platform: &Platform) -> Result<()> {

@@ -16,7 +16,7 @@ use procfs::process::Process;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::client::{Conn, Event, Pattern};
-use crate::harness::{Echo, Pinned, Plan, Processors, Progress, micros, now, shuffled, system_calls};
+use crate::harness::{Echo, Pinned, Plan, Processors, Progress, micros, now, shuffled, strace};
 use crate::load::Server;
 use crate::results::{Echoing, Payload, PayloadCell, PayloadMemory, PayloadRun, Skipped};
 use fc_emulator::clock::Deadline;
@@ -241,7 +241,7 @@ impl Setting {
         for (event, cell) in self.events.iter().zip(cells) {
             let counted = started.as_mut().map_err(|cause| cause.clone()).and_then(|(server, conn)| {
                 self.call(conn, event)?;
-                system_calls(server.pid(), COUNTED, || self.call(conn, event).map(drop))
+                strace::system_calls(server.pid(), COUNTED, || self.call(conn, event).map(drop))
             });
             match counted {
                 Ok(calls) => cell.system_calls = calls,

@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::program::KERNEL_BUFFER;
 use super::stage::Stage;
+use crate::harness::strace;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::http::Conn;
@@ -42,7 +43,7 @@ fn open(stage: &Stage) -> Result<Conn> {
 pub fn system_calls(stage: &Stage, event: &Request) -> Result<Vec<(String, f64)>> {
     let (bytes, mut conn) = (event.bytes(), open(stage)?);
     (0..CALLS).try_for_each(|_| call(&mut conn, &bytes))?;
-    crate::harness::system_calls(stage.pid(), CALLS, || call(&mut conn, &bytes))
+    strace::system_calls(stage.pid(), CALLS, || call(&mut conn, &bytes))
 }
 
 /// The context switches of the proxy while nobody calls it and one connection stays open.

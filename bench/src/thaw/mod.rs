@@ -152,6 +152,7 @@ impl Bench<'_> {
         for _ in 0..WARM_CALLS {
             conn.call(Call::Invoke, deadline)?;
         }
+        conn.call(Call::PreFreeze, deadline)?;
         Ok(WarmContender { instance, conn })
     }
 }

@@ -6,6 +6,7 @@ use super::kernel::Kernel;
 use super::machines;
 use super::requests::{REPLY_BYTES_MAX, What};
 use super::world::Sim;
+use crate::function::lifecycle::Phase;
 use crate::limits::Limits;
 use crate::server::connection::{Name, State};
 use crate::server::event_loop::Loop;
@@ -176,6 +177,10 @@ fn check_memory(server: &Loop<Function, Kernel>, sim: &mut Sim, facts: &[Facts])
     let fits = pool.input.capacity() <= SPARE_BYTES_MAX && pool.output.capacity() <= SPARE_BYTES_MAX;
     if !fits || pool.last_body.capacity() > COALESCE_BYTES_MAX || !pool.input.is_empty() || !pool.output.is_empty() {
         sim.fail("memory is bounded", "the buffer pool");
+    }
+    let announced = server.dispatcher.lifecycle().phase() == Phase::Frozen;
+    if announced && pool.input.capacity() + pool.output.capacity() + pool.last_body.capacity() > 0 {
+        sim.fail("a frozen instance holds no buffer", "the buffer pool");
     }
 }
 

@@ -3,9 +3,11 @@
 //! `templates/page.html` is the template, and askama escapes its values. [`super::plot`] draws the plots, and
 //! [`super::tables`] fills the tables.
 
+mod amounts;
 mod headline;
 mod history;
 mod plots;
+mod spreads;
 
 use askama::Template;
 
@@ -111,6 +113,7 @@ fn title(results: &Results) -> String {
     let measures = [
         (results.coldstart.is_some(), "cold start"),
         (results.quota.is_some(), "shares of a processor"),
+        (results.burst.is_some(), "bursts"),
         (results.thaw.is_some(), "thaw"),
         (results.load.is_some(), "load"),
         (results.density.is_some(), "density"),

@@ -1,6 +1,6 @@
 //! The plots of the page, with their captions.
 
-use super::{Figure, Section};
+use super::{Figure, Section, amounts, spreads};
 use crate::report::plot::{Anchor, Bar, Bars, Curve, Distribution, Distributions, STYLE, Svg, curves};
 use crate::report::summary::Summary;
 use crate::report::text::machine;
@@ -12,7 +12,7 @@ use crate::stats::figures::{
 };
 
 const WIDE: f64 = 800.0;
-const HALF: f64 = 480.0;
+pub(super) const HALF: f64 = 480.0;
 
 /// All plots, in the order of measures.
 pub fn sections(results: &Results) -> Vec<Section> {
@@ -27,10 +27,14 @@ pub fn sections(results: &Results) -> Vec<Section> {
             figures: [starts(&process), start_ratios(&process), containers(&container)].into_iter().flatten().collect(),
         },
         Section { title: "Counts of a cold start", figures: counted(results) },
+        spreads::quota(results),
+        spreads::bursts(results),
         Section { title: "Thaw", figures: thawed(results, &thaws).into_iter().collect() },
         Section { title: "Load", figures: loads(results) },
         Section { title: "Density", figures: crowded(results).into_iter().collect() },
         Section { title: "Payloads", figures: payloads(results) },
+        spreads::restores(results),
+        amounts::images(results),
     ]
 }
 
@@ -221,7 +225,8 @@ fn loads(results: &Results) -> Vec<Figure> {
     let blocks = figures::load(results);
     let (closed, open): (Vec<&LoadBlock>, Vec<&LoadBlock>) =
         blocks.iter().partition(|block| block.pattern.rate.is_none());
-    closed.into_iter().filter_map(rates).chain(open.into_iter().filter_map(latencies)).collect()
+    let figures = closed.into_iter().filter_map(rates).chain(open.into_iter().filter_map(latencies));
+    figures.chain(amounts::requests(results)).collect()
 }
 
 fn rates(block: &LoadBlock) -> Option<Figure> {
@@ -251,7 +256,7 @@ fn rates(block: &LoadBlock) -> Option<Figure> {
     let baseline =
         block.rows.iter().find(|row| row.contender.kind == Kind::Baseline).and_then(|row| row.per_second.median());
     let title = block.pattern.to_string();
-    let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 52.0)], &title)?;
+    let picture = bar_picture(bars, baseline, HALF, &[("requests/s", 70.0), ("× baseline", 66.0)], &title)?;
     let caption = "Requests per second, the median of the rounds with their range. Our bars are with log markers, \
                    and paler without; the numbers are those without, because no peer has log markers.";
     Some(Figure { title, caption: caption.to_owned(), picture, wide: false })
@@ -406,14 +411,14 @@ fn payload_memory(block: &PayloadFigures) -> Option<Figure> {
     })
 }
 
-fn spread_picture(plot: &Distributions, words: &str) -> Option<String> {
+pub(super) fn spread_picture(plot: &Distributions, words: &str) -> Option<String> {
     let measured = plot.rows.iter().any(|row| row.samples.count() > 0);
     let mut svg = Svg::default();
     plot.draw(&mut svg, 0.0, 0.0, WIDE);
     measured.then(|| svg.inline(WIDE, plot.height(), words))
 }
 
-fn bar_picture(
+pub(super) fn bar_picture(
     rows: Vec<Bar>,
     reference: Option<f64>,
     width: f64,
@@ -442,7 +447,7 @@ fn ratio_bar(row: &StartFigures) -> Bar {
     }
 }
 
-fn ratio_text(kind: Kind, ratio: Option<Estimate>) -> String {
+pub(super) fn ratio_text(kind: Kind, ratio: Option<Estimate>) -> String {
     match (kind, ratio) {
         (_, None) => NONE.to_owned(),
         (Kind::Baseline, Some(_)) => "1×".to_owned(),
@@ -454,7 +459,7 @@ fn signed(difference: Estimate) -> String {
     format!("{}{}", if difference.median < 0.0 { "" } else { "+" }, duration(difference.median))
 }
 
-fn told(label: &str, estimate: Option<Estimate>, ratio: Option<Estimate>, outliers: usize) -> String {
+pub(super) fn told(label: &str, estimate: Option<Estimate>, ratio: Option<Estimate>, outliers: usize) -> String {
     let Some(Estimate { median, interval, count }) = estimate else { return format!("{label}: no sample") };
     let mut words = format!("{label}: {} [{}, {}]", duration(median), duration(interval.low), duration(interval.high));
     if let Some(Estimate { median, interval, .. }) = ratio {

@@ -1,16 +1,67 @@
 //! The tables of load, one for each pattern.
 
-use super::{Table, ratio, row};
+use super::{Table, decimals, estimate, ratio, row};
 use crate::report::units::number;
 use crate::results::{RequestKind, Results};
-use crate::stats::figures::{self, LoadBlock, LoadFigures};
+use crate::stats::figures::{self, LoadBlock, LoadFigures, RequestFigures};
 
 pub fn tables(results: &Results) -> Vec<Table> {
     let table = |block: &LoadBlock| match block.pattern.rate {
         Some(_) => open(block, results),
         None => closed(block, results),
     };
-    figures::load(results).iter().map(table).collect()
+    figures::load(results).iter().map(table).chain(std::iter::once(of_one(results))).collect()
+}
+
+/// What one request takes.
+fn of_one(results: &Results) -> Table {
+    let rows = figures::requests(results);
+    let exact = |value: Option<f64>| number(value, value.map_or(0, |value| decimals([value]).min(2)));
+    let cells = |figures: &RequestFigures| {
+        let cells = [
+            number(figures.calls, 1),
+            number(figures.instructions, 0),
+            exact(figures.ours_instructions),
+            estimate(figures.user.estimate(), 1.0, 2),
+            number(figures.kernel_us, 1),
+            exact(figures.user_ratio.map(|ratio| ratio.median)),
+            estimate(figures.ours_user, 1.0, 2),
+            number(figures.looks as f64, 0),
+        ];
+        row(figures.contender, figures.contender.label, cells)
+    };
+    let mut ways: Vec<&str> = rows.iter().filter_map(|row| row.instructions_by).collect();
+    ways.sort_unstable();
+    ways.dedup();
+    let failed = |row: &RequestFigures| {
+        let first = row.failures.first()?;
+        Some(format!("{}: failed rounds: {}; the first: {first}", row.contender.label, row.failures.len()))
+    };
+    let failed = rows.iter().filter_map(failed);
+    Table {
+        title: "Load: one request".to_owned(),
+        says: format!(
+            "System calls and instructions in user space of one request on one kept connection, which noise cannot \
+             touch; microseconds of processor time in user space and in the kernel on 16 connections, medians of the \
+             rounds. Log markers are off. Ten lines ÷ it: the figure of fc-hooks with a function of ten lines, as a \
+             ratio to this one's; of times within each round. Looks: how often the server was looked at, to split its \
+             time. {}",
+            sent(results)
+        ),
+        columns: vec![
+            "contender",
+            "system\ncalls",
+            "instruc-\ntions",
+            "ten lines\n÷ it",
+            "user µs\n[range]",
+            "kernel\nµs",
+            "user ×\nbaseline",
+            "ten lines\n÷ it, user",
+            "looks",
+        ],
+        rows: rows.iter().map(cells).collect(),
+        notes: ways.iter().map(|way| format!("instructions by {way}")).chain(failed).collect(),
+    }
 }
 
 fn closed(block: &LoadBlock, results: &Results) -> Table {

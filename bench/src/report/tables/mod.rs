@@ -2,6 +2,7 @@
 //!
 //! Decides which figures are shown, in which units and with which precision. Knows nothing of the output format.
 
+mod burst;
 mod coldstart;
 mod density;
 mod image;
@@ -45,6 +46,7 @@ pub struct Row {
 pub fn tables(results: &Results) -> Vec<Table> {
     let mut tables = coldstart::tables(results);
     tables.extend(quota::tables(results));
+    tables.extend(burst::tables(results));
     tables.extend(thaw::tables(results));
     tables.extend(load::tables(results));
     tables.extend(density::tables(results));

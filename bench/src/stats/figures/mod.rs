@@ -2,20 +2,24 @@
 //!
 //! Decides what is compared with what. Knows nothing of how it is shown.
 
+mod burst;
 mod fleet;
 mod image;
 mod load;
 mod payload;
 mod quota;
+mod request;
 mod restore;
 mod start;
 mod thaw;
 
+pub use burst::{BurstFigures, BurstRow, bursts};
 pub use fleet::{FleetFigures, Fleets, fleets};
 pub use image::{ImageFigures, images};
 pub use load::{CLIENT_BUSY_MAX, LoadBlock, LoadFigures, load};
 pub use payload::{COLLECTS, OURS as OUR_ECHO, PayloadFigures, PayloadRow, payloads};
 pub use quota::{QuotaFigures, QuotaRow, quota};
+pub use request::{RequestFigures, requests};
 pub use restore::{RestoreFigures, RestoreRow, restores};
 pub use start::{CountFigures, StartFigures, counts, starts};
 pub use thaw::{ThawFigures, thaw};

@@ -37,6 +37,7 @@ pub fn warnings(results: &Results) -> Vec<Warning> {
     machine(results, &mut warnings);
     coldstart(results, &mut warnings);
     quota(results, &mut warnings);
+    burst(results, &mut warnings);
     thaw(results, &mut warnings);
     load(results, &mut warnings);
     density(results, &mut warnings);
@@ -160,6 +161,17 @@ fn quota(results: &Results, warnings: &mut Warnings) {
     }
 }
 
+fn burst(results: &Results, warnings: &mut Warnings) {
+    for block in figures::bursts(results) {
+        let place = format!("{} at once", block.instances);
+        for row in &block.rows {
+            warnings.failures("bursts", &format!("{}, {place}", row.contender.label), "bursts", row.failures);
+            let noisy = unsteady(row.contender, &row.last);
+            noisy.into_iter().for_each(|text| warnings.add("bursts", format!("{place}: {text}")));
+        }
+    }
+}
+
 fn restore(results: &Results, warnings: &mut Warnings) {
     for way in figures::restores(results) {
         for row in &way.rows {
@@ -210,6 +222,10 @@ fn load(results: &Results, warnings: &mut Warnings) {
     warnings.rounds("load", blocks.iter().flat_map(|block| &block.rows).map(|row| &row.per_second));
     for block in &blocks {
         load_block(block, warnings);
+    }
+    for row in figures::requests(results) {
+        let label = format!("one request: {}", row.contender.label);
+        warnings.failures("load", &label, "rounds", row.failures);
     }
 }
 

@@ -26,17 +26,22 @@ pub struct Capacity {
     memory_kept_kb: u64,
     tasks_max: u64,
     instances_max: u64,
-    descriptors_before: Rlimit,
+    _descriptors: Descriptors,
 }
 
-impl Capacity {
-    /// Reads the limits, and raises the soft limit of descriptors if this many instances need it. Instances inherit it.
-    ///
-    /// # Errors
-    /// If the kernel does not tell the limits.
-    pub fn make(instances: u32) -> Result<Self> {
+/// A soft limit of descriptors that is high enough. What is started meanwhile inherits it. Dropping this value restores
+/// the limit.
+pub struct Descriptors {
+    granted: u64,
+    before: Rlimit,
+}
+
+impl Descriptors {
+    /// Raises the limit, if it is lower, to this many and those for everything else, or as far as the hard limit
+    /// allows.
+    pub fn for_more(wanted: u64) -> Self {
         let before = getrlimit(Resource::Nofile);
-        let needed = u64::from(instances) * DESCRIPTORS_EACH + DESCRIPTORS_KEPT;
+        let needed = wanted + DESCRIPTORS_KEPT;
         let mut granted = before.current.unwrap_or(u64::MAX);
         if granted < needed {
             let wanted = needed.min(before.maximum.unwrap_or(u64::MAX));
@@ -45,14 +50,34 @@ impl Capacity {
                 granted = wanted;
             }
         }
+        Self { granted, before }
+    }
+}
+
+impl Capacity {
+    /// Reads the limits, and raises the soft limit of descriptors if this many instances need it. Instances inherit it.
+    ///
+    /// # Errors
+    /// If the kernel does not tell the limits.
+    pub fn make(instances: u32) -> Result<Self> {
+        let descriptors = Descriptors::for_more(u64::from(instances) * DESCRIPTORS_EACH);
         let pid_max = pid_max().map_err(|cause| Error::failed("read", "/proc/sys/kernel/pid_max", cause))?;
         let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
         Ok(Self {
             memory_kept_kb: (available_kb()? as f64 * MEMORY_KEPT) as u64,
             // Half of the kernel's limit: threads count as well, and other programs run here, too.
             tasks_max: processes.min(pid_max.cast_unsigned().into()) / 2,
-            instances_max: granted.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH,
-            descriptors_before: before,
+            instances_max: descriptors.granted.saturating_sub(DESCRIPTORS_KEPT) / DESCRIPTORS_EACH,
+            _descriptors: descriptors,
+        })
+    }
+
+    /// The reason why this many instances have no room, each with this much memory, if so.
+    pub fn lacks_memory(&self, instances: u32, each_kb: u64) -> Option<String> {
+        let (needed_kb, there_kb) = (u64::from(instances) * each_kb, available_kb().ok()?);
+        (needed_kb + self.memory_kept_kb > there_kb).then(|| {
+            let (each, there) = (each_kb / 1024, there_kb / 1024);
+            format!("memory: {instances} instances of {each} MB each do not fit into {there} MB with a fifth to spare")
         })
     }
 
@@ -80,10 +105,10 @@ impl Capacity {
     }
 }
 
-impl Drop for Capacity {
+impl Drop for Descriptors {
     fn drop(&mut self) {
         // The limit was ours before.
-        let _ = setrlimit(Resource::Nofile, self.descriptors_before);
+        let _ = setrlimit(Resource::Nofile, self.before);
     }
 }
 
@@ -108,7 +133,7 @@ mod tests {
             memory_kept_kb,
             tasks_max,
             instances_max,
-            descriptors_before: getrlimit(Resource::Nofile),
+            _descriptors: Descriptors::for_more(0),
         };
         const MANY: u64 = u64::MAX;
         let shortage = |capacity: Capacity| capacity.shortage(LOOK_EVERY).unwrap_or_default();
@@ -116,5 +141,8 @@ mod tests {
         assert!(shortage(capacity(0, MANY, 16)).contains("open files"));
         assert!(shortage(capacity(0, 1, 17)).contains("processes and threads"));
         assert!(shortage(capacity(MANY, MANY, 17)).contains("memory"));
+        let roomy = capacity(0, MANY, 17);
+        assert_eq!(roomy.lacks_memory(1, 1), None);
+        assert!(roomy.lacks_memory(100, available_kb().unwrap()).unwrap().contains("100 instances of"));
     }
 }

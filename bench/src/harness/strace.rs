@@ -1,10 +1,11 @@
-//! Counts the system calls of a running process by strace.
+//! Counts the system calls of a process that runs, with strace.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::Folder;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_testkit::proc;
@@ -12,13 +13,24 @@ use fc_testkit::proc;
 /// How long strace may take to attach.
 const ATTACH_WAIT: Duration = Duration::from_secs(60);
 
-/// The system calls of a process, all its threads included, for each of so many calls, by name.
+/// The first line in which strace names itself.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn version() -> Result<String> {
+    let asked = Command::new("strace").arg("--version").stdin(Stdio::null()).output();
+    let asked =
+        asked.map_err(|cause| Error::new(format!("strace, which counts system calls, cannot be started: {cause}")))?;
+    Ok(String::from_utf8_lossy(&asked.stdout).lines().next().unwrap_or_default().to_owned())
+}
+
+/// The system calls of a process and its threads while `calls` calls are made, by name, for one of the calls.
 ///
 /// # Errors
 /// If there is no strace, it cannot attach, or a call fails.
 pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) -> Result<Vec<(String, f64)>> {
-    let folder = tempfile::tempdir().map_err(|cause| Error::failed("make", "a folder", cause))?;
-    let file = folder.path().join("calls");
+    let folder = Folder::new()?;
+    let file = folder.file("calls");
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-U", "name,calls", "-p", &pid.to_string(), "-o"])
         .arg(&file)
@@ -26,8 +38,10 @@ pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) 
         .stderr(Stdio::null())
         .spawn()
         .map_err(|cause| Error::failed("start", "strace", cause))?;
-    let traced = || proc::status(pid, "TracerPid").is_ok_and(|pid| pid != "0").then_some(());
-    let attached = Deadline::after(ATTACH_WAIT).until(traced).is_some();
+    let traced = || is_traced(pid).then_some(());
+    let ended = |strace: &mut std::process::Child| !matches!(strace.try_wait(), Ok(None));
+    let attached =
+        Deadline::after(ATTACH_WAIT).until(|| traced().map(|()| true).or(ended(&mut strace).then_some(false)));
     let called = (0..calls).try_for_each(|_| call());
     if let Some(pid) = Pid::from_raw(strace.id().cast_signed()) {
         let _ = kill_process(pid, Signal::INT);
@@ -36,10 +50,17 @@ pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) 
     called?;
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let rows = counts(&text);
-    if !attached || rows.is_empty() {
-        return Err(Error::new("strace could not attach to the process"));
+    if attached != Some(true) || rows.is_empty() {
+        return Err(Error::new(format!("strace could not attach to process {pid}")));
     }
     Ok(rows.into_iter().map(|(name, count)| (name, count as f64 / f64::from(calls))).collect())
+}
+
+/// Whether strace has attached to every thread: it takes them one by one, and the first is rarely the one that serves.
+fn is_traced(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let mut threads = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    threads.all(|thread| proc::status(thread, "TracerPid").is_ok_and(|tracer| tracer != "0"))
 }
 
 /// The rows of `strace -c -U name,calls`, without the total.
