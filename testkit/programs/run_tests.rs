@@ -3,13 +3,15 @@
 //! `run-tests [ARGUMENTS OF cargo test] [-- ARGUMENTS OF THE HARNESS]`
 //!
 //! What a binary prints is shown when it has ended, whole, with the summary of its harness. Every binary runs, so
-//! `--no-fail-fast` changes nothing. With `TEST_TIMES=n` the n slowest tests come first among the last lines.
+//! `--no-fail-fast` changes nothing. With `TEST_TIMES=n` each binary runs one test at a time, and the n slowest tests
+//! come last.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -33,6 +35,9 @@ const SELECTIONS: &[&str] = &[
     "--all-targets",
 ];
 
+/// Between two looks at what a binary has printed, and whether it has ended.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
 /// The name of the job that runs all doc tests.
 const DOC_TESTS: &str = "Doc-tests";
 
@@ -50,6 +55,8 @@ struct Outcome {
     failure: Option<String>,
     took: Duration,
     printed: String,
+    /// How long each test took, if one ran at a time.
+    tests: Vec<(Duration, String)>,
 }
 
 fn main() -> ExitCode {
@@ -59,17 +66,12 @@ fn main() -> ExitCode {
         None => (&arguments[..], &[][..]),
     };
     let times: Option<usize> = env::var("TEST_TIMES").ok().and_then(|text| text.parse().ok());
-    let harness = [harness, &times.map_or(Vec::new(), |_| report_times())].concat();
+    // One test at a time, so that the time between two lines is that of a test.
+    let harness = [harness, &times.map_or(Vec::new(), |_| vec!["--test-threads=1".to_owned()])].concat();
     let Some(mut jobs) = binaries(cargo, &harness) else { return ExitCode::from(101) };
     let memory = memory(&jobs);
     if !cargo.iter().any(|word| SELECTIONS.contains(&word.split('=').next().unwrap_or_default())) {
         jobs.push(doc_tests(cargo, &harness));
-    }
-    if times.is_some() {
-        // The option is not stable, and the harness of stable Rust takes it only so.
-        for job in &mut jobs {
-            job.command.env("RUSTC_BOOTSTRAP", "1");
-        }
     }
     let before = memory.as_deref().map(durations).unwrap_or_default();
     // The longest first, so that none runs alone at the end. One that is new may be long.
@@ -131,10 +133,6 @@ fn doc_tests(arguments: &[String], harness: &[String]) -> Job {
     Job { name: DOC_TESTS.to_owned(), command }
 }
 
-fn report_times() -> Vec<String> {
-    ["-Zunstable-options", "--report-time"].map(str::to_owned).to_vec()
-}
-
 /// Runs all jobs, those at the end first, and prints each when it has ended.
 fn run(jobs: Vec<Job>) -> Vec<Outcome> {
     let workers = AT_ONCE * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -160,14 +158,67 @@ fn run(jobs: Vec<Job>) -> Vec<Outcome> {
 /// failed test has left, too.
 fn run_one(Job { name, mut command }: Job) -> Outcome {
     let began = Instant::now();
-    let mut output = nameless_file().expect("a file in the folder for temporary files");
+    let output = nameless_file().expect("a file in the folder for temporary files");
     let clone = || output.try_clone().expect("a descriptor");
     command.stdin(Stdio::null()).stdout(clone()).stderr(clone());
-    let status = command.status().unwrap_or_else(|cause| panic!("{name} cannot be started: {cause}"));
-    let mut printed = Vec::new();
-    output.rewind().and_then(|()| output.read_to_end(&mut printed)).expect("what was written can be read");
+    let mut child = command.spawn().unwrap_or_else(|cause| panic!("{name} cannot be started: {cause}"));
+    let mut watch = Watch { printed: Vec::new(), seen: 0, test: None, since: began, tests: Vec::new() };
+    let status = loop {
+        let status = child.try_wait().expect("a child can be waited for");
+        watch.look(&output).expect("what was written can be read");
+        if let Some(status) = status {
+            break status;
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    };
     let failure = (!status.success()).then(|| status.to_string());
-    Outcome { name, failure, took: began.elapsed(), printed: String::from_utf8_lossy(&printed).into_owned() }
+    let printed = String::from_utf8_lossy(&watch.printed).into_owned();
+    Outcome { name, failure, took: began.elapsed(), printed, tests: watch.tests }
+}
+
+/// What a harness has printed so far, and when its tests ended.
+struct Watch {
+    printed: Vec<u8>,
+    /// The lines up to here were looked at.
+    seen: usize,
+    /// The test at work, if its line came without its result, because it printed something itself.
+    test: Option<String>,
+    /// When the test before ended.
+    since: Instant,
+    tests: Vec<(Duration, String)>,
+}
+
+impl Watch {
+    fn look(&mut self, output: &File) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            // The descriptors share one offset, which is where the tests write.
+            let bytes = output.read_at(&mut piece, self.printed.len() as u64)?;
+            if bytes == 0 {
+                return Ok(());
+            }
+            self.printed.extend_from_slice(&piece[..bytes]);
+            while let Some(length) = self.printed[self.seen..].iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&self.printed[self.seen..self.seen + length]).into_owned();
+                self.seen += length + 1;
+                self.take(&line);
+            }
+        }
+    }
+
+    /// Reads `test NAME ... ok`, which can be the ends of two lines.
+    fn take(&mut self, line: &str) {
+        if line.starts_with("running ") {
+            self.since = Instant::now();
+        }
+        let begun = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        self.test = begun.map(|(name, _)| name.to_owned()).or(self.test.take());
+        if ["ok", "FAILED"].iter().any(|result| line.ends_with(result)) {
+            let (now, test) = (Instant::now(), self.test.take());
+            self.tests.extend(test.map(|test| (now - self.since, test)));
+            self.since = now;
+        }
+    }
 }
 
 /// A file that ends with its last descriptor.
@@ -201,25 +252,15 @@ fn remember(path: &Path, mut durations: BTreeMap<String, Duration>, outcomes: &[
 
 /// The slowest tests and the slowest binaries.
 fn show_times(outcomes: &[Outcome], count: usize, took: Duration) {
-    let mut binaries: Vec<_> = outcomes.iter().map(|it| (it.took.as_secs_f64(), it.name.clone())).collect();
-    let mut tests: Vec<_> = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.printed.lines().filter_map(|line| timed(line)).map(move |it| (it, outcome)))
-        .map(|((seconds, test), outcome)| (seconds, format!("{test}, {}", outcome.name)))
-        .collect();
+    let mut binaries: Vec<_> = outcomes.iter().map(|it| (it.took, it.name.clone())).collect();
+    let of_all = outcomes.iter().flat_map(|outcome| outcome.tests.iter().map(move |test| (test, &outcome.name)));
+    let mut tests: Vec<_> = of_all.map(|((took, test), binary)| (*took, format!("{test}, {binary}"))).collect();
     println!("\n{} tests in {} binaries took {:.1} s", tests.len(), binaries.len(), took.as_secs_f64());
-    for (what, rows) in [("tests", &mut tests), ("binaries", &mut binaries)] {
-        rows.sort_by(|one, other| other.0.total_cmp(&one.0));
+    for (what, rows) in [("tests", &mut tests), ("binaries, one test at a time", &mut binaries)] {
+        rows.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
         println!("the slowest {what}, in seconds:");
-        rows.iter().take(count).for_each(|(seconds, name)| println!("{seconds:9.3}  {name}"));
+        rows.iter().take(count).for_each(|(took, name)| println!("{:9.3}  {name}", took.as_secs_f64()));
     }
-}
-
-/// Reads `test NAME ... ok <1.234s>`.
-fn timed(line: &str) -> Option<(f64, &str)> {
-    let (line, seconds) = line.strip_suffix("s>")?.rsplit_once(" <")?;
-    let (name, _) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    Some((seconds.parse().ok()?, name))
 }
 
 fn conclude(outcomes: &[Outcome]) -> ExitCode {
