@@ -129,7 +129,7 @@ fn package(id: &str) -> &str {
 
 fn doc_tests(arguments: &[String], harness: &[String]) -> Job {
     let mut command = cargo_test(arguments);
-    command.args(["--quiet", "--doc", "--"]).args(harness);
+    command.args(["--doc", "--"]).args(harness);
     Job { name: DOC_TESTS.to_owned(), command }
 }
 
