@@ -130,9 +130,16 @@ demo: build ## one whole life of the inspector, with a real freeze, in the termi
 	@cargo build --quiet -p fc-emulator
 	@target/debug/fc-emulator run -- $(BUILT)
 
+# It builds as `cargo test` does, and runs several test binaries at the same time: most tests wait most of the time.
+RUN_TESTS := cargo run --quiet -p fc-testkit --bin run-tests -- --workspace
+
 .PHONY: test
 test: ## the tests; those that need a Docker engine say so where there is none
-	@cargo test --workspace $(ARGS)
+	@$(RUN_TESTS) $(ARGS)
+
+.PHONY: test-times
+test-times: ## the same, and the slowest ten tests
+	@TEST_TIMES=10 $(RUN_TESTS) $(ARGS)
 
 .PHONY: test-all
 test-all: ## the tests that take longer, too

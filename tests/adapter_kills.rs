@@ -11,7 +11,7 @@ use fc_testkit::http::{BodyFraming, Decoder, Head};
 use fc_testkit::proc;
 use support::client::{Client, End, request};
 use support::process::{Server, Setup};
-use support::{subject, sys};
+use support::{subject, sys, wait_until};
 
 const WORDS: &str = "was killed by SIGKILL; often because of too little memory";
 
@@ -146,7 +146,10 @@ fn before_it_accepts() {
     let server = start(|setup| setup);
     let mut kept = server.connect();
     assert_eq!(kept.get("/").text(), "ok");
-    sys::kill(program_of(&server), libc::SIGSTOP);
+    let program = program_of(&server);
+    sys::kill(program, libc::SIGSTOP);
+    // On a busy machine it goes on for a while.
+    wait_until("the program is stopped", || proc::all_stopped(program).expect("it lives"));
     let calls = [request("GET", "/", &[], b""), request("POST", "/invoke", &[], b"event")];
     let mut clients: Vec<Client> = calls.iter().cycle().take(20).map(|_| server.connect()).collect();
     for (client, call) in clients.iter_mut().zip(calls.iter().cycle()) {

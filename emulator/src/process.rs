@@ -188,12 +188,17 @@ pub(crate) fn listening_sockets(pid: u32) -> Vec<ListeningSocket> {
         .collect()
 }
 
+/// The length of a line in `/proc/net/tcp`.
+const LINE_BYTES: usize = 150;
+
 /// The sockets of a table up to the first that does not listen. The kernel lists those that listen first, and a busy
 /// machine has tens of thousands of others, most of them closed a moment ago.
 fn first_sockets(table: &Path) -> Vec<TcpNetEntry> {
     let Ok(file) = std::fs::File::open(table) else { return Vec::new() };
     let mut text = String::new();
-    for (index, line) in BufReader::new(file).lines().map_while(Result::ok).enumerate() {
+    // The kernel looks for as many sockets as fit into a read, and the table of those that do not listen is long.
+    let file = BufReader::with_capacity(LINE_BYTES, file);
+    for (index, line) in file.lines().map_while(Result::ok).enumerate() {
         let listens = || line.split_whitespace().nth(3) == Some("0A");
         if index > 0 && !listens() {
             break;

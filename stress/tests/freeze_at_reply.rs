@@ -32,7 +32,8 @@ fn methods() -> impl Iterator<Item = &'static str> {
     ["cgroup-v1", "cgroup-v2"].into_iter().filter(|method| fc_testkit::is_root() && can_freeze_by(method))
 }
 
-/// No server can notice a freeze of milliseconds that interrupts no wait.
+/// No server can notice a freeze of milliseconds that interrupts no wait. On a busy machine some of these freezes come
+/// late and do interrupt one.
 #[test]
 fn a_short_freeze_at_the_reply_or_in_a_call_is_missed() {
     for method in methods() {
@@ -40,10 +41,15 @@ fn a_short_freeze_at_the_reply_or_in_a_call_is_missed() {
             [&["--count=4", "--freeze-for=20ms"][..], &["--count=4", "--freeze-for=20ms", "--in-call=200000"]]
         {
             let (code, report, told) = trial(method, options);
-            assert_eq!((code, &report["missed"]), (1, &Value::from(4)), "{method} {options:?}: {told}");
+            let missed = report["missed"].as_u64().expect("a number");
+            assert!(code == 1 && missed > 0, "{method} {options:?}: {told}");
             let trials = report["trials"].as_array().expect("a list");
+            let (never, others): (Vec<_>, Vec<_>) = trials.iter().partition(|trial| trial["noticed"] == "never");
+            assert_eq!((never.len() as u64, trials.len()), (missed, 4), "{told}");
+            let interrupted = |trial: &Value| trial["noticed"] == "inTime" && trial["evidence"][0] == "interrupted";
+            assert!(others.into_iter().all(interrupted), "{method} {options:?}: {told}");
             assert!(trials.iter().all(|trial| trial["frozenMs"].as_u64() >= Some(20)), "{told}");
-            assert!(told.contains("4 of 4"), "{told}");
+            assert!(told.contains(&format!("{missed} of 4")), "{told}");
         }
     }
 }

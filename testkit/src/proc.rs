@@ -147,8 +147,20 @@ pub fn is_asleep(pid: u32) -> Result<bool> {
 /// # Errors
 /// When the process has ended.
 pub fn all_asleep(pid: u32) -> Result<bool> {
+    all_are(pid, 'S')
+}
+
+/// Whether every thread of one process is stopped. One after another stops when the processor is its own.
+///
+/// # Errors
+/// When the process has ended.
+pub fn all_stopped(pid: u32) -> Result<bool> {
+    all_are(pid, 'T')
+}
+
+fn all_are(pid: u32, wanted: char) -> Result<bool> {
     let threads = names(pid, "task")?.into_iter().filter_map(|name| name.parse().ok());
-    Ok(threads.map(state).all(|state| matches!(state, Ok('S') | Err(_))))
+    Ok(threads.map(state).all(|state| state.map_or(true, |state| state == wanted)))
 }
 
 /// The text of a line in `/proc/PID/status`, such as `NSpid`.

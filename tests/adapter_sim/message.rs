@@ -59,12 +59,38 @@ pub(super) struct Ask {
 }
 
 /// The byte at this place of a body.
-pub(super) fn body_byte(id: usize, index: usize) -> u8 {
+fn body_byte(id: usize, index: usize) -> u8 {
     (id.wrapping_mul(31) + index.wrapping_mul(7) + index / 256) as u8
 }
 
+/// The multiples of seven, which contain every byte, twice over.
+static SEVENS: [u8; 512] = {
+    let (mut sevens, mut index) = ([0; 512], 0);
+    while index < 512 {
+        sevens[index] = (index * 7) as u8;
+        index += 1;
+    }
+    sevens
+};
+
+/// Makes 256 bytes at a time. One by one, without optimisation, they take a third of the time of a world.
 pub(super) fn body(id: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|index| body_byte(id, index)).collect()
+    let mut body = Vec::with_capacity(bytes);
+    while body.len() < bytes {
+        let first = body_byte(id, body.len());
+        // 7 times 183 is 1 more than a multiple of 256.
+        let from = usize::from(first.wrapping_mul(183));
+        body.extend_from_slice(&SEVENS[from..][..(bytes - body.len()).min(256)]);
+    }
+    body
+}
+
+#[test]
+fn every_byte_of_a_body_is_the_one_of_its_place() {
+    for (id, bytes) in [(0, 0), (1, 255), (7, 256), (300, 70_001)] {
+        let expected: Vec<u8> = (0..bytes).map(|index| body_byte(id, index)).collect();
+        assert!(body(id, bytes) == expected, "{id}");
+    }
 }
 
 /// A body in chunks of any sizes, with extensions and trailers now and then.

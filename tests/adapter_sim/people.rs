@@ -1,7 +1,7 @@
 //! Those who act while the adapter waits: clients, and fate.
 
 use super::message::{Ask, Fault, Framing, Reader, body};
-use super::world::{Link, Peer, World};
+use super::world::{Link, Peer, World, put, take};
 use crate::adapter::program::Exit;
 use fc_testkit::Rng;
 use std::time::Duration;
@@ -293,7 +293,7 @@ impl World {
         let bytes = if self.rng.one_in(2) { client.output.len().min(room) } else { bytes };
         let is_blank = client.output.first().is_some_and(|byte| matches!(byte, b'\r' | b'\n'));
         let bytes = if is_blank && self.rng.one_in(2) { 1 } else { bytes };
-        pipe.to_adapter.extend(client.output.drain(..bytes));
+        put(&mut client.output, &mut pipe.to_adapter, bytes);
         if client.leaves && self.rng.one_in(4) {
             pipe.ended_by_peer = true;
             pipe.reset_by_peer = self.rng.one_in(2);
@@ -318,7 +318,7 @@ impl World {
         let bytes = pipe.from_adapter.len();
         if bytes > 0 {
             let bytes = if self.rng.one_in(2) { bytes } else { 1 + self.rng.below(bytes) };
-            client.input.extend(pipe.from_adapter.drain(..bytes));
+            take(&mut pipe.from_adapter, &mut client.input, bytes);
             if self.rng.one_in(30) {
                 client.reads_at = self.now + Duration::from_millis(self.rng.below(2_000) as u64);
             }

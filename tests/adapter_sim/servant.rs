@@ -1,7 +1,7 @@
 //! The program's connections, which act while the adapter waits.
 
 use super::message::{Fault, Reader, body};
-use super::world::World;
+use super::world::{World, put, take};
 use std::time::Duration;
 
 /// One connection of the program.
@@ -65,7 +65,7 @@ impl World {
         }
         let bytes = pipe.from_adapter.len();
         let bytes = if self.rng.one_in(2) { bytes } else { 1 + self.rng.below(bytes) };
-        servant.reader.bytes.extend(pipe.from_adapter.drain(..bytes));
+        take(&mut pipe.from_adapter, &mut servant.reader.bytes, bytes);
         if servant.tunnel.is_some() {
             self.tunnel_is_read(servant);
         } else {
@@ -183,7 +183,7 @@ impl World {
         }
         let bytes = servant.output.len().min(room);
         let bytes = if self.rng.one_in(2) { bytes } else { 1 + self.rng.below(bytes) };
-        pipe.to_adapter.extend(servant.output.drain(..bytes));
+        put(&mut servant.output, &mut pipe.to_adapter, bytes);
         if servant.output.is_empty() {
             servant.idle_since = self.now;
             if servant.closes {

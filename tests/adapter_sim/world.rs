@@ -9,6 +9,7 @@ use fc_testkit::Rng;
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -320,7 +321,9 @@ impl World {
             return Err(Errno::AGAIN);
         }
         let bytes = room.min(head.len() + body.len());
-        link.from_adapter.extend(head.iter().chain(body).take(bytes));
+        let of_head = bytes.min(head.len());
+        link.from_adapter.extend(&head[..of_head]);
+        link.from_adapter.extend(&body[..bytes - of_head]);
         if self.is_told {
             let text: Vec<u8> = head.iter().chain(body).take(bytes.min(60)).copied().collect();
             println!("{:>12.3?} {:?} write {bytes}: {}", self.now, link.peer, text.escape_ascii());
@@ -338,9 +341,7 @@ impl World {
         }
         if !link.to_adapter.is_empty() {
             let bytes = link.to_adapter.len().min(buffer.len()).min(short);
-            for (place, byte) in buffer.iter_mut().zip(link.to_adapter.drain(..bytes)) {
-                *place = byte;
-            }
+            link.to_adapter.read_exact(&mut buffer[..bytes]).expect("so many are there");
             self.progress += bytes;
             if self.is_told {
                 println!(
@@ -359,4 +360,19 @@ impl World {
             (false, false) => Err(Errno::AGAIN),
         }
     }
+}
+
+/// Moves bytes into a pipe. `extend` by what `drain` gives would move one after another, as below.
+pub(super) fn put(from: &mut Vec<u8>, to: &mut VecDeque<u8>, bytes: usize) {
+    to.extend(&from[..bytes]);
+    from.drain(..bytes);
+}
+
+/// Moves bytes out of a pipe.
+pub(super) fn take(from: &mut VecDeque<u8>, to: &mut Vec<u8>, bytes: usize) {
+    let (front, back) = from.as_slices();
+    let of_front = bytes.min(front.len());
+    to.extend_from_slice(&front[..of_front]);
+    to.extend_from_slice(&back[..bytes - of_front]);
+    from.drain(..bytes);
 }

@@ -248,8 +248,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.exit.is_none() {
+            // The program behind the adapter outlives an adapter that is killed.
+            let family = proc::family(self.child.id());
             let _ = self.child.kill();
             let _ = self.child.wait();
+            family.into_iter().filter(|pid| *pid != self.child.id()).for_each(sys::end);
         }
         if std::thread::panicking() {
             eprintln!("standard output: {}\nstandard error: {}", self.stdout.so_far(), self.stderr.so_far());

@@ -10,6 +10,12 @@ pub fn kill(pid: u32, signal: i32) {
     assert_eq!(outcome, 0, "cannot send signal {signal} to {pid}: {}", std::io::Error::last_os_error());
 }
 
+/// Ends a process that may have ended.
+pub fn end(pid: u32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+}
+
 /// Limits the descriptors of the program to this number.
 pub fn limit_descriptors(command: &mut Command, count: u64) {
     let limit = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: count as libc::rlim_t };

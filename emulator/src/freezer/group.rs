@@ -162,7 +162,12 @@ impl FreezeGroup {
         if let Some(cgroup) = &self.shared.cgroup {
             cgroup.thaw()?;
         }
-        signal(std::mem::take(&mut *self.stopped()), Signal::CONT);
+        // A busy machine may stop a process later than at the first signal, so it can be here twice. To the target, two
+        // signals are two thaws.
+        let mut stopped = std::mem::take(&mut *self.stopped());
+        stopped.sort_unstable();
+        stopped.dedup();
+        signal(stopped, Signal::CONT);
         Ok(())
     }
 

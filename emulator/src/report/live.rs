@@ -165,13 +165,11 @@ impl Shared {
 
     fn print_lines(&self) {
         let mut state = self.state();
-        loop {
+        // It can be over before this thread has begun.
+        while !state.over {
             let (woken, timeout) = self.over.wait_timeout(state, LINE_EVERY).unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if state.over {
-                return;
-            }
-            if timeout.timed_out() {
+            if timeout.timed_out() && !state.over {
                 // The result goes to standard output, so a line that cannot be shown is no failure.
                 let _ = writeln!(std::io::stderr(), "{}", state.line());
             }

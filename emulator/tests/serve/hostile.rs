@@ -203,7 +203,8 @@ fn a_full_queue_and_a_late_instance_answer_429() {
     let served = Served::calls(&["--memory", "--instances-max=1", "--queue=1", "--queue-timeout=30s"], &file);
     let send = || {
         let mut stream = served.connect();
-        let event = br#"{"sleep": 3}"#;
+        // Much longer than the test, however busy the machine is.
+        let event = br#"{"sleep": 600}"#;
         write!(stream, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", event.len()).expect("it is sent");
         stream.write_all(event).expect("it is sent");
         stream
@@ -225,9 +226,13 @@ fn a_full_queue_and_a_late_instance_answer_429() {
         assert_eq!((status, &error["Code"]), (429, &"ResourceExhausted".into()), "{error}");
     }
     let late = Served::calls(&["--memory", "--instances-max=1", "--queue-timeout=5s"], &file);
+    let until = Instant::now() + LONGEST;
+    // On a busy machine an instance may start later than a call may wait for it.
+    while late.request("POST /x HTTP/1.1", b"{}").0 != 200 {
+        assert!(Instant::now() < until, "{}", late.function());
+    }
     let mut first = late.connect();
     first.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n{\"sleep\": 600}").expect("it is sent");
-    let until = Instant::now() + LONGEST;
     while late.function()["instances"][0]["running"] != 1 {
         assert!(Instant::now() < until, "{}", late.function());
         std::thread::sleep(LOOK_PAUSE);

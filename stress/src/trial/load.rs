@@ -440,7 +440,12 @@ pub fn post(path: &str, control_path: &str, body: &[u8]) -> Vec<u8> {
 /// The body of replies and uploads. It depends on the number and on the position.
 fn pattern(number: u64, bytes: usize) -> Vec<u8> {
     let of_number = number.to_le_bytes();
-    (0..bytes).map(|position| of_number[position % 8] ^ (position % 251) as u8).collect()
+    // After so many bytes it begins again.
+    let period = bytes.min(8 * 251);
+    let first: Vec<u8> = (0..period).map(|position| of_number[position % 8] ^ (position % 251) as u8).collect();
+    let mut pattern = first.repeat(bytes.div_ceil(period.max(1)));
+    pattern.truncate(bytes);
+    pattern
 }
 
 fn chunks(body: &[u8], bytes: usize) -> Vec<u8> {

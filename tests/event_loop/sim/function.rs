@@ -177,9 +177,7 @@ impl Read for Pieces {
             };
         }
         let portion = sim.chance.portion(left);
-        for (offset, byte) in buffer[..portion].iter_mut().enumerate() {
-            *byte = requests::content(self.number, self.at + offset);
-        }
+        buffer[..portion].copy_from_slice(&requests::contents_from(self.number, self.at, portion));
         self.at += portion;
         Ok(portion)
     }

@@ -228,8 +228,7 @@ impl Sim {
             Expected::Text(_, text) => text.get(from..from + data.len()) == Some(data),
             Expected::Refusal(_) => true,
             Expected::Content(_, bytes) => {
-                from + data.len() <= bytes
-                    && data.iter().enumerate().all(|(at, byte)| *byte == requests::content(number, from + at))
+                from + data.len() <= bytes && requests::contents_from(number, from, data.len()) == data
             }
         };
         self.clients[index].body_seen += data.len();

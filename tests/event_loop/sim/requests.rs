@@ -90,13 +90,22 @@ impl Ask {
     }
 }
 
-/// Byte `at` of the body that belongs to a number.
-pub(super) fn content(number: u64, at: usize) -> u8 {
-    (number >> (at % 41)) as u8 ^ (at as u8)
+/// The body that belongs to a number.
+pub(super) fn contents(number: u64, bytes: usize) -> Vec<u8> {
+    contents_from(number, 0, bytes)
 }
 
-pub(super) fn contents(number: u64, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| content(number, at)).collect()
+/// The bytes of that body from a place on. The loop is a plain one, because an iterator without optimisation takes half
+/// of the time of a world.
+pub(super) fn contents_from(number: u64, from: usize, bytes: usize) -> Vec<u8> {
+    let mut contents = vec![0; bytes];
+    let (places, mut index) = (&mut contents[..], 0);
+    while index < bytes {
+        let at = from + index;
+        places[index] = (number >> (at % 41)) as u8 ^ (at as u8);
+        index += 1;
+    }
+    contents
 }
 
 pub(super) const FIXED: &[u8] = &[b'f'; 5_000];
