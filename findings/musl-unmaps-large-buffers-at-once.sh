@@ -1,8 +1,8 @@
 #!/bin/bash
-# A server that allocates a buffer of 40 kB or more for each request and frees it behind the reply pays for it each time
-# with musl: `free` gives the memory back to the kernel at once, so `malloc` maps it anew, and three pages are faulted in
-# although the server writes one byte. A second buffer that stays does not help. glibc keeps what was freed, also above
-# its threshold for mappings of their own: it raises that threshold at the first `free`.
+# A server that allocates a buffer of 40 kB or more for each request and frees it behind the reply pays for it each
+# time with musl: `free` gives the memory back to the kernel at once, so `malloc` maps it anew, and three pages are
+# faulted in although the server writes one byte. A second buffer that stays does not help. glibc keeps what was freed,
+# also above its threshold for mappings of their own: it raises that threshold at the first `free`.
 #
 # Seen: musl 1.2.3-1 and glibc 2.36 of Debian 12, 2026-11-27, page faults of 1,000 pairs of malloc and free:
 # 4,000 bytes 236 and 1, 40,000 bytes 3,000 and 1, 100,000 bytes 3,000 and 1, 200,000 bytes 2,000 and 2.

@@ -92,8 +92,8 @@ fn the_page_needs_nothing_else() {
     let outside = document.descendants().flat_map(|node| node.attributes().collect::<Vec<_>>());
     assert!(outside.into_iter().all(|attribute| !["src", "href", "xlink:href"].contains(&attribute.name())));
     assert!(!page.contains("url(") && !page.contains("@import"));
-    // Four of cold starts' counts, four, two and two of load, three of shares and of bursts, two of restores and of
-    // images, two of payloads' times and two of their costs, and one each of: starts, ratios, containers, thaw, density.
+    // Four of cold starts' counts, four, two and two of load, three of shares and of bursts, two of restores, of
+    // images, of payloads' times and of their costs, and one each of: starts, ratios, containers, thaw, density.
     assert_eq!(all(&document, "svg").len(), 31);
     assert_eq!(all(&document, "figcaption").len(), 31);
     assert!(all(&document, "figcaption").iter().all(|caption| caption.text().is_some_and(|text| text.len() > 40)));

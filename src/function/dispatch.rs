@@ -3,6 +3,11 @@
 //! Pure except for the author's callbacks: log lines go to a [`CallLog`], and [`Env`] has the clocks. Must not know how
 //! requests arrive or how replies leave.
 
+mod answer;
+
+pub(crate) use answer::Answer;
+use answer::{conclude, failure, wrong_method};
+
 use crate::function::app::{App, Found};
 use crate::function::call::{Call, classify};
 use crate::function::callback::{HookFn, HookOutcome};
@@ -42,17 +47,6 @@ pub(crate) struct Dispatcher<S: 'static> {
 struct Stored {
     reply: Reply,
     failed: bool,
-}
-
-/// The reply to a request, and what else the server must know about it.
-pub(crate) struct Answer {
-    pub(crate) reply: Reply,
-    /// The call failed, and the status header says so (C-INV-3).
-    pub(crate) failed: bool,
-    /// The callback's own reply was dropped, because the budget of memory could not hold it.
-    pub(crate) dropped: bool,
-    /// The reply is a stream. The call ends when the stream ends, and so does its log.
-    pub(crate) streaming: Option<LogMarker>,
 }
 
 /// The kinds of calls that have log markers (C-LOG-1, C-LOG-2).
@@ -422,38 +416,10 @@ fn context<'a>(
     Context { headers, received, time_limit, lifecycle, env }
 }
 
-/// The answer of a hook or an event: 200 or 404, whatever the author's code does (C-STAT-1, C-FRZ-4).
-#[inline(never)]
-fn conclude(what: &str, outcome: Result<Reply, Failure>, request_id: LoggedId<'_>) -> Answer {
-    match outcome {
-        Ok(mut reply) => {
-            reply.status = 200;
-            Answer::done(reply, false)
-        }
-        Err(failure) => {
-            log_failure(what, &failure, request_id);
-            Answer::failed(404, &failure)
-        }
-    }
-}
-
 #[cold]
 #[inline(never)]
 fn stream_failed(error: io::Error) -> Error {
     Error::typed("StreamFailed", error.to_string())
-}
-
-fn failure(error_type: &str, message: &str) -> Failure {
-    Failure { message: message.to_owned(), error_type: error_type.to_owned(), status: 500 }
-}
-
-#[cold]
-#[inline(never)]
-fn wrong_method(allow: String) -> Answer {
-    let mut answer =
-        Answer::client_error(405, &failure("MethodNotAllowed", &format!("this path allows the methods {allow}")));
-    answer.reply.headers.push(("allow".into(), allow.into()));
-    answer
 }
 
 /// Kept out of line, because each use of the macro takes more than the call.
@@ -461,40 +427,6 @@ fn wrong_method(allow: String) -> Answer {
 #[inline(never)]
 fn log_failure(what: &str, failure: &Failure, request_id: LoggedId<'_>) {
     log::error!("{what} failed: {}: {}, request {request_id}", failure.error_type, OneLine(&failure.message));
-}
-
-impl Answer {
-    fn done(reply: Reply, failed: bool) -> Answer {
-        Answer { reply, failed, dropped: false, streaming: None }
-    }
-
-    /// In place: an answer is large to copy.
-    fn limit_memory(&mut self, reply_bytes_max: usize, method: &str) {
-        let held = self.reply.held(method);
-        if held > reply_bytes_max {
-            self.drop_reply(held);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn drop_reply(&mut self, held: usize) {
-        let failure = failure("Overloaded", "reply buffer limit reached");
-        log::warn!("dropped a reply of {held} bytes: {}", failure.message);
-        *self = Answer { dropped: true, ..Answer::failed(503, &failure) };
-    }
-
-    /// A mistake of the client. It is no failed call, which would count as an error of the function.
-    fn client_error(status: u16, failure: &Failure) -> Answer {
-        Answer { failed: false, ..Answer::failed(status, failure) }
-    }
-
-    #[inline(never)]
-    pub(crate) fn failed(status: u16, failure: &Failure) -> Answer {
-        let mut reply = Reply::from_json(failure.to_json());
-        reply.status = status;
-        Answer::done(reply, true)
-    }
 }
 
 #[cfg(test)]

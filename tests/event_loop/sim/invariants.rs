@@ -11,12 +11,13 @@ use crate::limits::Limits;
 use crate::server::connection::{Name, State};
 use crate::server::event_loop::Loop;
 use crate::server::system::{Interest, Token};
-use crate::tuning::{COALESCE_BYTES_MAX, FIRST_READ_BYTES, READ_BYTES, SPARE_BYTES_MAX};
+use crate::tuning::{COALESCE_BYTES_MAX, FIRST_READ_BYTES, READ_BYTES, READ_BYTES_MAX, SPARE_BYTES_MAX};
 use std::time::Duration;
 
-/// The most that one connection's input takes: a request, and as much again because buffers grow by doubling.
+/// The most that one connection's input takes: a request, and the most that a buffer grows by beyond what is in it.
 fn input_bytes_max(limits: &Limits) -> usize {
-    2 * (limits.head_bytes_max + limits.body_bytes_max + READ_BYTES + FIRST_READ_BYTES)
+    let held = limits.head_bytes_max + limits.body_bytes_max + READ_BYTES + FIRST_READ_BYTES;
+    held + (3 * held).min(READ_BYTES_MAX)
 }
 
 impl Sim {
