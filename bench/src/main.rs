@@ -6,25 +6,24 @@ use std::process::ExitCode;
 use clap::Parser;
 use fc_bench::cli::{Cli, Command, ReportArgs};
 use fc_bench::history;
-use fc_bench::measure::{self, MeasureArgs, Measures};
+use fc_bench::measure::{self, MeasureArgs};
 use fc_bench::proxy;
 use fc_bench::report::{self, TerminalProgress};
 use fc_bench::results::{Results, SCHEMA};
 use fc_emulator::cleanup;
 use fc_emulator::error::{Error, Result};
-use fc_emulator::options::write_file;
+use fc_emulator::options::{check_file, write_file};
 
 /// The exit status if nothing could be measured. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_MEASURE: u8 = 2;
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
+    let mut progress = TerminalProgress::new("fc-bench");
     let done = cleanup::on_interrupt().and_then(|()| match (&command, command.measures()) {
-        (_, Some((args, measures))) => measure(args, &measures),
+        (_, Some((args, measures))) => measure(args, || measure::run(args, &measures, &mut progress)),
         (Command::Report(args), _) => show(args),
-        (Command::Proxy(args), _) => {
-            write(&args.common, measure::proxies(&args.common, &args.own, &mut TerminalProgress::new("fc-bench")))
-        }
+        (Command::Proxy(args), _) => measure(&args.common, || measure::proxies(&args.common, &args.own, &mut progress)),
         (Command::Program, _) => proxy::program::serve(),
         (_, None) => Ok(()),
     });
@@ -39,16 +38,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(args: &MeasureArgs, measures: &Measures) -> Result<()> {
-    write(args, measure::run(args, measures, &mut TerminalProgress::new("fc-bench")))
+/// Measures, prints the results, and writes the files that were asked for. One that cannot be written is found before.
+fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<()> {
+    let files = [&args.output.export_json, &args.export_html, &args.history];
+    files.into_iter().flatten().try_for_each(|path| check_file(path))?;
+    let results = run()?;
+    cleanup::wait_if_interrupted();
+    // The results first: if a file cannot be written now, they are not lost.
+    let written = args.output.write(&results, || report::table(&results));
+    written.and(write_pages(args, &results))
 }
 
-fn write(args: &MeasureArgs, results: Result<Results>) -> Result<()> {
-    let results = results?;
-    cleanup::wait_if_interrupted();
+fn write_pages(args: &MeasureArgs, results: &Results) -> Result<()> {
     let history = match &args.history {
         Some(path) => {
-            let (history, left_out) = history::append(path, &args.root, &results)?;
+            let (history, left_out) = history::append(path, &args.root, results)?;
             if let Some(reason) = left_out {
                 // If standard error is closed, the file shows it.
                 let _ = writeln!(std::io::stderr(), "fc-bench: {reason}");
@@ -57,10 +61,10 @@ fn write(args: &MeasureArgs, results: Result<Results>) -> Result<()> {
         }
         None => None,
     };
-    if let Some(path) = &args.export_html {
-        write_file(path, &report::html_with_history(&results, history.as_ref())?)?;
+    match &args.export_html {
+        Some(path) => write_file(path, &report::html_with_history(results, history.as_ref())?),
+        None => Ok(()),
     }
-    args.output.write(&results, || report::table(&results))
 }
 
 fn show(args: &ReportArgs) -> Result<()> {

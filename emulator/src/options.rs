@@ -25,7 +25,8 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -184,19 +185,21 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// Prints a result on standard output, and writes the files that were asked for.
+    /// Prints a result on standard output, and writes the files that were asked for. If one of these cannot be written,
+    /// the others are written all the same.
     ///
     /// # Errors
     /// If standard output or a file cannot be written.
     pub fn write(&self, report: &impl Report) -> Result<()> {
         let files =
             [(&self.export_json, Format::Json), (&self.export_junit, Format::Junit), (&self.export_tap, Format::Tap)];
+        let mut outcome = print(&report::render(report, self.format), self.format == Format::Human);
         for (file, format) in files {
             if let Some(file) = file {
-                write_file(file, &report::render(report, format))?;
+                outcome = outcome.and(write_file(file, &report::render(report, format)));
             }
         }
-        print(&report::render(report, self.format), self.format == Format::Human)
+        outcome
     }
 }
 
@@ -213,18 +216,33 @@ pub struct DataOutputArgs {
 }
 
 impl DataOutputArgs {
-    /// Prints a result on standard output, and writes the file that was asked for. `human` makes the text for people.
+    /// Prints a result on standard output, and writes the file that was asked for. If one of both cannot be written, the
+    /// other is written all the same. `human` makes the text for people.
     ///
     /// # Errors
     /// If standard output or the file cannot be written.
     pub fn write(&self, data: &impl Serialize, human: impl FnOnce() -> String) -> Result<()> {
-        if let Some(file) = &self.export_json {
-            write_file(file, &report::json(data))?;
-        }
-        match self.format {
+        let printed = match self.format {
             DataFormat::Human => print(&human(), true),
             DataFormat::Json => print(&report::json(data), false),
+        };
+        let written = self.export_json.as_ref().map(|file| write_file(file, &report::json(data)));
+        printed.and(written.unwrap_or(Ok(())))
+    }
+}
+
+/// Looks before long work whether a file can be written behind it. What is in it stays.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn check_file(path: &Path) -> Result<()> {
+    let failed = |cause| Error::failed("write", path.display(), cause);
+    match File::options().write(true).create_new(true).open(path) {
+        Ok(_) => std::fs::remove_file(path).map_err(failed),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
+            File::options().append(true).open(path).map(drop).map_err(failed)
         }
+        Err(cause) => Err(failed(cause)),
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Args as Arguments;
 
 use self::crowd::Crowd;
-use crate::harness::{Contender, Listening, Pinned, Plan, Processors, Progress, shuffled};
+use crate::harness::{Contender, Listening, Pinned, Plan, Processors, Progress, distinct, shuffled};
 use crate::results::{Burst, BurstSample, Bursts, Skipped};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::options::{DURATION, duration};
@@ -58,7 +58,7 @@ pub struct Args {
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Burst> {
     let rounds = args.burst_rounds.unwrap_or(if plan.quick { 2 } else { 10 });
     let sizes = match args.burst_sizes.is_empty() {
-        false => args.burst_sizes.clone(),
+        false => distinct(&args.burst_sizes),
         true if plan.quick => SIZES_QUICK.into(),
         true => SIZES.into(),
     };

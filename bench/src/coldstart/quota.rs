@@ -17,8 +17,8 @@ use clap::Args as Arguments;
 use super::client::{Client, PollInterval};
 use super::{FAILURES_MAX, Outcome, ROUNDS_MAX, container, ending, failure};
 use crate::harness::{
-    Contender, CpuLimit, Instance, PERIOD_US, Pinned, Plan, Processors, Progress, Start, Throttling, micros, now,
-    shuffled,
+    Contender, CpuLimit, Instance, PERIOD_US, Pinned, Plan, Processors, Progress, Start, Throttling, distinct, micros,
+    now, shuffled,
 };
 use crate::results::{Quota, QuotaStart, QuotaStarts, Skipped};
 use fc_emulator::error::{Error, Result};
@@ -74,7 +74,7 @@ fn vcpu(text: &str) -> std::result::Result<f64, String> {
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Quota> {
     let rounds = |set: Option<u32>, whole, quick| set.unwrap_or(if plan.quick { quick } else { whole });
     let vcpus = match args.vcpus.is_empty() {
-        false => args.vcpus.clone(),
+        false => distinct(&args.vcpus),
         true if plan.quick => VCPUS_QUICK.into(),
         true => VCPUS.into(),
     };

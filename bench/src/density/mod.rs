@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args as Arguments;
 
 use self::fleet::Host;
-use crate::harness::{Client, Contender, Plan, Progress};
+use crate::harness::{Client, Contender, Plan, Progress, distinct};
 use crate::results::{Density, Fleet, Kind};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::{FreezeGroup, FreezeWith};
@@ -64,7 +64,7 @@ pub fn run(plan: &Plan, args: &Args, freeze_with: FreezeWith, progress: &mut dyn
 fn wanted<'a>(plan: &'a Plan, instances: &[u32]) -> Vec<(&'a Contender, u32)> {
     let everybody = |count: u32| plan.contenders.iter().map(move |contender| (contender, count));
     if !instances.is_empty() {
-        return instances.iter().flat_map(|count| everybody(*count)).collect();
+        return distinct(instances).into_iter().flat_map(everybody).collect();
     }
     let is_large =
         |contender: &Contender| contender.described.kind == Kind::Baseline || LARGE.contains(&contender.name());

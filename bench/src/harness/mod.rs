@@ -34,7 +34,7 @@ pub use freeze::freeze_all;
 pub use instance::{Instance, Start, micros, now};
 pub use listening::Listening;
 pub use pin::{Pinned, Processors, RealTime, pin_self, set_of};
-pub use rounds::shuffled;
+pub use rounds::{distinct, shuffled};
 pub use socket::{connect_soon, reset};
 pub use staged_binaries::StagedBinaries;
 pub use tree::{Archive, Tree};

@@ -13,9 +13,25 @@ pub fn shuffled(count: usize, seed: u64, round: u32) -> Vec<usize> {
     order
 }
 
+/// What a user listed, each once, in the order of the list.
+pub fn distinct<T: Copy + PartialEq>(listed: &[T]) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for one in listed {
+        if !kept.contains(one) {
+            kept.push(*one);
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_listed_twice_counts_once() {
+        assert_eq!(distinct(&[10, 1, 10, 100, 1]), [10, 1, 100]);
+    }
 
     #[test]
     fn orders_are_whole_repeatable_and_different() {

@@ -128,10 +128,23 @@ pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut 
     let setting = Setting::new(plan, args)?;
     let _pinned = Pinned::to(&setting.processors.client)?;
     let rounds = args.load_rounds.unwrap_or(if plan.quick { 1 } else { ROUNDS });
-    let shapes = patterns::shapes(plan.quick, &args.load_connections);
+    let mut shapes = patterns::shapes(plan.quick, &args.load_connections);
     // Servers inherit the limit, and need a descriptor for each connection, too.
     let most = shapes.iter().map(|shape| u64::from(shape.connections)).max();
-    let _descriptors = Descriptors::for_more(most.unwrap_or_default());
+    let descriptors = Descriptors::for_more(most.unwrap_or_default());
+    let mut why = "no number of connections is asked for".to_owned();
+    shapes.retain(|shape| {
+        let Some(reason) = descriptors.lacks_room(shape.connections) else { return true };
+        why.clone_from(&reason);
+        let missing = Skipped { what: format!("load on {} connections", shape.connections), reason };
+        if !skipped.contains(&missing) {
+            skipped.push(missing);
+        }
+        false
+    });
+    if shapes.is_empty() {
+        return Err(Error::failed("load", "any contender", why));
+    }
     let entries: Vec<Entry<'_>> = plan.contenders.iter().flat_map(Entry::of).collect();
     let runs = entries.len() * shapes.len();
     let has_half = shapes.iter().any(Shape::is_half);

@@ -16,7 +16,7 @@ use procfs::process::Process;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::client::{Conn, Event, Pattern};
-use crate::harness::{Echo, Pinned, Plan, Processors, Progress, micros, now, shuffled, strace};
+use crate::harness::{Echo, Pinned, Plan, Processors, Progress, distinct, micros, now, shuffled, strace};
 use crate::load::Server;
 use crate::results::{Echoing, Payload, PayloadCell, PayloadMemory, PayloadRun, Skipped};
 use fc_emulator::clock::Deadline;
@@ -89,7 +89,8 @@ struct Setting {
 /// # Errors
 /// If nothing at all can be measured.
 pub fn run(plan: &Plan, args: &Args, progress: &mut dyn Progress, skipped: &mut Vec<Skipped>) -> Result<Payload> {
-    let sizes = match (&args.payload_sizes[..], plan.quick) {
+    let chosen = distinct(&args.payload_sizes);
+    let sizes = match (&chosen[..], plan.quick) {
         ([], true) => &SIZES_QUICK[..],
         ([], false) => &SIZES,
         (chosen, _) => chosen,
