@@ -216,8 +216,8 @@ pub struct DataOutputArgs {
 }
 
 impl DataOutputArgs {
-    /// Prints a result on standard output, and writes the file that was asked for. If one of both cannot be written, the
-    /// other is written all the same. `human` makes the text for people.
+    /// Prints a result on standard output, and writes the file that was asked for. If one of both cannot be written,
+    /// the other is written all the same. `human` makes the text for people.
     ///
     /// # Errors
     /// If standard output or the file cannot be written.
