@@ -170,7 +170,7 @@ bench: bench-targets ## starts, load, bursts, payloads, density …, with peers;
 	@$(BENCH) --history bench/history.csv $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: bench-targets ## the same in a minute: a first look
+bench-quick: bench-targets ## the same in two minutes: a first look
 	@$(BENCH) --quick $(ARGS)
 
 # A guest for each contender takes minutes, so this is no part of `bench`.
