@@ -115,7 +115,9 @@ fn a_port_that_is_taken_is_refused_with_its_holder() {
 /// With a fixed port one instance follows the other, also within a check that starts several.
 #[test]
 fn checks_of_several_instances_work_with_a_fixed_port() {
-    let port = format!("--port={}", Port::free().unwrap().number());
+    // Held, so that no emulator beside this one takes it.
+    let held = Port::free().unwrap();
+    let port = format!("--port={}", held.number());
     for fault in [&[][..], &["--fault", "needs-credentials"], &["--fault", "needs-control-path"]] {
         let report = common::check(&[&port, "--only=ready,C-DISP,C-ENV,C-FRZ-4"], &[&["--", faulty()], fault].concat());
         assert_eq!(report.details("untested"), Vec::<String>::new(), "{fault:?}");
@@ -204,7 +206,8 @@ fn orphans_belong_to_their_instance() {
 
 #[test]
 fn a_daemon_that_outlives_its_first_process_is_named_and_ended() {
-    let script = format!("setsid {} & sleep 0.2; exit 0", faulty());
+    // It ends as soon as its daemon has its name, and so at the beginning, however busy the machine is.
+    let script = format!("setsid {} & until grep -q faulty /proc/$!/comm; do :; done; exit 0", faulty());
     let (code, timeline) = run(&[], &["sh", "-c", &script]);
     let note = last(&timeline)["note"].as_str().unwrap();
     assert_eq!(code, Some(1), "{timeline:#}");
@@ -234,7 +237,8 @@ fn nothing_of_the_caller_reaches_the_target() {
 /// The time limit is longer than the test may take.
 #[test]
 fn a_fixed_port_ends_the_wait_with_both_fixes() {
-    let port = Port::free().unwrap().number();
+    let held = Port::free().unwrap();
+    let port = held.number();
     let older = format!("--env=FC_SERVER_PORT={port}");
     let (code, timeline) = run(&["--ready-timeout=1h", &older], &[faulty(), "--fault", "legacy-port"]);
     let note = last(&timeline)["note"].as_str().unwrap();
@@ -247,7 +251,8 @@ fn a_fixed_port_ends_the_wait_with_both_fixes() {
 /// A port that may be an administrator's is told at once, and the wait goes on.
 #[test]
 fn another_port_is_noticed_while_the_wait_goes_on() {
-    let port = Port::free().unwrap().number();
+    let held = Port::free().unwrap();
+    let port = held.number();
     let script = format!("echo starting; FC_CUSTOM_LISTEN_PORT={port} exec {}", faulty());
     let mut emulator = Emulator::start(&["run", "--ready-timeout=1h", "--", "sh", "-c", &script], &[]);
     emulator.says("| starting");

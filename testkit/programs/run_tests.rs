@@ -3,8 +3,8 @@
 //! `run-tests [ARGUMENTS OF cargo test] [-- ARGUMENTS OF THE HARNESS]`
 //!
 //! What a binary prints is shown when it has ended, whole, with the summary of its harness. Every binary runs, so
-//! `--no-fail-fast` changes nothing. With `TEST_TIMES=n` each binary runs one test at a time, and the n slowest tests
-//! come last.
+//! `--no-fail-fast` changes nothing. `TEST_AT_ONCE=n` runs n binaries at a time. With `TEST_TIMES=n` each binary runs one
+//! test at a time, and the n slowest tests come last.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,8 +18,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many binaries run at the same time, for each processor.
-const AT_ONCE: usize = 3;
+/// How many binaries run at the same time, for each processor. Each runs as many tests at a time as there are
+/// processors. With more, tests of freezes and time limits fail, because nothing gets its turn in time.
+const AT_ONCE: usize = 1;
 
 /// What selects targets. With one of these `cargo test` leaves the doc tests out.
 const SELECTIONS: &[&str] = &[
@@ -135,7 +136,9 @@ fn doc_tests(arguments: &[String], harness: &[String]) -> Job {
 
 /// Runs all jobs, those at the end first, and prints each when it has ended.
 fn run(jobs: Vec<Job>) -> Vec<Outcome> {
-    let workers = AT_ONCE * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let usual = || AT_ONCE * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = env::var("TEST_AT_ONCE").ok().and_then(|text| text.parse().ok());
+    let workers = wanted.filter(|count| *count > 0).unwrap_or_else(usual);
     let (jobs, outcomes) = (Mutex::new(jobs), Mutex::new(Vec::new()));
     let next = || jobs.lock().expect("no worker panics").pop();
     std::thread::scope(|scope| {
