@@ -3,8 +3,8 @@
 //! `run-tests [ARGUMENTS OF cargo test] [-- ARGUMENTS OF THE HARNESS]`
 //!
 //! What a binary prints is shown when it has ended, whole, with the summary of its harness. Every binary runs, so
-//! `--no-fail-fast` changes nothing. `TEST_AT_ONCE=n` runs n binaries at a time. With `TEST_TIMES=n` each binary runs one
-//! test at a time, and the n slowest tests come last.
+//! `--no-fail-fast` changes nothing. `TEST_AT_ONCE=n` runs n binaries at a time. With `TEST_TIMES=n` each binary runs
+//! one test at a time, and the n slowest tests come last.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
