@@ -26,7 +26,7 @@ pub struct MeasureArgs {
     #[arg(long = "contender", value_name = "NAME=COMMAND")]
     given: Vec<String>,
 
-    /// Run fewer rounds: a first look in a minute
+    /// Run fewer rounds: a first look in two minutes
     #[arg(long)]
     quick: bool,
 
