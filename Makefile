@@ -417,13 +417,20 @@ test-tiny-http: ## the tests on the engine of the feature `tiny_http`; says alou
 	    || failed="$$failed $$file"; \
 	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
 
+# The file $(1) as $(2), alone in a folder of this build, which ends with it: two builds at a time share nothing. Whatever
+# permissions the file had, nobody may run it in the image.
+define context
+mkdir -p target && context=$$(mktemp -d target/image.XXXXXX) && trap 'rm -rf "$$context"' EXIT INT TERM && \
+  install -m 755 $(1) "$$context/$(2)"
+endef
+
 # The binary alone is what the engine gets, so it can be anywhere.
 .PHONY: image
 image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
 	@$(call need,docker,needs Docker)
 	@docker info >/dev/null 2>&1 || { echo "make $@: the Docker engine does not answer" >&2; exit 1; }
-	@mkdir -p target/image && cp $(or $(BIN),$(BUILT)) target/image/function
-	@set -- --platform $(PLATFORM) -f Dockerfile.scratch -t $(IMAGE) --build-arg BIN=function target/image; \
+	@$(call context,$(or $(BIN),$(BUILT)),function) && \
+	set -- --platform $(PLATFORM) -f Dockerfile.scratch -t $(IMAGE) --build-arg BIN=function "$$context" && \
 	if docker buildx version >/dev/null 2>&1; then \
 	  docker buildx build --provenance=false --sbom=false --load "$$@"; \
 	else \
@@ -435,9 +442,9 @@ image: $(if $(BIN),,build) ## the container image, by Dockerfile.scratch
 emulator-image: emulator ## the image of the emulator, by emulator/Dockerfile: EMULATOR_IMAGE=fc-emulator:latest
 	@$(call need,docker,needs Docker)
 	@docker info >/dev/null 2>&1 || { echo "make $@: the Docker engine does not answer" >&2; exit 1; }
-	@mkdir -p target/emulator-image && cp $(EMULATOR) target/emulator-image/fc-emulator
-	@DOCKER_BUILDKIT=$(if $(shell docker buildx version 2>/dev/null),1,0) docker build --quiet \
-	  --platform $(PLATFORM) -f emulator/Dockerfile -t $(EMULATOR_IMAGE) target/emulator-image >/dev/null
+	@$(call context,$(EMULATOR),fc-emulator) && \
+	DOCKER_BUILDKIT=$(if $(shell docker buildx version 2>/dev/null),1,0) docker build --quiet \
+	  --platform $(PLATFORM) -f emulator/Dockerfile -t $(EMULATOR_IMAGE) "$$context" >/dev/null
 	@docker image inspect --format '{{.Size}} bytes  $(EMULATOR_IMAGE)' $(EMULATOR_IMAGE)
 
 # For `new`: the folder of a function of one's own. Its last part is the name of the crate.

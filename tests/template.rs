@@ -75,16 +75,19 @@ fn a_failure_without_a_logger_is_said() {
     assert_eq!(text(&output.stderr), expected);
 }
 
-/// `make image` takes a binary from anywhere: the engine gets a folder that holds it and nothing else.
+/// `make image` takes a binary from anywhere: the engine gets a folder that holds it and nothing else, and anyone may
+/// run it there, although the file itself has no such permission.
 #[test]
 fn an_image_of_a_binary_from_anywhere() {
     let folder = tempfile::tempdir().unwrap();
     let (binary, engine, seen) = (folder.path().join("mine"), folder.path().join("docker"), folder.path().join("seen"));
     fs::write(&binary, "a binary").unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o600)).unwrap();
     // An engine that shows what it would build from, without Buildx.
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = buildx ] && exit 1\n[ \"$1\" = build ] || exit 0\n\
-         for last; do :; done\necho \"$*\" >{seen:?}\nls -A \"$last\" >>{seen:?}\ncat \"$last/function\" >>{seen:?}\n"
+         for last; do :; done\necho \"$*\" >{seen:?}\nls -A \"$last\" >>{seen:?}\n\
+         stat -c %a \"$last/function\" >>{seen:?}\ncat \"$last/function\" >>{seen:?}\n"
     );
     fs::write(&engine, script).unwrap();
     fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
@@ -102,7 +105,9 @@ fn an_image_of_a_binary_from_anywhere() {
         seen.starts_with("build --platform linux/amd64 -f Dockerfile.scratch -t mine --build-arg BIN=function "),
         "{seen}"
     );
-    assert!(seen.ends_with("\nfunction\na binary"), "{seen}");
+    assert!(seen.ends_with("\nfunction\n755\na binary"), "{seen}");
+    let context = root().join(seen.lines().next().unwrap().rsplit_once(' ').unwrap().1);
+    assert!(!context.exists(), "{} stays", context.display());
 }
 
 #[test]
