@@ -68,6 +68,12 @@ pub(crate) fn all_wait(pids: &[u32]) -> Option<bool> {
     known
 }
 
+/// Whether every task of these processes that is not frozen sleeps, for whatever reason: also until a client reads.
+pub(crate) fn all_sleep(pids: &[u32]) -> Option<bool> {
+    let mut states = pids.iter().flat_map(|pid| tasks(*pid)).map(|task| task.state);
+    Some(states.all(|state| matches!(state, 'S' | 'I' | 'Z' | 'X')))
+}
+
 /// Whether a task waits in a system call. One that has ended meanwhile does.
 fn waits(pid: u32, task: u32) -> Option<bool> {
     match std::fs::read_to_string(format!("/proc/{pid}/task/{task}/syscall")) {
@@ -271,12 +277,14 @@ mod tests {
         let deadline = crate::clock::Deadline::after(std::time::Duration::from_secs(10));
         let slept = deadline.until(|| (all_wait(&[sleeper]) != Some(false)).then_some(()));
         let worked = deadline.until(|| (name(worker).as_deref() == Some("sh")).then(|| all_wait(&[worker, sleeper])));
+        let sleep = (all_sleep(&[sleeper]), all_sleep(&[sleeper, worker]));
         for child in [&mut sleeps, &mut works] {
             child.kill().unwrap();
             child.wait().unwrap();
         }
         assert!(slept.is_some());
         assert_ne!(worked, Some(Some(true)));
+        assert_eq!(sleep, (Some(true), Some(false)));
         assert_eq!(all_wait(&[u32::MAX]), Some(true));
     }
 

@@ -28,6 +28,11 @@ pub(crate) fn all_wait(_pids: &[u32]) -> Option<bool> {
     None
 }
 
+/// Not known here.
+pub(crate) fn all_sleep(_pids: &[u32]) -> Option<bool> {
+    None
+}
+
 pub(crate) fn has_variable(_pid: u32, _name: &str) -> bool {
     false
 }

@@ -123,8 +123,10 @@ fn freeze_at_reply(context: &CheckContext<'_>) -> Verdict {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Waiting,
-    /// At each of the freezes that were tried, a task worked or was ready to.
-    AtWork,
+    /// At each of so many freezes a task worked or was ready to.
+    AtWork {
+        freezes: usize,
+    },
 }
 
 impl Found {
@@ -132,8 +134,9 @@ impl Found {
     /// first. A server that is frozen just before it waits, which a busy machine makes likely, finds the call at once.
     fn judge(self, verdict: Verdict) -> Verdict {
         match (self, verdict) {
-            (Self::AtWork, Ok(actual)) => Err(Stop::Untested(format!(
-                "{actual}, but at each of {FREEZES_MAX} freezes a task of the target was at work, so none found it idle"
+            (Self::AtWork { freezes }, Ok(actual)) => Err(Stop::Untested(format!(
+                "{actual}, but a task of the target was at work at every freeze ({freezes} tried), so none found it \
+                 waiting"
             ))),
             (_, verdict) => verdict,
         }
@@ -152,7 +155,7 @@ fn freeze_while_it_waits(instance: &mut Instance) -> Result<Found, Stop> {
             std::thread::sleep(LOOK_EVERY);
         }
     }
-    Ok(Found::AtWork)
+    Ok(Found::AtWork { freezes: FREEZES_MAX })
 }
 
 /// Sends a call to the frozen instance on the connection, thaws, and reads the answer.
@@ -261,6 +264,23 @@ fn freeze_between(
     found.judge(success("after the rest", Instant::now(), conn.exchange(rest, instance.call_deadline())))
 }
 
+/// Freezes the instance when it can send no more, because we do not read: only then a time limit for sending runs. A
+/// task that was frozen while it sent looks the same as one that waits to send, so this looks before the freeze.
+fn freeze_while_it_sends(context: &CheckContext<'_>, instance: &mut Instance) -> Result<Found, Stop> {
+    let deadline = Deadline::after(WAITS_WITHIN);
+    let asleep = context.rest(|| {
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let asleep = process::all_sleep(&instance.target.pids()) != Some(false);
+            if asleep || deadline.passed() {
+                return asleep;
+            }
+        }
+    });
+    context.freeze(instance, context.plan.freeze)?;
+    Ok(if asleep { Found::Waiting } else { Found::AtWork { freezes: 1 } })
+}
+
 fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
     context.require_kept_connections()?;
     let mut instance = context.initialized()?;
@@ -268,7 +288,7 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
     let size = context.plan.large_bytes.min(REPLY_BYTES);
     let event = vec![b'r'; size];
     let request = if echoes { instance.platform.invoke(event.clone()) } else { context.request(&instance) }.bytes();
-    let deadline = Deadline::after(instance.limits.call + context.plan.freeze);
+    let deadline = Deadline::after(instance.limits.call + WAITS_WITHIN + context.plan.freeze);
     let mut conn = Conn::open(instance.target.addr(), deadline).map_err(Stop::Fail)?;
     let mut sender = conn.sender().map_err(Stop::Untested)?;
     std::thread::scope(|scope| {
@@ -276,7 +296,7 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
         if !conn.has_answer(instance.limits.call) {
             return fail("no byte of an answer arrived in time");
         }
-        context.freeze(&mut instance, context.plan.freeze)?;
+        let found = freeze_while_it_sends(context, &mut instance)?;
         // What the target had sent is all that comes while it is frozen.
         let whole = conn.read(Deadline::after(AFTER_THAW));
         instance.target.thaw()?;
@@ -301,7 +321,8 @@ fn freeze_in_reply(context: &CheckContext<'_>) -> Verdict {
             }
             answer => {
                 let bytes = answer.as_ref().map_or(0, |response| response.body.len());
-                success("the answer", Instant::now(), answer).map(|actual| format!("{actual}, {bytes} bytes"))
+                let whole = success("the answer", Instant::now(), answer);
+                found.judge(whole.map(|actual| format!("{actual}, {bytes} bytes")))
             }
         }
     })

@@ -272,25 +272,31 @@ fn broken_framing(app: &App) -> Option<&'static [u8]> {
     reply.map(|(_, bytes)| *bytes)
 }
 
-/// Writes all bytes. Returns false if the client reads nothing for `limit`.
+/// Writes all bytes. Returns false if the client reads nothing for `limit`. An answer that the socket takes whole waits
+/// for no client, so the limit begins with the first piece that is not the last.
 fn write(stream: &mut TcpStream, mut bytes: &[u8], limit: Option<Duration>) -> bool {
-    let mut moved = Instant::now();
+    let mut moved: Option<Instant> = None;
     while !bytes.is_empty() {
         // As in a poll loop: a deadline that has passed counts, even if the client reads again.
-        let left = limit.map(|limit| limit.saturating_sub(moved.elapsed()));
+        let passed = moved.map_or(Duration::ZERO, |moved| moved.elapsed());
+        let left = limit.map(|limit| limit.saturating_sub(passed));
         if left.is_some_and(|left| left.is_zero()) || stream.set_write_timeout(left).is_err() {
             return false;
         }
         // Small pieces show the progress.
         match stream.write(&bytes[..bytes.len().min(64 * 1024)]) {
-            Ok(_) if limit.is_some_and(|limit| moved.elapsed() > limit) => return false,
+            Ok(count) if count < bytes.len() && is_over(moved, limit) => return false,
             Ok(count) => {
                 bytes = &bytes[count..];
-                moved = Instant::now();
+                moved = Some(Instant::now());
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return false,
         }
     }
     true
+}
+
+fn is_over(since: Option<Instant>, limit: Option<Duration>) -> bool {
+    since.is_some_and(|since| limit.is_some_and(|limit| since.elapsed() > limit))
 }
