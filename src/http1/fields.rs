@@ -104,10 +104,12 @@ enum Line<'a> {
 /// refused here.
 #[inline(always)]
 fn usual_line(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
-    let (name, behind) = bytes.split_at_checked(usual_name_bytes(bytes))?;
-    let (colon, line) = behind.split_first_chunk::<2>()?;
-    let (value, behind) = line.split_at_checked(plain_bytes(line))?;
+    // Both searches begin here, so that a processor need not wait for the end of the name before it looks for that of
+    // the line, where the next line begins.
+    let (line, behind) = bytes.split_at_checked(plain_bytes(bytes))?;
     let (line_end, next) = behind.split_first_chunk::<2>()?;
+    let (name, behind) = line.split_at_checked(usual_name_bytes(bytes))?;
+    let (colon, value) = behind.split_first_chunk::<2>()?;
     let is_trimmed = value.first().is_none_or(|byte| *byte != b' ') && value.last().is_none_or(|byte| *byte != b' ');
     (colon == b": " && line_end == b"\r\n" && !name.is_empty() && is_trimmed).then_some((Header { name, value }, next))
 }

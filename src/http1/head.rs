@@ -113,11 +113,6 @@ impl From<FieldError> for ProtocolError {
 
 /// Method, target, whether the version is 1.0, and where the next line begins (RFC 9112 §3).
 fn request_line(bytes: &[u8]) -> Result<(&str, &str, bool, usize), ProtocolError> {
-    let until_blank = |from: usize, belongs: fn(u8) -> bool| {
-        let length = bytes[from..].iter().position(|byte| !belongs(*byte)).filter(|length| *length > 0)?;
-        let word = std::str::from_utf8(&bytes[from..from + length]).ok()?;
-        (bytes[from + length] == b' ').then_some((word, from + length + 1))
-    };
     if bytes.first() == Some(&b'\n') {
         return Err(ProtocolError::BareLineFeed);
     }
@@ -127,10 +122,10 @@ fn request_line(bytes: &[u8]) -> Result<(&str, &str, bool, usize), ProtocolError
     } else if bytes.first_chunk() == Some(b"POST") && bytes.get(4) == Some(&b' ') {
         ("POST", 5)
     } else {
-        until_blank(0, super::is_token_byte).ok_or(ProtocolError::MalformedHead)?
+        until_blank(bytes, 0, super::is_token_byte).ok_or(ProtocolError::MalformedHead)?
     };
     let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
-    let (target, version_start) = until_blank(target_start, is_visible).ok_or(ProtocolError::MalformedHead)?;
+    let (target, version_start) = until_blank(bytes, target_start, is_visible).ok_or(ProtocolError::MalformedHead)?;
     let version = bytes[version_start..].first_chunk();
     let http10 = version == Some(b"HTTP/1.0");
     if !http10 && version != Some(b"HTTP/1.1") {
@@ -138,6 +133,14 @@ fn request_line(bytes: &[u8]) -> Result<(&str, &str, bool, usize), ProtocolError
         return Err(if is_other { ProtocolError::Version } else { ProtocolError::MalformedHead });
     }
     Ok((method, target, http10, fields::line_end(bytes, version_start + 8)?))
+}
+
+/// The word that begins at `from`, which a blank ends, and where the next one begins.
+#[inline(always)]
+fn until_blank(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> Option<(&str, usize)> {
+    let length = bytes[from..].iter().position(|byte| !belongs(*byte)).filter(|length| *length > 0)?;
+    let word = std::str::from_utf8(&bytes[from..from + length]).ok()?;
+    (bytes[from + length] == b' ').then_some((word, from + length + 1))
 }
 
 /// The error for a head that is larger than `head_bytes_max`: the target or the whole head is too large.

@@ -6,46 +6,43 @@
 /// How many bytes at the beginning are letters or `-`, as in nearly all names.
 #[inline(always)]
 pub(crate) fn usual_name_bytes(bytes: &[u8]) -> usize {
+    bytes_before(bytes, block::not_of_usual_names, |byte| byte.is_ascii_alphabetic() || byte == b'-')
+}
+
+/// How many bytes at the beginning are visible ASCII or blanks, as in nearly all lines.
+#[inline(always)]
+pub(crate) fn plain_bytes(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // A line has several blocks, and only every fourth one asks whether there are more.
+    while let Some((four, behind)) = rest.split_first_chunk::<{ 4 * BLOCK_BYTES }>() {
+        for (index, block) in four.as_chunks().0.iter().enumerate() {
+            let found = block::not_plain(block);
+            if found != block::NONE {
+                return bytes.len() - rest.len() + index * BLOCK_BYTES + block::first(found);
+            }
+        }
+        rest = behind;
+    }
+    bytes.len() - rest.len() + bytes_before(rest, block::not_plain, |byte| matches!(byte, b' '..=b'~'))
+}
+
+/// How many bytes come before the first one that is found: in a block, or, where there are too few for one, because it
+/// does not belong.
+#[inline(always)]
+fn bytes_before(
+    bytes: &[u8],
+    found_in: impl Fn(&[u8; BLOCK_BYTES]) -> block::Found,
+    belongs: impl Fn(u8) -> bool,
+) -> usize {
     let mut rest = bytes;
     while let Some((block, behind)) = rest.split_first_chunk() {
-        let found = block::not_of_usual_names(block);
+        let found = found_in(block);
         if found != block::NONE {
             return bytes.len() - rest.len() + block::first(found);
         }
         rest = behind;
     }
-    let is_usual = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'-';
-    bytes.len() - rest.len() + rest.iter().position(|byte| !is_usual(byte)).unwrap_or(rest.len())
-}
-
-/// How many bytes at the beginning are visible ASCII or blanks, as in nearly all values.
-#[inline(always)]
-pub(crate) fn plain_bytes(bytes: &[u8]) -> usize {
-    let (mut rest, mut blocks) = (bytes, 0);
-    while let Some((block, behind)) = rest.split_first_chunk() {
-        let found = block::not_plain(block);
-        if found != block::NONE {
-            return bytes.len() - rest.len() + block::first(found);
-        }
-        blocks += 1;
-        // Tokens and signatures go on for hundreds of bytes.
-        rest = if blocks == 4 { without_plain_blocks(behind) } else { behind };
-    }
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
-    bytes.len() - rest.len() + rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len())
-}
-
-/// What follows the runs of four blocks in which all bytes are plain.
-#[inline(always)]
-fn without_plain_blocks(mut bytes: &[u8]) -> &[u8] {
-    while let Some((four, behind)) = bytes.split_first_chunk::<{ 4 * BLOCK_BYTES }>() {
-        let (blocks, _) = four.as_chunks();
-        if blocks.iter().fold(block::NONE, |found, block| found | block::not_plain(block)) != block::NONE {
-            break;
-        }
-        bytes = behind;
-    }
-    bytes
+    bytes.len() - rest.len() + rest.iter().position(|byte| !belongs(*byte)).unwrap_or(rest.len())
 }
 
 const BLOCK_BYTES: usize = if cfg!(target_arch = "x86_64") { 16 } else { 8 };
