@@ -3,7 +3,13 @@
 //! The kernel knows the sum exactly and the split only by looking: at each tick of its clock, 250 times a second or so,
 //! which is too seldom for a share of a tenth. `perf` looks ten thousand times a second. Where there is no `perf`, or
 //! it may not look, the ticks have to do.
+//!
+//! The timer of `perf` interrupts, and a system call that ends has interrupts switched off until it is back in user
+//! space. So a look that was due within that time finds the instruction behind the system call, and is the kernel's.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -27,6 +33,15 @@ const ASLEEP: u32 = 5;
 
 /// Addresses of the kernel have this bit.
 const KERNEL: u64 = 1 << 63;
+
+/// The instruction of a system call. Elsewhere none is known, and such looks stay in user space.
+const SYSTEM_CALL: &[u8] = if cfg!(target_arch = "x86_64") {
+    &[0x0f, 0x05]
+} else if cfg!(target_arch = "aarch64") {
+    &[0x01, 0x00, 0x00, 0xd4]
+} else {
+    &[]
+};
 
 /// What was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +85,9 @@ impl Looking {
     pub fn end(self) -> Result<Looks> {
         let (user, all) = ticks(self.pid)?;
         let by_ticks = Looks { user: user - self.before.0, all: all - self.before.1, by_perf: false };
-        let by_perf = self.perf.and_then(|(perf, folder)| read(perf, &folder.file("samples")));
+        let memory = File::open(format!("/proc/{}/mem", self.pid)).ok();
+        let is_back = |address| memory.as_ref().is_some_and(|memory| follows_system_call(memory, address));
+        let by_perf = self.perf.and_then(|(perf, folder)| read(perf, &folder.file("samples"), is_back));
         Ok(by_perf.unwrap_or(by_ticks))
     }
 }
@@ -108,29 +125,40 @@ fn perf(pid: u32) -> Result<(Child, Folder)> {
     }
 }
 
-fn read(mut perf: Child, file: &Path) -> Option<Looks> {
+fn read(mut perf: Child, file: &Path, is_back: impl Fn(u64) -> bool) -> Option<Looks> {
     kill_process(Pid::from_raw(perf.id().cast_signed())?, Signal::INT).ok()?;
     perf.wait().ok()?;
     let listed =
         Command::new("perf").args(["script", "-F", "event,ip", "-i"]).arg(file).stdin(Stdio::null()).output().ok()?;
-    looks(&String::from_utf8_lossy(&listed.stdout))
+    looks(&String::from_utf8_lossy(&listed.stdout), is_back)
 }
 
-/// From lines like `cpu-clock:  40123a`, with an address in hexadecimal digits. `None` if there is none, or if perf had
-/// no right to look at the kernel and left it out, which the event's name tells: `cpu-clock:u`.
-fn looks(listed: &str) -> Option<Looks> {
-    let mut seen = Looks { user: 0, all: 0, by_perf: true };
+/// From lines like `cpu-clock:  40123a`, with an address in hexadecimal digits. `is_back` tells the addresses at which a
+/// look is the kernel's. `None` if there is no line, or if perf had no right to look at the kernel and left it out,
+/// which the event's name tells: `cpu-clock:u`.
+fn looks(listed: &str, is_back: impl Fn(u64) -> bool) -> Option<Looks> {
+    let mut at: BTreeMap<u64, u64> = BTreeMap::new();
     for line in listed.lines() {
         let Some((event, address)) = line.trim().rsplit_once(char::is_whitespace) else { continue };
         if event.trim().trim_end_matches(':').ends_with(":u") {
             return None;
         }
         if let Ok(address) = u64::from_str_radix(address, 16) {
-            seen.user += u64::from(address & KERNEL == 0);
-            seen.all += 1;
+            *at.entry(address).or_default() += 1;
         }
     }
+    let user = at.iter().filter(|(address, _)| **address & KERNEL == 0 && !is_back(**address));
+    let seen = Looks { user: user.map(|(_, count)| count).sum(), all: at.values().sum(), by_perf: true };
     (seen.all > 0).then_some(seen)
+}
+
+/// Whether a process makes a system call just before this address.
+fn follows_system_call(memory: &File, address: u64) -> bool {
+    let mut before = [0; SYSTEM_CALL.len()];
+    let from = address.checked_sub(before.len() as u64);
+    !before.is_empty()
+        && from.is_some_and(|from| memory.read_exact_at(&mut before, from).is_ok())
+        && before == SYSTEM_CALL
 }
 
 /// In user space, and in all.
@@ -150,10 +178,22 @@ mod tests {
     fn addresses_of_the_kernel_are_told_from_others() {
         let listed = "cpu-clock:  ffffffff8152d0a1\ncpu-clock:      40123a\n cpu-clock: ffffffff813a2313\n\
                       cpu-clock:      7f3e00001000\n\nnonsense\n";
-        let seen = looks(listed).unwrap();
+        let seen = looks(listed, |_| false).unwrap();
         assert_eq!(seen, Looks { user: 2, all: 4, by_perf: true });
         assert_eq!(seen.user_share(), Some(0.5));
-        assert_eq!((looks(""), looks("cpu-clock:u:   7fe1746c7912\n")), (None, None));
+        assert_eq!(looks(listed, |address| address == 0x40_123a), Some(Looks { user: 1, all: 4, by_perf: true }));
+        let none = ["", "cpu-clock:u:   7fe1746c7912\n"].map(|listed| looks(listed, |_| false));
+        assert_eq!(none, [None, None]);
+    }
+
+    #[test]
+    fn the_end_of_a_system_call_is_known_by_the_instruction_before() {
+        let code = [&[0x90][..], SYSTEM_CALL, &[0x90]].concat();
+        let memory = File::open("/proc/self/mem").unwrap();
+        let found = (0..=code.len()).filter(|at| follows_system_call(&memory, code.as_ptr() as u64 + *at as u64));
+        let behind = 1 + SYSTEM_CALL.len();
+        assert_eq!(found.collect::<Vec<_>>(), if SYSTEM_CALL.is_empty() { vec![] } else { vec![behind] });
+        assert!(!follows_system_call(&memory, 0) && !follows_system_call(&memory, 1));
     }
 
     #[test]
