@@ -54,6 +54,14 @@ pub enum Command {
     /// Be the program behind a proxy, for bodies and streams
     #[command(hide = true)]
     Program,
+    /// Wait for the end of a run, and end what it has left
+    #[command(hide = true)]
+    Watch {
+        /// The folder in which the run copies programs
+        copies: PathBuf,
+        /// The run
+        run: String,
+    },
     /// Run all of these but restores and proxies
     #[command(args_override_self = true)]
     Bench(Box<MeasureWith<Freezing<AllArgs>>>),
@@ -133,7 +141,7 @@ impl Command {
                 let none = Measures { thaw: Some(thaw), load: Some(load), density: Some(density), ..none };
                 (&it.common, Measures { payload: Some(payload), image: Some(image), ..none })
             }
-            Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
+            Self::Proxy(_) | Self::Program | Self::Watch { .. } | Self::Report(_) => return None,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fc_bench::cli::{Cli, Command, ReportArgs};
+use fc_bench::harness::{self, RunFolder, Watcher};
 use fc_bench::history;
 use fc_bench::measure::{self, MeasureArgs};
 use fc_bench::proxy;
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
         (Command::Report(args), _) => show(args),
         (Command::Proxy(args), _) => measure(&args.common, || measure::proxies(&args.common, &args.own, &mut progress)),
         (Command::Program, _) => proxy::program::serve(),
+        (Command::Watch { copies, run }, _) => {
+            harness::watch(copies, run);
+            Ok(())
+        }
         (_, None) => Ok(()),
     });
     cleanup::wait_if_interrupted();
@@ -42,7 +47,15 @@ fn main() -> ExitCode {
 fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<()> {
     let files = [&args.output.export_json, &args.export_html, &args.history];
     files.into_iter().flatten().try_for_each(|path| check_file(path))?;
+    for said in harness::end_leftovers(&args.copies()) {
+        // If standard error is closed, nobody misses it.
+        let _ = writeln!(std::io::stderr(), "fc-bench: {said}");
+    }
+    let watcher = Watcher::start(&args.copies())?;
+    // Held here, it is made once and not for each start.
+    let folder = RunFolder::shared()?;
     let results = run()?;
+    drop((folder, watcher));
     cleanup::wait_if_interrupted();
     // The results first: if a file cannot be written now, they are not lost.
     let written = args.output.write(&results, || report::table(&results));

@@ -77,6 +77,11 @@ pub struct Measures {
 }
 
 impl MeasureArgs {
+    /// The folder in which programs are copied.
+    pub fn copies(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
     fn list(&self) -> Result<Contenders> {
         let mut list = Contenders::find(&self.root)?;
         for text in &self.given {
@@ -125,7 +130,7 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let mut results = empty(began.as_secs());
     results.contenders = contenders.iter().map(|contender| contender.described.clone()).collect();
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
-    let mut staged = StagedBinaries::below(&args.root);
+    let mut staged = StagedBinaries::below(&args.copies());
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
     if measures.payload.is_some() {
         skipped.extend(mute);

@@ -203,7 +203,7 @@ fn containers_are_started_and_removed() {
     assert!(ends.failures[0].starts_with("warm-up: it exited with code "), "{:?}", ends.failures);
     assert!(results.skipped.iter().any(|skipped| skipped.what == "given as a container"), "{:?}", results.skipped);
     for words in [
-        &["images", "--quiet", &format!("fc-bench-{pid}")][..],
+        &["images", "--quiet", "--filter", &format!("reference=fc-bench-{pid}-*")][..],
         &["ps", "--all", "--quiet", "--filter", &format!("name=fc-bench-{pid}-")],
     ] {
         let left = Command::new("docker").args(words).output().unwrap();

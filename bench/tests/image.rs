@@ -71,7 +71,7 @@ fn an_engine_runs_what_was_found() {
         assert!(rounds.len() == 2 && rounds.iter().all(|round| numbers(round)[1] > 0.0), "{well:#}");
     }
     for words in [
-        &["images", "--quiet", &format!("fc-bench-{pid}")][..],
+        &["images", "--quiet", "--filter", &format!("reference=fc-bench-{pid}-*")][..],
         &["ps", "--all", "--quiet", "--filter", &format!("name=fc-bench-{pid}-")],
     ] {
         let left = Command::new("docker").args(words).output().unwrap();

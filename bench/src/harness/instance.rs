@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::pin::set_of;
-use super::{Contender, CpuLimit};
+use super::{Contender, CpuLimit, RunFolder};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeGroup;
@@ -48,6 +48,8 @@ pub struct Instance {
     pid: u32,
     exec_at: Timespec,
     _guard: Guard,
+    /// With the record that leads to this instance.
+    _run: Arc<RunFolder>,
 }
 
 struct Shared {
@@ -140,6 +142,10 @@ impl Instance {
         command.envs(contender.described.env.iter().map(|(name, value)| (name, value)));
         command.envs(start.env.iter().copied());
         let (mut clock, sender) = pipe()?;
+        let run = RunFolder::shared()?;
+        let (record, number) = (run.clone(), port.number());
+        // SAFETY: see `prepare`; this is one more write of bytes on the stack, and readings of a clock and of an id.
+        unsafe { command.pre_exec(move || record.record(number).map_err(Into::into)) };
         prepare(&mut command, start, traced, sender)?;
         command.process_group(0);
         let (shared, guard) = cleanup::make(|| {
@@ -158,7 +164,7 @@ impl Instance {
         let number = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap_or_default());
         let exec_at = Timespec { tv_sec: number(seconds), tv_nsec: number(nanos) };
         let pid = shared.lock().0.id();
-        Ok(Self { shared, port, pid, exec_at, _guard: guard })
+        Ok(Self { shared, port, pid, exec_at, _guard: guard, _run: run })
     }
 
     /// The address at which it will listen.

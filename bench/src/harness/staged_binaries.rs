@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Contender;
+use super::run_folder::new_folder_name;
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 
@@ -24,15 +25,15 @@ struct Removal(PathBuf);
 
 impl Undo for Removal {
     fn undo(&self) {
-        // A file that cannot be removed stays below `target`, where files may stay.
+        // A later run removes a folder that stays.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl StagedBinaries {
-    /// Copies will be in a folder below `root`, the checkout.
-    pub fn below(root: &Path) -> Self {
-        Self { folder: root.join(format!("target/fc-bench-{}", std::process::id())), guard: None }
+    /// Copies will be in a folder of this run in `place`.
+    pub fn below(place: &Path) -> Self {
+        Self { folder: place.join(new_folder_name()), guard: None }
     }
 
     fn make(&mut self) -> Result<()> {
