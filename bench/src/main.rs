@@ -1,6 +1,7 @@
 //! The `fc-bench` command.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -45,8 +46,12 @@ fn main() -> ExitCode {
 
 /// Measures, prints the results, and writes the files that were asked for. One that cannot be written is found before.
 fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<()> {
-    let files = [&args.output.export_json, &args.export_html, &args.history];
-    files.into_iter().flatten().try_for_each(|path| check_file(path))?;
+    let files = [
+        (&args.output.export_json, "--export-json"),
+        (&args.export_html, "--export-html"),
+        (&args.history, "--history"),
+    ];
+    files.into_iter().try_for_each(check)?;
     for said in harness::end_leftovers(&args.copies()) {
         // If standard error is closed, nobody misses it.
         let _ = writeln!(std::io::stderr(), "fc-bench: {said}");
@@ -60,6 +65,11 @@ fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<
     // The results first: if a file cannot be written now, they are not lost.
     let written = args.output.write(&results, || report::table(&results));
     written.and(write_pages(args, &results))
+}
+
+fn check((path, option): (&Option<PathBuf>, &str)) -> Result<()> {
+    let failed = |cause| Error::new(format!("{cause}: give {option} a file that you may write to"));
+    path.as_ref().map_or(Ok(()), |path| check_file(path)).map_err(failed)
 }
 
 fn write_pages(args: &MeasureArgs, results: &Results) -> Result<()> {
@@ -81,6 +91,13 @@ fn write_pages(args: &MeasureArgs, results: &Results) -> Result<()> {
 }
 
 fn show(args: &ReportArgs) -> Result<()> {
+    let files = [
+        (&args.output.export_json, "--export-json"),
+        (&args.export_html, "--export-html"),
+        (&args.export_svg, "--export-svg"),
+        (&args.export_markdown, "--export-markdown"),
+    ];
+    files.into_iter().try_for_each(check)?;
     let name = args.results.display();
     let text = std::fs::read_to_string(&args.results).map_err(|cause| Error::failed("read", name, cause))?;
     let name = args.results.display();

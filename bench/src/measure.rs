@@ -38,6 +38,10 @@ pub struct MeasureArgs {
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     pub root: PathBuf,
 
+    /// Copy the programs that are measured into this folder [default: `target` in the checkout]
+    #[arg(long, value_name = "FOLDER")]
+    copies: Option<PathBuf>,
+
     /// Where the results go.
     #[command(flatten)]
     pub output: DataOutputArgs,
@@ -79,7 +83,7 @@ pub struct Measures {
 impl MeasureArgs {
     /// The folder in which programs are copied.
     pub fn copies(&self) -> PathBuf {
-        self.root.join("target")
+        self.copies.clone().unwrap_or_else(|| self.root.join("target"))
     }
 
     fn list(&self) -> Result<Contenders> {
@@ -183,6 +187,9 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
 pub fn proxies(args: &MeasureArgs, own: &proxy::Args, progress: &mut dyn Progress) -> Result<Results> {
     if !args.given.is_empty() {
         return Err(Error::new("--contender names a server, and `proxy` measures proxies; leave it out"));
+    }
+    if args.copies.is_some() {
+        return Err(Error::new("`proxy` measures programs where they are, without copies; leave out --copies"));
     }
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();

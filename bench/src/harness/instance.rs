@@ -151,8 +151,11 @@ impl Instance {
         let (shared, guard) = cleanup::make(|| {
             let _alone = no_fork();
             let child = command.spawn().map_err(|cause| {
-                let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
-                Error::failed("start", words.join(" "), cause)
+                let shown: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
+                let forbidden = is_forbidden(words[0], &cause);
+                let fix =
+                    if forbidden { ": let this user execute it (`chmod +x`), in every folder of its path" } else { "" };
+                Error::failed("start", shown.join(" "), format!("{cause}{fix}"))
             })?;
             let shared = Arc::new(Shared { child: Mutex::new((child, None)), group: start.group.clone() });
             Ok((shared.clone(), Removal(shared)))
@@ -228,6 +231,11 @@ impl Instance {
     pub(super) fn group(&self) -> Result<&FreezeGroup> {
         self.shared.group.as_deref().ok_or_else(|| Error::new("it was started without a freeze group"))
     }
+}
+
+/// Whether the user may not execute a program, which is one cause of a start that is not permitted.
+fn is_forbidden(program: &str, cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::PermissionDenied && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_err()
 }
 
 fn pipe() -> Result<(File, OwnedFd)> {

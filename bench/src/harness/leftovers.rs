@@ -110,15 +110,15 @@ impl Watcher {
     /// # Errors
     /// If this program cannot be started once more.
     pub fn start(copies: &Path) -> Result<Self> {
-        let own = std::env::current_exe().map_err(|cause| Error::failed("find", "this program", cause))?;
-        let mut command = Command::new(&own);
-        command.arg("watch").arg(copies).arg(Owner::this_run().name(WATCHED));
+        // By this name it is found even after it was removed or replaced.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("fc-bench").arg("watch").arg(copies).arg(Owner::this_run().name(WATCHED));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A signal to our process group must not end it with us.
         command.process_group(0);
         let ((), guard) = cleanup::make(|| {
             let _alone = fc_emulator::target::no_fork();
-            let child = command.spawn().map_err(|cause| Error::failed("start", own.display(), cause))?;
+            let child = command.spawn().map_err(|cause| Error::failed("start", "/proc/self/exe", cause))?;
             Ok(((), Ending(Mutex::new(child))))
         })?;
         Ok(Self { _guard: guard })

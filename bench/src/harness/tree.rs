@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Call, Client, Contender, Folder, Instance, Start};
+use super::{Call, Client, Contender, Folder, Instance, RunFolder, Start};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_testkit::proc::family;
@@ -120,7 +120,8 @@ impl Tree {
     /// If there is no tar, or it fails.
     pub fn archive(&self) -> Result<Archive> {
         let failed = |cause: &dyn std::fmt::Display| Error::failed("pack", &self.program, cause);
-        let file = tempfile::tempfile().map_err(|cause| failed(&cause))?;
+        let folder = RunFolder::shared()?;
+        let file = tempfile::tempfile_in(folder.path()).map_err(|cause| failed(&cause))?;
         let out = file.try_clone().map_err(|cause| failed(&cause))?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&self.root).args(["--dereference", "--hard-dereference", "--no-recursion", "--null"]);
