@@ -9,9 +9,16 @@ use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 use crate::measure::{MeasureArgs, Measures};
 use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 
+/// The end of the help.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  all that was asked for has figures; a contender that was not built is skipped by name
+  1  a contender that --contender or --only names has no figure in a measure; results are there
+  2  nothing could be measured, or the arguments are wrong";
+
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// The command to carry out.
     #[command(subcommand)]

@@ -12,9 +12,13 @@ use fc_bench::measure::{self, MeasureArgs};
 use fc_bench::proxy;
 use fc_bench::report::{self, TerminalProgress};
 use fc_bench::results::{Results, SCHEMA};
+use fc_bench::stats::{Failed, failed};
 use fc_emulator::cleanup;
 use fc_emulator::error::{Error, Result};
 use fc_emulator::options::{check_file, write_file};
+
+/// The exit status if a contender that was asked for has no figure in a measure.
+const HAS_NO_FIGURE: u8 = 1;
 
 /// The exit status if nothing could be measured. The argument parser uses it for wrong arguments, too.
 const COULD_NOT_MEASURE: u8 = 2;
@@ -24,18 +28,18 @@ fn main() -> ExitCode {
     let mut progress = TerminalProgress::new("fc-bench");
     let done = cleanup::on_interrupt().and_then(|()| match (&command, command.measures()) {
         (_, Some((args, measures))) => measure(args, || measure::run(args, &measures, &mut progress)),
-        (Command::Report(args), _) => show(args),
+        (Command::Report(args), _) => show(args).map(|()| 0),
         (Command::Proxy(args), _) => measure(&args.common, || measure::proxies(&args.common, &args.own, &mut progress)),
-        (Command::Program, _) => proxy::program::serve(),
+        (Command::Program, _) => proxy::program::serve().map(|()| 0),
         (Command::Watch { copies, run }, _) => {
             harness::watch(copies, run);
-            Ok(())
+            Ok(0)
         }
-        (_, None) => Ok(()),
+        (_, None) => Ok(0),
     });
     cleanup::wait_if_interrupted();
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             // If standard error is closed, the exit status says the same.
             let _ = writeln!(std::io::stderr(), "fc-bench: {error}");
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures, prints the results, and writes the files that were asked for. One that cannot be written is found before.
-fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<()> {
+fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<u8> {
     let files = [
         (&args.output.export_json, "--export-json"),
         (&args.export_html, "--export-html"),
@@ -64,7 +68,13 @@ fn measure(args: &MeasureArgs, run: impl FnOnce() -> Result<Results>) -> Result<
     cleanup::wait_if_interrupted();
     // The results first: if a file cannot be written now, they are not lost.
     let written = args.output.write(&results, || report::table(&results));
-    written.and(write_pages(args, &results))
+    written.and(write_pages(args, &results))?;
+    let failed = failed(&results, &args.asked());
+    for Failed { name, measure, reason } in &failed {
+        // If standard error is closed, the exit status says the same.
+        let _ = writeln!(std::io::stderr(), "fc-bench: `{name}` has no figure of {measure}: {reason}");
+    }
+    Ok(if failed.is_empty() { 0 } else { HAS_NO_FIGURE })
 }
 
 fn check((path, option): (&Option<PathBuf>, &str)) -> Result<()> {

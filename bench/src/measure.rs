@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
-use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries};
+use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries, distinct};
 use crate::results::{Machine, Results, SCHEMA, Skipped};
 use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 use fc_emulator::error::{Error, Result};
@@ -18,7 +18,7 @@ use fc_emulator::options::DataOutputArgs;
 /// The options of all measures.
 #[derive(Clone, Debug, Args)]
 pub struct MeasureArgs {
-    /// Measure only these contenders, and the baseline, to which ratios refer
+    /// Measure only these contenders, and the baseline, to which ratios refer. One that was not built is skipped by name
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
@@ -81,6 +81,15 @@ pub struct Measures {
 }
 
 impl MeasureArgs {
+    /// The contenders that the user has named.
+    pub fn asked(&self) -> Vec<String> {
+        let given = self.given.iter().filter_map(|text| text.split_once('=')).map(|(name, _)| name);
+        distinct(&self.only.iter().map(String::as_str).chain(given).collect::<Vec<_>>())
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The folder in which programs are copied.
     pub fn copies(&self) -> PathBuf {
         self.copies.clone().unwrap_or_else(|| self.root.join("target"))
