@@ -25,6 +25,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use world::{PROGRAM_PID, Shared, World};
 
+/// Worlds in which something was found. In 13084 a client took a part of an interim reply, and the adapter forgot to
+/// send it the rest.
+const FOUND: [u64; 1] = [13_084];
+
 /// As many as the time of the default tests allows.
 const WORLDS: u64 = 600;
 
@@ -73,7 +77,8 @@ fn worlds() {
     let count = number("FC_HOOKS_WORLDS").unwrap_or(if seed.is_some() { 1 } else { WORLDS });
     let first = seed.unwrap_or(1);
     let (mut of_clients, mut of_program, mut announced) = (Vec::new(), Vec::new(), 0);
-    for seed in first..first.saturating_add(count) {
+    let found = FOUND.into_iter().filter(|_| seed.is_none());
+    for seed in found.chain(first..first.saturating_add(count)) {
         match catch_unwind(AssertUnwindSafe(|| live_through(seed))) {
             Ok(waits) => announced += waits,
             Err(_) => panic!("seed {seed}; replay with FC_HOOKS_SEED={seed}"),
