@@ -467,7 +467,7 @@ new: ## a function of your own from examples/template, in the folder NAME=../my-
 lint: ## formatting, clippy and documentation, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	cargo clippy -p fc-hooks --lib --examples --no-default-features -- -D warnings
+	cargo clippy --workspace --all-targets --no-default-features -- -D warnings
 	cargo clippy -p fc-hooks --lib --bins --no-default-features --features adapter,inspector -- -D warnings
 	cargo clippy -p fc-hooks --lib --examples --no-default-features --features env_logger -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features

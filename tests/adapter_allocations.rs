@@ -3,7 +3,7 @@
 //! The adapter runs on a thread of this very process, and the allocator counts what that thread allocates; the test
 //! plays the program's side. There is only one test: the adapter takes over the signals and the children of the
 //! process, and a signal stops it.
-#![cfg(not(fc_hooks_poll))]
+#![cfg(all(not(fc_hooks_poll), feature = "adapter"))]
 #![allow(unsafe_code)]
 
 #[path = "support/counting.rs"]

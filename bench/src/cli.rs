@@ -9,9 +9,16 @@ use fc_emulator::options::{DataOutputArgs, FreezeArgs};
 use crate::measure::{MeasureArgs, Measures};
 use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 
+/// The end of the help.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  all that was asked for has figures; a contender that was not built is skipped by name
+  1  a contender that --contender or --only names has no figure in a measure; results are there
+  2  nothing could be measured, or the arguments are wrong";
+
 /// Measures cold starts, load, thaws and density of fc-hooks and of other servers.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// The command to carry out.
     #[command(subcommand)]
@@ -54,6 +61,14 @@ pub enum Command {
     /// Be the program behind a proxy, for bodies and streams
     #[command(hide = true)]
     Program,
+    /// Wait for the end of a run, and end what it has left
+    #[command(hide = true)]
+    Watch {
+        /// The folder in which the run copies programs
+        copies: PathBuf,
+        /// The run
+        run: String,
+    },
     /// Run all of these but restores and proxies
     #[command(args_override_self = true)]
     Bench(Box<MeasureWith<Freezing<AllArgs>>>),
@@ -133,7 +148,7 @@ impl Command {
                 let none = Measures { thaw: Some(thaw), load: Some(load), density: Some(density), ..none };
                 (&it.common, Measures { payload: Some(payload), image: Some(image), ..none })
             }
-            Self::Proxy(_) | Self::Program | Self::Report(_) => return None,
+            Self::Proxy(_) | Self::Program | Self::Watch { .. } | Self::Report(_) => return None,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use procfs::{CpuInfo, Current, LoadAverage, Meminfo};
 
-use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries};
+use crate::harness::{Contender, Contenders, Echoes, Plan, Progress, StagedBinaries, distinct};
 use crate::results::{Machine, Results, SCHEMA, Skipped};
 use crate::{burst, coldstart, density, image, load, payload, proxy, restore, thaw};
 use fc_emulator::error::{Error, Result};
@@ -18,7 +18,7 @@ use fc_emulator::options::DataOutputArgs;
 /// The options of all measures.
 #[derive(Clone, Debug, Args)]
 pub struct MeasureArgs {
-    /// Measure only these contenders, and the baseline, to which ratios refer
+    /// Measure only these contenders, and the baseline, to which ratios refer. One that was not built is skipped by name
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 
@@ -37,6 +37,10 @@ pub struct MeasureArgs {
     /// The checkout whose builds are measured
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     pub root: PathBuf,
+
+    /// Copy the programs that are measured into this folder [default: `target` in the checkout]
+    #[arg(long, value_name = "FOLDER")]
+    copies: Option<PathBuf>,
 
     /// Where the results go.
     #[command(flatten)]
@@ -77,6 +81,20 @@ pub struct Measures {
 }
 
 impl MeasureArgs {
+    /// The contenders that the user has named.
+    pub fn asked(&self) -> Vec<String> {
+        let given = self.given.iter().filter_map(|text| text.split_once('=')).map(|(name, _)| name);
+        distinct(&self.only.iter().map(String::as_str).chain(given).collect::<Vec<_>>())
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The folder in which programs are copied.
+    pub fn copies(&self) -> PathBuf {
+        self.copies.clone().unwrap_or_else(|| self.root.join("target"))
+    }
+
     fn list(&self) -> Result<Contenders> {
         let mut list = Contenders::find(&self.root)?;
         for text in &self.given {
@@ -125,7 +143,7 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
     let mut results = empty(began.as_secs());
     results.contenders = contenders.iter().map(|contender| contender.described.clone()).collect();
     let seed = args.seed.unwrap_or(began.as_nanos() as u64);
-    let mut staged = StagedBinaries::below(&args.root);
+    let mut staged = StagedBinaries::below(&args.copies());
     contenders.iter_mut().try_for_each(|contender| staged.take(contender))?;
     if measures.payload.is_some() {
         skipped.extend(mute);
@@ -178,6 +196,9 @@ pub fn run(args: &MeasureArgs, measures: &Measures, progress: &mut dyn Progress)
 pub fn proxies(args: &MeasureArgs, own: &proxy::Args, progress: &mut dyn Progress) -> Result<Results> {
     if !args.given.is_empty() {
         return Err(Error::new("--contender names a server, and `proxy` measures proxies; leave it out"));
+    }
+    if args.copies.is_some() {
+        return Err(Error::new("`proxy` measures programs where they are, without copies; leave out --copies"));
     }
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let clock = Instant::now();

@@ -69,7 +69,7 @@ fn what_stopped_a_fleet_is_said() {
         &checkout.contender("refuses", Some("invoke-missing")),
     ];
     let run = checkout.run(&words);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "not everybody has a figure: {}", run.stderr);
     let fleets = &run.results["density"]["fleets"];
     assert_eq!((&named(fleets, "good")["answered"], &named(fleets, "good")["stopped_by"]), (&5.into(), &Value::Null));
     for (name, reason) in [("ends", "exit status: 13"), ("refuses", "404")] {

@@ -70,7 +70,7 @@ fn whoever_does_not_echo_is_named() {
     let (well, ends) = (checkout.contender("well", None), checkout.contender("ends", Some("exits-at-start")));
     let words = ["payload", "--payload-rounds=1", "--payload-sizes=1kB"];
     let run = checkout.run(&[&words[..], &[&well, &ends, "--quick"]].concat());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "not everybody has a figure: {}", run.stderr);
     let cells = &run.results["payload"]["cells"];
     assert_eq!(named(cells, "well")["failures"], Value::Array(vec![]));
     assert_eq!(named(cells, "well")["runs"].as_array().map(Vec::len), Some(1));

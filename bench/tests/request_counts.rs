@@ -51,7 +51,7 @@ fn who_does_not_answer_is_named() {
     let words = ["load", "--quick", "--load-rounds=1", "--connections=2", "--load-for=300ms"];
     let (well, ends) = (sound(), checkout.contender("ends", Some("exits-at-start")));
     let run = checkout.run(&[&words[..], &[&well, &ends]].concat());
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "not everybody has a figure: {}", run.stderr);
     let counts = named(&run.results["load"]["counts"], "ends");
     assert!(counts["system_calls"] == Value::Array(vec![]) && counts["times"] == Value::Array(vec![]), "{counts:#}");
     assert!(counts["failures"][0].as_str().unwrap().starts_with("round 0: it ended before it listened"), "{counts:#}");

@@ -45,7 +45,7 @@ fn failures_have_their_reasons_and_do_not_go_on_for_ever() {
         &checkout.contender("ends", Some("exits-at-start")),
     ];
     let run = checkout.run(&words);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "not everybody has a figure: {}", run.stderr);
     let contenders = &run.results["thaw"]["contenders"];
     assert_eq!(named(contenders, "good")["samples"].as_array().map(Vec::len), Some(5));
     for (name, reason) in [("hangs-up", "POST /invoke"), ("refuses", "404"), ("ends", "exit status: 13")] {

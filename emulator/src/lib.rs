@@ -24,7 +24,7 @@ pub mod leftovers;
 pub mod lifecycle_run;
 pub mod options;
 pub mod output;
-mod owner;
+pub mod owner;
 pub mod platform;
 #[cfg_attr(not(target_os = "linux"), path = "process_elsewhere.rs")]
 mod process;

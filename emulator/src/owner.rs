@@ -1,30 +1,30 @@
-//! Which run of the emulator created a thing: the id and the start of its process, the namespace of the id, and the
-//! boot of the machine.
+//! Which run of a tool created a thing: the id and the start of its process, the namespace of the id, and the boot of
+//! the machine.
 //!
-//! The name stands in every control group and on every container, for two reasons. Two runs never use one name. And a
-//! run that was killed can be told from one that lives, so a later run removes what the first one left, and nothing
-//! else.
+//! The name stands in every control group, on every container and on every folder, for two reasons. Two runs never use
+//! one name. And a run that was killed can be told from one that lives, so a later run removes what the first one left,
+//! and nothing else.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::process;
 
-/// One run of the emulator.
+/// One run of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub struct Owner {
     pid: u32,
     started: u64,
     namespace: u64,
     boot: u32,
 }
 
-/// The beginning of every name. Users look for it, too.
+/// The beginning of every name that the emulator gives. Users look for it, too.
 const PREFIX: &str = "fc-emulator";
 
 impl Owner {
     /// This process.
-    pub(crate) fn this_run() -> Self {
+    pub fn this_run() -> Self {
         let pid = std::process::id();
         Self {
             pid,
@@ -34,13 +34,30 @@ impl Owner {
         }
     }
 
+    /// The name of a thing of this run, after a prefix of the tool's own.
+    pub fn name(&self, prefix: &str) -> String {
+        format!("{prefix}-{}-{}-{}-{:08x}", self.pid, self.started, self.namespace, self.boot)
+    }
+
+    /// The run that gave a thing this name. `None` if the name is another.
+    pub fn of_name(name: &str, prefix: &str) -> Option<Self> {
+        let mut numbers = name.strip_prefix(prefix)?.strip_prefix('-')?.split('-');
+        let owner = Self {
+            pid: numbers.next()?.parse().ok()?,
+            started: numbers.next()?.parse().ok()?,
+            namespace: numbers.next()?.parse().ok()?,
+            boot: u32::from_str_radix(numbers.next()?, 16).ok()?,
+        };
+        numbers.next().is_none().then_some(owner)
+    }
+
     /// The id of its process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Whether that run has certainly ended. Nothing is known of a run in another namespace or on another machine.
-    pub(crate) fn is_dead(&self) -> bool {
+    pub fn is_dead(&self) -> bool {
         let is_known = process::pid_namespace() == Some(self.namespace) && boot() == Some(self.boot);
         is_known && process::started(self.pid) != Some(self.started)
     }
@@ -54,7 +71,7 @@ fn boot() -> Option<u32> {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}-{}-{}-{}-{:08x}", self.pid, self.started, self.namespace, self.boot)
+        f.write_str(&self.name(PREFIX))
     }
 }
 
@@ -62,15 +79,7 @@ impl FromStr for Owner {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut numbers = text.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('-')).ok_or(())?.split('-');
-        let mut next = || numbers.next().ok_or(());
-        let owner = Self {
-            pid: next()?.parse().map_err(drop)?,
-            started: next()?.parse().map_err(drop)?,
-            namespace: next()?.parse().map_err(drop)?,
-            boot: u32::from_str_radix(next()?, 16).map_err(drop)?,
-        };
-        if numbers.next().is_none() { Ok(owner) } else { Err(()) }
+        Self::of_name(text, PREFIX).ok_or(())
     }
 }
 
@@ -82,6 +91,8 @@ mod tests {
     fn a_name_leads_to_its_run() {
         let own = Owner::this_run();
         assert_eq!(own.to_string().parse(), Ok(own));
+        assert_eq!(Owner::of_name(&own.name("tool-x"), "tool-x"), Some(own));
+        assert_eq!(Owner::of_name(&own.name("tool-x"), "tool"), None);
         for foreign in ["fc-emulator-1-0", "fc-emulator-1-2-3-4-5", "fc-emulator-x-2-3-4", "my-fc-emulator-1-2-3-4", ""]
         {
             assert_eq!(foreign.parse::<Owner>(), Err(()), "{foreign}");

@@ -1,11 +1,13 @@
 //! `README.md` of the emulator and the recipes for continuous integration say what works: their commands are run as
 //! written, in a fresh folder with the servers of the page, and the options that they name exist.
 
+#[cfg(feature = "serve")]
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[cfg(feature = "serve")]
 use common::stdout;
 
 const README: &str = include_str!("../README.md");

@@ -3,6 +3,9 @@
 
 use fc_testkit::Rng;
 
+/// Bytes that nobody has asked for, behind a whole reply.
+pub(super) const SURPLUS: &[u8] = b"HTTP/1.1 200 Smuggled\r\nContent-Length: 0\r\n\r\n";
+
 /// How a body is framed by its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -200,9 +203,7 @@ impl Ask {
                 closes = true;
             }
             // Where the close ends the body, everything belongs to it.
-            Fault::Surplus if self.answer_framing != Framing::UntilClose => {
-                out.extend(b"HTTP/1.1 200 Smuggled\r\nContent-Length: 0\r\n\r\n")
-            }
+            Fault::Surplus if self.answer_framing != Framing::UntilClose => out.extend(SURPLUS),
             Fault::TwoLengths | Fault::BadChunk => closes = true,
             _ => {}
         }

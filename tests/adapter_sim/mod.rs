@@ -3,7 +3,8 @@
 //! Everything that happens in a world follows from its seed. In half of the worlds nobody misbehaves, so no call may be
 //! lost, whatever the kernel takes at a time and however often the instance is frozen; in the others clients leave and
 //! stall, and the program breaks off, answers garbage, or dies. What the program gets must be what a client has sent,
-//! once; what a client gets must be what the program has answered, or an answer of the adapter that says why not.
+//! once; what a client gets must be what the program has answered, or an answer of the adapter that says why not. Once a
+//! freeze is announced the adapter holds no spare buffer.
 //!
 //! `FC_HOOKS_SEED=n` runs one world, `FC_HOOKS_WORLDS=m` runs m worlds from there on.
 
@@ -23,6 +24,10 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use world::{PROGRAM_PID, Shared, World};
+
+/// Worlds in which something was found. In 13084 a client took a part of an interim reply, and the adapter forgot to
+/// send it the rest.
+const FOUND: [u64; 1] = [13_084];
 
 /// As many as the time of the default tests allows.
 const WORLDS: u64 = 600;
@@ -44,9 +49,10 @@ fn settings(seed: u64) -> Settings {
     settings
 }
 
-fn live_through(seed: u64) {
+/// The number of waits at which a freeze was announced.
+fn live_through(seed: u64) -> usize {
     let world: Shared = Rc::new(RefCell::new(World::new(seed)));
-    let config = Config { call_markers: !seed.is_multiple_of(5), ..Config::default() };
+    let config = Config { call_markers: world.borrow().logs_calls, ..Config::default() };
     let mut proxy = Proxy::new(Kernel { world: world.clone() }, config, settings(seed), PROGRAM_PID, Vec::new());
     let outcome = proxy.run();
     assert!(outcome.is_ok(), "{outcome:?}");
@@ -61,6 +67,7 @@ fn live_through(seed: u64) {
         let count = |edge: &str| log.matches(&format!("FC {word} {edge} ")).count();
         assert_eq!(count("Start"), count("End"), "log markers in pairs: {word}");
     }
+    world.announced
 }
 
 #[test]
@@ -69,10 +76,12 @@ fn worlds() {
     let seed = number("FC_HOOKS_SEED");
     let count = number("FC_HOOKS_WORLDS").unwrap_or(if seed.is_some() { 1 } else { WORLDS });
     let first = seed.unwrap_or(1);
-    let (mut of_clients, mut of_program) = (Vec::new(), Vec::new());
-    for seed in first..first.saturating_add(count) {
-        if catch_unwind(AssertUnwindSafe(|| live_through(seed))).is_err() {
-            panic!("seed {seed}; replay with FC_HOOKS_SEED={seed}");
+    let (mut of_clients, mut of_program, mut announced) = (Vec::new(), Vec::new(), 0);
+    let found = FOUND.into_iter().filter(|_| seed.is_none());
+    for seed in found.chain(first..first.saturating_add(count)) {
+        match catch_unwind(AssertUnwindSafe(|| live_through(seed))) {
+            Ok(waits) => announced += waits,
+            Err(_) => panic!("seed {seed}; replay with FC_HOOKS_SEED={seed}"),
         }
         of_clients.append(&mut downstream::TAKEN.take());
         of_program.append(&mut upstream::TAKEN.take());
@@ -82,5 +91,6 @@ fn worlds() {
         assert!(missing.is_empty(), "rows of clients that were never taken: {missing:?}");
         let missing = upstream::TRANSITIONS.iter().filter(|row| !of_program.contains(row)).collect::<Vec<_>>();
         assert!(missing.is_empty(), "rows of connections to the program that were never taken: {missing:?}");
+        assert!(announced > 0, "no wait behind a pre-freeze was examined");
     }
 }

@@ -4,6 +4,7 @@ use super::people::Client;
 use super::servant::Servant;
 use crate::adapter::program::{Exit, Signal};
 use crate::function::lifecycle::ClockReading;
+use crate::server::adapter::peers::SPARE_BYTES;
 use crate::server::system::{Interest, Ready, Token};
 use fc_testkit::Rng;
 use rustix::io::Errno;
@@ -87,6 +88,13 @@ pub(super) struct World {
     pub(super) is_benign: bool,
     pub(super) freezes_left: usize,
     pub(super) freezes: usize,
+    /// The adapter logs calls, and not only hooks.
+    pub(super) logs_calls: bool,
+    /// The length of the log at the adapter's last write, and its writes since the log had that length. One to the
+    /// program counts twice.
+    written_behind_log: Option<(usize, usize)>,
+    /// Waits at which a freeze was announced, after which nothing had happened.
+    pub(super) announced: usize,
     pub(super) stops_early: bool,
     pub(super) stopped_at: Option<Duration>,
     pub(super) signals_new: bool,
@@ -127,6 +135,9 @@ impl World {
             is_benign,
             freezes_left: if rng.one_in(2) { rng.below(4) } else { 0 },
             freezes: 0,
+            logs_calls: !seed.is_multiple_of(5),
+            written_behind_log: None,
+            announced: 0,
             stops_early: !is_benign && rng.one_in(4),
             stopped_at: None,
             signals_new: false,
@@ -162,7 +173,15 @@ impl World {
         ClockReading { instant: *BASE.get_or_init(Instant::now) + self.now, wall: wall + self.now }
     }
 
+    /// The adapter waits. After its answer to pre-freeze the platform may freeze it: its log says that nothing else has
+    /// begun or ended since, and it has written nothing but that answer. Stored answers and `on_thaw` are not logged.
     pub(super) fn wait(&mut self, ready: &mut Vec<Ready>, limit: Option<Duration>) -> Result<bool, Errno> {
+        let last = self.log.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let rests = self.written_behind_log.is_none_or(|(log_bytes, writes)| log_bytes < self.log.len() || writes <= 1);
+        if self.logs_calls && rests && last.starts_with(b"FC PreFreeze End ") {
+            assert_eq!(SPARE_BYTES.get(), 0, "bytes of spare buffers after pre-freeze");
+            self.announced += 1;
+        }
         self.idle_waits = if self.progress == self.progress_before { self.idle_waits + 1 } else { 0 };
         self.progress_before = self.progress;
         assert!(self.idle_waits < IDLE_WAITS_MAX, "the loop is busy: {:?}", self.links);
@@ -310,6 +329,9 @@ impl World {
         let short = if self.rng.one_in(3) { 1 + self.rng.below(3_000) } else { usize::MAX };
         let link = &mut self.links[link];
         assert!(!link.closed_by_adapter && !link.shut_by_adapter, "writes behind the end");
+        let before = self.written_behind_log.filter(|(log_bytes, _)| *log_bytes == self.log.len());
+        let writes = before.map_or(0, |(_, writes)| writes) + if link.peer == Peer::Program { 2 } else { 1 };
+        self.written_behind_log = Some((self.log.len(), writes));
         if link.refused {
             return Err(Errno::CONNREFUSED);
         }

@@ -24,6 +24,7 @@ use crate::results::{Skipped, Starts};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::Error;
+use fc_emulator::owner::Owner;
 use fc_emulator::platform::PORT_NAMES;
 use fc_emulator::target::{self, Port};
 
@@ -37,6 +38,9 @@ const INSPECT_EVERY: Duration = Duration::from_millis(500);
 
 /// How long `docker run` may take to end by itself before we kill it.
 const RUN_WAIT: Duration = Duration::from_secs(30);
+
+/// The beginning of the names of images and containers. The run follows.
+const PREFIX: &str = "fc-bench";
 
 /// Measures all contenders that can run from a scratch image.
 pub(super) fn measure(
@@ -87,7 +91,25 @@ pub(crate) fn local_engine() -> Outcome<()> {
     if !cfg!(target_os = "linux") || std::env::var_os("DOCKER_HOST").is_some() {
         return Err("the Docker engine may be on another machine, and then its network is not ours".to_owned());
     }
-    target::engine_answers().map_err(|cause| format!("no Docker engine answers: {cause}"))
+    target::engine_answers().map_err(|cause| format!("no Docker engine answers: {cause}"))?;
+    remove_those_of_dead_runs();
+    Ok(())
+}
+
+/// Removes the containers and images of runs that ended without doing so themselves.
+fn remove_those_of_dead_runs() {
+    let listed = |words: &[&str]| docker(words).unwrap_or_default();
+    let removed = |name: &str, end: char, words: &[&str]| {
+        let run = name.split(end).next().unwrap_or_default();
+        if Owner::of_name(run, PREFIX).is_some_and(|run| run.is_dead()) {
+            // Another run may be doing the same.
+            let _ = docker(&[words, &[name]].concat());
+        }
+    };
+    let containers = listed(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name={PREFIX}-")]);
+    containers.lines().for_each(|name| removed(name, '.', &["rm", "--force", "--volumes"]));
+    let images = listed(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    images.lines().for_each(|name| removed(name, ':', &["rmi", "--force"]));
 }
 
 fn start(contender: &Contender, image: &Image, client: &mut Client) -> Outcome<(Timespec, Timestamps)> {
@@ -119,7 +141,7 @@ impl Image {
     /// Makes an image with these files alone. An interrupt waits until the engine has it.
     pub(crate) fn import(contender: &Contender, tree: &Tree) -> Outcome<Self> {
         let archive = tree.archive().map_err(|cause| cause.to_string())?;
-        let tag = format!("fc-bench-{}:{}", std::process::id(), contender.name());
+        let tag = format!("{}:{}", Owner::this_run().name(PREFIX), contender.name());
         let (bytes, guard) = cleanup::make(|| {
             let removal = ImageRemoval(tag.clone());
             import(archive, tree.program(), &tag).map_err(|why| {
@@ -179,7 +201,7 @@ impl Undo for ContainerRemoval {
 impl Container {
     /// Runs it on a port, with further options of `docker run`.
     pub(crate) fn run(contender: &Contender, image: &Image, port: u16, options: &[String]) -> Outcome<Self> {
-        let name = format!("{}-{port}", image.tag.replace(':', "-"));
+        let name = format!("{}-{port}", image.tag.replace(':', "."));
         let mut command = Command::new("docker");
         command.args(["run", "--detach", "--pull", "never", "--network", "host", "--name", &name]);
         let ports = PORT_NAMES.map(|name| format!("{name}={port}"));

@@ -136,7 +136,10 @@ impl Contenders {
         let text = match std::fs::read_to_string(&table) {
             Ok(text) => text,
             Err(cause) if cause.kind() == ErrorKind::NotFound => PEERS_BUILT_IN.to_owned(),
-            Err(cause) => return Err(Error::failed("read", table.display(), cause)),
+            Err(cause) => {
+                let fix = "run as a user who may read it, or name another checkout by --root";
+                return Err(Error::failed("read", table.display(), format!("{cause}: {fix}")));
+            }
         };
         let peers: Vec<Peer> =
             serde_json::from_str(&text).map_err(|cause| Error::failed("parse", table.display(), cause))?;
@@ -184,8 +187,8 @@ impl Contenders {
                 described.binary_bytes = static_file.is_some().then_some(metadata.len());
                 self.contenders.push(Contender { described, static_file, has_markers, is_heavy });
             }
-            Err(_) => {
-                let reason = format!("not found; `{build}` builds it");
+            Err(cause) => {
+                let reason = why_missing(&file, &cause, build);
                 self.skipped.push(Skipped { what: described.name, reason });
             }
         }
@@ -253,6 +256,14 @@ fn describe(name: &str, label: &str, kind: Kind, command: Vec<String>, note: &st
         env: Vec::new(),
         binary_bytes: None,
         note: note.to_owned(),
+    }
+}
+
+/// The reason why a program is left out: it was not built, or it may not be looked at.
+pub(super) fn why_missing(file: &Path, cause: &std::io::Error, build: &str) -> String {
+    match cause.kind() {
+        ErrorKind::PermissionDenied => format!("{}: {cause}: run as a user who may execute it", file.display()),
+        _ => format!("not found; `{build}` builds it"),
     }
 }
 

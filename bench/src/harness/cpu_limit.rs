@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use procfs::process::Process;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::run_folder::{dead_run, new_name};
 
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::clock::Deadline;
@@ -17,7 +19,7 @@ use fc_emulator::error::{Error, Result};
 /// The period in microseconds: the kernel's default, which container engines keep.
 pub const PERIOD_US: u32 = 100_000;
 
-/// The beginning of the names of our groups. The id of the process follows.
+/// The beginning of the names of our groups. The run follows.
 const PREFIX: &str = "fc-bench-cpu";
 
 /// The kernel may take this long to let an emptied group be removed.
@@ -49,7 +51,7 @@ struct Removal(PathBuf);
 
 impl Undo for Removal {
     fn undo(&self) {
-        // A group that stays is empty and limits nobody; a later run removes it.
+        // A later run removes a group that stays.
         Deadline::after(REMOVE_WAIT).until(|| (fs::remove_dir(&self.0).is_ok() || !self.0.exists()).then_some(()));
     }
 }
@@ -60,11 +62,8 @@ impl CpuLimit {
     /// # Errors
     /// If there is no controller of processors here, or it refuses; the text names the cause and the fix.
     pub fn new(vcpu: f64) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let (folder, version) = place()?;
-        remove_those_of_dead_runs(&folder);
-        let name = format!("{PREFIX}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = folder.join(name);
+        let path = folder.join(new_name(PREFIX));
         let ((), guard) = cleanup::make(|| {
             let fix = "run as root, or in a control group that is delegated to you";
             fs::create_dir(&path).map_err(|cause| {
@@ -186,14 +185,19 @@ fn read(folder: &Path) -> Result<Throttling> {
     Throttling::parse(&text).ok_or_else(|| Error::failed("understand", file.display(), "a figure is missing"))
 }
 
-/// A run that was killed leaves an empty group behind. Groups with processes in them cannot be removed.
-fn remove_those_of_dead_runs(folder: &Path) {
+/// Kills and removes the groups of runs that ended without doing so themselves.
+pub(super) fn end_those_of_dead_runs() {
+    let Ok((folder, _)) = place() else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1)?.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir(entry.path());
+        if entry.file_name().to_str().and_then(|name| dead_run(name, PREFIX)).is_none() {
+            continue;
         }
+        let members = fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
+        for pid in members.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+            // It may have ended by now.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        Removal(entry.path()).undo();
     }
 }
 
@@ -202,6 +206,7 @@ mod tests {
     use super::*;
     use crate::harness::{Contender, Instance, Start};
     use crate::results::Kind;
+    use fc_emulator::owner::Owner;
 
     #[test]
     fn both_versions_are_read() {
@@ -237,11 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn the_group_of_a_dead_run_goes_with_its_processes() {
+        let limit = match CpuLimit::new(1.0) {
+            Ok(limit) => limit,
+            Err(cause) => return fc_testkit::skip(format!("control groups of dead runs: {cause}")),
+        };
+        // The same run, but started at another time: its id was given to this process since.
+        let own = Owner::this_run().name(PREFIX);
+        let mut parts: Vec<String> = own.split('-').map(str::to_owned).collect();
+        let started = parts.len() - 3;
+        parts[started] = (parts[started].parse::<u64>().unwrap() + 1).to_string();
+        let dead = limit.path.with_file_name(format!("{}-0", parts.join("-")));
+        fs::create_dir(&dead).unwrap();
+        let mut sleeps = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(dead.join("cgroup.procs"), sleeps.id().to_string()).unwrap();
+        end_those_of_dead_runs();
+        assert!(!dead.exists() && limit.path.exists());
+        // A process that was killed in its group is reaped here.
+        assert!(sleeps.wait().unwrap().code().is_none(), "it was killed");
+    }
+
+    #[test]
     fn an_impossible_share_is_refused_and_leaves_nothing() {
         let Ok((folder, _)) = place() else { return fc_testkit::skip("a share of a processor: no controller") };
         let of_us = || {
             let entries = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
-            let prefix = format!("{PREFIX}-{}-", std::process::id());
+            let prefix = Owner::this_run().name(PREFIX);
             entries
                 .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
                 .count()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Contender;
+use super::contenders::why_missing;
 use crate::results::{Described, Kind, Skipped};
 
 /// A contender that echoes.
@@ -104,9 +105,10 @@ impl Echoes {
                 contender.described.binary_bytes = contender.static_file.is_some().then_some(metadata.len());
                 self.echoes.push(Echo { of: of.to_owned(), streams, contender });
             }
-            Err(_) => {
+            Err(cause) => {
                 let what = format!("payloads: {}", contender.name());
-                self.skipped.push(Skipped { what, reason: format!("not found; `{build}` builds it") });
+                let reason = why_missing(Path::new(&program), &cause, build);
+                self.skipped.push(Skipped { what, reason });
             }
         }
     }

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::pin::set_of;
-use super::{Contender, CpuLimit};
+use super::{Contender, CpuLimit, RunFolder};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeGroup;
@@ -48,6 +48,8 @@ pub struct Instance {
     pid: u32,
     exec_at: Timespec,
     _guard: Guard,
+    /// With the record that leads to this instance.
+    _run: Arc<RunFolder>,
 }
 
 struct Shared {
@@ -140,13 +142,20 @@ impl Instance {
         command.envs(contender.described.env.iter().map(|(name, value)| (name, value)));
         command.envs(start.env.iter().copied());
         let (mut clock, sender) = pipe()?;
+        let run = RunFolder::shared()?;
+        let (record, number) = (run.clone(), port.number());
+        // SAFETY: see `prepare`; this is one more write of bytes on the stack, and readings of a clock and of an id.
+        unsafe { command.pre_exec(move || record.record(number).map_err(Into::into)) };
         prepare(&mut command, start, traced, sender)?;
         command.process_group(0);
         let (shared, guard) = cleanup::make(|| {
             let _alone = no_fork();
             let child = command.spawn().map_err(|cause| {
-                let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
-                Error::failed("start", words.join(" "), cause)
+                let shown: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
+                let forbidden = is_forbidden(words[0], &cause);
+                let fix =
+                    if forbidden { ": let this user execute it (`chmod +x`), in every folder of its path" } else { "" };
+                Error::failed("start", shown.join(" "), format!("{cause}{fix}"))
             })?;
             let shared = Arc::new(Shared { child: Mutex::new((child, None)), group: start.group.clone() });
             Ok((shared.clone(), Removal(shared)))
@@ -158,7 +167,7 @@ impl Instance {
         let number = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap_or_default());
         let exec_at = Timespec { tv_sec: number(seconds), tv_nsec: number(nanos) };
         let pid = shared.lock().0.id();
-        Ok(Self { shared, port, pid, exec_at, _guard: guard })
+        Ok(Self { shared, port, pid, exec_at, _guard: guard, _run: run })
     }
 
     /// The address at which it will listen.
@@ -222,6 +231,11 @@ impl Instance {
     pub(super) fn group(&self) -> Result<&FreezeGroup> {
         self.shared.group.as_deref().ok_or_else(|| Error::new("it was started without a freeze group"))
     }
+}
+
+/// Whether the user may not execute a program, which is one cause of a start that is not permitted.
+fn is_forbidden(program: &str, cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::PermissionDenied && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_err()
 }
 
 fn pipe() -> Result<(File, OwnedFd)> {

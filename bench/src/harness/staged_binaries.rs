@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Contender;
+use super::run_folder::new_folder_name;
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 
@@ -24,22 +25,22 @@ struct Removal(PathBuf);
 
 impl Undo for Removal {
     fn undo(&self) {
-        // A file that cannot be removed stays below `target`, where files may stay.
+        // A later run removes a folder that stays.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl StagedBinaries {
-    /// Copies will be in a folder below `root`, the checkout.
-    pub fn below(root: &Path) -> Self {
-        Self { folder: root.join(format!("target/fc-bench-{}", std::process::id())), guard: None }
+    /// Copies will be in a folder of this run in `place`.
+    pub fn below(place: &Path) -> Self {
+        Self { folder: place.join(new_folder_name()), guard: None }
     }
 
     fn make(&mut self) -> Result<()> {
         if self.guard.is_none() {
             let ((), guard) = cleanup::make(|| {
                 let folder = self.folder.clone();
-                fs::create_dir_all(&folder).map_err(|cause| Error::failed("make", folder.display(), cause))?;
+                fs::create_dir_all(&folder).map_err(|cause| not_writable(&folder, &cause))?;
                 Ok(((), Removal(folder)))
             })?;
             self.guard = Some(guard);
@@ -57,16 +58,24 @@ impl StagedBinaries {
         };
         self.make()?;
         let copy = self.folder.join(&contender.described.name);
-        copy_at_once(file, &copy).map_err(|cause| Error::failed("copy", file.display(), cause))?;
+        let bytes = fs::read(file).map_err(|cause| {
+            Error::failed("read", file.display(), format!("{cause}: it is copied first; run as a user who may read it"))
+        })?;
+        write_at_once(&bytes, &copy).map_err(|cause| not_writable(&copy, &cause))?;
         *program = copy.display().to_string();
         Ok(())
     }
 }
 
-fn copy_at_once(from: &Path, to: &Path) -> std::io::Result<()> {
-    let bytes = fs::read(from)?;
+/// The error of a folder or a file for which there is no place.
+fn not_writable(path: &Path, cause: &std::io::Error) -> Error {
+    let fix = "each program is copied there before it is measured; name another folder by --copies";
+    Error::failed("create", path.display(), format!("{cause}: {fix}"))
+}
+
+fn write_at_once(bytes: &[u8], to: &Path) -> std::io::Result<()> {
     let mut file = File::create(to)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(0o755))?;
     // The kernel caches pages that are not yet written to disk in another way.
     file.sync_all()

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Call, Client, Contender, Instance, Start};
+use super::{Call, Client, Contender, Folder, Instance, RunFolder, Start};
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
 use fc_testkit::proc::family;
@@ -70,10 +70,11 @@ impl Tree {
 
     fn seen(contender: &Contender) -> Result<Self> {
         let failed = |cause: &dyn std::fmt::Display| Error::failed("find the files of", contender.name(), cause);
-        let log = tempfile::NamedTempFile::new().map_err(|cause| failed(&cause))?;
+        let folder = Folder::new()?;
+        let log = folder.file("log");
         let prefix = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-e", "signal=none", "-o"];
         let mut prefix: Vec<String> = prefix.map(str::to_owned).into();
-        prefix.push(log.path().display().to_string());
+        prefix.push(log.display().to_string());
         let instance = Instance::start(contender, &Start { prefix: &prefix, ..Start::default() });
         let instance = instance.map_err(|cause| failed(&format!("{cause} (Debian: strace)")))?;
         let (client, deadline) = (Client::default(), Deadline::after(ANSWER_WAIT));
@@ -84,7 +85,7 @@ impl Tree {
         second.or_else(|_| client.connect(contender, &instance, deadline)?.call(Call::Invoke, deadline))?;
         let mapped = mapped(instance.pid());
         drop(instance);
-        let text = fs::read(log.path()).map_err(|cause| failed(&cause))?;
+        let text = fs::read(&log).map_err(|cause| failed(&cause))?;
         let named = named(&String::from_utf8_lossy(&text));
         let first = contender.described.command.first().map_or("", String::as_str);
         let program = find(first).ok_or_else(|| failed(&format!("`{first}` is not a file")))?;
@@ -119,7 +120,8 @@ impl Tree {
     /// If there is no tar, or it fails.
     pub fn archive(&self) -> Result<Archive> {
         let failed = |cause: &dyn std::fmt::Display| Error::failed("pack", &self.program, cause);
-        let file = tempfile::tempfile().map_err(|cause| failed(&cause))?;
+        let folder = RunFolder::shared()?;
+        let file = tempfile::tempfile_in(folder.path()).map_err(|cause| failed(&cause))?;
         let out = file.try_clone().map_err(|cause| failed(&cause))?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&self.root).args(["--dereference", "--hard-dereference", "--no-recursion", "--null"]);

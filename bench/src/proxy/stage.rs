@@ -7,10 +7,9 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use procfs::process::Process;
 use rustix::thread::sched_setaffinity;
-use tempfile::TempDir;
 
 use super::peers::{Place, Proxy, Role};
-use crate::harness::{BODY, Contender, Instance, Processors, Start, set_of};
+use crate::harness::{BODY, Contender, Folder, Instance, Processors, Start, set_of};
 use crate::results::Kind;
 use fc_emulator::clock::Deadline;
 use fc_emulator::error::{Error, Result};
@@ -30,7 +29,7 @@ pub struct Stage {
     _program: Option<Instance>,
     /// The program's port, if the proxy starts the program.
     _port: Option<Port>,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Stage {
@@ -39,7 +38,7 @@ impl Stage {
     /// # Errors
     /// If one of them cannot be started.
     pub fn start(proxy: &Proxy, program: &[String], processors: &Processors) -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|cause| Error::failed("make", "a folder", cause))?;
+        let folder = Folder::new()?;
         let (listen, behind) = (Port::free()?, Port::free()?);
         let place = Place { listen: listen.number(), program: behind.number(), folder: folder.path() };
         let (words, env) = proxy.command(program, place)?;

@@ -189,6 +189,19 @@ pub(super) struct Pool(Vec<Vec<u8>>);
 
 const SPARE_MAX: usize = 16;
 
+#[cfg(test)]
+thread_local! {
+    /// What the loop holds for later calls while it waits, for the simulation.
+    pub(super) static SPARE_BYTES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+impl Pool {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(Vec::capacity).sum()
+    }
+}
+
 impl Pool {
     /// Gives `buffer` memory, if it has none.
     #[inline(never)]

@@ -62,6 +62,7 @@ pub(crate) struct Proxy<O: AdapterSystem> {
     pub(super) now: ClockReading,
     /// Counts the waits.
     pub(super) turn: u64,
+    /// Every read goes here. It is there while events are handled, and during a wait unless the instance seems frozen.
     pub(super) scratch: Vec<u8>,
     pub(super) head: Vec<u8>,
     pub(super) headers: HeaderStorage,
@@ -106,8 +107,6 @@ impl<O: AdapterSystem> Proxy<O> {
         if config.idle_means_frozen {
             gate.lifecycle().freezes().suspect_idle_gaps(config.limits.idle_thaw_time_min);
         }
-        // A whole head fits, and some of what follows it.
-        let scratch_bytes = RELAY_BYTES.max(config.limits.head_bytes_max + SCRATCH_BYTES_BEHIND_HEAD);
         Proxy {
             program: Program::new(pid, clock.reading(), settings.ready_time_max, settings.kill_time_max),
             marker_log: MarkerLog::new(config.call_markers),
@@ -120,7 +119,7 @@ impl<O: AdapterSystem> Proxy<O> {
             task: None,
             waiting: Vec::new(),
             again: Vec::new(),
-            scratch: vec![0; ROOM_BEFORE + scratch_bytes + ROOM_BEHIND],
+            scratch: Vec::new(),
             head: Vec::new(),
             headers: HeaderStorage::default(),
             pool: Pool::default(),
@@ -209,10 +208,18 @@ impl<O: AdapterSystem> Proxy<O> {
             let machine = self.system.machine();
             self.gate.lifecycle().freezes().settle_in(machine);
         }
+        if self.gate.suspects_freeze() {
+            self.release_buffers();
+        }
+        #[cfg(test)]
+        super::peers::SPARE_BYTES.set(self.spare_bytes());
         let before = self.system.monotonic();
         self.look_at_turn(before);
         let interrupted =
             self.system.wait(ready, limit).map_err(|error| StartError::io("wait for connections", &error.into()))?;
+        if self.scratch.is_empty() {
+            self.make_scratch();
+        }
         self.now = self.system.now();
         self.clock.turn(self.now.instant);
         self.turn += 1;
@@ -234,6 +241,23 @@ impl<O: AdapterSystem> Proxy<O> {
             None => {}
         }
         Ok(interrupted)
+    }
+
+    /// A frozen instance holds no memory that the call which thaws it can have anew.
+    #[cold]
+    #[inline(never)]
+    fn release_buffers(&mut self) {
+        self.pool = Pool::default();
+        self.head = Vec::new();
+        self.scratch = Vec::new();
+    }
+
+    /// A whole head fits, and some of what follows it.
+    #[cold]
+    #[inline(never)]
+    fn make_scratch(&mut self) {
+        let bytes = RELAY_BYTES.max(self.config.limits.head_bytes_max + SCRATCH_BYTES_BEHIND_HEAD);
+        self.scratch = vec![0; ROOM_BEFORE + bytes + ROOM_BEHIND];
     }
 
     /// A freeze between two waits interrupts neither (C-FRZ-11), but the turn takes longer than its work.
@@ -273,6 +297,14 @@ impl<O: AdapterSystem> Proxy<O> {
 
 #[cfg(test)]
 impl<O: AdapterSystem> Proxy<O> {
+    /// The bytes of memory that is empty and kept for a later call.
+    fn spare_bytes(&self) -> usize {
+        let of_clients = self.clients.iter().flat_map(|(_, client)| [&client.input, &client.output.bytes]);
+        let of_program = self.upstreams.iter().flat_map(|(_, upstream)| [&upstream.input, &upstream.output.bytes]);
+        let empty = of_clients.chain(of_program).filter(|buffer| buffer.is_empty()).map(Vec::capacity);
+        self.pool.bytes() + self.head.capacity() + self.scratch.capacity() + empty.sum::<usize>()
+    }
+
     /// What must hold when the loop has ended.
     pub(crate) fn check_end(&self) {
         assert_eq!((self.clients.len(), self.timed, self.waiting.len()), (0, 0, 0));

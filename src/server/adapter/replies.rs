@@ -34,12 +34,16 @@ impl<O: AdapterSystem> Proxy<O> {
             let found = self.look_for_reply(token, owner, &scratch[..end], start);
             self.scratch = scratch;
             let outcome = match (found, owner) {
-                (Found::Partial(from), _) => {
+                (Found::Partial(from), owner) => {
                     if let Some(upstream) = self.upstreams.get(token)
                         && from < end
                     {
                         self.pool.fill(&mut upstream.input);
                         upstream.input.extend_from_slice(&self.scratch[from..end]);
+                    }
+                    // An interim reply may wait for the client to take it.
+                    if let Owner::Client(client) = owner {
+                        self.sync(client, Ok(()));
                     }
                     return;
                 }
