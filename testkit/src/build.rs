@@ -41,15 +41,39 @@ pub fn build(package: &str, arguments: &[&str]) -> Vec<Program> {
 /// # Panics
 /// As [`build`], or if the testkit has no program of that name.
 pub fn helper(name: &'static str) -> PathBuf {
+    program_of("fc-testkit", "--bin", name, "testkit")
+}
+
+/// The binary of fc-hooks, built like [`helper`].
+///
+/// # Panics
+/// As [`build`].
+pub fn server() -> PathBuf {
+    program_of("fc-hooks", "--bin", "fc-hooks", "src")
+}
+
+/// The helper program of the tests of fc-hooks, built like [`helper`].
+///
+/// # Panics
+/// As [`build`].
+pub fn subject() -> PathBuf {
+    program_of("fc-hooks", "--example", "subject", "tests/subject")
+}
+
+/// A program of this package, from the library of the package and the sources in this folder.
+fn program_of(package: &str, kind: &str, name: &'static str, folder: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let path = built.entry(name).or_insert_with(|| {
-        let beside = std::env::current_exe().expect("the path of this test").ancestors().nth(2).map(|it| it.join(name));
-        let sources = ["testkit", "Cargo.toml", "Cargo.lock"].map(|source| Path::new(WORKSPACE).join(source));
-        if let Some(fresh) = beside.filter(|program| is_newer(program, &sources)) {
-            return fresh;
+        let test = std::env::current_exe().expect("the path of this test");
+        let beside = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+        let beside = beside.join(if kind == "--example" { "examples" } else { "" }).join(name);
+        let library = if package == "fc-hooks" { "src" } else { folder };
+        let sources = [library, folder, "Cargo.toml", "Cargo.lock"].map(|source| Path::new(WORKSPACE).join(source));
+        if is_newer(&beside, &sources) {
+            return beside;
         }
-        let program = build("fc-testkit", &["--bin", name]).pop();
+        let program = build(package, &[kind, name]).pop();
         program.unwrap_or_else(|| panic!("cargo built no program {name}")).path
     });
     path.clone()
