@@ -417,10 +417,10 @@ test-tiny-http: ## the tests on the engine of the feature `tiny_http`; says alou
 	    || failed="$$failed $$file"; \
 	done; [ -z "$$failed" ] || { echo "make $@: failed:$$failed" >&2; exit 1; }
 
-# The file $(1) as $(2), alone in a folder of this build, which ends with it: two builds at a time share nothing. Whatever
-# permissions the file had, nobody may run it in the image.
+# The file $(1) as $(2), alone in a folder of this build, which ends with it: two builds at a time share nothing.
+# Whatever permissions the file had, nobody may run it in the image.
 define context
-mkdir -p target && context=$$(mktemp -d target/image.XXXXXX) && trap 'rm -rf "$$context"' EXIT INT TERM && \
+mkdir -p target && context=$$(TMPDIR=target mktemp -d) && trap 'rm -rf "$$context"' EXIT INT TERM && \
   install -m 755 $(1) "$$context/$(2)"
 endef
 

@@ -58,13 +58,13 @@ fn hello_world_bytes() -> u64 {
     fs::create_dir_all(folder.join("src")).unwrap();
     fs::create_dir_all(folder.join(".cargo")).unwrap();
     for named_in_config in [".cargo/layout.ld", ".cargo/startup-order.txt"] {
-        fs::copy(checkout().join(named_in_config), folder.join(named_in_config)).unwrap();
+        write(&folder.join(named_in_config), &fs::read_to_string(checkout().join(named_in_config)).unwrap());
     }
     let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
     let profile = manifest.split("\n[").find(|section| section.starts_with("profile.release]")).expect("a profile");
     let manifest = format!("[package]\nname = \"hello\"\nedition = \"2024\"\n[workspace]\n[{profile}\n");
-    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    fs::write(folder.join("src/main.rs"), "fn main() {\n    println!(\"hello\");\n}\n").unwrap();
+    write(&folder.join("Cargo.toml"), &manifest);
+    write(&folder.join("src/main.rs"), "fn main() {\n    println!(\"hello\");\n}\n");
     let output = Command::new(env!("CARGO"))
         .args(["build", "--release", "--offline", "--target", TRIPLE, "--target-dir", "target", "--config"])
         .arg(checkout().join(".cargo/config.toml"))
@@ -74,6 +74,14 @@ fn hello_world_bytes() -> u64 {
         .expect("cargo");
     assert_success("hello world", &output);
     fs::metadata(folder.join("target").join(TRIPLE).join("release/hello")).unwrap().len()
+}
+
+/// Leaves a file alone that is as it should be, so that cargo builds only what has changed.
+fn write(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return;
+    }
+    fs::write(path, text).unwrap();
 }
 
 /// Reads the program and section headers (elf(5)): no interpreter, no dynamic section, no symbol table.

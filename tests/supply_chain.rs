@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -75,7 +76,7 @@ fn code_that_runs_while_building_is_known() {
         targets.iter().any(|target| target["kind"].as_array().expect("kinds").iter().any(|known| known == kind))
     };
     let named = |kind: &str| -> Vec<String> {
-        let packages = default_build().into_iter().filter(|package| has(package, kind));
+        let packages = default_build().iter().filter(|package| has(package, kind));
         let names: BTreeSet<String> = packages.map(|package| package["name"].as_str().expect("text").into()).collect();
         names.into_iter().collect()
     };
@@ -147,7 +148,12 @@ fn packages_of(lock_file: &Path) -> Vec<BTreeMap<String, String>> {
 }
 
 /// The packages that the default build links, apart from fc-hooks.
-fn default_build() -> Vec<Value> {
+fn default_build() -> &'static [Value] {
+    static PACKAGES: LazyLock<Vec<Value>> = LazyLock::new(ask_cargo);
+    &PACKAGES
+}
+
+fn ask_cargo() -> Vec<Value> {
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -31,5 +31,7 @@ mod process;
 pub mod report;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 pub mod target;
 pub mod vm;

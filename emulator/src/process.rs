@@ -8,6 +8,8 @@ use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs::process::{FDInfo, FDTarget, Process, Stat, all_processes};
 use procfs::{FromBufReadSI, ProcResult};
 
+use crate::sock_diag;
+
 /// One task of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
@@ -187,6 +189,14 @@ pub(crate) struct ListeningSocket {
 
 /// Every TCP socket that listens in the network namespace of a process.
 pub(crate) fn listening_sockets(pid: u32) -> Vec<ListeningSocket> {
+    let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let is_ours = network("self").is_some_and(|ours| network(&pid.to_string()) == Some(ours));
+    let asked = if is_ours { sock_diag::listening_sockets().ok() } else { None };
+    asked.unwrap_or_else(|| listed_sockets(pid))
+}
+
+/// The same from `/proc`, which shows other namespaces, too.
+fn listed_sockets(pid: u32) -> Vec<ListeningSocket> {
     let both = ["tcp", "tcp6"].map(|name| first_sockets(Path::new(&format!("/proc/{pid}/net/{name}"))));
     let listening = both.into_iter().flatten().filter(|socket| socket.state == TcpState::Listen);
     listening
@@ -290,13 +300,22 @@ mod tests {
 
     #[test]
     fn our_own_listener_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine without IPv6 has no such listener.
+            let Ok(listener) = std::net::TcpListener::bind(addr) else { continue };
+            is_found(listener);
+        }
+    }
+
+    fn is_found(listener: std::net::TcpListener) {
         let addr = listener.local_addr().unwrap();
         let own = std::process::id();
-        let found = listening_sockets(own).into_iter().find(|socket| socket.addr == addr).expect("it listens");
+        let find = |sockets: Vec<ListeningSocket>| sockets.into_iter().find(|socket| socket.addr == addr);
+        let found = find(listening_sockets(own)).expect("it listens");
         assert!(held_sockets(own).unwrap().contains(&found.inode));
+        assert_eq!(find(listed_sockets(own)), Some(found));
         drop(listener);
-        assert!(!listening_sockets(own).iter().any(|socket| socket.addr == addr));
+        assert_eq!((find(listening_sockets(own)), find(listed_sockets(own))), (None, None));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn hooks_of_a_server_that_answers_any_path_are_a_finding() {
         return;
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets/any_path.py");
-    let report = check(&["--only=hooks-recognised"], &["--", "python3", script]);
+    let report = check(&["--only=hooks-recognised", "--ready-timeout=20s"], &["--", "python3", script]);
     assert_eq!(report.ids("failed").len(), 1, "{}", report.json);
     for part in ["POST /initialize: 200", "GET /pre-freeze", "GET /pre-stop", "the same way"] {
         assert!(report.actual("hooks-recognised").contains(part), "{}", report.actual("hooks-recognised"));

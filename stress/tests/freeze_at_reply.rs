@@ -4,15 +4,12 @@
 
 mod common;
 
-use std::path::Path;
-
-use common::{can_freeze_by, fc_stress};
+use common::{can_freeze_by, fc_stress, new_file};
 use serde_json::Value;
 
 /// The exit code, the report, and the output.
 fn trial(method: &str, options: &[&str]) -> (i32, Value, String) {
-    let server = fc_testkit::build::build("fc-hooks", &["--bin=fc-hooks"]).pop().expect("the program").path;
-    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("at-reply-{}-{method}.json", std::process::id()));
+    let (server, json) = (fc_testkit::build::server(), new_file());
     let mut words =
         vec!["freeze-at-reply", "--export-json", json.to_str().expect("a name in UTF-8"), "--freeze-with", method];
     words.extend(options);

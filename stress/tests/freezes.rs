@@ -5,21 +5,13 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{can_freeze_by, fc_stress};
+use common::{can_freeze_by, fc_stress, new_file};
 use serde_json::Value;
-
-/// Builds the function.
-fn target() -> PathBuf {
-    fc_testkit::build::build("fc-hooks", &["--example=subject"]).pop().expect("an example is a program").path
-}
 
 /// The exit code, the report, and the output.
 fn trial(command: &str, options: &[&str], fault: Option<&str>) -> (i32, Value, String) {
-    let (target, fault) = (target(), fault.map(|fault| format!("TALLY_FAULT={fault}")));
-    let name = format!("{command}-{}-{}.json", std::process::id(), fault.as_deref().unwrap_or("sound"));
-    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (target, fault) = (fc_testkit::build::subject(), fault.map(|fault| format!("TALLY_FAULT={fault}")));
+    let json = new_file();
     let mut words = vec![command, "--export-json", json.to_str().expect("a name in UTF-8")];
     words.extend(options);
     words.extend(["--", "env", "SUBJECT=tally"]);

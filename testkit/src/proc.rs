@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Error};
 use std::path::Path;
+use std::time::Duration;
 
 /// An error names the file.
 pub type Result<T> = io::Result<T>;
@@ -99,6 +100,24 @@ impl Faults {
         Some(Self { minor, major })
     }
 }
+
+/// The processor time of one process so far, in itself and in the kernel for it, and of everything that it has started
+/// and waited for.
+///
+/// # Errors
+/// When the process has ended and somebody has waited for it.
+pub fn processor_time(pid: u32) -> Result<Duration> {
+    of_process(pid, "stat", |stat| Some(Duration::from_secs_f64(ticks(stat)? as f64 / TICKS_PER_SECOND)))
+}
+
+/// Fields 14 to 17, counted after the name, which may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    (0..4).try_fold(0, |sum, _| Some(sum + fields.next()?.parse::<u64>().ok()?))
+}
+
+/// Of all figures of `/proc`, on every architecture that Linux still has.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The most memory that one process has had in memory so far, in kilobytes.
 ///
@@ -347,6 +366,7 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 101 22 3 44 50 6 0 0 20 0 1 0 9";
         assert_eq!(Faults::parse(stat), Some(Faults { minor: 101, major: 3 }));
         assert_eq!(Faults::parse("7 (a) S 1 7 7 0 -1 4194560 101 22"), None);
+        assert_eq!((ticks(stat), ticks("7 (a) S 1 7 7 0 -1 4194560 101 22")), (Some(56), None));
         let (earlier, later) = (Faults { minor: 5, major: 0 }, Faults { minor: 12, major: 1 });
         assert_eq!(later.since(earlier), Faults { minor: 7, major: 1 });
     }
@@ -382,7 +402,7 @@ mod tests {
         let pid = std::process::id();
         let memory = Memory::of(pid).unwrap();
         assert!(memory.resident_kb >= memory.proportional_kb && memory.proportional_kb >= memory.private_kb);
-        assert!(memory.private_kb > 0 && Faults::of(pid).unwrap().minor > 0);
+        assert!(memory.private_kb > 0 && Faults::of(pid).unwrap().minor > 0 && processor_time(pid).is_ok());
         assert!(available_kb().unwrap() > 0 && tcp_kb().is_ok());
         assert!(
             peak_kb(pid).unwrap() >= memory.private_kb && descriptors(pid).unwrap() > 2 && threads(pid).unwrap() > 1

@@ -3,11 +3,10 @@
 //! `cargo test` builds examples, but `cargo test --test NAME` does not. So the program is built here if it is missing
 //! or older than its sources. It is built for the profile, the target and the features of the test that asks.
 
-use std::fs;
+use fc_testkit::build::is_newer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -18,9 +17,8 @@ pub fn path() -> &'static Path {
         let test = std::env::current_exe().expect("the path of this test");
         let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
         let subject = profile.join("examples/subject");
-        let sources = ["src", "tests/subject", "Cargo.toml"].map(|source| newest(&Path::new(ROOT).join(source)));
-        let is_fresh = |built: SystemTime| sources.iter().flatten().all(|source| *source < built);
-        if !modified(&subject).is_some_and(is_fresh) {
+        let sources = ["src", "tests/subject", "Cargo.toml"].map(|source| Path::new(ROOT).join(source));
+        if !is_newer(&subject, &sources) {
             build(profile);
         }
         subject
@@ -50,13 +48,4 @@ fn build(profile: &Path) {
         cargo.arg("--target").arg(profile.parent().and_then(Path::file_name).expect("a target triple"));
     }
     assert!(cargo.status().expect("cargo runs").success(), "cannot build the subject: {cargo:?}");
-}
-
-fn newest(path: &Path) -> Option<SystemTime> {
-    let Ok(entries) = fs::read_dir(path) else { return modified(path) };
-    entries.flatten().filter_map(|entry| newest(&entry.path())).max()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }

@@ -133,8 +133,8 @@ fn read(mut perf: Child, file: &Path, is_back: impl Fn(u64) -> bool) -> Option<L
     looks(&String::from_utf8_lossy(&listed.stdout), is_back)
 }
 
-/// From lines like `cpu-clock:  40123a`, with an address in hexadecimal digits. `is_back` tells the addresses at which a
-/// look is the kernel's. `None` if there is no line, or if perf had no right to look at the kernel and left it out,
+/// From lines like `cpu-clock:  40123a`, with an address in hexadecimal digits. `is_back` tells the addresses at which
+/// a look is the kernel's. `None` if there is no line, or if perf had no right to look at the kernel and left it out,
 /// which the event's name tells: `cpu-clock:u`.
 fn looks(listed: &str, is_back: impl Fn(u64) -> bool) -> Option<Looks> {
     let mut at: BTreeMap<u64, u64> = BTreeMap::new();

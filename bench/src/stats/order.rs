@@ -45,6 +45,19 @@ impl Interval {
     }
 }
 
+/// The median of these values, as [`Sorted::median`] gives it. A report takes hundreds of medians of thousands of
+/// values, and none of these needs the others in order.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+    let (middle, is_even) = (values.len() / 2, values.len() % 2 == 0);
+    if values.is_empty() {
+        return None;
+    }
+    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| is_even);
+    Some(lower.map_or(*upper, |lower| f64::midpoint(lower, *upper)))
+}
+
 impl Sorted {
     /// Sorts the samples.
     pub fn new(samples: impl IntoIterator<Item = f64>) -> Self {
@@ -173,6 +186,15 @@ mod tests {
     fn what_is_no_number_is_no_sample() {
         let sorted = Sorted::new([f64::NAN, 2.0, f64::INFINITY, 1.0, f64::NEG_INFINITY]);
         assert_eq!(sorted.samples(), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_median_is_that_of_the_sorted_samples() {
+        let values = [7.0, f64::NAN, -1.0, 7.0, 0.5, f64::INFINITY, 3.0, -0.0, 9.0];
+        for count in 0..=values.len() {
+            let values = &values[..count];
+            assert_eq!(median(values.iter().copied()), Sorted::new(values.iter().copied()).median(), "{values:?}");
+        }
     }
 
     /// Ranks and probabilities as printed in tables of the sign test.

@@ -24,7 +24,7 @@ pub use restore::{RestoreFigures, RestoreRow, restores};
 pub use start::{CountFigures, StartFigures, counts, starts};
 pub use thaw::{ThawFigures, thaw};
 
-use super::order::Sorted;
+use super::order::{Sorted, median};
 use super::paired::InRound;
 use crate::results::{Kind, Results};
 
@@ -66,8 +66,4 @@ fn in_order<T>(results: &Results, rows: &mut [T], name: impl Fn(&T) -> &str) {
 
 fn sorted(samples: &[InRound]) -> Sorted {
     Sorted::new(samples.iter().map(|(_, value)| *value))
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    Sorted::new(values).median()
 }

@@ -2,10 +2,15 @@
 //!
 //! `run-tests [ARGUMENTS OF cargo test] [-- ARGUMENTS OF THE HARNESS]`
 //!
-//! What a binary prints is shown when it has ended, whole, with the summary of its harness. Every binary runs, so
-//! `--no-fail-fast` changes nothing. `TEST_AT_ONCE=n` runs n binaries at a time. With `TEST_TIMES=n` each binary runs
-//! one test at a time, and the n slowest tests come last.
+//! A binary starts when the processors have time for it, by what it needed in the runs before. What it prints is shown
+//! when it has ended, whole, with the summary of its harness. Every binary runs, so `--no-fail-fast` changes nothing.
+//! `TEST_AT_ONCE=n` runs n binaries at a time. With `TEST_TIMES=n` each binary runs one test at a time, and the n tests
+//! that took longest come last.
 
+mod queue;
+
+use fc_testkit::proc;
+use queue::Queue;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env;
@@ -14,13 +19,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How many binaries run at the same time, for each processor. Each runs as many tests at a time as there are
-/// processors. With more, tests of freezes and time limits fail, because nothing gets its turn in time.
-const AT_ONCE: usize = 1;
+/// How many binaries run at the same time at most, for each processor: those that hardly work have a use for it.
+const AT_ONCE_MAX: usize = 4;
 
 /// What selects targets. With one of these `cargo test` leaves the doc tests out.
 const SELECTIONS: &[&str] = &[
@@ -47,6 +51,27 @@ struct Job {
     /// As cargo names a binary when it runs it.
     name: String,
     command: Command,
+    /// What it cost before.
+    cost: Cost,
+}
+
+/// What a job costs.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// From its start to its end.
+    took: Duration,
+    /// How busy it kept the processors on average, in hundredths of one.
+    need: u64,
+}
+
+impl Cost {
+    /// Of a job that is new. It may be long.
+    const UNKNOWN: Self = Self { took: Duration::MAX, need: 100 };
+
+    /// A job gets less than it needs beside others, so that it once needed more is forgotten slowly.
+    fn after(self, earlier: Option<&Self>) -> Self {
+        Self { need: self.need.max(earlier.map_or(0, |earlier| earlier.need * 9 / 10)), ..self }
+    }
 }
 
 /// What came of a job.
@@ -54,7 +79,9 @@ struct Outcome {
     name: String,
     /// How it ended, if it failed.
     failure: Option<String>,
-    took: Duration,
+    cost: Cost,
+    /// The time of processors, in its processes and in the kernel for them. Zero where there is no `/proc`.
+    worked: Duration,
     printed: String,
     /// How long each test took, if one ran at a time.
     tests: Vec<(Duration, String)>,
@@ -74,9 +101,12 @@ fn main() -> ExitCode {
     if !cargo.iter().any(|word| SELECTIONS.contains(&word.split('=').next().unwrap_or_default())) {
         jobs.push(doc_tests(cargo, &harness));
     }
-    let before = memory.as_deref().map(durations).unwrap_or_default();
-    // The longest first, so that none runs alone at the end. One that is new may be long.
-    jobs.sort_by_key(|job| before.get(&job.name).copied().unwrap_or(Duration::MAX));
+    let before = memory.as_deref().map(costs).unwrap_or_default();
+    for job in &mut jobs {
+        job.cost = before.get(&job.name).copied().unwrap_or(Cost::UNKNOWN);
+    }
+    // The longest first, so that none runs alone at the end.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.cost.took));
     let began = Instant::now();
     let outcomes = run(jobs);
     if let Some(path) = memory {
@@ -119,7 +149,7 @@ fn binary(line: &str, harness: &[String]) -> Option<Job> {
     command.args(harness).current_dir(folder);
     command.env("CARGO_MANIFEST_DIR", folder).env("CARGO_MANIFEST_PATH", manifest);
     command.env("CARGO_PKG_NAME", package(message["package_id"].as_str()?));
-    Some(Job { name, command })
+    Some(Job { name, command, cost: Cost::UNKNOWN })
 }
 
 /// The name in `path+file:///FOLDER#NAME@VERSION`, or in `path+file:///NAME#VERSION`, where both are the same.
@@ -131,21 +161,36 @@ fn package(id: &str) -> &str {
 fn doc_tests(arguments: &[String], harness: &[String]) -> Job {
     let mut command = cargo_test(arguments);
     command.args(["--doc", "--"]).args(harness);
-    Job { name: DOC_TESTS.to_owned(), command }
+    Job { name: DOC_TESTS.to_owned(), command, cost: Cost::UNKNOWN }
 }
 
-/// Runs all jobs, those at the end first, and prints each when it has ended.
+/// Runs all jobs, and prints each when it has ended.
 fn run(jobs: Vec<Job>) -> Vec<Outcome> {
-    let usual = || AT_ONCE * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = env::var("TEST_AT_ONCE").ok().and_then(|text| text.parse().ok());
-    let workers = wanted.filter(|count| *count > 0).unwrap_or_else(usual);
-    let (jobs, outcomes) = (Mutex::new(jobs), Mutex::new(Vec::new()));
-    let next = || jobs.lock().expect("no worker panics").pop();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = env::var("TEST_AT_ONCE").ok().and_then(|text| text.parse().ok()).filter(|count| *count > 0);
+    let all = wanted.is_none().then_some(100 * processors as u64);
+    let waiting = jobs.into_iter().map(|job| (job.cost.need, job)).collect();
+    let (queue, changed) = (Mutex::new(Queue::new(waiting, all)), Condvar::new());
+    let outcomes = Mutex::new(Vec::new());
+    let next = || {
+        let mut queue = queue.lock().expect("no worker panics");
+        loop {
+            if queue.is_empty() {
+                return None;
+            }
+            if let Some(job) = queue.start() {
+                return Some(job);
+            }
+            queue = changed.wait(queue).expect("no worker panics");
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..wanted.unwrap_or(AT_ONCE_MAX * processors) {
             scope.spawn(|| {
-                while let Some(job) = next() {
+                while let Some((need, job)) = next() {
                     let outcome = run_one(job);
+                    queue.lock().expect("no worker panics").ended(need);
+                    changed.notify_all();
                     // The lock keeps the blocks apart as well.
                     let mut outcomes = outcomes.lock().expect("no worker panics");
                     let _ = write!(io::stdout(), "     Running {}\n{}", outcome.name, outcome.printed);
@@ -159,14 +204,17 @@ fn run(jobs: Vec<Job>) -> Vec<Outcome> {
 
 /// Both outputs go to one file, so that their lines keep their order. At a pipe this would wait for whatever process a
 /// failed test has left, too.
-fn run_one(Job { name, mut command }: Job) -> Outcome {
+fn run_one(Job { name, mut command, .. }: Job) -> Outcome {
     let began = Instant::now();
     let output = nameless_file().expect("a file in the folder for temporary files");
     let clone = || output.try_clone().expect("a descriptor");
     command.stdin(Stdio::null()).stdout(clone()).stderr(clone());
     let mut child = command.spawn().unwrap_or_else(|cause| panic!("{name} cannot be started: {cause}"));
     let mut watch = Watch { printed: Vec::new(), seen: 0, test: None, since: began, tests: Vec::new() };
+    let mut worked = Duration::ZERO;
     let status = loop {
+        // A child that has ended keeps its figures until somebody has waited for it.
+        worked = proc::processor_time(child.id()).unwrap_or(worked);
         let status = child.try_wait().expect("a child can be waited for");
         watch.look(&output).expect("what was written can be read");
         if let Some(status) = status {
@@ -174,9 +222,11 @@ fn run_one(Job { name, mut command }: Job) -> Outcome {
         }
         std::thread::sleep(LOOK_PAUSE);
     };
+    let took = began.elapsed();
+    let need = 100 * worked.as_millis() as u64 / (took.as_millis() as u64).max(1);
     let failure = (!status.success()).then(|| status.to_string());
     let printed = String::from_utf8_lossy(&watch.printed).into_owned();
-    Outcome { name, failure, took: began.elapsed(), printed, tests: watch.tests }
+    Outcome { name, failure, cost: Cost { took, need }, worked, printed, tests: watch.tests }
 }
 
 /// What a harness has printed so far, and when its tests ended.
@@ -239,27 +289,40 @@ fn memory(jobs: &[Job]) -> Option<PathBuf> {
     Some(Path::new(jobs.first()?.command.get_program()).parent()?.with_file_name("test-times"))
 }
 
-/// The lines of that file: milliseconds, a blank, the name.
-fn durations(path: &Path) -> BTreeMap<String, Duration> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.filter_map(|(ms, name)| Some((name.to_owned(), Duration::from_millis(ms.parse().ok()?)))).collect()
+/// The lines of that file: the milliseconds that a job took, what it needs, its name.
+fn costs(path: &Path) -> BTreeMap<String, Cost> {
+    let cost = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let took = Duration::from_millis(words.next()?.parse().ok()?);
+        let need = words.next()?.parse().ok()?;
+        Some((words.next()?.to_owned(), Cost { took, need }))
+    };
+    std::fs::read_to_string(path).unwrap_or_default().lines().filter_map(cost).collect()
 }
 
-fn remember(path: &Path, mut durations: BTreeMap<String, Duration>, outcomes: &[Outcome]) {
-    durations.extend(outcomes.iter().map(|outcome| (outcome.name.clone(), outcome.took)));
-    let lines: String = durations.iter().map(|(name, took)| format!("{} {name}\n", took.as_millis())).collect();
+fn remember(path: &Path, mut costs: BTreeMap<String, Cost>, outcomes: &[Outcome]) {
+    for Outcome { name, cost, .. } in outcomes {
+        let cost = cost.after(costs.get(name));
+        costs.insert(name.clone(), cost);
+    }
+    let line = |(name, cost): (&String, &Cost)| format!("{} {} {name}\n", cost.took.as_millis(), cost.need);
+    let lines: String = costs.iter().map(line).collect();
     // Without the file the next run only takes longer.
     let _ = std::fs::write(path, lines);
 }
 
 /// The slowest tests and the slowest binaries.
 fn show_times(outcomes: &[Outcome], count: usize, took: Duration) {
-    let mut binaries: Vec<_> = outcomes.iter().map(|it| (it.took, it.name.clone())).collect();
+    let mut binaries: Vec<_> = outcomes.iter().map(|it| (it.cost.took, it.name.clone())).collect();
+    let mut workers: Vec<_> = outcomes.iter().map(|it| (it.worked, it.name.clone())).collect();
     let of_all = outcomes.iter().flat_map(|outcome| outcome.tests.iter().map(move |test| (test, &outcome.name)));
     let mut tests: Vec<_> = of_all.map(|((took, test), binary)| (*took, format!("{test}, {binary}"))).collect();
     println!("\n{} tests in {} binaries took {:.1} s", tests.len(), binaries.len(), took.as_secs_f64());
-    for (what, rows) in [("tests", &mut tests), ("binaries, one test at a time", &mut binaries)] {
+    for (what, rows) in [
+        ("tests", &mut tests),
+        ("binaries, one test at a time", &mut binaries),
+        ("binaries, by the time of processors", &mut workers),
+    ] {
         rows.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
         println!("the slowest {what}, in seconds:");
         rows.iter().take(count).for_each(|(took, name)| println!("{:9.3}  {name}", took.as_secs_f64()));
