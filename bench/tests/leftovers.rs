@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A checkout with one contender: a script that starts the server as another process.
+/// A checkout with one contender: a script that starts the server below it, in a process group of its own.
 struct Checkout(TempDir);
 
 impl Checkout {
@@ -27,7 +27,7 @@ impl Checkout {
             std::fs::create_dir_all(checkout.path(folder)).unwrap();
         }
         std::fs::copy(fc_testkit::build::helper("faulty"), checkout.path("server")).unwrap();
-        let script = format!("#!/bin/sh\n{} &\nwait\n", checkout.path("server").display());
+        let script = format!("#!/bin/sh\ntimeout 1h {} &\nwait\n", checkout.path("server").display());
         std::fs::write(checkout.path("script"), script).unwrap();
         std::fs::set_permissions(checkout.path("script"), PermissionsExt::from_mode(0o755)).unwrap();
         // A static program is copied, whatever it is.
@@ -130,7 +130,7 @@ fn the_next_run_ends_what_a_killed_run_and_its_watcher_have_left() {
         let next = checkout.start(&[&OTHER[..], &[&ends]].concat());
         let said = String::from_utf8(next.wait_with_output().unwrap().stderr).unwrap();
         assert!(said.contains("removed the folder"), "{said}");
-        assert!(!is_private || said.contains("ended 1 process that an earlier run"), "{said}");
+        assert!(!is_private || said.contains("ended 2 processes that an earlier run"), "{said}");
         until("the end of the server", || checkout.servers().is_empty().then_some(()));
         let mut left = checkout.folders();
         left.sort();

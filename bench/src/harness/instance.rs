@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::pin::set_of;
-use super::{Contender, CpuLimit, RunFolder};
+use super::{Contender, CpuLimit, RunFolder, leftovers};
 use fc_emulator::cleanup::{self, Guard, Undo};
 use fc_emulator::error::{Error, Result};
 use fc_emulator::freezer::FreezeGroup;
@@ -40,8 +40,8 @@ pub struct Start<'a> {
     pub limit: Option<&'a CpuLimit>,
 }
 
-/// A running instance, in a process group of its own. Dropping it kills all processes of the process group and of the
-/// freeze group, and reaps it.
+/// A running instance, in a session of its own. Dropping it kills all processes below it, and all of its process group
+/// and its freeze group, and reaps it.
 pub struct Instance {
     shared: Arc<Shared>,
     port: Port,
@@ -75,6 +75,10 @@ impl Shared {
 
     /// Kills the process group before the leader is reaped: until then no other group can get its number.
     fn end(&self, child: &mut (Child, Option<ExitStatus>)) {
+        // Those that it has put into groups of their own are found only as long as it lives.
+        for member in fc_testkit::proc::family(child.0.id()).into_iter().skip(1) {
+            leftovers::kill_member(member.cast_signed(), child.0.id());
+        }
         if let Some(group) = pid(child.0.id()) {
             // All processes of the group may have ended.
             let _ = kill_process_group(group, Signal::KILL);
@@ -143,11 +147,10 @@ impl Instance {
         command.envs(start.env.iter().copied());
         let (mut clock, sender) = pipe()?;
         let run = RunFolder::shared()?;
-        let (record, number) = (run.clone(), port.number());
-        // SAFETY: see `prepare`; this is one more write of bytes on the stack, and readings of a clock and of an id.
-        unsafe { command.pre_exec(move || record.record(number).map_err(Into::into)) };
+        let record = run.clone();
+        // SAFETY: see `prepare`; these are setsid, readings of a clock and of an id, and a write of bytes on the stack.
+        unsafe { command.pre_exec(move || record.begin_session().map_err(Into::into)) };
         prepare(&mut command, start, traced, sender)?;
-        command.process_group(0);
         let (shared, guard) = cleanup::make(|| {
             let _alone = no_fork();
             let child = command.spawn().map_err(|cause| {
@@ -310,6 +313,23 @@ mod tests {
         let child = child.expect("there is a child");
         drop(instance);
         // After the kill it may be a zombie until another process reaps it.
+        let gone = || std::fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z ")).then_some(());
+        assert!(Deadline::after(Duration::from_secs(10)).until(gone).is_some());
+    }
+
+    #[test]
+    fn its_children_in_groups_of_their_own_go_with_it() {
+        // `timeout` makes a group for itself and what it starts.
+        let words = ["sh", "-c", "timeout 900 sleep 600 & wait"];
+        let instance = Instance::start(&contender(&words), &Start::default()).unwrap();
+        let in_own_group = |pid: &u32| {
+            let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat());
+            stat.is_ok_and(|stat| stat.pgrp.cast_unsigned() == *pid && stat.comm == "timeout")
+        };
+        let child = Deadline::after(Duration::from_secs(10))
+            .until(|| fc_testkit::proc::family(instance.pid()).into_iter().skip(1).find(in_own_group));
+        let child = format!("/proc/{}/stat", child.expect("there is a child"));
+        drop(instance);
         let gone = || std::fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z ")).then_some(());
         assert!(Deadline::after(Duration::from_secs(10)).until(gone).is_some());
     }

@@ -32,7 +32,7 @@ pub fn end(copies: &Path) -> Vec<String> {
     let mut said = fc_emulator::leftovers::end_groups();
     cpu_limit::end_those_of_dead_runs();
     for (folder, owner) in of_dead_runs(&std::env::temp_dir()) {
-        let ended: usize = started(&folder).iter().map(|it| end_group(*it)).sum();
+        let ended: usize = started(&folder).iter().map(|it| end_session(*it)).sum();
         if ended > 0 {
             let es = if ended == 1 { "" } else { "es" };
             said.push(format!("ended {ended} process{es} that an earlier run (pid {}) left", owner.pid()));
@@ -52,16 +52,17 @@ fn remove(folder: &Path, owner: Owner) -> Option<String> {
     Some(format!("removed the folder {} that an earlier run (pid {pid}) left", folder.display()))
 }
 
-/// Kills what is left of a process group, and returns the number of processes.
-fn end_group(group: Started) -> usize {
-    let leader = Process::new(group.pid.cast_signed()).and_then(|leader| leader.stat());
-    // The kernel gives the number of a group to no process while the group has members. A leader that was started after
-    // the entry is another process, so the group of that run had no members then.
-    if leader.is_ok_and(|leader| leader.starttime > ticks(group.at) + 1) {
+/// Kills what is left of a session, and returns the number of processes.
+fn end_session(session: Started) -> usize {
+    let leader = Process::new(session.pid.cast_signed()).and_then(|leader| leader.stat());
+    // The kernel gives the number of a session to no process while the session has members. A leader that was started
+    // after the entry is another process, so the session of that run had no members then.
+    if leader.is_ok_and(|leader| leader.starttime > ticks(session.at) + 1) {
         return 0;
     }
     let all = procfs::process::all_processes().into_iter().flatten().flatten();
-    all.filter(|process| is_member(process, group) && kill(process, group)).count()
+    let is_ours = |process: &Process| is_member(process, session.pid) && has_port(process);
+    all.filter(|process| is_ours(process) && kill_member(process.pid, session.pid)).count()
 }
 
 /// In clock ticks since the boot, as `/proc` has it.
@@ -69,23 +70,26 @@ fn ticks(nanos: u64) -> u64 {
     (u128::from(nanos) * u128::from(procfs::ticks_per_second()) / 1_000_000_000) as u64
 }
 
-/// Whether a process is in the group, and has the port of that contender in its environment.
-fn is_member(process: &Process, group: Started) -> bool {
-    let runs = |stat: procfs::process::Stat| stat.pgrp.cast_unsigned() == group.pid && !matches!(stat.state, 'Z' | 'X');
-    let port = group.port.to_string();
-    process.stat().is_ok_and(runs)
-        && process.environ().is_ok_and(|variables| {
-            PORT_NAMES.iter().all(|name| variables.get(std::ffi::OsStr::new(name)).is_some_and(|it| *it == *port))
-        })
+fn is_member(process: &Process, session: u32) -> bool {
+    process.stat().is_ok_and(|stat| stat.session.cast_unsigned() == session && !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Between the look and the kill the id could pass to another process, so the process is held before a second look.
-fn kill(process: &Process, group: Started) -> bool {
-    let Some(held) = Pid::from_raw(process.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+/// Whether a process has the variables of a contender in its environment.
+fn has_port(process: &Process) -> bool {
+    let is_there = |variables: &std::collections::HashMap<std::ffi::OsString, _>| {
+        PORT_NAMES.iter().all(|name| variables.contains_key(std::ffi::OsStr::new(name)))
+    };
+    process.environ().is_ok_and(|variables| is_there(&variables))
+}
+
+/// Kills a process if it is in this session. Between a look and a kill the id could pass to another process, so the
+/// process is held before it is looked at.
+pub(super) fn kill_member(pid: i32, session: u32) -> bool {
+    let Some(held) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
         return false;
     };
-    let again = Process::new(process.pid);
-    again.is_ok_and(|again| is_member(&again, group)) && pidfd_send_signal(&held, Signal::KILL).is_ok()
+    Process::new(pid).is_ok_and(|process| is_member(&process, session))
+        && pidfd_send_signal(&held, Signal::KILL).is_ok()
 }
 
 /// A process that waits for the end of this one, and ends what it leaves if it is killed. Dropping it ends it.

@@ -1,8 +1,8 @@
 //! The folder of this run, and its record of the processes that were started.
 //!
 //! It lies where temporary files lie and is there as long as something uses it. Its name tells the run, so that a later
-//! run can remove what a killed one has left ([`super::leftovers`]). A process that starts another contender's process
-//! group writes itself into the record before its exec: SIGKILL gives nobody the time to do it later.
+//! run can remove what a killed one has left ([`super::leftovers`]). A process that becomes a contender makes a session
+//! of its own and writes itself into the record before its exec: SIGKILL gives nobody the time to do it later.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -22,8 +22,8 @@ const PREFIX: &str = "fc-bench";
 /// The record of started processes, in the folder.
 const RECORD: &str = "started";
 
-/// The bytes of an entry in the record: the process, its port, and the time since the boot in nanoseconds.
-const ENTRY_BYTES: usize = 16;
+/// The bytes of an entry in the record: the time since the boot in nanoseconds, and the process.
+const ENTRY_BYTES: usize = 12;
 
 /// The folder. The last owner removes it.
 pub struct RunFolder {
@@ -41,13 +41,11 @@ impl Undo for Removal {
     }
 }
 
-/// A process that was about to start a contender, and so led a process group.
+/// A process that was about to become a contender, and leads a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Started {
-    /// Its id, which is also that of the group.
+    /// Its id, which is also that of the session.
     pub(super) pid: u32,
-    /// The port that its environment names.
-    pub(super) port: u32,
     /// The time since the boot, in nanoseconds. It had been forked before.
     pub(super) at: u64,
 }
@@ -86,12 +84,18 @@ impl RunFolder {
         &self.path
     }
 
-    /// Writes the calling process into the record. Makes only system calls, because the caller was just forked.
-    pub(super) fn record(&self, port: u16) -> rustix::io::Result<()> {
+    /// Makes a session for the calling process, and writes it into the record. Makes only system calls, because the
+    /// caller was just forked.
+    pub(super) fn begin_session(&self) -> rustix::io::Result<()> {
+        rustix::process::setsid()?;
+        self.record()
+    }
+
+    fn record(&self) -> rustix::io::Result<()> {
         let now = clock_gettime(ClockId::Boottime);
         let pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
         let at = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
-        let entry = Started { pid, port: u32::from(port), at };
+        let entry = Started { pid, at };
         rustix::io::write(&self.record, &entry.to_bytes()).map(drop)
     }
 }
@@ -136,16 +140,14 @@ pub(super) fn started(folder: &Path) -> Vec<Started> {
 impl Started {
     fn to_bytes(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        bytes[..4].copy_from_slice(&self.pid.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&self.port.to_ne_bytes());
-        bytes[8..].copy_from_slice(&self.at.to_ne_bytes());
+        bytes[..8].copy_from_slice(&self.at.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.pid.to_ne_bytes());
         bytes
     }
 
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let number = |from: usize| Some(u32::from_ne_bytes(bytes.get(from..from + 4)?.try_into().ok()?));
-        let at = u64::from_ne_bytes(bytes.get(8..)?.try_into().ok()?);
-        Some(Self { pid: number(0)?, port: number(4)?, at })
+        let (at, pid) = bytes.split_first_chunk()?;
+        Some(Self { pid: u32::from_ne_bytes(pid.try_into().ok()?), at: u64::from_ne_bytes(*at) })
     }
 }
 
@@ -156,10 +158,9 @@ mod tests {
     #[test]
     fn an_entry_is_read_as_it_was_written() {
         let folder = RunFolder::shared().unwrap();
-        folder.record(81).unwrap();
+        folder.record().unwrap();
         let own = std::process::id();
         let found = started(folder.path()).into_iter().find(|it| it.pid == own).expect("an entry");
-        assert_eq!(found.port, 81);
         assert!(found.at > 0 && Arc::ptr_eq(&folder, &RunFolder::shared().unwrap()));
         assert!(of_dead_runs(folder.path().parent().unwrap()).iter().all(|(path, _)| path != folder.path()));
     }
