@@ -18,7 +18,8 @@ use fc_emulator::options::DataOutputArgs;
 /// The options of all measures.
 #[derive(Clone, Debug, Args)]
 pub struct MeasureArgs {
-    /// Measure only these contenders, and the baseline, to which ratios refer. One that was not built is skipped by name
+    /// Measure only these contenders, and the baseline, to which ratios refer; one that was not built is named and
+    /// skipped
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 

@@ -18,7 +18,10 @@ impl Checkout {
         std::fs::copy(fc_testkit::build::helper("uneven"), checkout.path("uneven")).unwrap();
         std::fs::copy(fc_testkit::build::helper("faulty"), checkout.path("faulty")).unwrap();
         std::fs::copy("/bin/false", checkout.path("false")).unwrap();
-        let peer = |name: &str, command: &[&str]| json!({ "name": name, "label": name, "command": command, "build": "make it" });
+        let peer = |name: &str, command: &[&str]| {
+            let build = "make it";
+            json!({ "name": name, "label": name, "command": command, "build": build })
+        };
         let peers = [peer("well", &["./uneven", "plain"]), peer("ends", &["./false"]), peer("gone", &["./none"])];
         std::fs::write(checkout.path("bench/peers/peers.json"), json!(peers).to_string()).unwrap();
         checkout

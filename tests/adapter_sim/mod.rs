@@ -3,8 +3,8 @@
 //! Everything that happens in a world follows from its seed. In half of the worlds nobody misbehaves, so no call may be
 //! lost, whatever the kernel takes at a time and however often the instance is frozen; in the others clients leave and
 //! stall, and the program breaks off, answers garbage, or dies. What the program gets must be what a client has sent,
-//! once; what a client gets must be what the program has answered, or an answer of the adapter that says why not. Once a
-//! freeze is announced the adapter holds no spare buffer.
+//! once; what a client gets must be what the program has answered, or an answer of the adapter that says why not. Once
+//! a freeze is announced the adapter holds no spare buffer.
 //!
 //! `FC_HOOKS_SEED=n` runs one world, `FC_HOOKS_WORLDS=m` runs m worlds from there on.
 

@@ -135,7 +135,8 @@ mod tests {
             let pattern = json!({ "connections": 1, "reconnect": false, "rate": null, "markers": null });
             let run = json!({
                 "round": 0, "seconds": 1.0, "requests": requests, "errors": 9, "latency_us": [],
-                "percentiles_us": [0.0, 0.0, 0.0, 0.0, 0.0], "client_busy": 0.1, "server_cpu_us": 1.0, "note": "status 500",
+                "percentiles_us": [0.0, 0.0, 0.0, 0.0, 0.0], "client_busy": 0.1, "server_cpu_us": 1.0,
+                "note": "status 500",
             });
             json!({ "name": name, "pattern": pattern, "runs": [run], "failures": [] })
         };
