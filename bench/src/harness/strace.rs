@@ -13,6 +13,12 @@ use fc_testkit::proc;
 /// How long strace may take to attach.
 const ATTACH_WAIT: Duration = Duration::from_secs(60);
 
+/// How long the process may take to wait again after that. One that never sleeps is counted as it is.
+const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// So often in a row both must be asleep.
+const ASLEEP: u32 = 5;
+
 /// The first line in which strace names itself.
 ///
 /// # Errors
@@ -42,6 +48,9 @@ pub fn system_calls(pid: u32, calls: u32, mut call: impl FnMut() -> Result<()>) 
     let ended = |strace: &mut std::process::Child| !matches!(strace.try_wait(), Ok(None));
     let attached =
         Deadline::after(ATTACH_WAIT).until(|| traced().map(|()| true).or(ended(&mut strace).then_some(false)));
+    if attached == Some(true) {
+        settle(pid, strace.id());
+    }
     let called = (0..calls).try_for_each(|_| call());
     if let Some(pid) = Pid::from_raw(strace.id().cast_signed()) {
         let _ = kill_process(pid, Signal::INT);
@@ -61,6 +70,17 @@ fn is_traced(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     let mut threads = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
     threads.all(|thread| proc::status(thread, "TracerPid").is_ok_and(|tracer| tracer != "0"))
+}
+
+/// Waits until strace has let every thread go on to its next system call. A thread that has a tracer is interrupted
+/// first, and what it calls before it goes on would not be counted.
+fn settle(pid: u32, strace: u32) {
+    let mut asleep = 0;
+    let _ = Deadline::after(SETTLE_WAIT).until(|| {
+        let both = [pid, strace].iter().all(|pid| proc::all_asleep(*pid).unwrap_or(true));
+        asleep = if both { asleep + 1 } else { 0 };
+        (asleep >= ASLEEP).then_some(())
+    });
 }
 
 /// The rows of `strace -c -U name,calls`, without the total.
