@@ -433,6 +433,12 @@ impl<'a> Client<'a> {
             return Err(Error::new(format!("nothing but failures, the first: {cause}")));
         };
         let wall = (end.at - begin.at).max(1);
+        // Both readings are due at the ends of the window, and a client without a turn makes them when it has one.
+        if wall < (to - from) / 2 {
+            return Err(Error::new(
+                "the client had no turn for most of the run: other programs keep the processors busy",
+            ));
+        }
         Ok(Outcome {
             counters,
             seconds: (to - from) as f64 / 1e9,
