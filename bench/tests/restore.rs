@@ -34,7 +34,7 @@ fn a_contender_is_restored_in_both_ways() {
     let ends = checkout.contender("ends", Some("exits-at-start"));
     let words = ["restore", "--restore-rounds=2", "--only=well", &ends, "--root", &root, "--format=json"];
     let output = fc_bench(&words);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "one has no figure: {}", String::from_utf8_lossy(&output.stderr));
     let results: Value = serde_json::from_slice(&output.stdout).unwrap();
     let all = results["restore"]["restores"].as_array().unwrap();
     let mut ways = vec!["vm-snapshot"];
