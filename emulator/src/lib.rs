@@ -32,6 +32,6 @@ pub mod report;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(target_os = "linux")]
-mod sock_diag;
+pub mod sock_diag;
 pub mod target;
 pub mod vm;

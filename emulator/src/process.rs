@@ -8,7 +8,7 @@ use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs::process::{FDInfo, FDTarget, Process, Stat, all_processes};
 use procfs::{FromBufReadSI, ProcResult};
 
-use crate::sock_diag;
+use crate::sock_diag::SockDiag;
 
 /// One task of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ pub(crate) struct ListeningSocket {
 pub(crate) fn listening_sockets(pid: u32) -> Vec<ListeningSocket> {
     let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     let is_ours = network("self").is_some_and(|ours| network(&pid.to_string()) == Some(ours));
-    let asked = if is_ours { sock_diag::listening_sockets().ok() } else { None };
+    let asked = if is_ours { SockDiag::open().and_then(|mut kernel| kernel.listening_sockets()).ok() } else { None };
     asked.unwrap_or_else(|| listed_sockets(pid))
 }
 

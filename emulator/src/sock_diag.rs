@@ -5,7 +5,9 @@
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
@@ -25,25 +27,47 @@ const REQUEST: usize = HEADER + 8 + 48;
 /// The kernel fills no more than this at a time.
 const BUFFER: usize = 32 * 1024;
 
-/// Every TCP socket that listens in our network namespace.
-///
-/// # Errors
-/// Where the kernel has no `sock_diag`, as some sandboxes.
-pub(crate) fn listening_sockets() -> Result<Vec<ListeningSocket>> {
-    let mut found = Vec::new();
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
-    let mut buffer = vec![0; BUFFER];
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
-        sendto(&socket, &request(family), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        loop {
-            let (_, bytes) = recv(&socket, buffer.as_mut_slice(), RecvFlags::TRUNC)?;
-            let answer = buffer.get(..bytes).ok_or(ErrorKind::InvalidData)?;
-            if read(answer, &mut found)? {
-                break;
+/// A connection to the kernel, which answers with lists.
+pub struct SockDiag {
+    socket: OwnedFd,
+    buffer: Box<[u8]>,
+}
+
+impl SockDiag {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Where the kernel has no such connections, as some sandboxes.
+    pub fn open() -> Result<Self> {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
+        Ok(Self { socket, buffer: vec![0; BUFFER].into_boxed_slice() })
+    }
+
+    /// The address of every TCP socket that listens in our network namespace.
+    ///
+    /// # Errors
+    /// If the kernel gives no list.
+    pub fn listening_addresses(&mut self) -> Result<Vec<SocketAddr>> {
+        Ok(self.listening_sockets()?.into_iter().map(|socket| socket.addr).collect())
+    }
+
+    pub(crate) fn listening_sockets(&mut self) -> Result<Vec<ListeningSocket>> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::INET, AddressFamily::INET6] {
+            sendto(&self.socket, &request(family), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+            loop {
+                let (_, bytes) = match recv(&self.socket, &mut *self.buffer, RecvFlags::TRUNC) {
+                    Err(Errno::INTR) => continue,
+                    received => received?,
+                };
+                let answer = self.buffer.get(..bytes).ok_or(ErrorKind::InvalidData)?;
+                if read(answer, &mut found)? {
+                    break;
+                }
             }
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
@@ -110,5 +134,21 @@ mod tests {
         done[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
         assert!(read(&done, &mut Vec::new()).unwrap());
         assert!(!read(&[], &mut Vec::new()).unwrap());
+    }
+
+    #[test]
+    fn lists_come_in_parts() {
+        let entry = |port: u16| {
+            let mut bytes = [0; HEADER + 72];
+            bytes[..4].copy_from_slice(&(HEADER as u32 + 72).to_ne_bytes());
+            bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+            bytes[HEADER] = AddressFamily::INET.as_raw() as u8;
+            bytes[HEADER + 4..HEADER + 6].copy_from_slice(&port.to_be_bytes());
+            bytes
+        };
+        let mut found = Vec::new();
+        assert!(!read(&[entry(80), entry(9000)].concat(), &mut found).unwrap());
+        assert!(!read(&entry(81), &mut found).unwrap());
+        assert_eq!(found.iter().map(|socket| socket.addr.port()).collect::<Vec<_>>(), [80, 9000, 81]);
     }
 }
